@@ -1,0 +1,1 @@
+"""`tff.learning` processes, and the optimizers they are made with."""

@@ -1,0 +1,66 @@
+"""`tff.learning` optimizers from their configuration.
+
+Reddi et al. 2021, "Adaptive Federated Optimization", for those that adapt on
+the server: FedAdagrad, FedAdam, FedYogi. Options that `config` left `None` do
+not belong to the optimizer.
+"""
+
+import tensorflow_federated as tff
+
+from tff_pipeline import registry
+from tff_pipeline.config import OptimizerConfig
+
+Optimizer = tff.learning.optimizers.Optimizer
+
+
+def build(options: OptimizerConfig) -> Optimizer:
+    """The optimizer that `options` describes, for either side."""
+    return registry.load(options.name, registry.OPTIMIZERS)(options)
+
+
+def sgd(options: OptimizerConfig) -> Optimizer:
+    return tff.learning.optimizers.build_sgdm(options.learning_rate)
+
+
+def momentum(options: OptimizerConfig) -> Optimizer:
+    return tff.learning.optimizers.build_sgdm(
+        options.learning_rate, options.momentum
+    )
+
+
+def adam(options: OptimizerConfig) -> Optimizer:
+    return tff.learning.optimizers.build_adam(
+        options.learning_rate, options.beta_1, options.beta_2, options.epsilon
+    )
+
+
+def adamw(options: OptimizerConfig) -> Optimizer:
+    return tff.learning.optimizers.build_adamw(
+        options.learning_rate,
+        options.beta_1,
+        options.beta_2,
+        options.epsilon,
+        options.weight_decay,
+    )
+
+
+def yogi(options: OptimizerConfig) -> Optimizer:
+    return tff.learning.optimizers.build_yogi(
+        options.learning_rate,
+        options.beta_1,
+        options.beta_2,
+        options.epsilon,
+        options.initial_accumulator,
+    )
+
+
+def adagrad(options: OptimizerConfig) -> Optimizer:
+    return tff.learning.optimizers.build_adagrad(
+        options.learning_rate, options.initial_accumulator, options.epsilon
+    )
+
+
+def rmsprop(options: OptimizerConfig) -> Optimizer:
+    return tff.learning.optimizers.build_rmsprop(
+        options.learning_rate, options.decay, options.epsilon
+    )

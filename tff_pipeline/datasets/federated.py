@@ -1,0 +1,54 @@
+"""Examples, and examples that belong to clients."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Examples as arrays: `x` of shape [n, ...] and `y` of shape [n, ...]."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+    def __post_init__(self) -> None:
+        if len(self.x) != len(self.y):
+            raise ValueError(
+                f"There are {len(self.x)} inputs but {len(self.y)} labels."
+            )
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, indices: np.ndarray) -> "Examples":
+        """The examples at `indices`, an int array of shape [m], in order."""
+        return Examples(self.x[indices], self.y[indices])
+
+
+class FederatedData:
+    """The examples of a population of clients, read a client at a time."""
+
+    def __init__(self, examples: Examples, clients: Mapping[str, np.ndarray]):
+        """Spreads `examples` over clients.
+
+        Args:
+          examples: All clients' examples.
+          clients: Client id -> int array of the indices of its examples.
+        """
+        self._examples = examples
+        self._clients = dict(clients)
+        self.client_ids = tuple(self._clients)
+
+    def __len__(self) -> int:
+        """How many clients there are."""
+        return len(self._clients)
+
+    def size(self, client_id: str) -> int:
+        """How many examples the client has."""
+        return len(self._clients[client_id])
+
+    def load(self, client_id: str) -> Examples:
+        """The client's examples."""
+        return self._examples.take(self._clients[client_id])

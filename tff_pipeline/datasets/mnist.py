@@ -1,0 +1,143 @@
+"""MNIST from its official IDX files, and QMNIST's names of the writers.
+
+LeCun, Cortes and Burges 1998; Yadav and Bottou 2019, "Cold Case: the Lost
+MNIST Digits" (the writers). Files may be gzipped (`.gz`) or plain.
+"""
+
+import gzip
+import math
+import os
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from tff_pipeline import errors
+from tff_pipeline.datasets.federated import Examples
+
+_NUM_TEST = 10000
+_WRITER_COLUMN = 2
+
+
+def load(data_dir: str) -> tuple[Examples, Examples]:
+    """The 60,000 training and 10,000 test images.
+
+    Args:
+      data_dir: Folder of `train-images-idx3-ubyte.gz` and its three siblings.
+
+    Returns:
+      (train, test); `x` uint8 of shape [n, 28, 28, 1], `y` int32 of shape
+      [n] with values 0 to 9.
+
+    Raises:
+      DataError: If a file is missing, damaged or not IDX; it is named.
+    """
+
+    def part(prefix: str) -> Examples:
+        images_path = _find(data_dir, f"{prefix}-images-idx3-ubyte")
+        labels_path = _find(data_dir, f"{prefix}-labels-idx1-ubyte")
+        images = read_idx(images_path, np.uint8, [28, 28])
+        labels = read_idx(labels_path, np.uint8, [])
+        if len(images) != len(labels):
+            raise errors.DataError(
+                f"{images_path} holds {len(images)} images, but "
+                f"{labels_path} holds {len(labels)} labels; they must come "
+                "from one download."
+            )
+        if len(labels) and labels.max() > 9:
+            raise errors.DataError(
+                f"{labels_path} holds the label {labels.max()}; MNIST's are "
+                "0 to 9."
+            )
+        return Examples(images[..., np.newaxis], labels.astype(np.int32))
+
+    return part("train"), part("t10k")
+
+
+def load_writers(data_dir: str) -> tuple[np.ndarray, np.ndarray]:
+    """Who wrote each MNIST image, from QMNIST's label files.
+
+    Args:
+      data_dir: Folder of `qmnist-train-labels-idx2-int.gz` and
+        `qmnist-test-labels-idx2-int.gz`.
+
+    Returns:
+      (train, test): arrays of names such as "writer_0042", of shape [60000]
+      and [10000]; no writer is in both.
+
+    Raises:
+      DataError: If a file is missing, damaged or not IDX; it is named.
+    """
+
+    def part(prefix: str) -> np.ndarray:
+        path = _find(data_dir, f"qmnist-{prefix}-labels-idx2-int")
+        writers = read_idx(path, np.dtype(">i4"), [8])[:, _WRITER_COLUMN]
+        return np.array([f"writer_{writer:04d}" for writer in writers])
+
+    # QMNIST's first 10,000 test labels are those of MNIST's test images.
+    return part("train"), part("test")[:_NUM_TEST]
+
+
+def _find(data_dir: str, name: str) -> str:
+    for path in (os.path.join(data_dir, name + end) for end in (".gz", "")):
+        if os.path.exists(path):
+            return path
+    raise errors.DataError(
+        f"{os.path.join(data_dir, name)}.gz does not exist (nor without "
+        ".gz); --data_dir must name the folder of MNIST's IDX files."
+    )
+
+
+# IDX: two zero bytes, a type code, the number of dimensions, each dimension
+# as a big-endian int32, then the values.
+_TYPE_CODES = {np.dtype(np.uint8): 0x08, np.dtype(">i4"): 0x0C}
+
+
+def read_idx(path: str, dtype: np.dtype, shape: Sequence[int]) -> np.ndarray:
+    """Reads an IDX file, gzipped if its name ends in `.gz`.
+
+    Args:
+      path: The file.
+      dtype: The type of its values: uint8 or big-endian int32.
+      shape: The shape of one item.
+
+    Returns:
+      An array of shape [n, *shape].
+
+    Raises:
+      DataError: If the file cannot be read or is not such a file.
+    """
+    opener = gzip.open if path.endswith(".gz") else open
+    try:
+        with opener(path, "rb") as file:
+            content = file.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise errors.DataError(
+            f"{path} cannot be read ({error}); fetch it again."
+        ) from None
+    dtype = np.dtype(dtype)
+    magic = bytes([0, 0, _TYPE_CODES[dtype], 1 + len(shape)])
+    if content[:4] != magic:
+        raise errors.DataError(
+            f"{path} starts with the bytes {content[:4].hex() or 'none'}, not "
+            f"{magic.hex()}; it is not the IDX file that its name says."
+        )
+    header = 4 * (2 + len(shape))
+    if len(content) < header:
+        raise errors.DataError(
+            f"{path} ends within its header, after {len(content)} bytes; "
+            "fetch it again."
+        )
+    dimensions = np.frombuffer(content[4:header], ">i4").tolist()
+    if dimensions[1:] != list(shape):
+        raise errors.DataError(
+            f"{path} holds items of shape {dimensions[1:]}, not "
+            f"{list(shape)}; it is not the IDX file that its name says."
+        )
+    expected = math.prod(dimensions) * dtype.itemsize
+    if len(content) - header != expected:
+        raise errors.DataError(
+            f"{path} holds {len(content) - header} bytes of values where its "
+            f"header promises {expected}; fetch it again."
+        )
+    return np.frombuffer(content, dtype, offset=header).reshape(dimensions)

@@ -1,0 +1,113 @@
+"""Files and folders that are either there whole or not there at all.
+
+Written beside their place under a name that starts with `.tmp-`, flushed to
+disk, renamed, and the rename flushed too: a kill or a power cut at any point
+leaves the old version or the new one.
+"""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+from tff_pipeline import errors
+
+TEMPORARY = ".tmp-"
+
+
+@contextlib.contextmanager
+def explained(path: str) -> Iterator[None]:
+    """Turns an `OSError` on `path` into a `RunDirectoryError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise errors.RunDirectoryError(
+            f"{path} cannot be written ({error.strerror or error}); make room "
+            "or give a folder that can be written with --output_dir. What was "
+            "saved before still stands."
+        ) from error
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes `text` to the file `path`, replacing it whole.
+
+    Raises:
+      RunDirectoryError: If it cannot; an older version then still stands.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    temporary = os.path.join(folder, TEMPORARY + name)
+    with explained(path):
+        try:
+            with open(temporary, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.remove(temporary)
+            raise
+        _sync(folder)
+
+
+@contextlib.contextmanager
+def folder(path: str) -> Iterator[str]:
+    """A new folder to fill; it becomes `path` when the block ends well.
+
+    Yields:
+      The temporary folder to write into.
+
+    Raises:
+      RunDirectoryError: If it cannot be written; `path` is then as before.
+    """
+    path = os.path.abspath(path)
+    parent, name = os.path.split(path)
+    with explained(path):
+        os.makedirs(parent, exist_ok=True)
+        temporary = tempfile.mkdtemp(prefix=f"{TEMPORARY}{name}-", dir=parent)
+        try:
+            yield temporary
+            os.chmod(temporary, 0o777 & ~_umask())
+            for root, _, files in os.walk(temporary):
+                for file in files:
+                    _sync(os.path.join(root, file))
+                _sync(root)
+            if os.path.exists(path):
+                # Two renames: between them the old version has another name.
+                old = tempfile.mkdtemp(prefix=f"{TEMPORARY}old-", dir=parent)
+                os.rename(path, os.path.join(old, name))
+                os.rename(temporary, path)
+                shutil.rmtree(old)
+            else:
+                os.rename(temporary, path)
+            _sync(parent)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+def remove_temporary(parent: str) -> None:
+    """Removes what a killed process left half-written in `parent`."""
+    for name in os.listdir(parent):
+        if name.startswith(TEMPORARY):
+            path = os.path.join(parent, name)
+            if os.path.isdir(path):
+                shutil.rmtree(path)
+            else:
+                os.remove(path)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+

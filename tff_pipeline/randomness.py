@@ -1,0 +1,26 @@
+"""All randomness is a function of (seed, purpose, counters).
+
+No generator outlives the call that made it, so nothing has to be saved for a
+resumed run to draw what the uninterrupted one would have drawn.
+"""
+
+import zlib
+
+import numpy as np
+
+
+def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
+    """A generator of its own for one use of randomness.
+
+    Args:
+      seed: The experiment's seed, at least 0.
+      purpose: What is drawn, such as "cohort"; separate purposes never share
+        numbers.
+      *counters: Where in the experiment, such as round and client; each at
+        least 0.
+
+    Returns:
+      A generator; the same arguments give the same draws in every process.
+    """
+    key = [seed, zlib.crc32(purpose.encode()), *counters]
+    return np.random.default_rng(np.random.SeedSequence(key))

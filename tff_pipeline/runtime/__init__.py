@@ -1,0 +1,1 @@
+"""Where TFF's computations run."""

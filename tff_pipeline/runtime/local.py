@@ -1,0 +1,177 @@
+"""TFF's own worker, made well-behaved.
+
+The TFF wheel runs computations in a child process, `worker_binary`, reached
+over gRPC. As shipped it outlives its parent, holds the parent's stdout, hangs
+behind a proxy, and grows with every cohort size it sees. Here it
+
+- ends with its parent, however the parent ends, and keeps none of its files;
+- is in a session of its own, so that Ctrl-C reaches the training loop, which
+  finishes its round, and not the worker;
+- is reached without a proxy;
+- holds one executor, closed when the cohort's size changes, and disposes of
+  every value at once, so that its memory stays flat.
+
+The worker takes unauthenticated connections on its port from every network
+interface; TFF 0.87 has no switch for that. On a shared machine, put a firewall
+before it.
+"""
+
+import ctypes
+import logging
+import os
+import signal
+import socket
+import subprocess
+import time
+from types import TracebackType
+from typing import Optional
+
+import grpc
+import tensorflow_federated as tff
+
+from tff_pipeline import errors
+from tff_pipeline.runtime import compat
+
+_LOG = logging.getLogger(__name__)
+_START_TRIES = 3
+_START_SECONDS = 60
+_CHANNEL_OPTIONS = (
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+)
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class LocalWorker:
+    """A running worker process and the context that executes on it.
+
+    Use as a context manager: inside, TFF computations run on the worker.
+    Enter it on a thread that lives as long as the worker is needed, for the
+    kernel ends the worker with that thread.
+    """
+
+    def __enter__(self) -> "LocalWorker":
+        self._process, self._channel = _start()
+        self._executors = _OneExecutor(self._process, self._channel)
+        context = tff.framework.SyncExecutionContext(
+            self._executors,
+            tff.backends.native.desugar_and_transform_to_native,
+            transform_args=tff.tensorflow.transform_args,
+            transform_result=tff.tensorflow.transform_result,
+        )
+        tff.framework.set_default_context(context)
+        return self
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        return self._process.pid
+
+    def __exit__(
+        self,
+        exc_type: Optional[type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self._executors.forget()
+        self._channel.close()
+        self._process.kill()
+        self._process.wait()
+
+
+class _OneExecutor(tff.framework.ExecutorFactory):
+    """Keeps one executor in the worker, for the cohort size last asked for."""
+
+    def __init__(self, process: subprocess.Popen, channel: grpc.Channel):
+        self._process = process
+        self._executor = tff.framework.RemoteExecutor(
+            tff.framework.RemoteExecutorGrpcStub(channel), dispose_batch_size=1
+        )
+        self._cardinalities: Optional[tff.framework.CardinalitiesType] = None
+
+    def create_executor(
+        self, cardinalities: tff.framework.CardinalitiesType
+    ) -> tff.framework.RemoteExecutor:
+        status = self._process.poll()
+        if status is not None:
+            # TFF would wait for its return for ever.
+            raise errors.TrainingError(
+                f"TFF's worker process ended unexpectedly ({_words(status)}); "
+                "if it was killed for memory, lower --clients_per_round or "
+                "--client_batch_size. The last checkpoint stands."
+            )
+        cardinalities = {tff.CLIENTS: 0, **cardinalities}
+        if cardinalities != self._cardinalities:
+            # Closes the executor of the other size first.
+            self._executor.set_cardinalities(cardinalities)
+            self._cardinalities = cardinalities
+        return self._executor
+
+    def clean_up_executor(
+        self, cardinalities: tff.framework.CardinalitiesType
+    ) -> None:
+        del cardinalities
+        if self._cardinalities is not None:
+            self._cardinalities = None
+            self._executor.close()
+
+    def forget(self) -> None:
+        """Closes the executor, unless its worker is gone already."""
+        if self._process.poll() is None:
+            self.clean_up_executor({})
+
+
+def _start() -> tuple[subprocess.Popen, grpc.Channel]:
+    for _ in range(_START_TRIES):
+        port = _free_port()
+        process = _spawn(port)
+        channel = grpc.insecure_channel(f"localhost:{port}", _CHANNEL_OPTIONS)
+        ready = grpc.channel_ready_future(channel)
+        deadline = time.monotonic() + _START_SECONDS
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                ready.result(timeout=0.2)
+                return process, channel
+            except grpc.FutureTimeoutError:
+                pass
+        # Another process may have taken the port first: try another one.
+        ready.cancel()
+        channel.close()
+        process.kill()
+        status = process.wait()
+    raise errors.PipelineError(
+        f"TFF's worker process did not start in {_START_TRIES} tries (the "
+        f"last one: {_words(status)}); --verbosity=0 shows what it says."
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+def _spawn(port: int) -> subprocess.Popen:
+    parent = os.getpid()
+
+    def end_with_parent() -> None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # It ended before it could be watched.
+            os._exit(1)
+
+    return subprocess.Popen(
+        [compat.worker_binary(), f"--port={port}"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=None if _LOG.isEnabledFor(logging.INFO) else subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=end_with_parent,
+    )
+
+
+def _words(status: int) -> str:
+    if status < 0:
+        return f"by {signal.Signals(-status).name}"
+    return f"with exit status {status}"

@@ -1,0 +1,90 @@
+"""A task: federated data and the model that is to learn them."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Optional
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_pipeline import errors
+from tff_pipeline.datasets.federated import Examples, FederatedData
+
+ModelFn = Callable[[], tf.keras.Model]
+
+
+def _sparse_cross_entropy() -> tf.keras.losses.Loss:
+    return tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def _accuracy() -> list[tf.keras.metrics.Metric]:
+    return [tf.keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Federated data with a model that fits them.
+
+    Attributes:
+      name: As in `registry.TASKS`.
+      train: The clients that train.
+      test: The central test set.
+      model_fn: Makes a new, uncompiled Keras model that ends in logits.
+      loss_fn: Makes the loss.
+      metrics_fn: Makes the metrics; their names become columns.
+      unseen: Clients with test examples that never train, where the data have
+        such.
+    """
+
+    name: str
+    train: FederatedData
+    test: Examples
+    model_fn: ModelFn
+    loss_fn: Callable[[], tf.keras.losses.Loss] = _sparse_cross_entropy
+    metrics_fn: Callable[[], list[tf.keras.metrics.Metric]] = _accuracy
+    unseen: Optional[FederatedData] = None
+
+    def __post_init__(self) -> None:
+        """Raises `ConfigError` if the model does not fit the data."""
+        model = self.model_fn()
+        if len(model.inputs) != 1 or len(model.outputs) != 1:
+            raise errors.ConfigError(
+                f"The model of {self.name} has {len(model.inputs)} inputs and "
+                f"{len(model.outputs)} outputs; a task needs one of each."
+            )
+        wanted, given = model.inputs[0], self.test.x
+        if (
+            tuple(wanted.shape[1:]) != given.shape[1:]
+            or wanted.dtype.as_numpy_dtype != given.dtype.type
+        ):
+            raise errors.ConfigError(
+                f"The model of {self.name} takes {wanted.dtype.name} of shape "
+                f"{tuple(wanted.shape[1:])}, but its data are "
+                f"{given.dtype.name} of shape {given.shape[1:]}."
+            )
+        classes = model.outputs[0].shape[-1]
+        if np.issubdtype(self.test.y.dtype, np.integer) and len(self.test):
+            if self.test.y.max() >= classes:
+                raise errors.ConfigError(
+                    f"The model of {self.name} has {classes} outputs, but its "
+                    f"labels go up to {self.test.y.max()}."
+                )
+
+    @property
+    def batch_spec(self) -> tuple[tf.TensorSpec, tf.TensorSpec]:
+        """The TensorSpecs of a batch (x, y) of any size."""
+
+        def spec(values: np.ndarray) -> tf.TensorSpec:
+            return tf.TensorSpec([None, *values.shape[1:]], values.dtype)
+
+        return spec(self.test.x), spec(self.test.y)
+
+    def tff_model_fn(self) -> tff.learning.models.VariableModel:
+        """Wraps a new model for `tff.learning`; TFF calls it in its graphs."""
+        return tff.learning.models.from_keras_model(
+            self.model_fn(),
+            loss=self.loss_fn(),
+            input_spec=self.batch_spec,
+            metrics=self.metrics_fn(),
+        )

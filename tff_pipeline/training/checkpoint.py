@@ -1,0 +1,217 @@
+"""Checkpoints: one folder a saved round, whole or not there.
+
+    checkpoints/round_000010/state.npz      the server state's arrays by path
+    checkpoints/round_000010/manifest.json  round, SHA-256, shapes, versions
+
+Nothing is pickled: `state.npz` is read with `allow_pickle=False`, and every
+array's name, shape and dtype must be the one that the process expects.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow_federated as tff
+import tree
+
+import tff_pipeline
+from tff_pipeline import durable, errors
+
+_LOG = logging.getLogger(__name__)
+_STATE = "state.npz"
+_MANIFEST = "manifest.json"
+_PREFIX = "round_"
+_WEIGHTS = "global_model_weights"
+
+
+class InvalidCheckpointError(errors.RunDirectoryError):
+    """A checkpoint's files are damaged or of another structure."""
+
+
+class CheckpointStore:
+    """The checkpoints of one run."""
+
+    def __init__(self, directory: str, keep: int = 0):
+        """Makes the store.
+
+        Args:
+          directory: Where the checkpoints lie; made when first saved to.
+          keep: How many of the newest to keep; 0 keeps all.
+        """
+        self._directory = directory
+        self._keep = keep
+
+    def rounds(self) -> list[int]:
+        """The saved rounds, oldest first, valid or not."""
+        if not os.path.isdir(self._directory):
+            return []
+        names = os.listdir(self._directory)
+        numbers = [
+            name[len(_PREFIX) :] for name in names if name.startswith(_PREFIX)
+        ]
+        return sorted(int(number) for number in numbers if number.isdigit())
+
+    def save(self, round_number: int, state: Any) -> None:
+        """Saves `state`, replacing what this round had; prunes old ones.
+
+        Args:
+          round_number: How many rounds it has seen.
+          state: Nested structure of arrays, such as
+            `tff.learning.templates.LearningAlgorithmState`.
+
+        Raises:
+          RunDirectoryError: If it cannot be written; older checkpoints stand.
+        """
+        arrays = _flatten(state)
+        with durable.folder(self._path(round_number)) as folder:
+            path = os.path.join(folder, _STATE)
+            with open(path, "wb") as file:
+                np.savez(file, **arrays)
+            manifest = {
+                "format": 1,
+                "round": round_number,
+                "sha256": {_STATE: _sha256(path)},
+                "tff_pipeline": tff_pipeline.__version__,
+                "tensorflow_federated": tff.__version__,
+                "arrays": {
+                    name: [str(array.dtype), list(array.shape)]
+                    for name, array in arrays.items()
+                },
+            }
+            with open(
+                os.path.join(folder, _MANIFEST), "w", encoding="utf-8"
+            ) as file:
+                json.dump(manifest, file, indent=2)
+        if self._keep:
+            for old in self.rounds()[: -self._keep]:
+                shutil.rmtree(self._path(old), ignore_errors=True)
+
+    def load(self, round_number: int, like: Any) -> Any:
+        """The state of a round.
+
+        Args:
+          round_number: A saved round.
+          like: A state of the structure that is expected.
+
+        Returns:
+          A state like `like`, bitwise as it was saved.
+
+        Raises:
+          InvalidCheckpointError: If it is missing, damaged, or not like
+            `like`.
+        """
+        path = self._path(round_number)
+        arrays = _read(path, round_number)
+        expected = _flatten(like)
+        for name in {**expected, **arrays}:
+            saved, wanted = (
+                f"{a[name].dtype}{list(a[name].shape)}" if name in a else None
+                for a in (arrays, expected)
+            )
+            if saved != wanted:
+                raise InvalidCheckpointError(
+                    f"{path} holds {saved} as {name} where this run has "
+                    f"{wanted}; it is of another model or algorithm."
+                )
+        leaves = [arrays[name][()] for name in expected]
+        return tree.unflatten_as(like, leaves)
+
+    def load_latest(self, like: Any) -> Optional[tuple[int, Any]]:
+        """The newest valid (round, state), or `None` if nothing was saved.
+
+        An invalid one is named in a warning and passed over.
+
+        Raises:
+          InvalidCheckpointError: If there are checkpoints, but none is valid.
+        """
+        if os.path.isdir(self._directory):
+            durable.remove_temporary(self._directory)
+        problem = None
+        for round_number in reversed(self.rounds()):
+            try:
+                return round_number, self.load(round_number, like)
+            except InvalidCheckpointError as error:
+                problem = error
+                _LOG.warning("Passing over a checkpoint: %s", error)
+        if problem is not None:
+            raise InvalidCheckpointError(
+                f"No checkpoint in {self._directory} is valid; the oldest: "
+                f"{problem} Restore one, or start again with --overwrite."
+            )
+        return None
+
+    def load_weights(
+        self, round_number: Optional[int] = None
+    ) -> tuple[int, tff.learning.models.ModelWeights]:
+        """The model's weights of a round, by default of the newest.
+
+        Returns:
+          (round, weights); no process is needed to know their structure.
+
+        Raises:
+          RunDirectoryError: If that round was not saved or is damaged.
+        """
+        rounds = self.rounds()
+        if not rounds:
+            raise errors.RunDirectoryError(
+                f"{self._directory} holds no checkpoint yet; train the run "
+                "first."
+            )
+        if round_number is None:
+            round_number = rounds[-1]
+        elif round_number not in rounds:
+            raise errors.ConfigError(
+                f"--round={round_number} is not among the saved rounds of "
+                f"{self._directory}: {', '.join(map(str, rounds))}."
+            )
+        arrays = _read(self._path(round_number), round_number)
+
+        def part(kind: str) -> list[np.ndarray]:
+            names = [n for n in arrays if n.startswith(f"{_WEIGHTS}/{kind}/")]
+            return [arrays[name] for name in names]
+
+        weights = tff.learning.models.ModelWeights(
+            part("trainable"), part("non_trainable")
+        )
+        return round_number, weights
+
+    def _path(self, round_number: int) -> str:
+        return os.path.join(self._directory, f"{_PREFIX}{round_number:06d}")
+
+
+def _flatten(state: Any) -> dict[str, np.ndarray]:
+    """Path -> array, such as global_model_weights/trainable/0, in order."""
+    return {
+        "/".join(map(str, path)): np.asarray(leaf)
+        for path, leaf in tree.flatten_with_path(state)
+    }
+
+
+def _sha256(path: str) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _read(path: str, round_number: int) -> dict[str, np.ndarray]:
+    """The arrays of the checkpoint `path` by name, checked against its sum."""
+    state = os.path.join(path, _STATE)
+    try:
+        with open(os.path.join(path, _MANIFEST), encoding="utf-8") as file:
+            manifest = json.load(file)
+        if manifest["round"] != round_number:
+            raise ValueError(f"it is of round {manifest['round']}")
+        if manifest["sha256"][_STATE] != _sha256(state):
+            raise ValueError(f"{_STATE} does not have its SHA-256")
+        with np.load(state, allow_pickle=False) as archive:
+            return {name: archive[name] for name in manifest["arrays"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidCheckpointError(
+            f"{path} is damaged ({type(error).__name__}: {error})."
+        ) from None
