@@ -41,11 +41,15 @@ WEIGHTINGS = {
 
 @dataclasses.dataclass(frozen=True)
 class Allowed:
-    """Which values a field takes: their type, the words for it, the test."""
+    """Which values a field takes: their type, the words for it, the test.
+
+    Where only some names are allowed, `names` lists them.
+    """
 
     kind: type
     words: str
     test: Callable[[Any], bool]
+    names: tuple[str, ...] = ()
 
     def check(self, flag: str, value: Any) -> None:
         """Raises `ConfigError` if `value` is not allowed for `flag`."""
@@ -54,13 +58,13 @@ class Allowed:
         if fits and self.kind is float:
             fits = math.isfinite(value)
         if not fits or not self.test(value):
-            raise errors.ConfigError(
-                f"--{flag}={value}: must be {self.words}."
-            )
+            raise errors.ConfigError(f"--{flag}={value}: must be {self.words}.")
 
 
 def _known(names: Mapping[str, Any]) -> Allowed:
-    return Allowed(str, "one of: " + ", ".join(names), lambda v: v in names)
+    return Allowed(
+        str, f"one of: {', '.join(names)}", lambda v: v in names, tuple(names)
+    )
 
 
 _TEXT = Allowed(str, "some text", bool)

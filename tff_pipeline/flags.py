@@ -5,50 +5,72 @@ check and help text are written once, there. A script calls `run(main)`; in
 `main`, `experiment_config()` gives the flags' `ExperimentConfig`.
 """
 
+import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
-from absl import app, flags
+from absl import flags
+from absl import logging as absl_logging  # noqa: F401  (--verbosity)
 
 from tff_pipeline import config, errors
 from tff_pipeline.runtime import silence
 
 FLAGS = flags.FLAGS
 _SIDES = ("client", "server")
+# Heading -> names of the flags below it, in the order of --help.
+_SECTIONS: dict[str, list[str]] = {}
 
 
-def _define(name: str, field: Any, default: Any, optional: bool) -> None:
+def define_experiment_flags() -> None:
+    """Defines a flag for every field of `ExperimentConfig`."""
+    titles = (
+        "Task and data",
+        "Clients",
+        "Client optimizer",
+        "Server",
+        "Server optimizer",
+        "Run",
+    )
+    groups = config.ExperimentConfig().groups()
+    for title, group in zip(titles, groups):
+        if isinstance(group, config.OptimizerConfig):
+            _define_optimizer_flags(title, group)
+            continue
+        for name, field in group.options():
+            _define(title, name, field, field.default)
+    _define_overwrite("Run", "Delete the run that --output_dir holds, if any.")
+
+
+def _define(title: str, name: str, field: Any, default: Any) -> None:
+    allowed = field.metadata["allowed"]
     define = {
         str: flags.DEFINE_string,
         int: flags.DEFINE_integer,
         float: flags.DEFINE_float,
-    }[field.metadata["allowed"].kind]
-    define(name, None if optional else default, field.metadata["help"])
+    }[allowed.kind]
+    help_text = field.metadata["help"]
+    if allowed.names:
+        help_text += f" ({', '.join(allowed.names)})"
+    define(name, default, help_text)
+    _SECTIONS.setdefault(title, []).append(name)
 
 
-def define_experiment_flags() -> None:
-    """Defines the flags of all of `ExperimentConfig`'s fields."""
-    for group in config.ExperimentConfig().groups():
-        if isinstance(group, config.OptimizerConfig):
-            _define_optimizer_flags(group)
-            continue
-        for name, field in group.options():
-            _define(name, field, field.default, field.default is None)
-    flags.DEFINE_boolean(
-        "overwrite", False, "Delete the run that --output_dir holds, if any."
-    )
-
-
-def _define_optimizer_flags(group: config.OptimizerConfig) -> None:
+def _define_optimizer_flags(title: str, group: config.OptimizerConfig) -> None:
     fields = {field.name: field for _, field in group.options()}
     for name in ("name", "learning_rate"):
         flag = config.optimizer_flag(group.side, name, group.name)
-        _define(flag, fields[name], getattr(group, name), optional=False)
+        _define(title, flag, fields[name], getattr(group, name))
     for optimizer, options in config.OPTIMIZER_OPTIONS.items():
         for name in options:
             flag = config.optimizer_flag(group.side, name, optimizer)
-            _define(flag, fields[name], None, optional=True)
+            _define(title, flag, fields[name], None)
+
+
+def _define_overwrite(title: str, help_text: str) -> None:
+    flags.DEFINE_boolean("overwrite", False, help_text)
+    _SECTIONS.setdefault(title, []).append("overwrite")
 
 
 def _optimizer(side: str) -> config.OptimizerConfig:
@@ -96,14 +118,29 @@ def experiment_config() -> config.ExperimentConfig:
 
 
 def define_run_dir_flags() -> None:
-    """Defines the flags of scripts that look at a finished run."""
+    """Defines the flags of scripts that look at a run."""
     flags.DEFINE_string("run_dir", None, "Folder of a run of train.py.")
-    flags.DEFINE_integer(
-        "round", None, "Round whose checkpoint to use; default: the last."
-    )
+    flags.DEFINE_integer("round", None, "Which checkpoint; default: the last.")
     flags.DEFINE_string(
         "data_dir", None, "The task's data, if not where the run found it."
     )
+    _SECTIONS["Run"] = ["run_dir", "round", "data_dir"]
+
+
+def define_export_flags() -> None:
+    """Defines where and how scripts/export.py writes."""
+    flags.DEFINE_string("output", None, "Folder to write the model to.")
+    _SECTIONS["Export"] = ["output"]
+    _define_overwrite("Export", "Replace what --output holds, if anything.")
+
+
+def run_dir() -> tuple[str, Optional[int], Optional[str]]:
+    """The flags --run_dir, --round and --data_dir, the first one checked."""
+    if FLAGS.run_dir is None:
+        raise errors.ConfigError(
+            "--run_dir is not set; name a folder that scripts/train.py wrote."
+        )
+    return FLAGS.run_dir, FLAGS.round, FLAGS.data_dir
 
 
 def run(main: Callable[[], Optional[int]]) -> None:
@@ -111,35 +148,60 @@ def run(main: Callable[[], Optional[int]]) -> None:
 
     A `PipelineError` is printed as one sentence; its class decides the exit
     status: 2 for usage, 1 for failure.
+
+    Not `absl.app.run`: TensorFlow, when imported after that has begun, enters
+    graph mode (tensorflow/python/distribute/combinations.py asks for the GPUs
+    too early), and scripts import it only when their flags hold.
     """
-    # So that --help shows our flags and not only the script's own.
-    flags.adopt_module_key_flags(sys.modules[__name__])
-
-    def parse(argv: Sequence[str]) -> Sequence[str]:
-        try:
-            arguments = FLAGS(argv)
-        except (flags.Error, OSError, UnicodeDecodeError) as error:
-            _exit(str(error), errors.ConfigError.exit_status)
-        if len(arguments) > 1:
-            _exit(
-                f"{arguments[1]!r} is not a flag; flags are written "
-                "--name=value, see --help.",
-                errors.ConfigError.exit_status,
-            )
-        return arguments
-
-    def start(_: Sequence[str]) -> Optional[int]:
-        # absl's own flag: -1 is warnings and errors, 0 and above is more.
+    try:
+        _parse(sys.argv)
         if FLAGS.verbosity < 0:
             silence.silence()
-        try:
-            return main()
-        except errors.PipelineError as error:
-            return _exit(str(error), error.exit_status)
-
-    app.run(start, flags_parser=parse)
-
-
-def _exit(message: str, status: int) -> None:
-    print(f"error: {message}", file=sys.stderr)
+        else:
+            logging.basicConfig(level=logging.INFO)
+        status = main()
+    except errors.PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = error.exit_status
+    except KeyboardInterrupt:
+        print(
+            "error: interrupted; what was saved still stands.", file=sys.stderr
+        )
+        status = 130
+    except BrokenPipeError:
+        # Who read our output left. Python must not try to write the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
     sys.exit(status)
+
+
+def _parse(argv: Sequence[str]) -> None:
+    if {"--help", "-h"} & set(argv[1:]):
+        print(_help())
+        sys.exit(0)
+    try:
+        arguments = FLAGS(argv)
+    except (flags.Error, OSError, UnicodeDecodeError) as error:
+        raise errors.ConfigError(str(error)) from None
+    if len(arguments) > 1:
+        raise errors.ConfigError(
+            f"{arguments[1]!r} is not a flag; flags are written --name=value, "
+            "see --help."
+        )
+
+
+def _help() -> str:
+    lines = [sys.modules["__main__"].__doc__ or ""]
+    for title, names in _SECTIONS.items():
+        lines.append(f"{title}:")
+        for name in names:
+            default = FLAGS[name].default
+            shown = "" if default is None or default is False else f"={default}"
+            lines.append(f"  --{name + shown:<38} {FLAGS[name].help}")
+        lines.append("")
+    lines += [
+        "Output:",
+        f"  --{'verbosity=0':<38} Show what TensorFlow and TFF say.",
+        f"  --{'flagfile=FILE':<38} Read flags from a file, one a line.",
+    ]
+    return "\n".join(lines)

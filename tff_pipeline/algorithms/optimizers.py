@@ -10,31 +10,29 @@ import tensorflow_federated as tff
 from tff_pipeline import registry
 from tff_pipeline.config import OptimizerConfig
 
-Optimizer = tff.learning.optimizers.Optimizer
 
-
-def build(options: OptimizerConfig) -> Optimizer:
+def build(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
     """The optimizer that `options` describes, for either side."""
     return registry.load(options.name, registry.OPTIMIZERS)(options)
 
 
-def sgd(options: OptimizerConfig) -> Optimizer:
+def sgd(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
     return tff.learning.optimizers.build_sgdm(options.learning_rate)
 
 
-def momentum(options: OptimizerConfig) -> Optimizer:
+def momentum(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
     return tff.learning.optimizers.build_sgdm(
         options.learning_rate, options.momentum
     )
 
 
-def adam(options: OptimizerConfig) -> Optimizer:
+def adam(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
     return tff.learning.optimizers.build_adam(
         options.learning_rate, options.beta_1, options.beta_2, options.epsilon
     )
 
 
-def adamw(options: OptimizerConfig) -> Optimizer:
+def adamw(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
     return tff.learning.optimizers.build_adamw(
         options.learning_rate,
         options.beta_1,
@@ -44,7 +42,7 @@ def adamw(options: OptimizerConfig) -> Optimizer:
     )
 
 
-def yogi(options: OptimizerConfig) -> Optimizer:
+def yogi(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
     return tff.learning.optimizers.build_yogi(
         options.learning_rate,
         options.beta_1,
@@ -54,13 +52,13 @@ def yogi(options: OptimizerConfig) -> Optimizer:
     )
 
 
-def adagrad(options: OptimizerConfig) -> Optimizer:
+def adagrad(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
     return tff.learning.optimizers.build_adagrad(
         options.learning_rate, options.initial_accumulator, options.epsilon
     )
 
 
-def rmsprop(options: OptimizerConfig) -> Optimizer:
+def rmsprop(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
     return tff.learning.optimizers.build_rmsprop(
         options.learning_rate, options.decay, options.epsilon
     )

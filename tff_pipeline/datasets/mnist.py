@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline import errors
 from tff_pipeline.datasets.federated import Examples
@@ -93,7 +94,9 @@ def _find(data_dir: str, name: str) -> str:
 _TYPE_CODES = {np.dtype(np.uint8): 0x08, np.dtype(">i4"): 0x0C}
 
 
-def read_idx(path: str, dtype: np.dtype, shape: Sequence[int]) -> np.ndarray:
+def read_idx(
+    path: str, dtype: npt.DTypeLike, shape: Sequence[int]
+) -> np.ndarray:
     """Reads an IDX file, gzipped if its name ends in `.gz`.
 
     Args:
@@ -107,10 +110,11 @@ def read_idx(path: str, dtype: np.dtype, shape: Sequence[int]) -> np.ndarray:
     Raises:
       DataError: If the file cannot be read or is not such a file.
     """
-    opener = gzip.open if path.endswith(".gz") else open
     try:
-        with opener(path, "rb") as file:
+        with open(path, "rb") as file:
             content = file.read()
+        if path.endswith(".gz"):
+            content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
         raise errors.DataError(
             f"{path} cannot be read ({error}); fetch it again."

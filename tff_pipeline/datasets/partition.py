@@ -1,9 +1,9 @@
 """Ways to spread a dataset's examples over clients.
 
-A partitioner takes (labels, owners, options, draw) and returns the clients'
-names with an int array of example indices each. Every example goes to exactly
-one client, every client has at least one, and the same draw gives the same
-split.
+A partitioner takes (labels, owners, draw) and the options that `config` lists
+for it, and returns the clients' names with an int array of example indices
+each. Every example goes to exactly one client, every client has at least one,
+and the same draw gives the same split.
 """
 
 from typing import Optional
@@ -11,7 +11,7 @@ from typing import Optional
 import numpy as np
 
 from tff_pipeline import errors, randomness, registry
-from tff_pipeline.config import DataConfig
+from tff_pipeline.config import PARTITION_OPTIONS, DataConfig
 from tff_pipeline.datasets.federated import Examples, FederatedData
 
 Parts = tuple[list[str], list[np.ndarray]]
@@ -42,8 +42,12 @@ def partition(
       ConfigError: If these examples cannot be spread so.
     """
     partitioner = registry.load(options.partition, registry.PARTITIONS)
+    arguments = {
+        name: getattr(options, name)
+        for name in PARTITION_OPTIONS[options.partition]
+    }
     draw = randomness.generator(seed, "partition")
-    names, parts = partitioner(examples.y, owners, options, draw)
+    names, parts = partitioner(examples.y, owners, draw, **arguments)
     if options.max_examples_per_client:
         parts = [
             draw.permutation(part)[: options.max_examples_per_client]
@@ -68,8 +72,8 @@ def _check_enough(available: int, needed: int, what: str) -> None:
 def iid(
     labels: np.ndarray,
     owners: Optional[np.ndarray],
-    options: DataConfig,
     draw: np.random.Generator,
+    num_clients: int,
 ) -> Parts:
     """Shuffles and cuts into parts whose sizes differ by at most one.
 
@@ -77,16 +81,18 @@ def iid(
     section 3.
     """
     del owners
-    clients = options.num_clients
-    _check_enough(len(labels), clients, f"--num_clients={clients} clients")
-    return _numbered(np.array_split(draw.permutation(len(labels)), clients))
+    _check_enough(
+        len(labels), num_clients, f"--num_clients={num_clients} clients"
+    )
+    return _numbered(np.array_split(draw.permutation(len(labels)), num_clients))
 
 
 def shards(
     labels: np.ndarray,
     owners: Optional[np.ndarray],
-    options: DataConfig,
     draw: np.random.Generator,
+    num_clients: int,
+    shards_per_client: int,
 ) -> Parts:
     """Sorts by label, cuts into shards, deals each client some of them.
 
@@ -94,15 +100,17 @@ def shards(
     most clients see two digits; McMahan et al. 2017, section 3.
     """
     del owners
-    clients, each = options.num_clients, options.shards_per_client
     _check_enough(
         len(labels),
-        clients * each,
-        f"--num_clients={clients} clients of --shards_per_client={each}",
+        num_clients * shards_per_client,
+        f"--num_clients={num_clients} clients of "
+        f"--shards_per_client={shards_per_client}",
     )
     by_label = np.argsort(labels, kind="stable")
-    pieces = np.array_split(by_label, clients * each)
-    dealt = draw.permutation(len(pieces)).reshape(clients, each)
+    pieces = np.array_split(by_label, num_clients * shards_per_client)
+    dealt = draw.permutation(len(pieces)).reshape(
+        num_clients, shards_per_client
+    )
     return _numbered(
         [np.concatenate([pieces[i] for i in hand]) for hand in dealt]
     )
@@ -111,8 +119,9 @@ def shards(
 def dirichlet(
     labels: np.ndarray,
     owners: Optional[np.ndarray],
-    options: DataConfig,
     draw: np.random.Generator,
+    num_clients: int,
+    dirichlet_alpha: float,
 ) -> Parts:
     """Spreads each class over the clients in Dirichlet(alpha) proportions.
 
@@ -121,13 +130,14 @@ def dirichlet(
     Learning on Non-IID Data Silos", section IV-B.
     """
     del owners
-    clients, alpha = options.num_clients, options.dirichlet_alpha
-    _check_enough(len(labels), clients, f"--num_clients={clients} clients")
+    _check_enough(
+        len(labels), num_clients, f"--num_clients={num_clients} clients"
+    )
     for _ in range(_DIRICHLET_TRIES):
-        hands: list[list[np.ndarray]] = [[] for _ in range(clients)]
+        hands: list[list[np.ndarray]] = [[] for _ in range(num_clients)]
         for label in np.unique(labels):
             members = draw.permutation(np.flatnonzero(labels == label))
-            proportions = draw.dirichlet(np.full(clients, alpha))
+            proportions = draw.dirichlet(np.full(num_clients, dirichlet_alpha))
             # Rounding the cuts, not the sizes, loses no example.
             cuts = np.round(np.cumsum(proportions)[:-1] * len(members))
             for hand, part in zip(hands, np.split(members, cuts.astype(int))):
@@ -136,7 +146,8 @@ def dirichlet(
         if all(len(part) for part in parts):
             return _numbered(parts)
     raise errors.ConfigError(
-        f"--dirichlet_alpha={alpha} left some of --num_clients={clients} "
+        f"--dirichlet_alpha={dirichlet_alpha} left some of "
+        f"--num_clients={num_clients} "
         f"without examples in each of {_DIRICHLET_TRIES} draws; raise the "
         "first or lower the second."
     )
@@ -145,11 +156,10 @@ def dirichlet(
 def natural(
     labels: np.ndarray,
     owners: Optional[np.ndarray],
-    options: DataConfig,
     draw: np.random.Generator,
 ) -> Parts:
     """Gives every example to the client that it came from."""
-    del labels, options, draw
+    del labels, draw
     if owners is None:
         raise errors.ConfigError(
             "--partition=natural is for data that name their clients, and "

@@ -64,12 +64,17 @@ class Task:
                 f"{given.dtype.name} of shape {given.shape[1:]}."
             )
         classes = model.outputs[0].shape[-1]
-        if np.issubdtype(self.test.y.dtype, np.integer) and len(self.test):
-            if self.test.y.max() >= classes:
-                raise errors.ConfigError(
-                    f"The model of {self.name} has {classes} outputs, but its "
-                    f"labels go up to {self.test.y.max()}."
-                )
+        labels = self.test.y
+        if np.issubdtype(labels.dtype, np.integer) and labels.max() >= classes:
+            raise errors.ConfigError(
+                f"The model of {self.name} has {classes} outputs, but its "
+                f"labels go up to {labels.max()}."
+            )
+
+    @property
+    def metric_names(self) -> list[str]:
+        """The names of what is measured: "loss", then the metrics'."""
+        return ["loss", *(metric.name for metric in self.metrics_fn())]
 
     @property
     def batch_spec(self) -> tuple[tf.TensorSpec, tf.TensorSpec]:

@@ -33,11 +33,11 @@ class MetricsLog:
         self._tensorboard_dir = tensorboard_dir
         self._columns = list(columns)
 
-    def rewind(self, round_number: int) -> None:
-        """Keeps the rows up to `round_number` and drops those after.
+    def rewind(self, round_number: int) -> list[dict[str, Value]]:
+        """Keeps the rows up to `round_number`, returns them, drops the rest.
 
-        They are of a future that was lost with a killed process. TensorBoard's
-        files are written anew from the rows that are kept.
+        Those after are of a future that was lost with a killed process.
+        TensorBoard's files are written anew from the rows that are kept.
         """
         rows = []
         if os.path.exists(self._csv_path):
@@ -61,6 +61,7 @@ class MetricsLog:
                 raise OSError(error.message) from None
         for row in rows:
             self._write_events(row)
+        return rows
 
     def append(self, row: Row) -> None:
         """Adds the row of a round.
@@ -68,15 +69,15 @@ class MetricsLog:
         Raises:
           RunDirectoryError: If it cannot be written.
         """
-        with durable.explained(self._csv_path):
-            with open(
-                self._csv_path, "a", encoding="utf-8", newline=""
-            ) as file:
-                csv.DictWriter(
-                    file, self._columns, lineterminator="\n"
-                ).writerow(row)
-                file.flush()
-                os.fsync(file.fileno())
+        with (
+            durable.explained(self._csv_path),
+            open(self._csv_path, "a", encoding="utf-8", newline="") as file,
+        ):
+            csv.DictWriter(file, self._columns, lineterminator="\n").writerow(
+                row
+            )
+            file.flush()
+            os.fsync(file.fileno())
         self._write_events(row)
 
     def close(self) -> None:

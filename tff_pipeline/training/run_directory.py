@@ -1,13 +1,13 @@
 """What a run directory holds, and whose it is.
 
-    config.json       the ExperimentConfig
-    flags.txt         a flagfile that runs it again
-    environment.json  versions, machine, command line
-    metrics.csv       a row a round
-    tensorboard/      the same as scalars
-    checkpoints/      server states, `round_000010/` and so on
-    plots/            learning_curve.png
-    saved_model/      the trained Keras model
+config.json       the ExperimentConfig
+flags.txt         a flagfile that runs it again
+environment.json  versions, machine, command line
+metrics.csv       a row a round
+tensorboard/      the same as scalars
+checkpoints/      server states, `round_000010/` and so on
+plots/            learning_curve.png
+saved_model/      the trained Keras model
 """
 
 import importlib.metadata

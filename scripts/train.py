@@ -1,0 +1,49 @@
+"""Trains a federated model: flags in, a run directory out.
+
+python scripts/train.py --flagfile=configs/quickstart.flags --output_dir=runs/1
+
+Flags may be set in files (--flagfile) and after them on the command line, where
+the last one counts. The same command again goes on where the run was stopped.
+"""
+
+from tff_pipeline import flags
+
+flags.define_experiment_flags()
+
+
+def main() -> None:
+    config = flags.experiment_config()
+    print(f"{config.data.task}: starting TensorFlow Federated", flush=True)
+    # Here and not above: flags are refused before TensorFlow is imported.
+    from tff_pipeline import experiment
+
+    result = experiment.run(config, overwrite=flags.FLAGS.overwrite)
+    directory = result.directory
+    if result.interrupted_by is not None:
+        print(
+            f"Stopped by {result.interrupted_by} after round "
+            f"{result.round_number} of {config.run.total_rounds}, which is "
+            "saved; the same command goes on from there."
+        )
+        return
+    reached = " (target reached)" if result.target_reached else ""
+    print(f"\nDone after {result.round_number} rounds{reached}. Test set:")
+    for name, value in result.evaluation.items():
+        print(f"  {name:<12} {value:.4f}")
+    print(
+        f"""
+SavedModel      {directory.saved_model}
+Metrics         {directory.metrics}
+Learning curve  {directory.learning_curve}
+TensorBoard     {directory.tensorboard}
+Checkpoints     {directory.checkpoints}
+
+Next:
+  python scripts/evaluate.py --run_dir={directory.path}
+  python scripts/export.py --run_dir={directory.path} --output=model
+  tensorboard --logdir={directory.tensorboard}"""
+    )
+
+
+if __name__ == "__main__":
+    flags.run(main)

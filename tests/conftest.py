@@ -1,0 +1,65 @@
+"""What tests share: real processes, real data, and one run to look at."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from tff_pipeline.runtime import silence
+
+# Before any test module imports TensorFlow.
+silence.silence()
+
+ROOT = pathlib.Path(__file__).parent.parent
+SCRIPTS = ROOT / "scripts"
+
+# Small enough for seconds, and with momentum so that a resumed run has state
+# to lose.
+SMALL_RUN = (
+    "--task=digits_2nn",
+    "--partition=dirichlet",
+    "--num_clients=12",
+    "--clients_per_round=4",
+    "--client_batch_size=16",
+    "--client_epochs_per_round=2",
+    "--server_optimizer=momentum",
+    "--total_rounds=10",
+    "--rounds_per_checkpoint=5",
+    "--rounds_per_eval=2",
+)
+
+
+def run_script(name, *arguments, timeout=300, **options):
+    """Runs scripts/NAME with `arguments`; returns the CompletedProcess."""
+    return subprocess.run(
+        [sys.executable, str(SCRIPTS / name), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        **options,
+    )
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory):
+    """The run directory of SMALL_RUN, trained by scripts/train.py."""
+    path = tmp_path_factory.mktemp("small_run") / "run"
+    done = run_script("train.py", *SMALL_RUN, f"--output_dir={path}")
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+@pytest.fixture(scope="session")
+def mnist_dir():
+    """Folder of MNIST's files, or a skip that says how to give it."""
+    root = os.environ.get("TFF_PIPELINE_DATA")
+    if root is None:
+        pytest.skip(
+            "TFF_PIPELINE_DATA is not set; it names a folder with mnist/ in it"
+        )
+    path = pathlib.Path(root).resolve() / "mnist"
+    assert path.is_dir(), f"TFF_PIPELINE_DATA={root} holds no mnist/"
+    return path

@@ -1,0 +1,264 @@
+"""Where all rooms meet: a config in, a trained and exported model out.
+
+config = ExperimentConfig(run=RunConfig(output_dir="runs/first"))
+result = experiment.run(config)
+"""
+
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_pipeline import durable, errors, registry
+from tff_pipeline.algorithms import fed_avg
+from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.export import saved_model
+from tff_pipeline.reporting import learning_curve
+from tff_pipeline.runtime.local import LocalWorker
+from tff_pipeline.sampling import UniformSampler
+from tff_pipeline.tasks.task import Task
+from tff_pipeline.training import evaluation, metrics
+from tff_pipeline.training.checkpoint import CheckpointStore
+from tff_pipeline.training.loop import Cohort, Loop
+from tff_pipeline.training.run_directory import RunDirectory
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What came of a run.
+
+    Attributes:
+      directory: Where everything lies.
+      round_number: Rounds trained, in this process and before.
+      evaluation: The last evaluation's metrics by name, empty if there was
+        none.
+      target_reached: Whether it stopped for `--target_metric`.
+      interrupted_by: The signal that stopped it, or `None`; a run that was
+        stopped is saved, but neither exported nor drawn.
+    """
+
+    directory: RunDirectory
+    round_number: int
+    evaluation: Mapping[str, float]
+    target_reached: bool
+    interrupted_by: Optional[str]
+
+
+def load_task(config: ExperimentConfig) -> Task:
+    """Reads the data and makes the task that `config` describes.
+
+    Raises:
+      ConfigError: If the task does not go with the other settings.
+      DataError: If a file is missing or damaged.
+    """
+    task_fn = registry.load(config.data.task, registry.TASKS)
+    return task_fn(config.data, config.run.seed)
+
+
+def initial_weights(task: Task, seed: int) -> tff.learning.models.ModelWeights:
+    """The model's first weights, a function of `seed` alone."""
+    tf.keras.utils.set_random_seed(seed)
+    weights = tff.learning.models.ModelWeights.from_model(task.model_fn())
+    return tf.nest.map_structure(lambda value: value.numpy(), weights)
+
+
+def run(config: ExperimentConfig, overwrite: bool = False) -> Result:
+    """Trains, or goes on with training, and exports.
+
+    Args:
+      config: The experiment; its `run.output_dir` must be set.
+      overwrite: Whether to delete another run that is there first.
+
+    Raises:
+      PipelineError: In a sentence, what the user should change.
+    """
+    if config.run.output_dir is None:
+        raise errors.ConfigError("--output_dir is not set.")
+    directory = RunDirectory(config.run.output_dir)
+    task = load_task(config)
+    _check_target(config, task.metric_names)
+    weights = initial_weights(task, config.run.seed)
+    cohort_of = _cohorts(config, task, weights)
+    directory.claim(config, overwrite)
+
+    process = fed_avg.build(task.tff_model_fn, config.clients, config.server)
+    evaluator = evaluation.Evaluator(task)
+    log = metrics.MetricsLog(
+        directory.metrics, directory.tensorboard, _columns(task.metric_names)
+    )
+    checkpoints = CheckpointStore(
+        directory.checkpoints, config.run.keep_checkpoints
+    )
+    loop = Loop(
+        process,
+        cohort_of,
+        functools.partial(evaluator.evaluate, examples=task.test),
+        functools.partial(_train_metrics, names=task.metric_names),
+        config.run,
+        log,
+        checkpoints,
+    )
+    with LocalWorker():
+        state = process.initialize()
+        outcome = loop.run(process.set_model_weights(state, weights))
+        weights = process.get_model_weights(outcome.state)
+    if outcome.interrupted_by is None:
+        saved_model.export(
+            task,
+            weights,
+            directory.saved_model,
+            overwrite=True,
+        )
+        learning_curve.draw(
+            directory.metrics, directory.learning_curve, config.data.task
+        )
+    return Result(
+        directory,
+        outcome.round_number,
+        _last_evaluation(directory.metrics),
+        outcome.target_reached,
+        outcome.interrupted_by,
+    )
+
+
+def evaluate(
+    run_dir: str,
+    round_number: Optional[int] = None,
+    data_dir: Optional[str] = None,
+) -> tuple[str, dict[str, Any]]:
+    """Evaluates a saved round, and writes the report into the run directory.
+
+    Args:
+      run_dir: What `run` wrote.
+      round_number: Which checkpoint; by default the last.
+      data_dir: The task's data, if they have moved since.
+
+    Returns:
+      (path of the JSON file, its content; see `evaluation.report`).
+
+    Raises:
+      PipelineError: In a sentence, what the user should change.
+    """
+    task, round_number, weights = _open(run_dir, round_number, data_dir)
+    report = {
+        "task": task.name,
+        "round": round_number,
+        **evaluation.report(task, weights),
+    }
+    folder = RunDirectory(run_dir).evaluations
+    path = os.path.join(folder, f"round_{round_number:06d}.json")
+    with durable.explained(folder):
+        os.makedirs(folder, exist_ok=True)
+    durable.write_text(path, json.dumps(report, indent=2) + "\n")
+    return path, report
+
+
+def export(
+    run_dir: str,
+    output: str,
+    round_number: Optional[int] = None,
+    data_dir: Optional[str] = None,
+    overwrite: bool = False,
+) -> int:
+    """Exports a saved round as a Keras SavedModel; returns which round.
+
+    Args:
+      run_dir: What `run` wrote.
+      output: The folder to write.
+      round_number: Which checkpoint; by default the last.
+      data_dir: The task's data, if they have moved since.
+      overwrite: Whether to replace `output`.
+
+    Raises:
+      PipelineError: In a sentence, what the user should change.
+    """
+    task, round_number, weights = _open(run_dir, round_number, data_dir)
+    saved_model.export(task, weights, output, overwrite)
+    return round_number
+
+
+def _open(
+    run_dir: str, round_number: Optional[int], data_dir: Optional[str]
+) -> tuple[Task, int, tff.learning.models.ModelWeights]:
+    """The task of a run, and the round and weights of one checkpoint."""
+    directory = RunDirectory(run_dir)
+    config = directory.read_config()
+    if data_dir is not None:
+        data = dataclasses.replace(config.data, data_dir=data_dir)
+        config = dataclasses.replace(config, data=data)
+    store = CheckpointStore(directory.checkpoints)
+    round_number, weights = store.load_weights(round_number)
+    return load_task(config), round_number, weights
+
+
+def _columns(names: list[str]) -> list[str]:
+    return [
+        "round",
+        *(f"train_{name}" for name in names),
+        *(f"eval_{name}" for name in names),
+        *("clients", "examples", "bytes_down", "bytes_up", "seconds"),
+    ]
+
+
+def _check_target(config: ExperimentConfig, names: list[str]) -> None:
+    known = [f"eval_{name}" for name in names]
+    if config.run.target_metric not in [None, *known]:
+        raise errors.ConfigError(
+            f"--target_metric={config.run.target_metric} is not a metric of "
+            f"--task={config.data.task}; choose one of: {', '.join(known)}."
+        )
+
+
+def _cohorts(
+    config: ExperimentConfig,
+    task: Task,
+    weights: tff.learning.models.ModelWeights,
+) -> Any:
+    """Round -> its cohort: who, with which batches in which order."""
+    seed = config.run.seed
+    sampler = UniformSampler(
+        task.train.client_ids, config.clients.clients_per_round, seed
+    )
+    numbers = {name: i for i, name in enumerate(task.train.client_ids)}
+    up = sum(np.asarray(value).nbytes for value in weights.trainable)
+    fixed = sum(np.asarray(value).nbytes for value in weights.non_trainable)
+
+    def cohort_of(round_number: int) -> Cohort:
+        client_ids = sampler.cohort(round_number)
+        datasets = [
+            fed_avg.client_dataset(
+                task.train.load(client_id),
+                config.clients,
+                seed,
+                round_number,
+                numbers[client_id],
+            )
+            for client_id in client_ids
+        ]
+        examples = sum(task.train.size(client_id) for client_id in client_ids)
+        return Cohort(datasets, examples, up + fixed, up)
+
+    return cohort_of
+
+
+def _train_metrics(output: Any, names: list[str]) -> dict[str, float]:
+    values = output["client_work"]["train"]
+    return {name: values[name] for name in names if name in values}
+
+
+def _last_evaluation(metrics_csv: str) -> dict[str, float]:
+    for row in reversed(metrics.read(metrics_csv)):
+        values = {
+            name.partition("_")[2]: value
+            for name, value in row.items()
+            if name.startswith("eval_")
+        }
+        if values:
+            return values
+    return {}

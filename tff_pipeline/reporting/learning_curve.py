@@ -1,0 +1,52 @@
+"""The learning curve of a run, drawn from its metrics.csv."""
+
+import os
+
+from matplotlib.figure import Figure
+
+from tff_pipeline import durable
+from tff_pipeline.training import metrics
+
+
+def draw(metrics_csv: str, path: str, title: str) -> None:
+    """Draws every train and evaluation metric over rounds.
+
+    Args:
+      metrics_csv: A run's metrics.csv with at least one row.
+      path: The PNG to write.
+      title: What stands above it.
+
+    Raises:
+      RunDirectoryError: If the picture cannot be written.
+    """
+    rows = metrics.read(metrics_csv)
+    names = list(
+        dict.fromkeys(
+            name.partition("_")[2]
+            for row in rows
+            for name in row
+            if name.startswith(("train_", "eval_"))
+        )
+    )
+    figure = Figure(figsize=(5 * len(names), 3.5), layout="constrained")
+    axes = figure.subplots(1, len(names), squeeze=False)
+    figure.suptitle(title)
+    for axis, name in zip(axes[0], names):
+        for part, words in (
+            ("train", "training clients of the round"),
+            ("eval", "central test set"),
+        ):
+            points = [
+                (row["round"], row[f"{part}_{name}"])
+                for row in rows
+                if f"{part}_{name}" in row
+            ]
+            if points:
+                axis.plot(*zip(*points), label=words, linewidth=1.2)
+        axis.set_xlabel("round")
+        axis.set_ylabel(name)
+        axis.grid(alpha=0.3)
+        axis.legend(frameon=False)
+    with durable.explained(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        figure.savefig(path, dpi=120)

@@ -1,0 +1,75 @@
+"""How far a run is: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from typing import Any, TextIO
+
+import tqdm
+
+from tff_pipeline.training.metrics import Row
+
+_SECONDS_BETWEEN_LINES = 1.0
+
+
+class Progress:
+    """Shows rounds as they end; a context manager."""
+
+    def __init__(self, start: int, total: int, file: TextIO = sys.stdout):
+        """Starts.
+
+        Args:
+          start: Rounds that were done before.
+          total: Rounds there will be.
+          file: Where to show; a bar if it is a terminal, else lines, at most
+            one a second and always the last.
+        """
+        self._total = total
+        self._file = file
+        self._bar = None
+        self._done = 0
+        self._begun = time.monotonic()
+        self._last_line = -_SECONDS_BETWEEN_LINES
+        if file.isatty():
+            self._bar = tqdm.tqdm(
+                total=total, initial=start, unit="round", file=file
+            )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def update(self, row: Row, last: bool) -> None:
+        """Shows the round of `row`; `last` if training ends with it."""
+        self._done += 1
+        if self._bar is not None:
+            shown = {n: f"{row[n]:.4g}" for n in row if _is_shown(n)}
+            self._bar.set_postfix(shown, refresh=False)
+            self._bar.update()
+            return
+        now = time.monotonic()
+        if not last and now - self._last_line < _SECONDS_BETWEEN_LINES:
+            return
+        self._last_line = now
+        rate = self._done / max(now - self._begun, 1e-9)
+        left = (self._total - row["round"]) / rate
+        metrics = "  ".join(
+            f"{name} {row[name]:.4f}" for name in row if _is_shown(name)
+        )
+        print(
+            f"round {row['round']}/{self._total}  {metrics}  "
+            f"{rate:.2f} rounds/s  {_clock(left)} left",
+            file=self._file,
+            flush=True,
+        )
+
+    def __exit__(self, *_: Any) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _is_shown(name: str) -> bool:
+    return name.startswith(("train_", "eval_"))
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d}"
