@@ -6,6 +6,9 @@ Flags may be set in files (--flagfile) and after them on the command line, where
 the last one counts. The same command again goes on where the run was stopped.
 """
 
+import os
+import sys
+
 from tff_pipeline import flags
 
 flags.define_experiment_flags()
@@ -30,6 +33,10 @@ def main() -> None:
     print(f"\nDone after {result.round_number} rounds{reached}. Test set:")
     for name, value in result.evaluation.items():
         print(f"  {name:<12} {value:.4f}")
+    # As it can be typed here, in an environment that is active or not.
+    python = os.path.relpath(sys.executable)
+    if python.startswith(os.pardir):
+        python = "python"
     print(
         f"""
 SavedModel      {directory.saved_model}
@@ -39,9 +46,9 @@ TensorBoard     {directory.tensorboard}
 Checkpoints     {directory.checkpoints}
 
 Next:
-  python scripts/evaluate.py --run_dir={directory.path}
-  python scripts/export.py --run_dir={directory.path} --output=model
-  tensorboard --logdir={directory.tensorboard}"""
+  {python} scripts/evaluate.py --run_dir={directory.path}
+  {python} scripts/export.py --run_dir={directory.path} --output=model
+  {python} -m tensorboard.main --logdir={directory.tensorboard}"""
     )
 
 

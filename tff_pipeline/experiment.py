@@ -7,6 +7,7 @@ result = experiment.run(config)
 import dataclasses
 import functools
 import json
+import math
 import os
 from collections.abc import Mapping
 from typing import Any, Optional
@@ -249,6 +250,10 @@ def _cohorts(
 
 def _train_metrics(output: Any, names: list[str]) -> dict[str, float]:
     values = output["client_work"]["train"]
+    if values["num_examples"] == 0:
+        # TFF leaves out clients whose update is not finite, with their
+        # metrics, and then says that the loss of none is 0.
+        return dict.fromkeys(names, math.nan)
     return {name: values[name] for name in names if name in values}
 
 

@@ -47,9 +47,8 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 class LocalWorker:
     """A running worker process and the context that executes on it.
 
-    Use as a context manager: inside, TFF computations run on the worker.
-    Enter it on a thread that lives as long as the worker is needed, for the
-    kernel ends the worker with that thread.
+    Use as a context manager: inside, this thread's TFF computations run on the
+    worker. The kernel ends the worker with the thread that entered.
     """
 
     def __enter__(self) -> "LocalWorker":
@@ -61,7 +60,8 @@ class LocalWorker:
             transform_args=tff.tensorflow.transform_args,
             transform_result=tff.tensorflow.transform_result,
         )
-        tff.framework.set_default_context(context)
+        self._installed = tff.framework.get_context_stack().install(context)
+        self._installed.__enter__()
         return self
 
     @property
@@ -75,6 +75,7 @@ class LocalWorker:
         exc: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
+        self._installed.__exit__(exc_type, exc, traceback)
         self._executors.forget()
         self._channel.close()
         self._process.kill()

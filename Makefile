@@ -1,0 +1,63 @@
+# The first Python that will do; or name one: make PYTHON=/path/to/python3.10
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.10 python3.9 python3,$(shell \
+	$(p) -c 'import sys; sys.exit(not (3, 9) <= sys.version_info < (3, 12))' \
+	>/dev/null 2>&1 && echo $(p))) python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+UV_VERSION := 0.13.8
+
+.PHONY: help install quickstart test lint lock clean
+
+help:
+	@echo "make quickstart  install into $(VENV), train on handwritten digits"
+	@echo "make test        the whole test suite"
+	@echo "make lint        formatting, lint and types"
+	@echo "make lock        resolve requirements.txt anew"
+	@echo "make clean       remove $(VENV), caches and runs/quickstart"
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.txt setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 9) <= sys.version_info < (3, 12))' \
+		2>/dev/null || { echo "Python 3.9, 3.10 or 3.11 is needed and" \
+		"$(PYTHON) is $$($(PYTHON) --version 2>&1); install one of them, or" \
+		"name it: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet \
+		--no-deps -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet \
+		--no-deps --no-build-isolation -e .
+	@touch $@
+
+quickstart: install
+	$(BIN)/python scripts/train.py --flagfile=configs/quickstart.flags \
+		--output_dir=runs/quickstart
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# The lock is for Linux x86_64 and Python 3.9 to 3.11 alone, for which the
+# markers that say so on every line are noise.
+lock: install
+	$(BIN)/python -m venv $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip install --quiet uv==$(UV_VERSION)
+	$(VENV)/lock/bin/uv pip compile setup.cfg --extra dev --universal \
+		--python-version 3.9 --generate-hashes --no-annotate --no-header \
+		--no-emit-index-url --quiet --output-file requirements.txt
+	sed -i -e "s/ ; python_full_version < '3.12' and platform_machine == 'x86_64' and sys_platform == 'linux' / /" \
+		-e "s/ and python_full_version < '3.12'//" \
+		-e "s/ and platform_machine == 'x86_64'//" \
+		-e "s/ and platform_python_implementation != 'PyPy'//" \
+		-e "s/ and implementation_name != 'PyPy'//" \
+		-e "s/ and sys_platform == 'linux'//" requirements.txt
+
+clean:
+	rm -rf $(VENV) *.egg-info build .pytest_cache .mypy_cache .ruff_cache \
+		.hypothesis runs/quickstart
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

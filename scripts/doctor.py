@@ -1,0 +1,123 @@
+"""Says whether this machine can train: one line a check, with what to do.
+
+python scripts/doctor.py
+
+Exit status 0 if everything needed is there, else 1. Needs no installed package
+itself, so that it can say which one is missing.
+"""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+
+_PYTHONS = ((3, 9), (3, 10), (3, 11))
+_VERSIONS = {
+    "tensorflow": "2.14.",
+    "tensorflow-federated": "0.87.0",
+    "tensorflow-privacy": "0.9.0",
+}
+_INSTALL = "run `make install`, or the pip commands of README.md"
+_GIB = 2**30
+
+
+def check_python():
+    version = platform.python_version()
+    if sys.version_info[:2] in _PYTHONS:
+        return "ok", f"Python {version}", ""
+    return "fail", f"Python {version}", "install Python 3.9, 3.10 or 3.11"
+
+
+def check_platform():
+    libc, version = platform.libc_ver()
+    found = f"{platform.system()} {platform.machine()}, {libc} {version}"
+    numbers = [int(part) for part in version.split(".") if part.isdigit()]
+    if (
+        platform.system() == "Linux"
+        and platform.machine() == "x86_64"
+        and libc == "glibc"
+        and numbers >= [2, 31]
+    ):
+        return "ok", found, ""
+    advice = "TFF's wheel is for Linux x86_64 with glibc 2.31 or newer"
+    return "fail", found, advice
+
+
+def check_packages():
+    for package, wanted in _VERSIONS.items():
+        try:
+            found = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            yield "fail", f"{package} is not installed", _INSTALL
+            continue
+        if found.startswith(wanted):
+            yield "ok", f"{package} {found}", ""
+        else:
+            advice = f"{wanted.rstrip('.')} is needed; {_INSTALL}"
+            yield "fail", f"{package} {found}", advice
+
+
+def check_gpu():
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        return "fail", f"TensorFlow cannot be imported ({error})", _INSTALL
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "ok", "no GPU visible", "training runs on the CPU"
+    advice = "evaluation uses it; TFF's worker trains on the CPU"
+    return "ok", f"{len(gpus)} GPU visible", advice
+
+
+def check_proxy():
+    names = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
+    found = [
+        name
+        for name in names
+        if os.environ.get(name) or os.environ.get(name.upper())
+    ]
+    if not found:
+        return "ok", "no proxy in the environment", ""
+    return (
+        "ok",
+        f"{', '.join(found)} set",
+        "no harm here; TFF as shipped hangs for ever with it unless "
+        "no_proxy=localhost,127.0.0.1",
+    )
+
+
+def check_memory():
+    with open("/proc/meminfo", encoding="ascii") as file:
+        available = next(
+            int(line.split()[1]) * 1024
+            for line in file
+            if line.startswith("MemAvailable")
+        )
+    return _room("memory", available, 2 * _GIB, "close other programs")
+
+
+def check_disk():
+    free = shutil.disk_usage(".").free
+    return _room("disk here", free, _GIB, "make room for checkpoints")
+
+
+def _room(what, free, needed, advice):
+    found = f"{free / _GIB:.1f} GiB of {what} free"
+    if free >= needed:
+        return "ok", found, ""
+    return "warn", found, f"less than {needed // _GIB} GiB; {advice}"
+
+
+def main():
+    results = [check_python(), check_platform(), *check_packages()]
+    results.append(check_gpu())
+    results += [check_proxy(), check_memory(), check_disk()]
+    for verdict, found, advice in results:
+        print(f"{verdict:<5}{found}{': ' + advice if advice else ''}")
+    return 1 if any(verdict == "fail" for verdict, _, _ in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""Federated averaging against closed forms, on TFF's worker."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tff_pipeline.algorithms import fed_avg
+from tff_pipeline.config import ClientConfig, OptimizerConfig, ServerConfig
+from tff_pipeline.datasets.federated import Examples, FederatedData
+from tff_pipeline.runtime.local import LocalWorker
+from tff_pipeline.tasks.task import Task
+
+RATE = 0.5
+
+
+@pytest.fixture(scope="module", autouse=True)
+def worker():
+    with LocalWorker() as running:
+        yield running
+
+
+def softmax_task(examples):
+    """Softmax regression from zero weights: its gradient is a closed form."""
+
+    def model_fn():
+        return tf.keras.Sequential(
+            [
+                tf.keras.Input([3]),
+                tf.keras.layers.Dense(
+                    2, kernel_initializer="zeros", use_bias=False
+                ),
+            ]
+        )
+
+    clients = FederatedData(examples, {"all": np.arange(len(examples))})
+    return Task("softmax", clients, examples, model_fn)
+
+
+def gradient(weights, examples):
+    """Of the mean cross-entropy of softmax(x @ weights), by hand."""
+    logits = examples.x @ weights
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    error = odds / odds.sum(axis=1, keepdims=True) - np.eye(2)[examples.y]
+    return examples.x.T @ error / len(examples)
+
+
+def examples_of(seed, count):
+    draw = np.random.default_rng(seed)
+    return Examples(
+        draw.normal(size=[count, 3]).astype(np.float32),
+        draw.integers(2, size=count).astype(np.int32),
+    )
+
+
+def build(clients=None, server=None):
+    clients = clients or ClientConfig(
+        batch_size=100, optimizer=OptimizerConfig("client", "sgd", RATE)
+    )
+    task = softmax_task(examples_of(0, 4))
+    return fed_avg.build(task.tff_model_fn, clients, server or ServerConfig())
+
+
+def run(process, cohorts, clients=None):
+    """The weights after each round of `cohorts`, lists of Examples."""
+    clients = clients or ClientConfig(batch_size=100)
+    state, after = process.initialize(), []
+    for number, cohort in enumerate(cohorts):
+        datasets = [
+            fed_avg.client_dataset(examples, clients, 0, number, client)
+            for client, examples in enumerate(cohort)
+        ]
+        state = process.next(state, datasets).state
+        after.append(process.get_model_weights(state).trainable[0])
+    return after
+
+
+@pytest.fixture(scope="module")
+def plain_process():
+    return build()
+
+
+def test_one_client_one_step_is_one_step_of_sgd(plain_process):
+    examples = examples_of(1, 5)
+    (weights,) = run(plain_process, [[examples]])
+    expected = -RATE * gradient(np.zeros([3, 2]), examples)
+    np.testing.assert_allclose(weights, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_mean_of_two_clients_is_weighted_by_their_examples(plain_process):
+    small, large = examples_of(1, 1), examples_of(2, 3)
+    (weights,) = run(plain_process, [[small, large]])
+    start = np.zeros([3, 2])
+    expected = -RATE * (gradient(start, small) + 3 * gradient(start, large)) / 4
+    np.testing.assert_allclose(weights, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_uniform_weighting_counts_clients_not_examples():
+    clients = ClientConfig(
+        batch_size=100,
+        weighting="uniform",
+        optimizer=OptimizerConfig("client", "sgd", RATE),
+    )
+    small, large = examples_of(1, 1), examples_of(2, 3)
+    (weights,) = run(build(clients), [[small, large]])
+    start = np.zeros([3, 2])
+    expected = -RATE * (gradient(start, small) + gradient(start, large)) / 2
+    np.testing.assert_allclose(weights, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_epochs_and_partial_batches_are_steps_in_the_stated_order():
+    clients = ClientConfig(
+        batch_size=2,
+        epochs_per_round=2,
+        optimizer=OptimizerConfig("client", "sgd", RATE),
+    )
+    examples = examples_of(3, 5)
+    (weights,) = run(build(clients), [[examples]], clients)
+    expected = np.zeros([3, 2])
+    for x, y in fed_avg.client_dataset(examples, clients, 0, 0, 0):
+        batch = Examples(x.numpy(), y.numpy())
+        expected = expected - RATE * gradient(expected, batch)
+    np.testing.assert_allclose(weights, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_server_momentum_adds_up_over_rounds():
+    server = ServerConfig(OptimizerConfig("server", "momentum", 1.0, 0.9))
+    examples = examples_of(1, 5)
+    first, second = run(build(server=server), [[examples], [examples]])
+    step_1 = RATE * gradient(np.zeros([3, 2]), examples)
+    step_2 = RATE * gradient(-step_1, examples)
+    np.testing.assert_allclose(first, -step_1, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(
+        second, -step_1 - (0.9 * step_1 + step_2), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["adam", "adamw", "yogi", "adagrad", "rmsprop"]
+)
+def test_adaptive_optimizers_work_on_either_side(name):
+    clients = ClientConfig(
+        batch_size=100, optimizer=OptimizerConfig("client", name, 0.1)
+    )
+    server = ServerConfig(OptimizerConfig("server", name, 0.1))
+    examples = examples_of(1, 5)
+    (weights,) = run(build(clients, server), [[examples]])
+    direction = gradient(np.zeros([3, 2]), examples)
+    # Both sides precondition by positive numbers: signs stay.
+    np.testing.assert_array_equal(np.sign(weights), -np.sign(direction))
+
+
+def test_adam_on_the_server_takes_reddis_first_step():
+    server = ServerConfig(
+        OptimizerConfig("server", "adam", 0.1, beta_1=0.9, beta_2=0.99)
+    )
+    examples = examples_of(1, 5)
+    (weights,) = run(build(server=server), [[examples]])
+    # Bias-corrected, the first step is the rate against the sign.
+    expected = -0.1 * np.sign(gradient(np.zeros([3, 2]), examples))
+    np.testing.assert_allclose(weights, expected, rtol=1e-3)
+
+
+def test_order_of_batches_is_a_function_of_seed_round_and_client():
+    clients, examples = ClientConfig(batch_size=3), examples_of(4, 9)
+
+    def order(*key):
+        dataset = fed_avg.client_dataset(examples, clients, *key)
+        return np.concatenate([x.numpy() for x, _ in dataset])
+
+    np.testing.assert_array_equal(order(0, 1, 2), order(0, 1, 2))
+    for other in ((1, 1, 2), (0, 2, 2), (0, 1, 3)):
+        assert (order(0, 1, 2) != order(*other)).any()
+
+
+def test_each_epoch_sees_every_example_once_in_its_own_order():
+    clients = ClientConfig(batch_size=4, epochs_per_round=2)
+    examples = Examples(np.arange(10.0)[:, np.newaxis], np.arange(10))
+    dataset = fed_avg.client_dataset(examples, clients, 0, 1, 2)
+    batches = [y.numpy() for _, y in dataset]
+    assert [len(batch) for batch in batches] == [4, 4, 2, 4, 4, 2]
+    first, second = np.concatenate(batches[:3]), np.concatenate(batches[3:])
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert (first != second).any()
