@@ -7,10 +7,11 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 UV_VERSION := 0.13.8
 
-.PHONY: help install quickstart test lint lock clean
+.PHONY: help install quickstart figures test lint lock clean
 
 help:
 	@echo "make quickstart  install into $(VENV), train on handwritten digits"
+	@echo "make figures     draw the README's picture"
 	@echo "make test        the whole test suite"
 	@echo "make lint        formatting, lint and types"
 	@echo "make lock        resolve requirements.txt anew"
@@ -33,6 +34,9 @@ $(INSTALLED): requirements.txt setup.cfg pyproject.toml
 quickstart: install
 	$(BIN)/python scripts/train.py --flagfile=configs/quickstart.flags \
 		--output_dir=runs/quickstart
+
+figures: quickstart
+	cp runs/quickstart/plots/learning_curve.png docs/learning_curve.png
 
 test: install
 	$(BIN)/python -m pytest

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import signal
 import stat
 import subprocess
@@ -27,18 +28,27 @@ def child(source, *arguments, **options):
     )
 
 
-def write_folder(path, text):
+def write(path, text):
+    """Writes the file "file", or two files into the folder "folder"."""
+    if path.name == "file":
+        durable.write_text(str(path), text)
+        return
     with durable.folder(str(path)) as folder:
         for name in ("a", "b"):
             with open(os.path.join(folder, name), "w") as file:
                 file.write(text)
 
 
-def content(path):
-    """A file's text; of a folder, name -> text."""
-    if path.is_dir():
-        return {file.name: file.read_text() for file in path.iterdir()}
-    return path.read_text()
+def holds(path, text):
+    """Whether `path` is what `write(path, text)` leaves, and whole."""
+    if path.name == "file":
+        return path.is_file() and path.read_text() == text
+    return path.is_dir() and {
+        file.name: file.read_text() for file in path.iterdir()
+    } == {"a": text, "b": text}
+
+
+both_kinds = pytest.mark.parametrize("kind", ["file", "folder"])
 
 
 @pytest.fixture
@@ -101,17 +111,16 @@ def test_folder_replaces_the_old_folder_whole(tmp_path):
     path = tmp_path / "folder"
     path.mkdir()
     (path / "only in the old one").write_text(OLD)
-    write_folder(path, NEW)
-    assert content(path) == {"a": NEW, "b": NEW}
+    write(path, NEW)
+    assert holds(path, NEW)
     assert os.listdir(tmp_path) == ["folder"]
 
 
 def test_relative_paths_are_below_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    durable.write_text("file", NEW)
-    write_folder("folder", NEW)
-    assert content(tmp_path / "file") == NEW
-    assert content(tmp_path / "folder") == {"a": NEW, "b": NEW}
+    for kind in ("file", "folder"):
+        write(pathlib.Path(kind), NEW)
+        assert holds(tmp_path / kind, NEW)
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
@@ -121,14 +130,13 @@ def test_an_exception_in_the_block_leaves_all_as_it_was(
 ):
     path = tmp_path / "folder"
     if existed:
-        write_folder(path, OLD)
+        write(path, OLD)
     with pytest.raises(error), durable.folder(str(path)) as folder:
         with open(os.path.join(folder, "a"), "w") as file:
             file.write(NEW)
         raise error
-    if existed:
-        assert content(path) == {"a": OLD, "b": OLD}
     assert os.listdir(tmp_path) == (["folder"] if existed else [])
+    assert holds(path, OLD) == existed
 
 
 def test_remove_temporary_removes_temporary_names_only(tmp_path):
@@ -149,11 +157,11 @@ def test_remove_temporary_removes_temporary_names_only(tmp_path):
 def test_permissions_follow_the_umask(tmp_path, umask, mask, existed):
     file, folder = tmp_path / "file", tmp_path / "folder"
     if existed:
-        durable.write_text(str(file), OLD)
-        write_folder(folder, OLD)
+        write(file, OLD)
+        write(folder, OLD)
     umask(mask)
-    durable.write_text(str(file), NEW)
-    write_folder(folder, NEW)
+    write(file, NEW)
+    write(folder, NEW)
     modes = [
         stat.S_IMODE(path.stat().st_mode)
         for path in (file, folder, folder / "a")
@@ -163,86 +171,69 @@ def test_permissions_follow_the_umask(tmp_path, umask, mask, existed):
     assert umask(mask) == mask, "the process's own umask was changed"
 
 
-@pytest.mark.parametrize(
-    "write", [lambda path: durable.write_text(path, NEW), write_folder]
-)
-def test_a_place_that_cannot_be_written_is_named(tmp_path, write):
-    (tmp_path / "file").write_text(OLD)
-    path = str(tmp_path / "file" / "below it")
+@both_kinds
+def test_a_place_that_cannot_be_written_is_named(tmp_path, kind):
+    (tmp_path / "no folder").write_text(OLD)
+    path = tmp_path / "no folder" / kind
     with pytest.raises(errors.RunDirectoryError) as raised:
-        write(path)
-    assert path in str(raised.value)
+        write(path, NEW)
+    assert str(path) in str(raised.value)
     assert "--output_dir" in str(raised.value)
-    assert content(tmp_path / "file") == OLD
-    assert os.listdir(tmp_path) == ["file"]
+    assert (tmp_path / "no folder").read_text() == OLD
+    assert os.listdir(tmp_path) == ["no folder"]
 
 
 def test_a_folder_in_the_place_of_a_file_is_named_and_left(tmp_path):
-    path = tmp_path / "taken"
-    write_folder(path, OLD)
-    with pytest.raises(errors.RunDirectoryError, match="taken"):
-        durable.write_text(str(path), NEW)
-    assert content(path) == {"a": OLD, "b": OLD}
-    assert os.listdir(tmp_path) == ["taken"]
+    path = tmp_path / "file"
+    (path / "below").mkdir(parents=True)
+    with pytest.raises(errors.RunDirectoryError) as raised:
+        write(path, NEW)
+    assert str(path) in str(raised.value)
+    assert os.listdir(path) == ["below"]
+    assert os.listdir(tmp_path) == ["file"]
 
 
 # No file may grow beyond 4096 bytes here. In a process of its own, for the
 # limit would hold for everything that pytest writes too.
 WRITE_WITH_A_LIMIT = """
-import os, resource, sys
-from tff_pipeline import durable, errors
-kind, path = sys.argv[1:]
+import pathlib, resource, sys
+from tests.test_durable import errors, write
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
 try:
-    if kind == "file":
-        durable.write_text(path, "x" * 10_000)
-    else:
-        with durable.folder(path) as folder:
-            with open(os.path.join(folder, "a"), "w") as file:
-                file.write("x" * 10_000)
+    write(pathlib.Path(sys.argv[1]), "x" * 10_000)
 except errors.RunDirectoryError as error:
     print(error)
 """
 
 
-@pytest.mark.parametrize("kind", ["file", "folder"])
+@both_kinds
 @pytest.mark.parametrize("existed", [True, False])
 def test_a_file_that_cannot_be_finished_leaves_the_old_version(
     tmp_path, kind, existed
 ):
     path = tmp_path / kind
-    if existed and kind == "file":
-        durable.write_text(str(path), OLD)
-    elif existed:
-        write_folder(path, OLD)
-    before = content(path) if existed else None
-    process = child(WRITE_WITH_A_LIMIT, kind, path)
+    if existed:
+        write(path, OLD)
+    process = child(WRITE_WITH_A_LIMIT, path)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert str(path) in said
     assert "File too large" in said
     assert os.listdir(tmp_path) == ([kind] if existed else [])
-    assert (content(path) if existed else None) == before
+    assert holds(path, OLD) == existed
 
 
-def test_a_full_disk_leaves_the_old_version(small_disk):
-    file, folder = small_disk / "file", small_disk / "folder"
-    durable.write_text(str(file), OLD)
-    write_folder(folder, OLD)
-    too_much = "x" * 100_000
-    for write in (lambda: durable.write_text(str(file), too_much), None):
-        with pytest.raises(errors.RunDirectoryError) as raised:
-            if write is None:
-                write_folder(folder, too_much)
-            else:
-                write()
-        path = folder if write is None else file
-        assert str(path) in str(raised.value)
-        assert "No space left on device" in str(raised.value)
-        assert content(file) == OLD
-        assert content(folder) == {"a": OLD, "b": OLD}
-        assert sorted(os.listdir(small_disk)) == ["file", "folder"]
+@both_kinds
+def test_a_full_disk_leaves_the_old_version(small_disk, kind):
+    path = small_disk / kind
+    write(path, OLD)
+    with pytest.raises(errors.RunDirectoryError) as raised:
+        write(path, "x" * 100_000)
+    assert str(path) in str(raised.value)
+    assert "No space left on device" in str(raised.value)
+    assert holds(path, OLD)
+    assert os.listdir(small_disk) == [kind]
 
 
 FILL_AND_WAIT = """
@@ -260,7 +251,7 @@ with durable.folder(sys.argv[1]) as folder:
 def test_kill_9_in_the_block_leaves_the_old_version(tmp_path, existed):
     path = tmp_path / "folder"
     if existed:
-        write_folder(path, OLD)
+        write(path, OLD)
     with child(FILL_AND_WAIT, path) as process:
         assert process.stdout.readline() == "in the middle\n"
         process.kill()
@@ -269,66 +260,53 @@ def test_kill_9_in_the_block_leaves_the_old_version(tmp_path, existed):
     assert len(left) == 1 and left[0].startswith(durable.TEMPORARY)
     durable.remove_temporary(str(tmp_path))
     assert os.listdir(tmp_path) == (["folder"] if existed else [])
-    if existed:
-        assert content(path) == {"a": OLD, "b": OLD}
+    assert holds(path, OLD) == existed
 
 
-# Python announces every open, rename, mkdir, chmod and remove to audit hooks,
-# just before it: there the process kills itself.
+# Python announces every open, rename, mkdir, chmod and remove to audit hooks
+# just before it does it; there this process kills itself.
 WRITE_AND_DIE = """
-import json, os, signal, sys
-from tff_pipeline import durable
-kind, path, text, fatal = sys.argv[1:]
-fatal, steps = int(fatal), []
+import json, os, pathlib, signal, sys
+from tests.test_durable import NEW, write
+path, fatal = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+steps, watching = [], True
 
-def die(event, arguments):
-    if event != "os.kill" and event.startswith(("os.", "shutil.", "open")):
-        if len(steps) == fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
+def die(event, _):
+    if watching and event.startswith(("os.", "shutil.", "open")):
         steps.append(event)
-
-def write():
-    if kind == "file":
-        durable.write_text(path, text)
-        return
-    with durable.folder(path) as folder:
-        for name in ("a", "b"):
-            with open(os.path.join(folder, name), "w") as file:
-                file.write(text)
+        if len(steps) > fatal:
+            signal.raise_signal(signal.SIGKILL)
 
 sys.addaudithook(die)
-write()
-fatal = -1
+write(path, NEW)
+watching = False
 print(json.dumps(steps))
 """
 
 
-@pytest.mark.parametrize("kind", ["file", "folder"])
+@both_kinds
 def test_kill_9_at_any_step_leaves_the_old_version_or_the_new_one(
     tmp_path, kind
 ):
-    old = OLD if kind == "file" else {"a": OLD, "b": OLD}
-    new = NEW if kind == "file" else {"a": NEW, "b": NEW}
-    fatal, lost, survivors = 0, [], set()
+    survivors = []
     while True:
-        path = tmp_path / str(fatal) / kind
+        path = tmp_path / str(len(survivors)) / kind
         path.parent.mkdir()
-        if kind == "file":
-            durable.write_text(str(path), OLD)
-        else:
-            write_folder(path, OLD)
-        process = child(WRITE_AND_DIE, kind, path, NEW, fatal)
+        write(path, OLD)
+        process = child(WRITE_AND_DIE, path, len(survivors))
         said, _ = process.communicate(timeout=60)
         if process.returncode == 0:
             break
         assert process.returncode == -signal.SIGKILL
         durable.remove_temporary(str(path.parent))
-        there = content(path) if path.exists() else None
-        if there not in (old, new):
-            lost.append((fatal, there))
-        survivors.add("new" if there == new else "old")
-        fatal += 1
+        versions = {"old": OLD, "new": NEW}
+        survivors.append(
+            [name for name, text in versions.items() if holds(path, text)]
+        )
     steps = json.loads(said)
-    assert "os.rename" in steps and fatal == len(steps)
-    assert not lost, f"lost when killed before {[steps[i] for i, _ in lost]}"
-    assert survivors == {"old", "new"}
+    assert "os.rename" in steps
+    assert len(steps) == len(survivors)
+    lost = [step for step, who in zip(steps, survivors) if not who]
+    assert not lost, f"killed before {lost} of {steps}"
+    assert survivors == sorted(survivors, reverse=True), "old, then new"
+    assert survivors[0] == ["old"] and survivors[-1] == ["new"]

@@ -1,12 +1,13 @@
-"""Every TFF name that is not public, in one place.
+"""Every name of TFF and TensorFlow that is not public, in one place.
 
-A TFF upgrade that moves one of them breaks this module's test, and nothing
-else.
+An upgrade that moves one of them breaks this module's test, and nothing else.
 """
 
 import os
+from typing import Any
 
 import tensorflow_federated as tff
+from tensorflow.python.eager import context
 
 
 def worker_binary() -> str:
@@ -22,3 +23,13 @@ def worker_binary() -> str:
             f"Linux wheel has it, and this is TFF {tff.__version__}."
         )
     return path
+
+
+def register_functions(library: Any) -> None:
+    """Makes the functions of a GraphDef's library known to this process.
+
+    A graph that is imported into a `tf.function` brings its nodes along, but
+    not the functions that they call by name.
+    """
+    for function in library.function:
+        context.context().add_function_def(function)

@@ -8,11 +8,12 @@ array's name, shape and dtype must be the one that the process expects.
 """
 
 import hashlib
+import io
 import json
 import logging
 import os
 import shutil
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 import tensorflow_federated as tff
@@ -65,16 +66,20 @@ class CheckpointStore:
 
         Raises:
           RunDirectoryError: If it cannot be written; older checkpoints stand.
+          TypeError: If `state` holds something that is not an array.
         """
         arrays = _flatten(state)
+        # In memory first: the sum is of what was meant, not of what was read
+        # back, and a full disk meets a plain write.
+        archive = io.BytesIO()
+        np.savez(archive, **arrays)
         with durable.folder(self._path(round_number)) as folder:
-            path = os.path.join(folder, _STATE)
-            with open(path, "wb") as file:
-                np.savez(file, **arrays)
-            manifest = {
+            with open(os.path.join(folder, _STATE), "wb") as file:
+                file.write(archive.getbuffer())
+            content = {
                 "format": 1,
                 "round": round_number,
-                "sha256": {_STATE: _sha256(path)},
+                "sha256": {_STATE: _sha256(archive.getbuffer())},
                 "tff_pipeline": tff_pipeline.__version__,
                 "tensorflow_federated": tff.__version__,
                 "arrays": {
@@ -82,10 +87,15 @@ class CheckpointStore:
                     for name, array in arrays.items()
                 },
             }
+            manifest = {"content": content, "sha256": _sha256_of(content)}
             with open(
                 os.path.join(folder, _MANIFEST), "w", encoding="utf-8"
             ) as file:
                 json.dump(manifest, file, indent=2)
+        # Later rounds are of a future that is being trained anew.
+        for later in self.rounds():
+            if later > round_number:
+                shutil.rmtree(self._path(later), ignore_errors=True)
         if self._keep:
             for old in self.rounds()[: -self._keep]:
                 shutil.rmtree(self._path(old), ignore_errors=True)
@@ -185,32 +195,41 @@ class CheckpointStore:
 
 def _flatten(state: Any) -> dict[str, np.ndarray]:
     """Path -> array, such as global_model_weights/trainable/0, in order."""
-    return {
+    arrays = {
         "/".join(map(str, path)): np.asarray(leaf)
         for path, leaf in tree.flatten_with_path(state)
     }
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise TypeError(f"{name} is not an array of numbers or bytes.")
+    return arrays
 
 
-def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
+def _sha256(content: Union[bytes, memoryview]) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _sha256_of(content: Any) -> str:
+    """Of a JSON value, whatever the white space it is written with."""
+    return _sha256(json.dumps(content, sort_keys=True).encode())
 
 
 def _read(path: str, round_number: int) -> dict[str, np.ndarray]:
     """The arrays of the checkpoint `path` by name, checked against its sum."""
-    state = os.path.join(path, _STATE)
     try:
         with open(os.path.join(path, _MANIFEST), encoding="utf-8") as file:
             manifest = json.load(file)
-        if manifest["round"] != round_number:
-            raise ValueError(f"it is of round {manifest['round']}")
-        if manifest["sha256"][_STATE] != _sha256(state):
+        content = manifest["content"]
+        if manifest["sha256"] != _sha256_of(content):
+            raise ValueError(f"{_MANIFEST} does not have its SHA-256")
+        if content["round"] != round_number:
+            raise ValueError(f"it is of round {content['round']}")
+        with open(os.path.join(path, _STATE), "rb") as file:
+            state = file.read()
+        if content["sha256"][_STATE] != _sha256(state):
             raise ValueError(f"{_STATE} does not have its SHA-256")
-        with np.load(state, allow_pickle=False) as archive:
-            return {name: archive[name] for name in manifest["arrays"]}
+        with np.load(io.BytesIO(state), allow_pickle=False) as archive:
+            return {name: archive[name] for name in content["arrays"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidCheckpointError(
             f"{path} is damaged ({type(error).__name__}: {error})."

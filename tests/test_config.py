@@ -1,0 +1,502 @@
+"""What a configuration promises: checked when made, the same from JSON."""
+
+import dataclasses
+import json
+import math
+import os
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tff_pipeline import errors
+from tff_pipeline.config import (
+    OPTIMIZER_OPTIONS,
+    PARTITION_OPTIONS,
+    ClientConfig,
+    DataConfig,
+    ExperimentConfig,
+    OptimizerConfig,
+    RunConfig,
+    ServerConfig,
+)
+
+COUNTS = st.integers(1, 2**40)
+RATES = st.floats(0, 1e30, exclude_min=True) | st.integers(1, 2**40)
+FRACTIONS = st.floats(0, 1, exclude_max=True)
+TEXTS = st.text(min_size=1)
+
+# Of every option of an optimizer, the values that it may have.
+OPTIMIZER_VALUES = {
+    "momentum": FRACTIONS,
+    "beta_1": FRACTIONS,
+    "beta_2": FRACTIONS,
+    "decay": FRACTIONS,
+    "epsilon": RATES,
+    "weight_decay": st.just(0.0) | RATES,
+    "initial_accumulator": st.just(0.0) | RATES,
+}
+PARTITION_VALUES = {
+    "num_clients": COUNTS,
+    "shards_per_client": COUNTS,
+    "dirichlet_alpha": RATES,
+}
+
+# Where the groups of fields lie in a config's JSON.
+_DEFAULT = ExperimentConfig()
+GROUPS = {
+    ("data",): _DEFAULT.data,
+    ("clients",): _DEFAULT.clients,
+    ("clients", "optimizer"): _DEFAULT.clients.optimizer,
+    ("server", "optimizer"): _DEFAULT.server.optimizer,
+    ("run",): _DEFAULT.run,
+}
+# All that are flags: (group, field, flag).
+FIELDS = [
+    (path, field.name, flag)
+    for path, group in GROUPS.items()
+    for flag, field in group.options()
+]
+COUNT_FIELDS = [
+    (("data",), "num_clients", "num_clients"),
+    (("data",), "shards_per_client", "shards_per_client"),
+    (("data",), "max_examples_per_client", "max_examples_per_client"),
+    (("clients",), "clients_per_round", "clients_per_round"),
+    (("clients",), "epochs_per_round", "client_epochs_per_round"),
+    (("clients",), "batch_size", "client_batch_size"),
+    (("run",), "total_rounds", "total_rounds"),
+    (("run",), "rounds_per_eval", "rounds_per_eval"),
+    (("run",), "rounds_per_checkpoint", "rounds_per_checkpoint"),
+]
+
+
+@st.composite
+def optimizer_configs(draw, side):
+    name = draw(st.sampled_from(list(OPTIMIZER_OPTIONS)))
+    options = {
+        option: draw(OPTIMIZER_VALUES[option])
+        for option in OPTIMIZER_OPTIONS[name]
+        if draw(st.booleans())
+    }
+    return OptimizerConfig(side, name, draw(RATES), **options)
+
+
+@st.composite
+def experiment_configs(draw, texts=TEXTS):
+    """Any valid config; `texts` makes its paths and names."""
+    partition = draw(st.sampled_from(list(PARTITION_OPTIONS)))
+    options = {
+        option: draw(PARTITION_VALUES[option])
+        for option in PARTITION_OPTIONS[partition]
+        if draw(st.booleans())
+    }
+    most = 2**40
+    if partition != "natural":
+        most = options.get("num_clients", 100)
+    target = draw(st.booleans())
+    return ExperimentConfig(
+        data=DataConfig(
+            task=draw(st.sampled_from(["digits_2nn", "mnist_cnn"])),
+            data_dir=draw(st.none() | texts),
+            partition=partition,
+            max_examples_per_client=draw(st.none() | COUNTS),
+            **options,
+        ),
+        clients=ClientConfig(
+            clients_per_round=draw(st.integers(1, most)),
+            epochs_per_round=draw(COUNTS),
+            batch_size=draw(COUNTS),
+            weighting=draw(st.sampled_from(["num_examples", "uniform"])),
+            optimizer=draw(optimizer_configs("client")),
+        ),
+        server=ServerConfig(draw(optimizer_configs("server"))),
+        run=RunConfig(
+            output_dir=draw(st.none() | texts),
+            total_rounds=draw(COUNTS),
+            rounds_per_eval=draw(COUNTS),
+            rounds_per_checkpoint=draw(COUNTS),
+            keep_checkpoints=draw(st.integers(0, 2**40)),
+            seed=draw(st.integers(0, 2**32 - 1)),
+            target_metric=draw(texts) if target else None,
+            target_value=draw(st.floats(-1e300, 1e300)) if target else None,
+        ),
+    )
+
+
+def document():
+    """The default config as nested dicts, to be spoilt."""
+    return json.loads(_DEFAULT.to_json())
+
+
+def spoilt(path, field, value):
+    """The default config's JSON with one field set to `value`."""
+    values = group = document()
+    for key in path:
+        group = group[key]
+    group[field] = value
+    return json.dumps(values)
+
+
+@given(experiment_configs())
+def test_json_gives_back_the_same_config(config):
+    again = ExperimentConfig.from_json(config.to_json())
+    assert again == config
+    assert hash(again) == hash(config)
+    assert again.to_json() == config.to_json()
+
+
+def test_fields_that_json_leaves_out_have_their_defaults():
+    assert ExperimentConfig.from_json("{}") == ExperimentConfig()
+    text = '{"server": {"optimizer": {"side": "server", "name": "adam"}}}'
+    optimizer = ExperimentConfig.from_json(text).server.optimizer
+    assert optimizer == OptimizerConfig("server", "adam")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "nul", "{'a': 1}", "\ufeff{}", "{}x"]
+)
+def test_what_is_not_json_is_refused(text):
+    with pytest.raises(errors.ConfigError, match="is not JSON"):
+        ExperimentConfig.from_json(text)
+
+
+def test_nesting_deeper_than_python_can_read_is_refused():
+    with pytest.raises(errors.ConfigError):
+        ExperimentConfig.from_json("[" * 100_000)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "1", "NaN", '"text"'])
+def test_json_that_is_not_an_object_is_refused(text):
+    with pytest.raises(errors.ConfigError, match="must be an object"):
+        ExperimentConfig.from_json(text)
+
+
+@pytest.mark.parametrize("value", [[], None, 3, "sgd"])
+def test_a_group_that_is_not_an_object_is_refused_by_name(value):
+    with pytest.raises(errors.ConfigError, match=r"clients\.optimizer"):
+        ExperimentConfig.from_json(spoilt(("clients",), "optimizer", value))
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_an_unknown_field_is_refused_by_name(group):
+    with pytest.raises(errors.ConfigError, match="unknown fields: nonsense;"):
+        ExperimentConfig.from_json(spoilt(group, "nonsense", 1))
+
+
+@pytest.mark.parametrize("key", ["clients", "server"])
+@pytest.mark.parametrize("side", [None, "worker", 3, []])
+def test_an_optimizer_of_no_side_is_refused(key, side):
+    with pytest.raises(errors.ConfigError, match=rf"{key}\.optimizer\.side"):
+        ExperimentConfig.from_json(spoilt((key, "optimizer"), "side", side))
+
+
+def test_a_missing_side_is_refused():
+    text = '{"server": {"optimizer": {"name": "adam"}}}'
+    with pytest.raises(errors.ConfigError, match=r"server\.optimizer\.side"):
+        ExperimentConfig.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "other"), [("clients", "server"), ("server", "client")]
+)
+def test_an_optimizer_of_the_other_side_is_refused(key, other):
+    # It would hide behind the other side's flags in flags.txt.
+    with pytest.raises(errors.ConfigError, match=rf"{key}\.optimizer\.side"):
+        ExperimentConfig.from_json(spoilt((key, "optimizer"), "side", other))
+
+
+@pytest.mark.parametrize("value", [True, False, [], {}, [1]])
+@pytest.mark.parametrize(("group", "field", "flag"), FIELDS)
+def test_a_wrong_type_is_refused_by_flag(group, field, flag, value):
+    with pytest.raises(errors.ConfigError) as caught:
+        ExperimentConfig.from_json(spoilt(group, field, value))
+    assert f"--{flag}={value}: must be " in str(caught.value)
+
+
+@pytest.mark.parametrize(("group", "field", "flag"), COUNT_FIELDS)
+@pytest.mark.parametrize("value", [0, -1, 1.0, 1.5, "1", True, math.nan])
+def test_a_count_is_a_whole_number_of_at_least_one(group, field, flag, value):
+    with pytest.raises(errors.ConfigError) as caught:
+        ExperimentConfig.from_json(spoilt(group, field, value))
+    assert f"--{flag}={value}: must be a whole number" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 0, -0.1])
+@pytest.mark.parametrize(
+    ("make", "flag"),
+    [
+        (
+            lambda value: OptimizerConfig("client", learning_rate=value),
+            "client_learning_rate",
+        ),
+        (
+            lambda value: OptimizerConfig("server", learning_rate=value),
+            "server_learning_rate",
+        ),
+        (
+            lambda value: OptimizerConfig("server", "adam", epsilon=value),
+            "server_adam_epsilon",
+        ),
+        (
+            lambda value: DataConfig(
+                partition="dirichlet", dirichlet_alpha=value
+            ),
+            "dirichlet_alpha",
+        ),
+    ],
+)
+def test_a_rate_is_finite_and_above_zero(make, flag, value):
+    with pytest.raises(errors.ConfigError) as caught:
+        make(value)
+    assert f"--{flag}={value}: must be a finite number" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1, 1.0, -0.1])
+@pytest.mark.parametrize(
+    ("name", "option", "flag"),
+    [
+        ("momentum", "momentum", "client_momentum"),
+        ("adam", "beta_1", "client_adam_beta_1"),
+        ("yogi", "beta_2", "client_yogi_beta_2"),
+        ("rmsprop", "decay", "client_rmsprop_decay"),
+    ],
+)
+def test_a_decay_is_at_least_zero_and_below_one(name, option, flag, value):
+    with pytest.raises(errors.ConfigError) as caught:
+        OptimizerConfig("client", name, **{option: value})
+    assert f"--{flag}={value}: must be at least 0" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_target_value_is_finite(value):
+    with pytest.raises(errors.ConfigError, match="--target_value="):
+        RunConfig(target_metric="eval_loss", target_value=value)
+
+
+@pytest.mark.parametrize(
+    ("group", "field"),
+    [(("server", "optimizer"), "learning_rate"), (("run",), "target_value")],
+)
+def test_a_whole_number_too_large_for_a_float_is_refused(group, field):
+    with pytest.raises(errors.ConfigError, match=field):
+        ExperimentConfig.from_json(spoilt(group, field, 10**400))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 0.0, True])
+def test_a_seed_is_a_whole_number_of_32_bits(seed):
+    with pytest.raises(errors.ConfigError, match="--seed="):
+        RunConfig(seed=seed)
+
+
+def test_the_ends_of_the_ranges_are_allowed():
+    run = RunConfig(seed=2**32 - 1, keep_checkpoints=0, total_rounds=1)
+    assert run.seed == 2**32 - 1
+    adamw = OptimizerConfig("client", "adamw", beta_1=0, weight_decay=0)
+    assert (adamw.beta_1, adamw.weight_decay) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "known"),
+    [
+        (lambda: DataConfig(task="nope"), "digits_2nn, digits_cnn"),
+        (
+            lambda: DataConfig(partition="nope"),
+            "iid, shards, dirichlet, natural",
+        ),
+        (lambda: OptimizerConfig("client", "nope"), "sgd, momentum, adam"),
+        (lambda: ClientConfig(weighting="nope"), "num_examples, uniform"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_known_ones(make, known):
+    with pytest.raises(errors.ConfigError) as caught:
+        make()
+    assert "=nope: must be one of: " + known in str(caught.value)
+
+
+@pytest.mark.parametrize("partition", PARTITION_OPTIONS)
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("num_clients", 3), ("shards_per_client", 3), ("dirichlet_alpha", 0.3)],
+)
+def test_a_partition_refuses_the_options_of_others(partition, option, value):
+    if option in PARTITION_OPTIONS[partition]:
+        data = DataConfig(partition=partition, **{option: value})
+        assert getattr(data, option) == value
+        return
+    with pytest.raises(errors.ConfigError) as caught:
+        DataConfig(partition=partition, **{option: value})
+    assert f"--{option}={value} is not used with" in str(caught.value)
+    assert f"--partition={partition};" in str(caught.value)
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+@pytest.mark.parametrize("name", OPTIMIZER_OPTIONS)
+@pytest.mark.parametrize("option", OPTIMIZER_VALUES)
+def test_an_optimizer_refuses_the_options_of_others(side, name, option):
+    if option in OPTIMIZER_OPTIONS[name]:
+        optimizer = OptimizerConfig(side, name, **{option: 0.25})
+        assert getattr(optimizer, option) == 0.25
+        return
+    with pytest.raises(errors.ConfigError) as caught:
+        OptimizerConfig(side, name, **{option: 0.25})
+    assert "=0.25 is not used with" in str(caught.value)
+    assert f"--{side}_optimizer={name};" in str(caught.value)
+
+
+def test_server_momentum_without_momentum_is_refused_by_its_flag():
+    with pytest.raises(errors.ConfigError, match=r"--server_momentum=0\.9 "):
+        OptimizerConfig("server", "sgd", momentum=0.9)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "defaults"),
+    [
+        (OptimizerConfig("client"), {}),
+        (OptimizerConfig("client", "momentum"), {"momentum": 0.9}),
+        (
+            OptimizerConfig("client", "yogi", epsilon=0.1),
+            {
+                "beta_1": 0.9,
+                "beta_2": 0.999,
+                "epsilon": 0.1,
+                "initial_accumulator": 1e-6,
+            },
+        ),
+    ],
+)
+def test_options_of_the_chosen_optimizer_are_filled_in(optimizer, defaults):
+    values = {name: getattr(optimizer, name) for name in OPTIMIZER_VALUES}
+    assert {k: v for k, v in values.items() if v is not None} == defaults
+
+
+def test_options_of_the_chosen_partition_are_filled_in():
+    shards = DataConfig(partition="shards")
+    assert (shards.num_clients, shards.shards_per_client) == (100, 2)
+    assert shards.dirichlet_alpha is None
+    assert DataConfig(partition="dirichlet").dirichlet_alpha == 0.5
+    assert DataConfig(partition="natural").num_clients is None
+
+
+def test_a_filled_in_default_equals_the_same_value_given():
+    assert DataConfig(partition="iid", num_clients=100) == DataConfig()
+
+
+@pytest.mark.parametrize(
+    "half", [{"target_metric": "eval_loss"}, {"target_value": 0.5}]
+)
+def test_target_metric_and_target_value_go_together(half):
+    with pytest.raises(errors.ConfigError) as caught:
+        RunConfig(**half)
+    assert "--target_metric=" in str(caught.value)
+    assert "--target_value=" in str(caught.value)
+
+
+def test_a_cohort_is_at_most_the_population():
+    ten = DataConfig(num_clients=10)
+    assert ExperimentConfig(ten, ClientConfig(clients_per_round=10))
+    with pytest.raises(errors.ConfigError) as caught:
+        ExperimentConfig(ten, ClientConfig(clients_per_round=11))
+    assert "--clients_per_round=11 " in str(caught.value)
+    assert "--num_clients=10" in str(caught.value)
+
+
+def test_a_cohort_of_a_population_not_yet_known_is_left_for_later():
+    natural = DataConfig(partition="natural")
+    assert ExperimentConfig(natural, ClientConfig(clients_per_round=10**6))
+
+
+def test_flags_are_all_that_is_set_under_the_names_of_the_command_line():
+    flags = ExperimentConfig(
+        server=ServerConfig(OptimizerConfig("server", "adam", 0.01)),
+        run=RunConfig(output_dir="runs/1"),
+    ).flags()
+    assert flags["num_clients"] == 100
+    assert flags["client_optimizer"] == "sgd"
+    assert flags["client_learning_rate"] == 0.1
+    assert flags["server_optimizer"] == "adam"
+    assert flags["server_learning_rate"] == 0.01
+    assert flags["server_adam_beta_2"] == 0.999
+    assert flags["client_batch_size"] == 10
+    assert flags["output_dir"] == "runs/1"
+    assert "target_metric" not in flags
+    assert None not in flags.values()
+
+
+@given(experiment_configs())
+def test_identity_is_all_but_where_how_long_and_what_is_kept(config):
+    flags, identity = config.flags(), config.flags(identity_only=True)
+    assert identity.items() <= flags.items()
+    assert set(flags) - set(identity) == set(flags) & {
+        "data_dir",
+        "output_dir",
+        "total_rounds",
+        "rounds_per_checkpoint",
+        "keep_checkpoints",
+    }
+
+
+def test_flagfile_leaves_out_the_folder_and_makes_the_data_absolute():
+    config = ExperimentConfig(
+        data=DataConfig(task="mnist_2nn", data_dir="data/mnist"),
+        run=RunConfig(output_dir="runs/1"),
+    )
+    lines = config.flagfile().splitlines()
+    assert not [line for line in lines if line.startswith("--output_dir")]
+    assert f"--data_dir={os.path.abspath('data/mnist')}" in lines
+    assert "--task=mnist_2nn" in lines
+
+
+@pytest.mark.parametrize("group", ExperimentConfig().groups())
+def test_every_group_is_frozen(group):
+    for field in dataclasses.fields(group):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(group, field.name, getattr(group, field.name))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ExperimentConfig().data = DataConfig()
+
+
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.just(10**400)
+    | st.floats()
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+def check_answer(text):
+    """Reads a config or a ConfigError of one sentence, and nothing else."""
+    try:
+        config = ExperimentConfig.from_json(text)
+    except errors.ConfigError as error:
+        assert str(error)
+    else:
+        assert ExperimentConfig.from_json(config.to_json()) == config
+
+
+@given(st.text())
+@example("9" * 10_000)
+@example('"\ud800"')
+def test_any_text_is_a_config_or_a_config_error(text):
+    check_answer(text)
+
+
+@given(JSON_VALUES)
+def test_any_json_is_a_config_or_a_config_error(value):
+    check_answer(json.dumps(value))
+
+
+@given(st.data())
+def test_any_value_in_any_place_is_a_config_or_a_config_error(data):
+    values = document()
+    inner = values
+    while True:
+        key = data.draw(st.sampled_from(list(inner)))
+        if not isinstance(inner[key], dict) or data.draw(st.booleans()):
+            break
+        inner = inner[key]
+    inner[key] = data.draw(JSON_VALUES)
+    check_answer(json.dumps(values))

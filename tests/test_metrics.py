@@ -1,0 +1,334 @@
+"""Rows are kept whole and in full, and TensorBoard holds the same."""
+
+import contextlib
+import math
+import os
+import resource
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tff_pipeline.errors import RunDirectoryError
+from tff_pipeline.training import metrics
+from tff_pipeline.training.evaluation import lower_is_better, summarize
+
+TAGS = {
+    "train_loss": "train/loss",
+    "eval_mean_error": "eval/mean_error",
+    "clients": "clients",
+    "bytes_down": "bytes/down",
+    "seconds": "seconds",
+}
+COLUMNS = ["round", *TAGS]
+
+
+def row_of(round_number):
+    """A row with numbers that need all their digits; no two are the same.
+
+    Every other one lacks the evaluation, as in a run.
+    """
+    row = {
+        "round": round_number,
+        "train_loss": 1 / 3 + round_number,
+        "eval_mean_error": math.pi / round_number,
+        "clients": round_number % 7,
+        "bytes_down": 3_000_000_000 + round_number,
+        "seconds": 0.1234 + round_number,
+    }
+    if round_number % 2:
+        del row["eval_mean_error"]
+    return row
+
+
+def rows_to(last):
+    return [row_of(number) for number in range(1, last + 1)]
+
+
+@pytest.fixture
+def csv_path(tmp_path):
+    return tmp_path / "metrics.csv"
+
+
+@pytest.fixture
+def tensorboard(tmp_path):
+    return tmp_path / "tensorboard"
+
+
+@pytest.fixture
+def open_log(csv_path, tensorboard):
+    """Opens the log anew, as the process does that goes on with a run."""
+    return lambda: metrics.MetricsLog(str(csv_path), str(tensorboard), COLUMNS)
+
+
+def write_log(open_log, rows):
+    log = open_log()
+    log.rewind(0)
+    for row in rows:
+        log.append(row)
+    log.close()
+    return log
+
+
+def scalars(tensorboard):
+    """(step, tag) -> value of every scalar; none may be there twice."""
+    values = {}
+    for path in sorted(tensorboard.iterdir()):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                key = (event.step, value.tag)
+                assert key not in values
+                values[key] = tf.make_ndarray(value.tensor)[()]
+    return values
+
+
+def scalars_of(rows):
+    """What TensorBoard, whose scalars are float32, should hold of `rows`."""
+    return {
+        (row["round"], TAGS[name]): np.float32(value)
+        for row in rows
+        for name, value in row.items()
+        if name != "round"
+    }
+
+
+@contextlib.contextmanager
+def no_file_above(size):
+    """No file may grow beyond `size` bytes, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_rows_come_back_as_they_were(open_log, csv_path):
+    write_log(open_log, rows_to(5))
+    assert metrics.read(str(csv_path)) == rows_to(5)
+    assert csv_path.read_text().splitlines()[0] == ",".join(COLUMNS)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(0.1, 1 / 3, 5e-324, 3.4028234663852886e38, 1e16 + 2, 0.0, -0.0),
+        *(math.inf, -math.inf, math.nan, 0, -1, 2**31, 2**53 + 1),
+    ],
+)
+def test_numbers_keep_their_type_and_every_digit(open_log, csv_path, value):
+    write_log(open_log, [{"round": 1, "train_loss": value}])
+    (row,) = metrics.read(str(csv_path))
+    assert row.keys() == {"round", "train_loss"}
+    assert type(row["train_loss"]) is type(value)
+    assert repr(row["train_loss"]) == repr(value)
+
+
+def test_a_row_is_in_the_file_when_append_returns(open_log, csv_path):
+    log = open_log()
+    log.rewind(0)
+    for last in (1, 2, 3):
+        log.append(row_of(last))
+        assert metrics.read(str(csv_path)) == rows_to(last)
+    log.close()
+
+
+def test_a_new_log_is_empty_and_can_be_read(open_log, csv_path, tensorboard):
+    log = open_log()
+    assert log.rewind(0) == []
+    log.close()
+    assert metrics.read(str(csv_path)) == []
+    assert scalars(tensorboard) == {}
+
+
+@pytest.mark.parametrize("kept", [0, 1, 4, 6, 99])
+def test_rewind_drops_and_returns(open_log, csv_path, tensorboard, kept):
+    write_log(open_log, rows_to(6))
+    log = open_log()
+    wanted = rows_to(min(kept, 6))
+    assert log.rewind(kept) == wanted
+    assert metrics.read(str(csv_path)) == wanted
+    log.close()
+    assert scalars(tensorboard) == scalars_of(wanted)
+
+
+def test_tensorboard_holds_exactly_the_rows(open_log, tensorboard):
+    write_log(open_log, rows_to(30))
+    assert scalars(tensorboard) == scalars_of(rows_to(30))
+
+
+def test_tensorboard_holds_exactly_the_rows_after_a_rewind(
+    open_log, csv_path, tensorboard
+):
+    lost = [{**row, "train_loss": -1.0} for row in rows_to(9)[6:]]
+    killed = open_log()
+    killed.rewind(0)
+    for row in rows_to(6) + lost:
+        killed.append(row)
+    # Not closed: it was killed.
+    log = open_log()
+    log.rewind(6)
+    for row in rows_to(12)[6:]:
+        log.append(row)
+    log.close()
+    assert metrics.read(str(csv_path)) == rows_to(12)
+    assert scalars(tensorboard) == scalars_of(rows_to(12))
+
+
+def test_a_line_torn_anywhere_is_left_out(open_log, csv_path):
+    write_log(open_log, rows_to(3))
+    whole = csv_path.read_bytes()
+    second = len(b"".join(whole.splitlines(keepends=True)[:3]))
+    # With all but its line break the third row may count as there.
+    for length in range(second, len(whole) - 1):
+        csv_path.write_bytes(whole[:length])
+        left = whole[second:length].decode()
+        assert metrics.read(str(csv_path)) == rows_to(2), f"with {left!r}"
+
+
+def test_a_torn_line_and_later_rows_do_not_come_back(
+    open_log, csv_path, tensorboard
+):
+    write_log(open_log, rows_to(6))
+    with csv_path.open("a") as file:
+        file.write("7,7.33")
+    log = open_log()
+    assert log.rewind(5) == rows_to(5)
+    for row in rows_to(7)[5:]:
+        log.append(row)
+    log.close()
+    assert metrics.read(str(csv_path)) == rows_to(7)
+    assert csv_path.read_text().count("\n") == 8
+    assert scalars(tensorboard) == scalars_of(rows_to(7))
+
+
+def test_zeros_that_a_power_cut_left_are_no_rows(open_log, csv_path):
+    write_log(open_log, rows_to(3))
+    with csv_path.open("ab") as file:
+        file.write(bytes(100))
+    assert metrics.read(str(csv_path)) == rows_to(3)
+    log = open_log()
+    assert log.rewind(3) == rows_to(3)
+    log.close()
+    assert b"\0" not in csv_path.read_bytes()
+
+
+def test_a_csv_that_cannot_be_written_is_named(tmp_path, tensorboard):
+    (tmp_path / "file").write_text("")
+    path = str(tmp_path / "file" / "metrics.csv")
+    log = metrics.MetricsLog(path, str(tensorboard), COLUMNS)
+    with pytest.raises(RunDirectoryError) as raised:
+        log.rewind(0)
+    assert path in str(raised.value)
+
+
+def test_a_tensorboard_folder_that_cannot_be_made_is_named(tmp_path, csv_path):
+    (tmp_path / "file").write_text("")
+    path = str(tmp_path / "file" / "tensorboard")
+    log = metrics.MetricsLog(str(csv_path), path, COLUMNS)
+    with pytest.raises(RunDirectoryError) as raised:
+        log.rewind(0)
+    assert path in str(raised.value)
+
+
+def test_a_folder_that_vanished_is_named(open_log, tmp_path, csv_path):
+    log = open_log()
+    log.rewind(0)
+    shutil.rmtree(tmp_path)
+    with pytest.raises(RunDirectoryError) as raised:
+        log.append(row_of(1))
+    assert str(csv_path) in str(raised.value)
+
+
+def test_a_row_that_does_not_fit_is_an_error_and_the_others_stand(
+    open_log, csv_path, tensorboard
+):
+    log = open_log()
+    log.rewind(0)
+    for row in rows_to(3):
+        log.append(row)
+    for more in (0, 10):
+        size = os.path.getsize(csv_path) + more
+        with pytest.raises(RunDirectoryError) as raised, no_file_above(size):
+            log.append(row_of(4))
+        assert str(csv_path) in str(raised.value)
+    again = open_log()
+    assert again.rewind(3) == rows_to(3)
+    again.close()
+    assert scalars(tensorboard) == scalars_of(rows_to(3))
+
+
+def test_tensorboard_on_a_full_disk_is_an_error_that_names_it(
+    open_log, tensorboard
+):
+    log = open_log()
+    log.rewind(0)
+    # An event takes more room than a row: TensorBoard's file is full first.
+    with pytest.raises(RunDirectoryError) as raised, no_file_above(5000):
+        for row in rows_to(100):
+            log.append(row)
+    assert str(tensorboard) in str(raised.value)
+
+
+def test_rewind_on_a_full_disk_leaves_the_old_rows(open_log, csv_path):
+    write_log(open_log, rows_to(20))
+    with pytest.raises(RunDirectoryError) as raised, no_file_above(100):
+        open_log().rewind(10)
+    assert str(csv_path) in str(raised.value)
+    assert metrics.read(str(csv_path)) == rows_to(20)
+
+
+@pytest.mark.parametrize(
+    ("name", "lower"),
+    [
+        *(("loss", True), ("train_loss", True), ("mean_absolute_error", True)),
+        *(("accuracy", False), ("eval_accuracy", False)),
+    ],
+)
+def test_losses_and_errors_are_better_when_lower(name, lower):
+    assert lower_is_better(name) == lower
+
+
+# Client i of n has the value i and i examples: the mean is (n + 1) / 2, and
+# the weighted one, the sum of squares over the sum, (2n + 1) / 3.
+@pytest.mark.parametrize(
+    ("clients", "worst_is_highest", "worst", "best"),
+    [
+        (1, True, 1.0, 1.0),
+        (1, False, 1.0, 1.0),
+        (4, True, 4.0, 1.0),
+        (10, True, 10.0, 1.0),
+        (10, False, 1.0, 10.0),
+        # Two and a half are two.
+        (25, True, 24.5, 1.5),
+        (25, False, 1.5, 24.5),
+        (100, True, 95.5, 5.5),
+        (100, False, 5.5, 95.5),
+    ],
+)
+def test_summary_of_an_arithmetic_series(
+    clients, worst_is_highest, worst, best
+):
+    values = np.random.default_rng(0).permutation(clients) + 1.0
+    summary = summarize(values, values, worst_is_highest)
+    assert summary == pytest.approx(
+        {
+            "mean": (clients + 1) / 2,
+            "weighted_mean": (2 * clients + 1) / 3,
+            "worst_10_percent": worst,
+            "median": (clients + 1) / 2,
+            "best_10_percent": best,
+        },
+        rel=1e-12,
+    )
+    assert {type(value) for value in summary.values()} == {float}
+
+
+def test_weights_are_the_examples_and_count_for_the_weighted_mean_only():
+    values, examples = np.array([0.0, 1.0]), np.array([3.0, 1.0])
+    summary = summarize(values, examples, worst_is_highest=False)
+    assert summary["weighted_mean"] == 0.25
+    assert summary["mean"] == summary["median"] == 0.5
+    assert summary["worst_10_percent"] == 0.0
+    assert summary["best_10_percent"] == 1.0

@@ -1,0 +1,141 @@
+"""Cohorts and their randomness: functions of the seed, fair, and pinned."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tff_pipeline import errors, randomness
+from tff_pipeline.sampling import UniformSampler
+
+CLIENTS = [f"client_{i:02d}" for i in range(100)]
+SEEDS = st.integers(0, 2**32 - 1)
+ROUNDS = st.integers(1, 2**31)
+
+# What a change of the stream would change: every published run.
+FIRST_COHORT_OF_SEED_0 = [
+    "client_36",
+    "client_89",
+    "client_74",
+    "client_98",
+    "client_17",
+    "client_12",
+    "client_18",
+    "client_49",
+    "client_65",
+    "client_39",
+]
+FIRST_DRAWS_OF_SEED_0 = [3495824387, 805789379, 3017096955, 2259865266]
+
+
+def draws(*arguments):
+    return randomness.generator(*arguments).integers(2**32, size=4).tolist()
+
+
+def test_the_first_cohort_of_seed_0_is_what_it_always_was():
+    cohort = UniformSampler(CLIENTS, 10, seed=0).cohort(1)
+    assert cohort == FIRST_COHORT_OF_SEED_0
+
+
+def test_the_first_draws_of_seed_0_are_what_they_always_were():
+    assert draws(0, "cohort", 1) == FIRST_DRAWS_OF_SEED_0
+
+
+def test_another_process_draws_the_same():
+    # Python's own hash() of a string would differ.
+    code = (
+        "from tff_pipeline import randomness\n"
+        "draw = randomness.generator(7, 'order', 3, 5)\n"
+        "print(draw.integers(2**32, size=4).tolist())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(draws(7, "order", 3, 5))
+
+
+@given(st.integers(1, 100), SEEDS, st.lists(ROUNDS, min_size=1, max_size=5))
+def test_a_cohort_is_a_function_of_seed_and_round(size, seed, rounds):
+    sampler = UniformSampler(CLIENTS, size, seed)
+    cohorts = [sampler.cohort(number) for number in rounds]
+    # A resumed run has a new sampler, and starts in the middle.
+    for number, cohort in reversed(list(zip(rounds, cohorts))):
+        assert UniformSampler(CLIENTS, size, seed).cohort(number) == cohort
+
+
+@given(st.integers(1, 100), SEEDS, ROUNDS)
+def test_a_cohort_has_its_size_and_no_client_twice(size, seed, number):
+    cohort = UniformSampler(CLIENTS, size, seed).cohort(number)
+    assert len(cohort) == len(set(cohort)) == size
+    assert set(cohort) <= set(CLIENTS)
+
+
+def test_rounds_differ():
+    sampler = UniformSampler(CLIENTS, 10, seed=0)
+    cohorts = {tuple(sampler.cohort(number)) for number in range(1, 201)}
+    assert len(cohorts) == 200
+
+
+def test_seeds_differ():
+    cohorts = {
+        tuple(UniformSampler(CLIENTS, 10, seed).cohort(1))
+        for seed in range(200)
+    }
+    assert len(cohorts) == 200
+
+
+def test_purposes_and_counters_differ():
+    keys = [
+        (seed, purpose, *counters)
+        for seed in (0, 1, 2)
+        for purpose in ("cohort", "partition", "order")
+        for counters in [(), (1,), (2,), (1, 1), (1, 2), (2, 1), (2, 2)]
+    ]
+    assert len({tuple(draws(*key)) for key in keys}) == len(keys)
+
+
+def test_each_call_starts_its_generator_anew():
+    draws(0, "cohort", 1)
+    assert draws(0, "cohort", 1) == FIRST_DRAWS_OF_SEED_0
+
+
+def test_every_client_is_drawn_about_equally_often():
+    size, rounds = 10, 2000
+    sampler = UniformSampler(CLIENTS, size, seed=0)
+    drawn = [
+        client
+        for number in range(1, rounds + 1)
+        for client in sampler.cohort(number)
+    ]
+    _, counts = np.unique(drawn, return_counts=True)
+    expected = size * rounds / len(CLIENTS)
+    assert counts.sum() == size * rounds
+    statistic = ((counts - expected) ** 2 / expected).sum()
+    # Mean 90, standard deviation 13: drawn without replacement, the 99
+    # degrees of freedom count 1 - 1/10 each. Six deviations either way.
+    assert 12 < statistic < 168
+
+
+def test_every_place_in_a_cohort_is_drawn_about_equally():
+    sampler = UniformSampler(["a", "b", "c"], 3, seed=0)
+    orders = [tuple(sampler.cohort(number)) for number in range(1, 1201)]
+    found, counts = np.unique(orders, axis=0, return_counts=True)
+    assert len(found) == 6
+    # 200 each, with a standard deviation of 13.
+    assert (abs(counts - 200) < 6 * 13).all()
+
+
+def test_a_cohort_may_be_the_whole_population():
+    cohort = UniformSampler(CLIENTS, 100, seed=0).cohort(1)
+    assert sorted(cohort) == CLIENTS
+
+
+@pytest.mark.parametrize("population", [0, 1, 9])
+def test_a_cohort_larger_than_the_population_is_refused(population):
+    with pytest.raises(errors.ConfigError) as caught:
+        UniformSampler(CLIENTS[:population], 10, seed=0)
+    assert "--clients_per_round=10 " in str(caught.value)
+    assert f"the {population} clients" in str(caught.value)

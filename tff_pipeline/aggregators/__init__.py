@@ -1,0 +1,1 @@
+"""`tff.aggregators` factories."""

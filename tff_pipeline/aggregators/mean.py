@@ -1,0 +1,35 @@
+"""The weighted mean."""
+
+from typing import Any
+
+import tensorflow_federated as tff
+
+
+class WeightedMeanFactory(tff.aggregators.WeightedAggregationFactory):
+    """The mean as one intrinsic, which a runtime can compute in one go.
+
+    `tff.aggregators.MeanFactory` multiplies on the clients and sums twice. The
+    result is the same to rounding; no clients, or only weights of 0, give NaN,
+    as there.
+    """
+
+    def create(
+        self, value_type: tff.Type, weight_type: tff.Type
+    ) -> tff.templates.AggregationProcess:
+        @tff.federated_computation
+        def initialize() -> Any:
+            return tff.federated_value((), tff.SERVER)
+
+        @tff.federated_computation(
+            initialize.type_signature.result,
+            tff.FederatedType(value_type, tff.CLIENTS),
+            tff.FederatedType(weight_type, tff.CLIENTS),
+        )
+        def next_fn(state: Any, value: Any, weight: Any) -> Any:
+            return tff.templates.MeasuredProcessOutput(
+                state,
+                tff.federated_mean(value, weight),
+                tff.federated_value((), tff.SERVER),
+            )
+
+        return tff.templates.AggregationProcess(initialize, next_fn)

@@ -1,0 +1,230 @@
+"""What a client does in a round, in one piece: a block of data, one loop.
+
+`tff.learning` feeds a client's steps from a dataset of batches, whose iterator
+costs more than a small step. Here a client's data are a block of arrays, read
+once, with the order of every epoch beside them, and its steps are one
+`tf.while_loop` over slices of that order. A last, smaller batch is a smaller
+slice: nothing is padded or masked, and one compiled shape serves all clients.
+
+The result is an ordinary `tff.learning.templates.ClientWorkProcess`.
+"""
+
+import collections
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_pipeline import randomness
+from tff_pipeline.config import ClientConfig
+from tff_pipeline.datasets.federated import Examples
+
+ModelFn = Callable[[], tff.learning.models.VariableModel]
+
+
+def block(
+    examples: Examples, epochs: int, seed: int, *counters: int
+) -> tf.data.Dataset:
+    """A client's data of one round.
+
+    Args:
+      examples: The client's; at least one.
+      epochs: How often the client goes over them.
+      seed: The experiment's seed.
+      *counters: Which round, which client; with the seed they decide the order
+        of examples in every epoch, and dropout.
+
+    Returns:
+      A dataset with one element, as TFF wants sequences on clients: `x`, `y`
+      [n, ...], `order` int32 [epochs, n] and `key`, an int64 scalar.
+    """
+    order = np.stack(
+        [
+            randomness.generator(seed, "shuffle", *counters, epoch).permutation(
+                len(examples)
+            )
+            for epoch in range(epochs)
+        ]
+    )
+    draw = randomness.generator(seed, "client", *counters)
+    return tf.data.Dataset.from_tensors(
+        collections.OrderedDict(
+            x=examples.x,
+            y=examples.y,
+            order=order.astype(np.int32),
+            key=draw.integers(2**62),
+        )
+    )
+
+
+def build(
+    model_fn: ModelFn,
+    optimizer: tff.learning.optimizers.Optimizer,
+    options: ClientConfig,
+) -> tff.learning.templates.ClientWorkProcess:
+    """The client work of federated averaging on blocks.
+
+    Args:
+      model_fn: Makes the model; TFF calls it in its graphs.
+      optimizer: Of the clients' steps.
+      options: Batch size, weighting.
+
+    Returns:
+      A process whose clients' data are what `block` makes. A client whose
+      update is not finite counts nothing, neither in the mean nor in the
+      metrics, but as one of `dropped_clients` in the measurements.
+    """
+    with tf.Graph().as_default():
+        model = model_fn()
+        finalizers = model.metric_finalizers()
+        x_spec, y_spec = model.input_spec
+    aggregate_metrics = tff.learning.metrics.sum_then_finalize(finalizers)
+    weights_type = tff.learning.models.weights_type_from_model(model)
+    data_type = tff.SequenceType(
+        tff.types.tensorflow_to_type(
+            collections.OrderedDict(
+                x=x_spec,
+                y=y_spec,
+                order=tf.TensorSpec([None, None], tf.int32),
+                key=tf.TensorSpec([], tf.int64),
+            )
+        )
+    )
+
+    @tff.tensorflow.computation(weights_type, data_type)
+    def client_update(weights: Any, data: tf.data.Dataset) -> Any:
+        model, random_states = _cheaply(model_fn)
+
+        @tf.function(autograph=False)
+        def train(weights: Any, block: Any) -> Any:
+            return _train(
+                model, random_states, optimizer, options, weights, block
+            )
+
+        return train(weights, data.get_single_element())
+
+    @tff.federated_computation
+    def initialize() -> Any:
+        return tff.federated_value((), tff.SERVER)
+
+    @tff.federated_computation(
+        initialize.type_signature.result,
+        tff.FederatedType(weights_type, tff.CLIENTS),
+        tff.FederatedType(data_type, tff.CLIENTS),
+    )
+    def next_fn(state: Any, weights: Any, data: Any) -> Any:
+        result, metrics, dropped = tff.federated_map(
+            client_update, (weights, data)
+        )
+        measurements = tff.federated_zip(
+            collections.OrderedDict(
+                train=aggregate_metrics(metrics),
+                dropped_clients=tff.federated_sum(dropped),
+            )
+        )
+        return tff.templates.MeasuredProcessOutput(state, result, measurements)
+
+    return tff.learning.templates.ClientWorkProcess(initialize, next_fn)
+
+
+def _cheaply(
+    model_fn: ModelFn,
+) -> tuple[tff.learning.models.VariableModel, list[tf.Variable]]:
+    """The model without its initial values, which are never used.
+
+    A client starts from the server's weights; drawing random ones first, in
+    every round for every client, costs more than a small client's training.
+
+    Returns:
+      (model, the states of its random generators, such as dropout's).
+    """
+    states = []
+
+    def create(next_creator: Callable[..., Any], **arguments: Any) -> Any:
+        shape, dtype = arguments.get("shape"), arguments.get("dtype")
+        if callable(arguments["initial_value"]) and shape is not None:
+            arguments["initial_value"] = lambda: tf.zeros(shape, dtype)
+        variable = next_creator(**arguments)
+        if (arguments.get("name") or "").startswith("StateVar"):
+            states.append(variable)
+        return variable
+
+    generators = tf.keras.backend.experimental
+    before = generators.is_tf_random_generator_enabled()
+    generators.enable_tf_random_generator()
+    try:
+        with tf.variable_creator_scope(create):
+            return model_fn(), states
+    finally:
+        if not before:
+            generators.disable_tf_random_generator()
+
+
+def _train(
+    model: tff.learning.models.VariableModel,
+    random_states: list[tf.Variable],
+    optimizer: tff.learning.optimizers.Optimizer,
+    options: ClientConfig,
+    weights: Any,
+    block: Any,
+) -> Any:
+    """All steps of one client: (result, metrics, 1 if it is dropped)."""
+    variables = tff.learning.models.ModelWeights.from_model(model)
+    tf.nest.map_structure(lambda v, w: v.assign(w), variables, weights)
+    for number, state in enumerate(random_states):
+        # Philox: two words of counter, one of key.
+        state.assign(tf.stack([0, 0, block["key"] + number]))
+    trainable = variables.trainable
+    specs = tuple(tf.TensorSpec(v.shape, v.dtype) for v in trainable)
+    size = options.batch_size
+    epochs, examples = tf.unstack(tf.shape(block["order"]))
+    steps = (examples + size - 1) // size
+
+    def step(number: tf.Tensor, state: Any) -> Any:
+        epoch, batch = number // steps, number % steps
+        chosen = block["order"][epoch, batch * size : (batch + 1) * size]
+        x = tf.gather(block["x"], chosen)
+        y = tf.gather(block["y"], chosen)
+        with tf.GradientTape() as tape:
+            output = model.forward_pass((x, y), training=True)
+        gradients = tape.gradient(output.loss, trainable)
+        state, values = optimizer.next(
+            state,
+            tuple(v.read_value() for v in trainable),
+            tuple(gradients),
+        )
+        for variable, value in zip(trainable, values):
+            variable.assign(value)
+        return number + 1, state
+
+    tf.while_loop(
+        lambda number, _: number < epochs * steps,
+        step,
+        (tf.constant(0), optimizer.initialize(specs)),
+    )
+    update = tf.nest.map_structure(
+        tf.subtract, weights.trainable, [v.read_value() for v in trainable]
+    )
+    finite = tf.reduce_all(
+        [tf.reduce_all(tf.math.is_finite(value)) for value in update]
+    )
+
+    def if_finite(value: tf.Tensor) -> tf.Tensor:
+        return tf.where(finite, value, tf.zeros_like(value))
+
+    if options.weighting == "num_examples":
+        weight = tf.cast(epochs * examples, tf.float32)
+    else:
+        weight = tf.constant(1.0)
+    return (
+        tff.learning.templates.ClientResult(
+            update=tf.nest.map_structure(if_finite, update),
+            update_weight=if_finite(weight),
+        ),
+        tf.nest.map_structure(
+            if_finite, model.report_local_unfinalized_metrics()
+        ),
+        1 - tf.cast(finite, tf.int32),
+    )

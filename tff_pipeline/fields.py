@@ -1,0 +1,123 @@
+"""Fields of dataclasses that are flags: their checks, help and names.
+
+A `Group` of such fields checks all values when it is made. What the fields are
+is said in `config`.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Optional
+
+from tff_pipeline import errors
+
+
+@dataclasses.dataclass(frozen=True)
+class Allowed:
+    """Which values a field takes: their type, the words for it, the test.
+
+    Where only some names are allowed, `names` lists them.
+    """
+
+    kind: type
+    words: str
+    test: Callable[[Any], bool]
+    names: tuple[str, ...] = ()
+
+    def check(self, flag: str, value: Any) -> None:
+        """Raises `ConfigError` if `value` is not allowed for `flag`."""
+        kinds = (int, float) if self.kind is float else (self.kind,)
+        fits = isinstance(value, kinds) and not isinstance(value, bool)
+        if fits and self.kind is float:
+            # The comparison is for whole numbers that no float can hold.
+            fits = abs(value) <= sys.float_info.max
+        if not fits or not self.test(value):
+            raise errors.ConfigError(f"--{flag}={value}: must be {self.words}.")
+
+
+def known(names: Mapping[str, Any]) -> Allowed:
+    return Allowed(
+        str, f"one of: {', '.join(names)}", lambda v: v in names, tuple(names)
+    )
+
+
+TEXT = Allowed(str, "some text", bool)
+COUNT = Allowed(int, "a whole number of at least 1", lambda v: v >= 1)
+NATURAL = Allowed(int, "a whole number of at least 0", lambda v: v >= 0)
+SEED = Allowed(
+    int, "a whole number from 0 to 4294967295", lambda v: 0 <= v < 2**32
+)
+FINITE = Allowed(float, "a finite number", lambda v: True)
+POSITIVE = Allowed(float, "a finite number above 0", lambda v: v > 0)
+NOT_NEGATIVE = Allowed(float, "a finite number, 0 or above", lambda v: v >= 0)
+FRACTION = Allowed(float, "at least 0 and below 1", lambda v: 0 <= v < 1)
+
+
+def field(
+    default: Any,
+    allowed: Allowed,
+    help_text: str,
+    flag: Optional[str] = None,
+    identity: bool = True,
+) -> Any:
+    """A dataclass field that is also a flag.
+
+    Args:
+      default: Its default; `None` where it may stay unset.
+      allowed: Which values it takes.
+      help_text: What `--help` says.
+      flag: The flag's name, where it is not the field's.
+      identity: Whether two runs that differ in it are different experiments;
+        if not, a run may be resumed with another value.
+    """
+    metadata = {
+        "allowed": allowed,
+        "help": help_text,
+        "flag": flag,
+        "identity": identity,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """A group of fields: names their flags and checks their values."""
+
+    def flag(self, field: dataclasses.Field) -> str:
+        return field.metadata["flag"] or field.name
+
+    def options(self) -> Iterator[tuple[str, dataclasses.Field]]:
+        """Yields (flag name, field) of all fields that are flags."""
+        for field in dataclasses.fields(self):
+            if "allowed" in field.metadata:
+                yield self.flag(field), field
+
+    def __post_init__(self) -> None:
+        for flag, field in self.options():
+            value = getattr(self, field.name)
+            if value is not None or field.default is not None:
+                field.metadata["allowed"].check(flag, value)
+
+    def settle(
+        self, choice: str, table: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Fills in the chosen name's options and refuses all others'."""
+        chosen = getattr(self, choice)
+        optional = {name for options in table.values() for name in options}
+        for field in dataclasses.fields(self):
+            if field.name not in optional:
+                continue
+            value = getattr(self, field.name)
+            if field.name in table[chosen]:
+                if value is None:
+                    object.__setattr__(
+                        self, field.name, table[chosen][field.name]
+                    )
+            elif value is not None:
+                users = [n for n, used in table.items() if field.name in used]
+                flags = {f.name: flag for flag, f in self.options()}
+                raise errors.ConfigError(
+                    f"--{flags[field.name]}={value} is not used with "
+                    f"--{flags[choice]}={chosen}; leave it out, or choose one "
+                    f"that uses it: {', '.join(users)}."
+                )

@@ -1,0 +1,231 @@
+"""Values on clients and on the server, computed when they are asked for.
+
+A federated computation is first laid out as a graph of nodes; nothing runs.
+`run` then goes over the clients in as few passes as the data allow: one for
+all reductions that need nothing of each other, another for those that need
+the first one's results. In a pass, threads compute clients; what they bring is
+folded in the clients' order whatever thread ends first, so that sums have the
+same bits for any number of threads. A client's values are dropped when they
+are folded, unless a later pass or the caller needs them.
+"""
+
+import collections
+import concurrent.futures
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Optional
+
+from tff_pipeline.runtime.reductions import Reduction
+
+
+class OnServer:
+    """A value at the server, computed at most once."""
+
+    def __init__(self, compute: Callable[..., Any], *sources: "OnServer"):
+        self._compute = compute
+        self._sources = sources
+        self._value: Any = None
+        self._done = False
+        self.number_of_pass: int = max(
+            (s.number_of_pass for s in sources), default=0
+        )
+
+    def value(self) -> Any:
+        """Computes it; what it depends on must have been reduced."""
+        if not self._done:
+            self._value = self._compute(*(s.value() for s in self._sources))
+            self._done = True
+        return self._value
+
+    def set(self, value: Any) -> None:
+        self._value, self._done = value, True
+
+    def sources(self) -> Iterator[Any]:
+        yield from self._sources
+
+
+class OnClients:
+    """A value on every client: a function of the client's other values."""
+
+    def __init__(
+        self,
+        compute: Callable[..., Any],
+        clients: Sequence["OnClients"] = (),
+        server: Sequence[OnServer] = (),
+        indexed: bool = False,
+    ):
+        """Lays it out.
+
+        Args:
+          compute: Takes the values of `clients`, then those of `server`; with
+            `indexed`, the client's number before them.
+          clients: Values on the same client that it needs.
+          server: Values at the server that it needs.
+          indexed: Whether it depends on which client it is.
+        """
+        self.compute = compute
+        self.clients = tuple(clients)
+        self.server = tuple(server)
+        self.indexed = indexed
+        self.number_of_pass: int = max(
+            (source.number_of_pass for source in self.sources()), default=0
+        )
+        self.kept: Optional[list[Any]] = None
+
+    def sources(self) -> Iterator[Any]:
+        yield from self.clients
+        yield from self.server
+
+    def of(self, client: int, known: dict["OnClients", Any]) -> Any:
+        """Its value on one client, given what is `known` of that client."""
+        if self.kept is not None:
+            return self.kept[client]
+        if self not in known:
+            values = [source.of(client, known) for source in self.clients]
+            values += [source.value() for source in self.server]
+            if self.indexed:
+                values.insert(0, client)
+            known[self] = self.compute(*values)
+        return known[self]
+
+
+class Reduced(OnServer):
+    """A value at the server that a pass over the clients brings."""
+
+    def __init__(
+        self,
+        make: Callable[..., Reduction],
+        clients: OnClients,
+        *server: OnServer,
+    ):
+        """Lays it out.
+
+        Args:
+          make: Takes the values of `server`; returns a new reduction.
+          clients: What is reduced.
+          *server: What the reduction itself depends on.
+        """
+        super().__init__(lambda: None)
+        self.make = make
+        self.clients = clients
+        self.server = server
+        self.pass_over = max(
+            clients.number_of_pass, *(n.number_of_pass for n in server), 0
+        )
+        self.number_of_pass = self.pass_over + 1
+
+    def value(self) -> Any:
+        assert self._done, "a reduction was read before its pass"
+        return self._value
+
+    def sources(self) -> Iterator[Any]:
+        yield self.clients
+        yield from self.server
+
+
+def run(
+    wanted: Iterable[Any],
+    num_clients: int,
+    pool: concurrent.futures.Executor,
+    in_flight: int,
+) -> None:
+    """Computes the `wanted` nodes and all that they need.
+
+    Args:
+      wanted: `OnServer` and `OnClients`; afterwards `value()` of the former
+        and `kept` of the latter are there.
+      num_clients: How many clients there are.
+      pool: Computes clients.
+      in_flight: How many clients may be computed and not yet folded.
+    """
+    nodes = _reachable(wanted)
+    reduced = [node for node in nodes if isinstance(node, Reduced)]
+    keep = [node for node in wanted if isinstance(node, OnClients)]
+    for node in nodes:
+        if isinstance(node, OnClients):
+            keep += [
+                source
+                for source in node.clients
+                if source.number_of_pass < node.number_of_pass
+            ]
+    keep = [node for node in dict.fromkeys(keep) if node.kept is None]
+    last = max(
+        [n.pass_over for n in reduced] + [n.number_of_pass for n in keep],
+        default=0,
+    )
+    for number in range(last + 1):
+        _one_pass(
+            [node for node in reduced if node.pass_over == number],
+            [node for node in keep if node.number_of_pass == number],
+            num_clients,
+            pool,
+            in_flight,
+        )
+
+
+def _one_pass(
+    reduced: Sequence[Reduced],
+    keep: Sequence[OnClients],
+    num_clients: int,
+    pool: concurrent.futures.Executor,
+    in_flight: int,
+) -> None:
+    if not reduced and not keep:
+        return
+    folds = [
+        node.make(*(source.value() for source in node.server))
+        for node in reduced
+    ]
+    kept: list[list[Any]] = [[] for _ in keep]
+    wanted = [node.clients for node in reduced] + list(keep)
+    # Broadcast values are computed once, here, and not by racing threads.
+    for source in _reachable(wanted):
+        if isinstance(source, OnServer):
+            source.value()
+
+    def compute(client: int) -> list[Any]:
+        known: dict[OnClients, Any] = {}
+        return [node.of(client, known) for node in wanted]
+
+    for values in _in_order(compute, num_clients, pool, in_flight):
+        for fold, value in zip(folds, values):
+            fold.add(value)
+        for values_of_node, value in zip(kept, values[len(folds) :]):
+            values_of_node.append(value)
+    for node, fold in zip(reduced, folds):
+        node.set(fold.result())
+    for kept_node, values_of_node in zip(keep, kept):
+        kept_node.kept = values_of_node
+
+
+def _in_order(
+    compute: Callable[[int], Any],
+    count: int,
+    pool: concurrent.futures.Executor,
+    in_flight: int,
+) -> Iterator[Any]:
+    """compute(0), compute(1), ... by the pool, at most `in_flight` ahead."""
+    waiting: collections.deque = collections.deque()
+    try:
+        for client in range(count):
+            if len(waiting) == in_flight:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(compute, client))
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _reachable(wanted: Iterable[Any]) -> list[Any]:
+    """All nodes that `wanted` depend on, and themselves."""
+    seen: dict[Any, None] = {}
+    waiting = list(wanted)
+    while waiting:
+        node = waiting.pop()
+        if node not in seen:
+            seen[node] = None
+            if isinstance(node, OnClients) and node.kept is not None:
+                continue
+            waiting += list(node.sources())
+    return list(seen)
