@@ -188,6 +188,21 @@ def test_idx_that_is_missing_or_a_folder_is_refused(tmp_path):
             "its header promises 1683627179248",
         ),
     ],
+    ids=[
+        "empty",
+        "within magic",
+        "after magic",
+        "within header",
+        "no values",
+        "a byte short",
+        "a byte long",
+        "another format",
+        "labels",
+        "another type",
+        "another shape",
+        "negative count",
+        "enormous count",
+    ],
 )
 @pytest.mark.parametrize("end", ["", ".gz"])
 def test_idx_that_is_damaged_is_refused(tmp_path, end, content, reason):
@@ -322,21 +337,40 @@ def test_mnist_with_more_labels_than_images_is_refused(tmp_path, part):
 @pytest.mark.parametrize("end", ["", ".gz"])
 def test_writers_are_the_third_column_under_a_name(tmp_path, end):
     write_writers(tmp_path, [7, 4099, 7], [0, 12345], end)
-    train, test = mnist.load_writers(str(tmp_path))
+    train, test = mnist.load_writers(str(tmp_path), 3, 2)
     assert train.tolist() == ["writer_0007", "writer_4099", "writer_0007"]
     assert test.tolist() == ["writer_0000", "writer_12345"]
 
 
 def test_writers_are_those_of_the_first_10000_test_labels(tmp_path):
     write_writers(tmp_path, [1], np.arange(10003))
-    _, test = mnist.load_writers(str(tmp_path))
+    _, test = mnist.load_writers(str(tmp_path), 1, 10000)
     assert len(test) == 10000
     assert test[-1] == "writer_9999"
 
 
 def test_writers_without_their_file_are_refused(tmp_path):
     with pytest.raises(errors.DataError, match="qmnist-train-labels-idx2-int"):
-        mnist.load_writers(str(tmp_path))
+        mnist.load_writers(str(tmp_path), 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("images", "words"), [((4, 2), "train"), ((3, 3), "test")]
+)
+def test_writers_of_fewer_images_are_refused(tmp_path, images, words):
+    write_writers(tmp_path, [7, 8, 9], [1, 2])
+    with pytest.raises(errors.DataError, match=f"qmnist-{words}-labels"):
+        mnist.load_writers(str(tmp_path), *images)
+
+
+def test_mnist_without_images_is_refused(tmp_path):
+    write_mnist(
+        tmp_path,
+        t10k_images=np.zeros([0, 28, 28], np.uint8),
+        t10k_labels=np.zeros(0, np.uint8),
+    )
+    with pytest.raises(errors.DataError, match="holds no images"):
+        mnist.load(str(tmp_path))
 
 
 # The real ones.
@@ -370,7 +404,7 @@ def test_real_mnist_has_its_pixel_mean_and_deviation(real_mnist):
 
 
 def test_real_mnist_has_539_and_297_writers_and_none_in_both(mnist_dir):
-    train, test = mnist.load_writers(str(mnist_dir))
+    train, test = mnist.load_writers(str(mnist_dir), 60000, 10000)
     assert (len(train), len(test)) == (60000, 10000)
     _, train_counts = np.unique(train, return_counts=True)
     _, test_counts = np.unique(test, return_counts=True)

@@ -147,6 +147,20 @@ def test_an_exception_in_the_block_ends_the_worker_and_passes():
     assert not psutil.pid_exists(inner.pid)
 
 
+def test_a_block_that_ends_at_once_ends_without_a_complaint(monkeypatch):
+    complaints = []
+    monkeypatch.setattr(
+        threading,
+        "excepthook",
+        lambda failure: complaints.append(repr(failure.exc_value)),
+    )
+    with LocalWorker():
+        pass
+    # A thread of gRPC's looks at the channel five times a second.
+    time.sleep(1)
+    assert complaints == []
+
+
 def test_memory_stays_flat_when_the_cohort_size_varies(worker):
     model_type = tff.TensorType(np.float32, [50_000])
 
@@ -171,7 +185,7 @@ def test_memory_stays_flat_when_the_cohort_size_varies(worker):
         result = mean_of_scaled(model, [float(i) for i in range(size)])
         assert result[0] == pytest.approx((size - 1) / 2)
         used.append(process.memory_info().rss / 1e6)
-    # TFF's own executor factory goes from 240 MB to 330 here.
+    # TFF's own executor factory goes from 200 MB to 350 here.
     assert used[-1] < 1.2 * used[50] + 20
 
 
@@ -213,8 +227,8 @@ def test_a_script_behind_a_proxy_and_in_a_pipe_works_and_ends(tmp_path):
         worker = psutil.Process(int(shell.stdout.readline()))
         said, _ = shell.communicate("exit\n", timeout=PATIENCE)
         assert shell.returncode == 0
-    assert said == "the end\n"
-    assert log.read_text() == f"{worker.pid}\nthe end\n"
+    assert "the end\n" in said
+    assert log.read_text() == f"{worker.pid}\n{said}"
     assert_ends(worker)
 
 
@@ -328,7 +342,7 @@ def test_a_run_that_is_stopped_again_and_again_loses_no_saved_round(tmp_path):
     lost = logged_rounds(directory)[-1]
     assert lost - 5 < last <= lost
 
-    total = lost + 20
+    total = lost + 5
     with training(directory, total) as (process, _, first):
         assert first == last + 1
         said, complaint = process.communicate(timeout=PATIENCE)

@@ -280,6 +280,18 @@ def test_dirichlet_shares_have_the_mean_and_variance_of_the_distribution():
     assert abs(places - mean).max() < 5 * deviation
 
 
+def test_dirichlet_deals_the_examples_of_a_class_in_random_order():
+    # Sorted by owner or difficulty, a class must not be cut in that order.
+    first, second = split(
+        np.zeros(1000),
+        partition="dirichlet",
+        num_clients=2,
+        dirichlet_alpha=100.0,
+    ).values()
+    assert first.min() < 50 < 950 < first.max()
+    assert second.min() < 50 < 950 < second.max()
+
+
 @given(st.integers(1, 60), st.sampled_from(SPREADS), SEEDS)
 def test_max_examples_keeps_that_many_of_the_same_client(most, options, seed):
     labels = labels_of(300, 10)

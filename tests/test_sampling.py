@@ -17,18 +17,18 @@ ROUNDS = st.integers(1, 2**31)
 
 # What a change of the stream would change: every published run.
 FIRST_COHORT_OF_SEED_0 = [
-    "client_36",
-    "client_89",
-    "client_74",
-    "client_98",
-    "client_17",
-    "client_12",
-    "client_18",
-    "client_49",
-    "client_65",
-    "client_39",
+    "client_20",
+    "client_99",
+    "client_25",
+    "client_24",
+    "client_62",
+    "client_53",
+    "client_77",
+    "client_83",
+    "client_85",
+    "client_46",
 ]
-FIRST_DRAWS_OF_SEED_0 = [3495824387, 805789379, 3017096955, 2259865266]
+FIRST_DRAWS_OF_SEED_0 = [2522737656, 1147233600, 3558061302, 2141509768]
 
 
 def draws(*arguments):
@@ -85,6 +85,10 @@ def test_seeds_differ():
         for seed in range(200)
     }
     assert len(cohorts) == 200
+
+
+def test_a_missing_counter_is_not_one_of_zero():
+    assert draws(0, "cohort", 1) != draws(0, "cohort", 1, 0)
 
 
 def test_purposes_and_counters_differ():

@@ -65,7 +65,7 @@ class DataConfig(fields.Group):
     )
     dirichlet_alpha: Optional[float] = fields.field(
         None,
-        fields.POSITIVE,
+        fields.CONCENTRATION,
         "Concentration; small is uneven (dirichlet: 0.5).",
     )
     max_examples_per_client: Optional[int] = fields.field(
@@ -110,6 +110,11 @@ class OptimizerConfig(fields.Group):
         return optimizer_flag(self.side, field.name, self.name)
 
     def __post_init__(self) -> None:
+        if self.side not in ("client", "server"):
+            raise errors.ConfigError(
+                f"An optimizer's side must be client or server, not "
+                f"{self.side!r}."
+            )
         super().__post_init__()
         self.settle("name", OPTIMIZER_OPTIONS)
 
@@ -209,10 +214,12 @@ class RunConfig(fields.Group):
     def __post_init__(self) -> None:
         super().__post_init__()
         if (self.target_metric is None) != (self.target_value is None):
+            given, other = "target_metric", "target_value"
+            if self.target_metric is None:
+                given, other = other, given
             raise errors.ConfigError(
-                f"--target_metric={self.target_metric} and "
-                f"--target_value={self.target_value} go together: give both "
-                "or neither."
+                f"--{given}={getattr(self, given)} is given without "
+                f"--{other}=...; the two go together."
             )
 
 

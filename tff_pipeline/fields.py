@@ -41,8 +41,21 @@ def known(names: Mapping[str, Any]) -> Allowed:
     )
 
 
-TEXT = Allowed(str, "some text", bool)
-COUNT = Allowed(int, "a whole number of at least 1", lambda v: v >= 1)
+# What a line of a flagfile can hold and give back.
+TEXT = Allowed(
+    str,
+    "text of one line, without spaces around it",
+    lambda v: v.splitlines() == [v.strip()] and "\0" not in v,
+)
+COUNT = Allowed(
+    int,
+    "a whole number of at least 1, below 2147483648",
+    lambda v: 1 <= v < 2**31,
+)
+# Beyond these, draws of a Dirichlet distribution fail or never end.
+CONCENTRATION = Allowed(
+    float, "a finite number from 1e-06 to 1e+06", lambda v: 1e-6 <= v <= 1e6
+)
 NATURAL = Allowed(int, "a whole number of at least 0", lambda v: v >= 0)
 SEED = Allowed(
     int, "a whole number from 0 to 4294967295", lambda v: 0 <= v < 2**32

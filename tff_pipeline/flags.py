@@ -160,8 +160,10 @@ def run(main: Callable[[], Optional[int]]) -> None:
         else:
             logging.basicConfig(level=logging.INFO)
         status = main()
+        sys.stdout.flush()
     except errors.PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # One line, whatever a flag's value holds.
+        print("error:", *str(error).split(), file=sys.stderr)
         status = error.exit_status
     except KeyboardInterrupt:
         print(
@@ -177,12 +179,17 @@ def run(main: Callable[[], Optional[int]]) -> None:
 
 def _parse(argv: Sequence[str]) -> None:
     if {"--help", "-h"} & set(argv[1:]):
-        print(_help())
+        print(_help(), flush=True)
         sys.exit(0)
     try:
         arguments = FLAGS(argv)
-    except (flags.Error, OSError, UnicodeDecodeError) as error:
-        raise errors.ConfigError(str(error)) from None
+    except UnicodeDecodeError as error:
+        files = [a for a in argv if a.lstrip("-").startswith("flagfile")]
+        raise errors.ConfigError(
+            f"{' '.join(files)} is not a text file ({error})."
+        ) from None
+    except (flags.Error, OSError) as error:
+        raise errors.ConfigError(str(error).replace("ERROR:: ", "")) from None
     if len(arguments) > 1:
         raise errors.ConfigError(
             f"{arguments[1]!r} is not a flag; flags are written --name=value, "

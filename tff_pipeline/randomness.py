@@ -22,5 +22,6 @@ def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
     Returns:
       A generator; the same arguments give the same draws in every process.
     """
-    key = [seed, zlib.crc32(purpose.encode()), *counters]
+    # Their number too, for a missing counter would count as one of 0.
+    key = [seed, zlib.crc32(purpose.encode()), len(counters), *counters]
     return np.random.default_rng(np.random.SeedSequence(key))

@@ -16,7 +16,6 @@ import numpy.typing as npt
 from tff_pipeline import errors
 from tff_pipeline.datasets.federated import Examples
 
-_NUM_TEST = 10000
 _WRITER_COLUMN = 2
 
 
@@ -45,7 +44,9 @@ def load(data_dir: str) -> tuple[Examples, Examples]:
                 f"{labels_path} holds {len(labels)} labels; they must come "
                 "from one download."
             )
-        if len(labels) and labels.max() > 9:
+        if not len(labels):
+            raise errors.DataError(f"{images_path} holds no images.")
+        if labels.max() > 9:
             raise errors.DataError(
                 f"{labels_path} holds the label {labels.max()}; MNIST's are "
                 "0 to 9."
@@ -55,28 +56,38 @@ def load(data_dir: str) -> tuple[Examples, Examples]:
     return part("train"), part("t10k")
 
 
-def load_writers(data_dir: str) -> tuple[np.ndarray, np.ndarray]:
+def load_writers(
+    data_dir: str, num_train: int, num_test: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Who wrote each MNIST image, from QMNIST's label files.
 
     Args:
       data_dir: Folder of `qmnist-train-labels-idx2-int.gz` and
         `qmnist-test-labels-idx2-int.gz`.
+      num_train: How many training images there are: 60,000.
+      num_test: How many test images there are: 10,000.
 
     Returns:
-      (train, test): arrays of names such as "writer_0042", of shape [60000]
-      and [10000]; no writer is in both.
+      (train, test): arrays of names such as "writer_0042", of shape
+      [num_train] and [num_test]; no writer is in both.
 
     Raises:
-      DataError: If a file is missing, damaged or not IDX; it is named.
+      DataError: If a file is missing, damaged, not IDX, or of fewer images; it
+        is named.
     """
 
-    def part(prefix: str) -> np.ndarray:
+    def part(prefix: str, images: int) -> np.ndarray:
         path = _find(data_dir, f"qmnist-{prefix}-labels-idx2-int")
         writers = read_idx(path, np.dtype(">i4"), [8])[:, _WRITER_COLUMN]
-        return np.array([f"writer_{writer:04d}" for writer in writers])
+        if len(writers) < images:
+            raise errors.DataError(
+                f"{path} names the writers of {len(writers)} images, but "
+                f"there are {images}; it must be QMNIST's file for them."
+            )
+        # QMNIST has more test images; its first 10,000 are MNIST's.
+        return np.array([f"writer_{writer:04d}" for writer in writers[:images]])
 
-    # QMNIST's first 10,000 test labels are those of MNIST's test images.
-    return part("train"), part("test")[:_NUM_TEST]
+    return part("train", num_train), part("test", num_test)
 
 
 def _find(data_dir: str, name: str) -> str:

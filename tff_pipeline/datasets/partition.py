@@ -16,7 +16,7 @@ from tff_pipeline.datasets.federated import Examples, FederatedData
 
 Parts = tuple[list[str], list[np.ndarray]]
 
-_DIRICHLET_TRIES = 1000
+_DIRICHLET_TRIES = 100
 
 
 def partition(

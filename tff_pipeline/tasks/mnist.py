@@ -33,7 +33,9 @@ def _task(name: str, model_fn: ModelFn, options: DataConfig, seed: int) -> Task:
     train, test = mnist.load(options.data_dir)
     if options.partition != "natural":
         return Task(name, partition(train, options, seed), test, model_fn)
-    writers, test_writers = mnist.load_writers(options.data_dir)
+    writers, test_writers = mnist.load_writers(
+        options.data_dir, len(train), len(test)
+    )
     return Task(
         name,
         partition(train, options, seed, owners=writers),
