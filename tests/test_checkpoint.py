@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -39,6 +40,7 @@ ModelWeights = tff.learning.models.ModelWeights
 NANS = np.array(
     [0x7FC00000, 0x7F800001, 0xFFC12345, 0x7FFFFFFF], np.uint32
 ).view(np.float32)
+MANIFEST = "manifest.json"
 TINY = {"model": (np.float32([1.5, np.nan]), np.int32(3)), "none": ()}
 
 
@@ -91,15 +93,16 @@ def damage(checkpoint):
     path.write_bytes(content)
 
 
-def forge(checkpoint, write_arrays, **manifest_changes):
-    """Puts other arrays into a checkpoint, with a SHA-256 that fits them."""
-    with open(checkpoint / "state.npz", "wb") as file:
-        write_arrays(file)
-    digest = hashlib.sha256((checkpoint / "state.npz").read_bytes())
-    manifest = json.loads((checkpoint / "manifest.json").read_text())
-    manifest["sha256"]["state.npz"] = digest.hexdigest()
-    manifest.update(manifest_changes)
-    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+def forge(checkpoint, state, **changes):
+    """Puts other arrays into a checkpoint, with sums that fit them."""
+    (checkpoint / "state.npz").write_bytes(state)
+    content = json.loads((checkpoint / MANIFEST).read_text())["content"]
+    content["sha256"]["state.npz"] = hashlib.sha256(state).hexdigest()
+    content.update(changes)
+    text = json.dumps(content, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    manifest = {"content": content, "sha256": digest}
+    (checkpoint / MANIFEST).write_text(json.dumps(manifest))
 
 
 @contextlib.contextmanager
@@ -223,6 +226,19 @@ def test_what_was_just_saved_is_kept_beside_a_damaged_newer_one(
     assert store.load_latest(TINY)[0] == 6
 
 
+def test_rounds_of_a_future_that_is_trained_anew_are_dropped(
+    store, checkpoints
+):
+    for round_number in (5, 10, 15):
+        store.save(round_number, {"a": np.int32(0)})
+    damage(checkpoints / "round_000015")
+    damage(checkpoints / "round_000010")
+    assert store.load_latest({"a": np.int32(0)})[0] == 5
+    assert store.rounds() == [5, 10, 15], "until there is something better"
+    store.save(6, {"a": np.int32(1)})
+    assert store.rounds() == [5, 6]
+
+
 def test_a_round_saved_again_is_replaced(store, checkpoints):
     store.save(4, {"a": np.float32(1)})
     store.save(4, {"b": np.int32(2)})
@@ -232,7 +248,7 @@ def test_a_round_saved_again_is_replaced(store, checkpoints):
 
 def test_rounds_are_the_saved_ones_and_nothing_else(store, checkpoints):
     assert store.rounds() == []
-    for round_number in (10, 0, 9):
+    for round_number in (0, 9, 10):
         store.save(round_number, TINY)
     for name in (
         *("round_", "round_x", "round_-1", "round_1.5", "round_000003.old"),
@@ -285,7 +301,7 @@ TEXT_BITS = (0, 5)
 def test_every_flipped_bit_is_found_or_harmless(store, checkpoints):
     store.save(1, TINY)
     folder = checkpoints / "round_000001"
-    found = {"state.npz": 0, "manifest.json": 0}
+    found = {"state.npz": 0, MANIFEST: 0}
     for name in found:
         # The arrays have a SHA-256: one bit a byte stands for them all.
         one = name == "state.npz"
@@ -299,11 +315,11 @@ def test_every_flipped_bit_is_found_or_harmless(store, checkpoints):
             else:
                 assert bits(loaded) == bits(TINY), what
     assert found["state.npz"] == (folder / "state.npz").stat().st_size
-    assert found["manifest.json"] > 0
+    assert found[MANIFEST] > 0
     assert_same(store.load(1, TINY), TINY)
 
 
-@pytest.mark.parametrize("name", ["state.npz", "manifest.json"])
+@pytest.mark.parametrize("name", ["state.npz", MANIFEST])
 def test_every_truncation_is_found(store, checkpoints, name):
     store.save(1, TINY)
     for what in each_truncation(checkpoints / "round_000001" / name):
@@ -317,16 +333,13 @@ def test_every_flipped_bit_is_found_or_harmless_to_the_weights(
     state = learning_state([np.float32([1, 2]), np.float32([3, 4])])
     store.save(1, state)
     weights = state.global_model_weights
-    manifest = checkpoints / "round_000001" / "manifest.json"
+    manifest = checkpoints / "round_000001" / MANIFEST
     wrong = []
     for what in each_damage(manifest, lambda i: TEXT_BITS):
         with contextlib.suppress(InvalidCheckpointError):
             if bits(store.load_weights()[1]) != bits(weights):
                 wrong.append(what)
     assert not wrong
-
-
-MANIFEST = "manifest.json"
 
 
 @pytest.mark.parametrize(
@@ -440,25 +453,25 @@ def test_a_pickle_is_never_opened(store, checkpoints, tmp_path, whole_file):
     trace = tmp_path / "trace"
     objects = np.empty(1, object)
     objects[0] = Payload(trace)
-
-    def write(file):
-        if whole_file:
-            pickle.dump(objects, file)
-        else:
-            np.savez(file, a=objects)
-
-    checkpoint = checkpoints / "round_000001"
-    forge(checkpoint, write, arrays={"a": ["object", [1]]})
+    pickled = io.BytesIO()
+    if whole_file:
+        pickle.dump(objects, pickled)
+    else:
+        np.savez(pickled, a=objects)
+    arrays = {"a": ["object", [1]]}
+    forge(checkpoints / "round_000001", pickled.getvalue(), arrays=arrays)
     for load in (
         lambda: store.load(1, state),
         lambda: store.load_latest(state),
         store.load_weights,
     ):
-        with pytest.raises(InvalidCheckpointError):
+        with pytest.raises(InvalidCheckpointError, match="pickle"):
             load()
     assert not trace.exists()
-    # It would have worked.
-    loaded = np.load(checkpoint / "state.npz", allow_pickle=True)
+    # Opened, it would have left its trace.
+    loaded = np.load(
+        checkpoints / "round_000001" / "state.npz", allow_pickle=True
+    )
     assert whole_file or loaded["a"].shape == (1,)
     assert trace.exists()
 
@@ -467,10 +480,12 @@ def test_a_pickle_is_never_opened(store, checkpoints, tmp_path, whole_file):
 def test_a_state_that_would_need_a_pickle_is_not_saved(
     store, checkpoints, leaf
 ):
-    store.save(1, {"a": np.float32(0)})
-    with pytest.raises(Exception):  # noqa: B017  Which one is not promised.
-        store.save(2, {"a": leaf})
+    store.save(1, {"a": {"b": np.float32(0)}})
+    for round_number in (1, 2):
+        with pytest.raises(TypeError, match="a/b"):
+            store.save(round_number, {"a": {"b": leaf}})
     assert os.listdir(checkpoints) == ["round_000001"]
+    assert store.load_latest({"a": {"b": np.float32(0)}})[0] == 1
 
 
 def test_weights_are_loaded_without_the_structure_and_in_order(store):

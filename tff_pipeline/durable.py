@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from tff_pipeline import errors
 
 TEMPORARY = ".tmp-"
+_OLD = ".tmp-old-"
 
 
 @contextlib.contextmanager
@@ -44,7 +45,7 @@ def write_text(path: str, text: str) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-        except OSError:
+        except BaseException:
             with contextlib.suppress(OSError):
                 os.remove(temporary)
             raise
@@ -74,11 +75,7 @@ def folder(path: str) -> Iterator[str]:
                     _sync(os.path.join(root, file))
                 _sync(root)
             if os.path.exists(path):
-                # Two renames: between them the old version has another name.
-                old = tempfile.mkdtemp(prefix=f"{TEMPORARY}old-", dir=parent)
-                os.rename(path, os.path.join(old, name))
-                os.rename(temporary, path)
-                shutil.rmtree(old)
+                _replace(temporary, path)
             else:
                 os.rename(temporary, path)
             _sync(parent)
@@ -87,9 +84,34 @@ def folder(path: str) -> Iterator[str]:
             raise
 
 
+def _replace(new: str, path: str) -> None:
+    """Puts the folder `new` in the place of `path`.
+
+    Two renames: a kill between them leaves the old version under another name,
+    from where `remove_temporary` brings it back.
+    """
+    parent, name = os.path.split(path)
+    old = os.path.join(parent, _OLD + name)
+    shutil.rmtree(old, ignore_errors=True)
+    os.rename(path, old)
+    try:
+        os.rename(new, path)
+    except OSError:
+        os.rename(old, path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
 def remove_temporary(parent: str) -> None:
-    """Removes what a killed process left half-written in `parent`."""
+    """Removes what a killed process left half-written in `parent`.
+
+    A folder that it was about to replace is brought back.
+    """
     for name in os.listdir(parent):
+        place = os.path.join(parent, name[len(_OLD) :])
+        if name.startswith(_OLD) and not os.path.exists(place):
+            os.rename(os.path.join(parent, name), place)
+            continue
         if name.startswith(TEMPORARY):
             path = os.path.join(parent, name)
             if os.path.isdir(path):

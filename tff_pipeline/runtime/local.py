@@ -52,8 +52,8 @@ class LocalWorker:
     """
 
     def __enter__(self) -> "LocalWorker":
-        self._process, self._channel = _start()
-        self._executors = _OneExecutor(self._process, self._channel)
+        self._process, self._channel, stub = _start()
+        self._executors = _OneExecutor(self._process, stub)
         context = tff.framework.SyncExecutionContext(
             self._executors,
             tff.backends.native.desugar_and_transform_to_native,
@@ -85,10 +85,14 @@ class LocalWorker:
 class _OneExecutor(tff.framework.ExecutorFactory):
     """Keeps one executor in the worker, for the cohort size last asked for."""
 
-    def __init__(self, process: subprocess.Popen, channel: grpc.Channel):
+    def __init__(
+        self,
+        process: subprocess.Popen,
+        stub: tff.framework.RemoteExecutorGrpcStub,
+    ):
         self._process = process
         self._executor = tff.framework.RemoteExecutor(
-            tff.framework.RemoteExecutorGrpcStub(channel), dispose_batch_size=1
+            stub, dispose_batch_size=1
         )
         self._cardinalities: Optional[tff.framework.CardinalitiesType] = None
 
@@ -124,21 +128,22 @@ class _OneExecutor(tff.framework.ExecutorFactory):
             self.clean_up_executor({})
 
 
-def _start() -> tuple[subprocess.Popen, grpc.Channel]:
+def _start() -> tuple[
+    subprocess.Popen, grpc.Channel, tff.framework.RemoteExecutorGrpcStub
+]:
     for _ in range(_START_TRIES):
         port = _free_port()
         process = _spawn(port)
         channel = grpc.insecure_channel(f"localhost:{port}", _CHANNEL_OPTIONS)
-        ready = grpc.channel_ready_future(channel)
+        # The only one to watch the channel: with a second watcher, gRPC fails
+        # noisily if the channel is closed at once.
+        stub = tff.framework.RemoteExecutorGrpcStub(channel)
         deadline = time.monotonic() + _START_SECONDS
         while process.poll() is None and time.monotonic() < deadline:
-            try:
-                ready.result(timeout=0.2)
-                return process, channel
-            except grpc.FutureTimeoutError:
-                pass
+            if stub.is_ready:
+                return process, channel, stub
+            time.sleep(0.01)
         # Another process may have taken the port first: try another one.
-        ready.cancel()
         channel.close()
         process.kill()
         status = process.wait()

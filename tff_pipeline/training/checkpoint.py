@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import os
+import re
 import shutil
 from typing import Any, Optional, Union
 
@@ -51,10 +52,8 @@ class CheckpointStore:
         if not os.path.isdir(self._directory):
             return []
         names = os.listdir(self._directory)
-        numbers = [
-            name[len(_PREFIX) :] for name in names if name.startswith(_PREFIX)
-        ]
-        return sorted(int(number) for number in numbers if number.isdigit())
+        matches = [re.fullmatch(f"{_PREFIX}([0-9]+)", name) for name in names]
+        return sorted(int(match[1]) for match in matches if match)
 
     def save(self, round_number: int, state: Any) -> None:
         """Saves `state`, replacing what this round had; prunes old ones.
@@ -163,7 +162,8 @@ class CheckpointStore:
           (round, weights); no process is needed to know their structure.
 
         Raises:
-          RunDirectoryError: If that round was not saved or is damaged.
+          ConfigError: If that round was not saved.
+          RunDirectoryError: If nothing was saved, or that round is damaged.
         """
         rounds = self.rounds()
         if not rounds:
@@ -195,13 +195,15 @@ class CheckpointStore:
 
 def _flatten(state: Any) -> dict[str, np.ndarray]:
     """Path -> array, such as global_model_weights/trainable/0, in order."""
-    arrays = {
-        "/".join(map(str, path)): np.asarray(leaf)
-        for path, leaf in tree.flatten_with_path(state)
-    }
-    for name, array in arrays.items():
-        if array.dtype.hasobject:
+    arrays: dict[str, np.ndarray] = {}
+    for path, leaf in tree.flatten_with_path(state):
+        name, array = "/".join(map(str, path)), np.asarray(leaf)
+        # What NumPy would pickle, or would not know when it reads it.
+        if array.dtype.hasobject or array.dtype.kind == "V":
             raise TypeError(f"{name} is not an array of numbers or bytes.")
+        if name in arrays:
+            raise TypeError(f"Two values of the state are called {name}.")
+        arrays[name] = array
     return arrays
 
 

@@ -1,10 +1,11 @@
 """metrics.csv and TensorBoard: a row a round, in step with checkpoints."""
 
+import contextlib
 import csv
 import io
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Union
 
 import tensorflow as tf
@@ -51,16 +52,11 @@ class MetricsLog:
         writer.writeheader()
         writer.writerows(rows)
         durable.write_text(self._csv_path, text.getvalue())
-        with durable.explained(self._tensorboard_dir):
+        with self._tensorboard_explained():
             shutil.rmtree(self._tensorboard_dir, ignore_errors=True)
-            try:
-                self._events = tf.summary.create_file_writer(
-                    self._tensorboard_dir
-                )
-            except tf.errors.OpError as error:
-                raise OSError(error.message) from None
-        for row in rows:
-            self._write_events(row)
+            self._events = tf.summary.create_file_writer(self._tensorboard_dir)
+            for row in rows:
+                self._write_events(row)
         return rows
 
     def append(self, row: Row) -> None:
@@ -78,13 +74,19 @@ class MetricsLog:
             )
             file.flush()
             os.fsync(file.fileno())
-        self._write_events(row)
+        with self._tensorboard_explained():
+            self._write_events(row)
 
     def close(self) -> None:
         """Writes out what TensorBoard's writer still holds."""
+        with self._tensorboard_explained():
+            self._events.close()
+
+    @contextlib.contextmanager
+    def _tensorboard_explained(self) -> Iterator[None]:
         with durable.explained(self._tensorboard_dir):
             try:
-                self._events.close()
+                yield
             except tf.errors.OpError as error:
                 raise OSError(error.message) from None
 
@@ -93,7 +95,10 @@ class MetricsLog:
             for name, value in row.items():
                 if name != "round":
                     tag = name.replace("_", "/", 1)
-                    tf.summary.scalar(tag, value, step=int(row["round"]))
+                    # TensorBoard's numbers are float32; what is too large
+                    # for one becomes infinite.
+                    number = tf.cast(tf.constant(value, tf.float64), tf.float32)
+                    tf.summary.scalar(tag, number, step=int(row["round"]))
 
 
 def read(csv_path: str) -> list[dict[str, Value]]:
@@ -101,21 +106,18 @@ def read(csv_path: str) -> list[dict[str, Value]]:
 
     A last line that a killed process did not finish is left out too.
     """
-    rows = []
     with open(csv_path, encoding="utf-8", newline="") as file:
-        lines = csv.reader(file)
-        header = next(lines, [])
-        for cells in lines:
-            try:
-                row = {
-                    name: _number(cell)
-                    for name, cell in zip(header, cells)
-                    if cell
-                }
-            except ValueError:
-                continue
-            if len(cells) == len(header):
-                rows.append(row)
+        lines = file.read().split("\n")
+    header, rows = lines[0].split(","), []
+    # Without its line's end, the last one may be cut within a number.
+    for line in lines[1:-1]:
+        cells = line.split(",")
+        try:
+            row = {n: _number(cell) for n, cell in zip(header, cells) if cell}
+        except ValueError:
+            continue
+        if len(cells) == len(header):
+            rows.append(row)
     return rows
 
 
