@@ -32,6 +32,11 @@ OPTIMIZER_OPTIONS: Mapping[str, Mapping[str, float]] = {
     "adagrad": {"epsilon": 1e-7, "initial_accumulator": 0.1},
     "rmsprop": {"decay": 0.9, "epsilon": 1e-7},
 }
+RUNTIME_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    # By default as many threads as there are processors.
+    "in_process": {"client_threads": None},
+    "local": {},
+}
 WEIGHTINGS = {
     "num_examples": "clients count by their examples",
     "uniform": "every client counts the same",
@@ -202,6 +207,17 @@ class RunConfig(fields.Group):
         identity=False,
     )
     seed: int = fields.field(0, fields.SEED, "Seed of all randomness.")
+    runtime: str = fields.field(
+        "in_process",
+        fields.known(registry.RUNTIMES),
+        "Where computations run: in this process, or in TFF's own worker.",
+    )
+    client_threads: Optional[int] = fields.field(
+        None,
+        fields.COUNT,
+        "Clients that train at once (in_process: default all processors).",
+        identity=False,
+    )
     target_metric: Optional[str] = fields.field(
         None,
         fields.TEXT,
@@ -213,6 +229,7 @@ class RunConfig(fields.Group):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.settle("runtime", RUNTIME_OPTIONS)
         if (self.target_metric is None) != (self.target_value is None):
             given, other = "target_metric", "target_value"
             if self.target_metric is None:

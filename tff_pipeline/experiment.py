@@ -4,6 +4,7 @@ config = ExperimentConfig(run=RunConfig(output_dir="runs/first"))
 result = experiment.run(config)
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -17,11 +18,10 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import durable, errors, registry
-from tff_pipeline.algorithms import fed_avg
-from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.algorithms import client_work, fed_avg
+from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
 from tff_pipeline.export import saved_model
 from tff_pipeline.reporting import learning_curve
-from tff_pipeline.runtime.local import LocalWorker
 from tff_pipeline.sampling import UniformSampler
 from tff_pipeline.tasks.task import Task
 from tff_pipeline.training import evaluation, metrics
@@ -105,7 +105,7 @@ def run(config: ExperimentConfig, overwrite: bool = False) -> Result:
         log,
         checkpoints,
     )
-    with LocalWorker():
+    with _runtime(config.run):
         state = process.initialize()
         outcome = loop.run(process.set_model_weights(state, weights))
         weights = process.get_model_weights(outcome.state)
@@ -198,6 +198,12 @@ def _open(
     return load_task(config), round_number, weights
 
 
+def _runtime(config: RunConfig) -> contextlib.AbstractContextManager:
+    runtime = registry.load(config.runtime, registry.RUNTIMES)
+    options = RUNTIME_OPTIONS[config.runtime]
+    return runtime(**{name: getattr(config, name) for name in options})
+
+
 def _columns(names: list[str]) -> list[str]:
     return [
         "round",
@@ -233,9 +239,9 @@ def _cohorts(
     def cohort_of(round_number: int) -> Cohort:
         client_ids = sampler.cohort(round_number)
         datasets = [
-            fed_avg.client_dataset(
+            client_work.block(
                 task.train.load(client_id),
-                config.clients,
+                config.clients.epochs_per_round,
                 seed,
                 round_number,
                 numbers[client_id],

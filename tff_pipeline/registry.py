@@ -35,6 +35,11 @@ OPTIMIZERS = {
     "rmsprop": "tff_pipeline.algorithms.optimizers:rmsprop",
 }
 
+RUNTIMES = {
+    "in_process": "tff_pipeline.runtime.in_process:InProcessContext",
+    "local": "tff_pipeline.runtime.local:LocalWorker",
+}
+
 
 def check(flag: str, name: str, known: Mapping[str, str]) -> None:
     """Raises `ConfigError` unless `name` is one of `known`."""

@@ -61,9 +61,10 @@ class InProcessContext(tff.framework.SyncContext):
             it is named.
         """
         if id(comp) not in self._compiled:
-            native = tff.backends.native.transform_to_native_form(comp)
-            interpreter = _Interpreter(native.to_building_block())
-            self._compiled[id(comp)] = (comp, interpreter)
+            # Not `transform_to_native_form`, which would also keep TensorFlow
+            # from optimising what it runs.
+            block = tff.framework.to_call_dominant(comp.to_building_block())
+            self._compiled[id(comp)] = (comp, _Interpreter(block))
         interpreter = self._compiled[id(comp)][1]
         signature = comp.type_signature
         argument, num_clients = None, 0
