@@ -1,0 +1,409 @@
+"""The in-process runtime gives what TFF's worker gives, and the same bits."""
+
+import collections
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_pipeline.algorithms import client_work, fed_avg
+from tff_pipeline.config import ClientConfig, OptimizerConfig, ServerConfig
+from tff_pipeline.datasets.federated import Examples, FederatedData
+from tff_pipeline.runtime.in_process import InProcessContext
+from tff_pipeline.runtime.local import LocalWorker
+from tff_pipeline.tasks.task import Task
+
+CLIENTS = ClientConfig(
+    batch_size=4,
+    epochs_per_round=2,
+    optimizer=OptimizerConfig("client", "momentum", 0.01),
+)
+SERVER = ServerConfig(OptimizerConfig("server", "momentum", 0.5))
+SIZES = (1, 9, 4, 30, 2, 17)
+
+AGGREGATORS = {
+    "ours": lambda: None,
+    "mean": tff.aggregators.MeanFactory,
+    "robust": tff.learning.robust_aggregator,
+    "clipping": lambda: tff.aggregators.clipping_factory(
+        1e-3, tff.aggregators.MeanFactory()
+    ),
+    "zeroing": lambda: tff.aggregators.zeroing_factory(
+        1e3, tff.aggregators.MeanFactory()
+    ),
+    "compression": tff.learning.compression_aggregator,
+    "quantized": lambda: tff.aggregators.MeanFactory(
+        tff.aggregators.EncodedSumFactory.quantize_above_threshold(8, 1 << 20)
+    ),
+}
+
+
+def task_of(model_fn):
+    draw = np.random.default_rng(0)
+    examples = Examples(
+        draw.normal(size=[sum(SIZES), 5]).astype(np.float32),
+        draw.integers(3, size=sum(SIZES)).astype(np.int32),
+    )
+    parts = np.split(np.arange(sum(SIZES)), np.cumsum(SIZES)[:-1])
+    clients = {f"client_{i}": part for i, part in enumerate(parts)}
+    return Task("small", FederatedData(examples, clients), examples, model_fn)
+
+
+def dense():
+    return tf.keras.Sequential(
+        [
+            tf.keras.Input([5]),
+            tf.keras.layers.Dense(7, activation="relu"),
+            tf.keras.layers.Dense(3),
+        ]
+    )
+
+
+def with_dropout():
+    return tf.keras.Sequential(
+        [
+            tf.keras.Input([5]),
+            tf.keras.layers.Dense(16, activation="relu"),
+            tf.keras.layers.Dropout(0.5),
+            tf.keras.layers.Dense(3),
+        ]
+    )
+
+
+def blocks(task, number, epochs=CLIENTS.epochs_per_round):
+    return [
+        client_work.block(task.train.load(name), epochs, 0, number, i)
+        for i, name in enumerate(task.train.client_ids)
+    ]
+
+
+def start(task):
+    tf.keras.utils.set_random_seed(1)
+    weights = tff.learning.models.ModelWeights.from_model(task.model_fn())
+    return tf.nest.map_structure(lambda value: value.numpy(), weights)
+
+
+def train(process, weights, rounds):
+    """The trainable weights after `rounds`, lists of clients' data."""
+    state = process.set_model_weights(process.initialize(), weights)
+    for data in rounds:
+        output = process.next(state, data)
+        state = output.state
+    return process.get_model_weights(state).trainable, output.metrics
+
+
+@pytest.fixture(scope="module")
+def task():
+    return task_of(dense)
+
+
+@pytest.fixture(scope="module")
+def process(task):
+    return fed_avg.build(task.tff_model_fn, CLIENTS, SERVER)
+
+
+def assert_close(ours, theirs, initial, tolerance=1e-5):
+    """Within `tolerance` of the size of the update."""
+    for a, b, c in zip(ours, theirs, initial):
+        size = np.linalg.norm(b - c)
+        assert size > 0
+        assert np.linalg.norm(a - b) <= tolerance * size
+
+
+@pytest.mark.parametrize("name", AGGREGATORS)
+def test_three_rounds_end_as_on_tffs_worker(task, name):
+    ours = fed_avg.build(
+        task.tff_model_fn, CLIENTS, SERVER, AGGREGATORS[name]()
+    )
+    weights, rounds = start(task), [blocks(task, number) for number in (1, 2, 3)]
+    with InProcessContext():
+        here, metrics = train(ours, weights, rounds)
+    with LocalWorker():
+        there, their_metrics = train(ours, weights, rounds)
+    assert_close(here, there, weights.trainable)
+    for part in ("loss", "accuracy"):
+        np.testing.assert_allclose(
+            metrics["client_work"]["train"][part],
+            their_metrics["client_work"]["train"][part],
+            rtol=1e-5,
+        )
+
+
+def test_three_rounds_end_as_with_tffs_own_fed_avg(task, process):
+    """Same batches in the same order through another client work."""
+    theirs = tff.learning.algorithms.build_weighted_fed_avg(
+        task.tff_model_fn,
+        tff.learning.optimizers.build_sgdm(0.01, 0.9),
+        tff.learning.optimizers.build_sgdm(0.5, 0.9),
+    )
+    weights = start(task)
+    rounds = [blocks(task, number) for number in (1, 2, 3)]
+
+    def batches(block):
+        (block,) = block
+        for order in block["order"].numpy():
+            for begin in range(0, len(order), CLIENTS.batch_size):
+                chosen = order[begin : begin + CLIENTS.batch_size]
+                yield block["x"].numpy()[chosen], block["y"].numpy()[chosen]
+
+    def dataset(block):
+        parts = [tf.data.Dataset.from_tensors(b) for b in batches(block)]
+        whole = parts[0]
+        for part in parts[1:]:
+            whole = whole.concatenate(part)
+        return whole.map(
+            lambda x, y: (tf.ensure_shape(x, [None, 5]), tf.ensure_shape(y, [None]))
+        )
+
+    with InProcessContext():
+        here, _ = train(process, weights, rounds)
+    with LocalWorker():
+        there, _ = train(
+            theirs, weights, [[dataset(b) for b in data] for data in rounds]
+        )
+    assert_close(here, there, weights.trainable)
+
+
+@pytest.mark.parametrize("model_fn", [dense, with_dropout])
+def test_any_number_of_threads_gives_the_same_bits(model_fn):
+    task = task_of(model_fn)
+    process = fed_avg.build(task.tff_model_fn, CLIENTS, SERVER)
+    weights, rounds = start(task), [blocks(task, number) for number in (1, 2)]
+    ends = []
+    for threads in (1, 2, 4):
+        with InProcessContext(threads):
+            ends.append(train(process, weights, rounds)[0])
+    for other in ends[1:]:
+        for a, b in zip(ends[0], other):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_dropout_is_a_function_of_seed_round_and_client():
+    task = task_of(with_dropout)
+    process = fed_avg.build(task.tff_model_fn, CLIENTS, SERVER)
+    weights = start(task)
+    client = task.train.load("client_3")
+
+    def once(*key):
+        block = client_work.block(client, 1, *key)
+        # The same order of examples, so that only dropout can differ.
+        (element,) = block
+        element["order"] = tf.constant([np.arange(len(client))], tf.int32)
+        data = [tf.data.Dataset.from_tensors(element)]
+        with InProcessContext():
+            return train(process, weights, [data])[0][0]
+
+    np.testing.assert_array_equal(once(0, 1, 2), once(0, 1, 2))
+    for other in ((1, 1, 2), (0, 2, 2), (0, 1, 3)):
+        assert (once(0, 1, 2) != once(*other)).any()
+
+
+def test_client_that_is_not_finite_is_dropped_and_counted(task, process):
+    weights = start(task)
+    good = blocks(task, 1)
+    bad = task.train.load("client_1")
+    bad = Examples(np.where(bad.x > 0, np.nan, bad.x), bad.y)
+    poisoned = list(good)
+    poisoned[1] = client_work.block(bad, 2, 0, 1, 1)
+    with InProcessContext():
+        with_bad, metrics = train(process, weights, [poisoned])
+        without, expected = train(process, weights, [good[:1] + good[2:]])
+    assert metrics["client_work"]["dropped_clients"] == 1
+    assert expected["client_work"]["dropped_clients"] == 0
+    assert metrics["client_work"]["train"] == expected["client_work"]["train"]
+    for a, b in zip(with_bad, without):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_process_of_another_makers_runs_unchanged():
+    """TFF's own baseline task, model and process."""
+    baseline = tff.simulation.baselines.emnist.create_digit_recognition_task(
+        tff.simulation.baselines.ClientSpec(num_epochs=1, batch_size=8),
+        model_id="2nn",
+        use_synthetic_data=True,
+    )
+    process = tff.learning.algorithms.build_weighted_fed_avg(
+        baseline.model_fn, tff.learning.optimizers.build_sgdm(0.01)
+    )
+    data = baseline.datasets.train_data
+    clients = [
+        data.create_tf_dataset_for_client(name).take(2)
+        for name in data.client_ids[:3]
+    ]
+    with LocalWorker():
+        first = process.initialize()
+        there = process.next(first, clients)
+    with InProcessContext():
+        here = process.next(first, clients)
+    for a, b in zip(
+        here.state.global_model_weights.trainable,
+        there.state.global_model_weights.trainable,
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def both(computation, *arguments):
+    """What the computation gives here and on TFF's worker."""
+    with InProcessContext():
+        here = computation(*arguments)
+    with LocalWorker():
+        there = computation(*arguments)
+    return here, there
+
+
+def at_clients(dtype=np.float32, shape=None):
+    return tff.FederatedType(tff.TensorType(dtype, shape), tff.CLIENTS)
+
+
+def test_simple_intrinsics_agree_with_the_worker():
+    @tff.federated_computation(at_clients(), at_clients(np.int32))
+    def all_of_them(floats, ints):
+        server = tff.federated_value(2.0, tff.SERVER)
+        total = tff.federated_sum(floats)
+        # A second pass: clients that need what the first one summed.
+        shifted = tff.federated_map(
+            tff.tensorflow.computation(lambda x, y: x - y),
+            (floats, tff.federated_broadcast(total)),
+        )
+        return (
+            total,
+            tff.federated_sum(tff.federated_zip((floats, ints))),
+            tff.federated_mean(floats),
+            tff.federated_mean(floats, tff.federated_map(to_float, ints)),
+            tff.federated_min(ints),
+            tff.federated_max(floats),
+            tff.federated_map(add_one_of_float, server),
+            tff.federated_sum(tff.federated_eval(one, tff.CLIENTS)),
+            tff.federated_eval(one, tff.SERVER),
+            tff.federated_sum(shifted),
+            tff.federated_mean(shifted),
+        )
+
+    @tff.tensorflow.computation(np.int32)
+    def to_float(x):
+        return tf.cast(x, tf.float32)
+
+    @tff.tensorflow.computation(np.float32)
+    def add_one_of_float(x):
+        return x + 1.0
+
+    @tff.tensorflow.computation
+    def one():
+        return tf.constant(1.0)
+
+    here, there = both(all_of_them, [1.0, -2.0, 5.5], [3, 2, 9])
+    np.testing.assert_allclose(
+        tf.nest.flatten(here), tf.nest.flatten(there), rtol=1e-6
+    )
+
+
+def test_aggregate_takes_clients_in_order():
+    text = tff.TensorType(np.str_)
+
+    @tff.tensorflow.computation(text, text)
+    def join(a, b):
+        return tf.strings.join([a, b])
+
+    @tff.tensorflow.computation(text)
+    def report(a):
+        return tf.strings.join([a, "!"])
+
+    @tff.federated_computation(tff.FederatedType(text, tff.CLIENTS))
+    def aggregate(value):
+        zero = tff.tensorflow.computation(lambda: tf.constant(""))()
+        return tff.federated_aggregate(value, zero, join, join, report)
+
+    with InProcessContext(4):
+        assert aggregate(list("abcdefgh")) == b"abcdefgh!"
+
+
+def test_select_gives_every_client_what_its_keys_name():
+    table = tff.TensorType(np.int32, [4])
+
+    @tff.tensorflow.computation(table, np.int32)
+    def pick(values, key):
+        return tf.gather(values, key)
+
+    @tff.tensorflow.computation(tff.SequenceType(np.int32))
+    def total(chosen):
+        return chosen.reduce(np.int32(0), lambda a, b: a + b)
+
+    @tff.federated_computation(
+        at_clients(np.int32, [2]), tff.FederatedType(table, tff.SERVER)
+    )
+    def select(keys, values):
+        limit = tff.federated_value(4, tff.SERVER)
+        chosen = tff.federated_select(keys, limit, values, pick)
+        return tff.federated_map(total, chosen)
+
+    with InProcessContext():
+        result = select([[0, 1], [3, 3]], np.array([1, 10, 100, 1000], np.int32))
+    assert list(result) == [11, 2000]
+
+
+def test_secure_sums_are_sums():
+    @tff.federated_computation(at_clients(np.int32))
+    def secure(value):
+        return (
+            tff.federated_secure_sum_bitwidth(value, 8),
+            tff.federated_secure_sum(value, 100),
+        )
+
+    with InProcessContext():
+        assert tuple(secure([1, 2, 3])) == (6, 6)
+
+
+def test_no_clients_give_zeros():
+    @tff.federated_computation(at_clients(np.float32, [2]))
+    def total(value):
+        return tff.federated_sum(value)
+
+    with InProcessContext():
+        np.testing.assert_array_equal(total([]), [0, 0])
+
+
+def test_unknown_intrinsic_is_named(monkeypatch):
+    from tff_pipeline.runtime import in_process
+
+    @tff.federated_computation(at_clients())
+    def total(value):
+        return tff.federated_sum(value)
+
+    monkeypatch.delattr(in_process._Interpreter, "_federated_sum")
+    unknown = pytest.raises(NotImplementedError, match="federated_sum")
+    with InProcessContext(), unknown:
+        total([1.0])
+
+
+def test_structures_and_containers_survive():
+    Point = collections.namedtuple("Point", ["x", "y"])
+
+    @tff.tensorflow.computation
+    def make():
+        return collections.OrderedDict(
+            b=Point(tf.constant(1), tf.constant([2.0])), a=(tf.constant("s"),)
+        )
+
+    here, there = both(make)
+    assert type(here) is type(there)
+    assert list(here) == ["b", "a"]
+    assert here["b"].x == 1
+    assert here["a"] == (b"s",)
+
+
+def test_a_failing_client_stops_the_round_with_its_error():
+    @tff.tensorflow.computation(np.int32)
+    def check(x):
+        with tf.control_dependencies([tf.debugging.assert_less(x, 3)]):
+            return tf.identity(x)
+
+    @tff.federated_computation(at_clients(np.int32))
+    def total(value):
+        return tff.federated_sum(tff.federated_map(check, value))
+
+    with InProcessContext():
+        assert total([1, 2]) == 3
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            total([1, 2, 3, 1, 1, 1, 1, 1])
+        assert total([1, 2]) == 3
