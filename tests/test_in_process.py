@@ -218,17 +218,19 @@ def test_client_that_is_not_finite_is_dropped_and_counted(task, process):
 
 def test_process_of_another_makers_runs_unchanged():
     """TFF's own baseline task, model and process."""
-    baseline = tff.simulation.baselines.emnist.create_digit_recognition_task(
+    baseline = tff.simulation.baselines.emnist.create_character_recognition_task(
         tff.simulation.baselines.ClientSpec(num_epochs=1, batch_size=8),
         model_id="2nn",
+        only_digits=True,
         use_synthetic_data=True,
     )
     process = tff.learning.algorithms.build_weighted_fed_avg(
         baseline.model_fn, tff.learning.optimizers.build_sgdm(0.01)
     )
     data = baseline.datasets.train_data
+    preprocess = baseline.datasets.train_preprocess_fn
     clients = [
-        data.create_tf_dataset_for_client(name).take(2)
+        preprocess(data.create_tf_dataset_for_client(name)).take(2)
         for name in data.client_ids[:3]
     ]
     with LocalWorker():
@@ -252,11 +254,23 @@ def both(computation, *arguments):
     return here, there
 
 
-def at_clients(dtype=np.float32, shape=None):
+def at_clients(dtype=np.float32, shape=()):
     return tff.FederatedType(tff.TensorType(dtype, shape), tff.CLIENTS)
 
 
 def test_simple_intrinsics_agree_with_the_worker():
+    @tff.tensorflow.computation(np.int32)
+    def to_float(x):
+        return tf.cast(x, tf.float32)
+
+    @tff.tensorflow.computation(np.float32)
+    def add_one_of_float(x):
+        return x + 1.0
+
+    @tff.tensorflow.computation
+    def one():
+        return tf.constant(1.0)
+
     @tff.federated_computation(at_clients(), at_clients(np.int32))
     def all_of_them(floats, ints):
         server = tff.federated_value(2.0, tff.SERVER)
@@ -279,18 +293,6 @@ def test_simple_intrinsics_agree_with_the_worker():
             tff.federated_sum(shifted),
             tff.federated_mean(shifted),
         )
-
-    @tff.tensorflow.computation(np.int32)
-    def to_float(x):
-        return tf.cast(x, tf.float32)
-
-    @tff.tensorflow.computation(np.float32)
-    def add_one_of_float(x):
-        return x + 1.0
-
-    @tff.tensorflow.computation
-    def one():
-        return tf.constant(1.0)
 
     here, there = both(all_of_them, [1.0, -2.0, 5.5], [3, 2, 9])
     np.testing.assert_allclose(

@@ -10,7 +10,7 @@ The result is an ordinary `tff.learning.templates.ClientWorkProcess`.
 """
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import randomness
+from tff_pipeline.algorithms import keyed_generator
 from tff_pipeline.config import ClientConfig
 from tff_pipeline.datasets.federated import Examples
 
@@ -95,13 +96,12 @@ def build(
 
     @tff.tensorflow.computation(weights_type, data_type)
     def client_update(weights: Any, data: tf.data.Dataset) -> Any:
-        model, random_states = _cheaply(model_fn)
+        model = _without_initial_values(model_fn)
+        generators = keyed_generator.replace(model)
 
         @tf.function(autograph=False)
         def train(weights: Any, block: Any) -> Any:
-            return _train(
-                model, random_states, optimizer, options, weights, block
-            )
+            return _train(model, generators, optimizer, options, weights, block)
 
         return train(weights, data.get_single_element())
 
@@ -129,42 +129,28 @@ def build(
     return tff.learning.templates.ClientWorkProcess(initialize, next_fn)
 
 
-def _cheaply(
+def _without_initial_values(
     model_fn: ModelFn,
-) -> tuple[tff.learning.models.VariableModel, list[tf.Variable]]:
-    """The model without its initial values, which are never used.
+) -> tff.learning.models.VariableModel:
+    """The model, its variables starting from zeros.
 
     A client starts from the server's weights; drawing random ones first, in
     every round for every client, costs more than a small client's training.
-
-    Returns:
-      (model, the states of its random generators, such as dropout's).
     """
-    states = []
 
     def create(next_creator: Callable[..., Any], **arguments: Any) -> Any:
         shape, dtype = arguments.get("shape"), arguments.get("dtype")
         if callable(arguments["initial_value"]) and shape is not None:
             arguments["initial_value"] = lambda: tf.zeros(shape, dtype)
-        variable = next_creator(**arguments)
-        if (arguments.get("name") or "").startswith("StateVar"):
-            states.append(variable)
-        return variable
+        return next_creator(**arguments)
 
-    generators = tf.keras.backend.experimental
-    before = generators.is_tf_random_generator_enabled()
-    generators.enable_tf_random_generator()
-    try:
-        with tf.variable_creator_scope(create):
-            return model_fn(), states
-    finally:
-        if not before:
-            generators.disable_tf_random_generator()
+    with tf.variable_creator_scope(create):
+        return model_fn()
 
 
 def _train(
     model: tff.learning.models.VariableModel,
-    random_states: list[tf.Variable],
+    generators: Sequence[keyed_generator.KeyedGenerator],
     optimizer: tff.learning.optimizers.Optimizer,
     options: ClientConfig,
     weights: Any,
@@ -173,9 +159,6 @@ def _train(
     """All steps of one client: (result, metrics, 1 if it is dropped)."""
     variables = tff.learning.models.ModelWeights.from_model(model)
     tf.nest.map_structure(lambda v, w: v.assign(w), variables, weights)
-    for number, state in enumerate(random_states):
-        # Philox: two words of counter, one of key.
-        state.assign(tf.stack([0, 0, block["key"] + number]))
     trainable = variables.trainable
     specs = tuple(tf.TensorSpec(v.shape, v.dtype) for v in trainable)
     size = options.batch_size
@@ -187,6 +170,8 @@ def _train(
         chosen = block["order"][epoch, batch * size : (batch + 1) * size]
         x = tf.gather(block["x"], chosen)
         y = tf.gather(block["y"], chosen)
+        for generator in generators:
+            generator.begin(block["key"], number)
         with tf.GradientTape() as tape:
             output = model.forward_pass((x, y), training=True)
         gradients = tape.gradient(output.loss, trainable)

@@ -1,4 +1,4 @@
-"""Every name of TFF and TensorFlow that is not public, in one place.
+"""Every name of TFF, TensorFlow and Keras that is not public, in one place.
 
 An upgrade that moves one of them breaks this module's test, and nothing else.
 """
@@ -33,3 +33,18 @@ def register_functions(library: Any) -> None:
     """
     for function in library.function:
         context.context().add_function_def(function)
+
+
+def random_layers(model: tff.learning.models.VariableModel) -> list[Any]:
+    """The layers of a Keras model that draw random numbers in training.
+
+    Each draws from its attribute `_random_generator`, which may be replaced.
+    """
+    keras_model = getattr(model, "_keras_model", None)
+    if keras_model is None:
+        return []
+    return [
+        layer
+        for layer in keras_model.submodules
+        if hasattr(layer, "_random_generator")
+    ]
