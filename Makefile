@@ -38,8 +38,9 @@ quickstart: install
 figures: quickstart
 	cp runs/quickstart/plots/learning_curve.png docs/learning_curve.png
 
+# Two at a time; a file's tests together, for they share what they trained.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -1,5 +1,6 @@
 """What tests share: real processes, real data, and one run to look at."""
 
+import csv
 import os
 import pathlib
 import subprocess
@@ -41,6 +42,15 @@ def run_script(name, *arguments, timeout=300, **options):
         check=False,
         **options,
     )
+
+
+def rows_of(run_dir):
+    """The rows of metrics.csv as text, without what differs: seconds."""
+    with open(run_dir / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        del row["seconds"]
+    return rows
 
 
 @pytest.fixture(scope="session")

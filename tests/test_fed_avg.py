@@ -1,22 +1,22 @@
-"""Federated averaging against closed forms, on TFF's worker."""
+"""Federated averaging against closed forms, in this process."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tff_pipeline.algorithms import fed_avg
+from tff_pipeline.algorithms import client_work, fed_avg
 from tff_pipeline.config import ClientConfig, OptimizerConfig, ServerConfig
 from tff_pipeline.datasets.federated import Examples, FederatedData
-from tff_pipeline.runtime.local import LocalWorker
+from tff_pipeline.runtime.in_process import InProcessContext
 from tff_pipeline.tasks.task import Task
 
 RATE = 0.5
 
 
 @pytest.fixture(scope="module", autouse=True)
-def worker():
-    with LocalWorker() as running:
-        yield running
+def runtime():
+    with InProcessContext():
+        yield
 
 
 def softmax_task(examples):
@@ -66,7 +66,9 @@ def run(process, cohorts, clients=None):
     state, after = process.initialize(), []
     for number, cohort in enumerate(cohorts):
         datasets = [
-            fed_avg.client_dataset(examples, clients, 0, number, client)
+            client_work.block(
+                examples, clients.epochs_per_round, 0, number, client
+            )
             for client, examples in enumerate(cohort)
         ]
         state = process.next(state, datasets).state
@@ -116,9 +118,11 @@ def test_epochs_and_partial_batches_are_steps_in_the_stated_order():
     examples = examples_of(3, 5)
     (weights,) = run(build(clients), [[examples]], clients)
     expected = np.zeros([3, 2])
-    for x, y in fed_avg.client_dataset(examples, clients, 0, 0, 0):
-        batch = Examples(x.numpy(), y.numpy())
-        expected = expected - RATE * gradient(expected, batch)
+    (block,) = client_work.block(examples, 2, 0, 0, 0)
+    for order in block["order"].numpy():
+        for begin in range(0, 5, 2):
+            batch = examples.take(order[begin : begin + 2])
+            expected = expected - RATE * gradient(expected, batch)
     np.testing.assert_allclose(weights, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -160,12 +164,12 @@ def test_adam_on_the_server_takes_reddis_first_step():
     np.testing.assert_allclose(weights, expected, rtol=1e-3)
 
 
-def test_order_of_batches_is_a_function_of_seed_round_and_client():
-    clients, examples = ClientConfig(batch_size=3), examples_of(4, 9)
+def test_order_of_examples_is_a_function_of_seed_round_and_client():
+    examples = examples_of(4, 9)
 
     def order(*key):
-        dataset = fed_avg.client_dataset(examples, clients, *key)
-        return np.concatenate([x.numpy() for x, _ in dataset])
+        (block,) = client_work.block(examples, 1, *key)
+        return block["order"].numpy()
 
     np.testing.assert_array_equal(order(0, 1, 2), order(0, 1, 2))
     for other in ((1, 1, 2), (0, 2, 2), (0, 1, 3)):
@@ -173,11 +177,7 @@ def test_order_of_batches_is_a_function_of_seed_round_and_client():
 
 
 def test_each_epoch_sees_every_example_once_in_its_own_order():
-    clients = ClientConfig(batch_size=4, epochs_per_round=2)
-    examples = Examples(np.arange(10.0)[:, np.newaxis], np.arange(10))
-    dataset = fed_avg.client_dataset(examples, clients, 0, 1, 2)
-    batches = [y.numpy() for _, y in dataset]
-    assert [len(batch) for batch in batches] == [4, 4, 2, 4, 4, 2]
-    first, second = np.concatenate(batches[:3]), np.concatenate(batches[3:])
+    (block,) = client_work.block(examples_of(4, 10), 2, 0, 1, 2)
+    first, second = block["order"].numpy()
     assert sorted(first) == sorted(second) == list(range(10))
     assert (first != second).any()

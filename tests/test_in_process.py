@@ -116,7 +116,10 @@ def test_three_rounds_end_as_on_tffs_worker(task, name):
     ours = fed_avg.build(
         task.tff_model_fn, CLIENTS, SERVER, AGGREGATORS[name]()
     )
-    weights, rounds = start(task), [blocks(task, number) for number in (1, 2, 3)]
+    weights, rounds = (
+        start(task),
+        [blocks(task, number) for number in (1, 2, 3)],
+    )
     with InProcessContext():
         here, metrics = train(ours, weights, rounds)
     with LocalWorker():
@@ -153,7 +156,10 @@ def test_three_rounds_end_as_with_tffs_own_fed_avg(task, process):
         for part in parts[1:]:
             whole = whole.concatenate(part)
         return whole.map(
-            lambda x, y: (tf.ensure_shape(x, [None, 5]), tf.ensure_shape(y, [None]))
+            lambda x, y: (
+                tf.ensure_shape(x, [None, 5]),
+                tf.ensure_shape(y, [None]),
+            )
         )
 
     with InProcessContext():
@@ -218,11 +224,15 @@ def test_client_that_is_not_finite_is_dropped_and_counted(task, process):
 
 def test_process_of_another_makers_runs_unchanged():
     """TFF's own baseline task, model and process."""
-    baseline = tff.simulation.baselines.emnist.create_character_recognition_task(
-        tff.simulation.baselines.ClientSpec(num_epochs=1, batch_size=8),
-        model_id="2nn",
-        only_digits=True,
-        use_synthetic_data=True,
+    baseline = (
+        tff.simulation.baselines.emnist.create_character_recognition_task(
+            tff.simulation.baselines.ClientSpec(
+                num_epochs=1, batch_size=8, shuffle_buffer_size=1
+            ),
+            model_id="2nn",
+            only_digits=True,
+            use_synthetic_data=True,
+        )
     )
     process = tff.learning.algorithms.build_weighted_fed_avg(
         baseline.model_fn, tff.learning.optimizers.build_sgdm(0.01)
@@ -340,7 +350,9 @@ def test_select_gives_every_client_what_its_keys_name():
         return tff.federated_map(total, chosen)
 
     with InProcessContext():
-        result = select([[0, 1], [3, 3]], np.array([1, 10, 100, 1000], np.int32))
+        result = select(
+            [[0, 1], [3, 3]], np.array([1, 10, 100, 1000], np.int32)
+        )
     assert list(result) == [11, 2000]
 
 

@@ -286,6 +286,7 @@ def training(directory, total_rounds):
     """Yields (process, its worker, its first round) once rounds are shown."""
     command = [
         *(sys.executable, str(SCRIPTS / "train.py"), *SMALL_RUN),
+        "--runtime=local",
         *(f"--total_rounds={total_rounds}", f"--output_dir={directory}"),
     ]
     with started(command) as process:

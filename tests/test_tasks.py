@@ -65,7 +65,6 @@ def model(shape, dtype, outputs):
         ((28, 28, 1), "uint8", 10, "(28, 28, 1)"),
         ((8, 8), "uint8", 10, "(8, 8)"),
         ((8, 8, 1), "float32", 10, "float32"),
-        ((8, 8, 1), "uint8", 9, "labels go up to 9"),
     ],
 )
 def test_model_that_does_not_fit_its_data_is_refused(
@@ -76,6 +75,34 @@ def test_model_that_does_not_fit_its_data_is_refused(
             digits, model_fn=lambda: model(shape, dtype, outputs)
         )
     assert words in str(error.value)
+
+
+def test_label_that_the_model_has_no_output_for_is_refused(digits):
+    with pytest.raises(errors.DataError, match="label 9; the model has 9"):
+        dataclasses.replace(
+            digits, model_fn=lambda: model((8, 8, 1), "uint8", 9)
+        )
+    wrong = Examples(digits.test.x[:2], np.array([3, -1], np.int32))
+    with pytest.raises(errors.DataError, match=r"client_7 .* the label -1"):
+        digits.check(wrong, "client_7")
+    with pytest.raises(errors.DataError, match=r"client_8 .* no examples"):
+        digits.check(digits.test.take(np.arange(0)), "client_8")
+
+
+def test_batch_normalization_is_refused_by_name(digits):
+    def normalized():
+        return tf.keras.Sequential(
+            [
+                tf.keras.Input((8, 8, 1), dtype="uint8"),
+                tf.keras.layers.Rescaling(1.0),
+                tf.keras.layers.BatchNormalization(name="norm"),
+                tf.keras.layers.Flatten(),
+                tf.keras.layers.Dense(10),
+            ]
+        )
+
+    with pytest.raises(errors.ConfigError, match=r"norm.*GroupNormalization"):
+        dataclasses.replace(digits, model_fn=normalized)
 
 
 def test_model_with_two_inputs_is_refused(digits):

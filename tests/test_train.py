@@ -1,6 +1,5 @@
 """The road end to end: real processes, real data, the same bits."""
 
-import csv
 import json
 import subprocess
 import sys
@@ -8,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.conftest import SMALL_RUN, run_script
+from tests.conftest import SMALL_RUN, rows_of, run_script
 
 # Loads a SavedModel where only TensorFlow is, and counts its hits.
 _PREDICT = """
@@ -36,14 +35,6 @@ def weights_of(run_dir, round_number):
     path = run_dir / "checkpoints" / f"round_{round_number:06d}" / "state.npz"
     with np.load(path, allow_pickle=False) as state:
         return {name: state[name].tobytes() for name in state.files}
-
-
-def rows_of(run_dir):
-    with open(run_dir / "metrics.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        del row["seconds"]
-    return rows
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +181,11 @@ def test_rate_that_blows_up_stops_with_a_sentence(tmp_path):
     )
     assert done.returncode == 1
     assert "--client_learning_rate" in done.stderr
+    assert "in 3 rounds (--max_lost_rounds), the last being 3" in done.stderr
     assert "Traceback" not in done.stderr
+    rows = rows_of(tmp_path)
+    assert [row["dropped_clients"] for row in rows] == ["4", "4", "4"]
+    assert [row["train_loss"] for row in rows] == ["", "", ""]
 
 
 def test_output_below_a_file_is_refused_before_training(tmp_path):
@@ -218,60 +213,3 @@ def test_nothing_but_ours_is_on_the_screen(tmp_path):
         f"--output_dir={tmp_path}",
     )
     assert "tensorflow" in loud.stderr
-
-
-def test_evaluate_reports_central_and_per_client(small_run):
-    done = run_script("evaluate.py", f"--run_dir={small_run}", "--round=10")
-    assert done.returncode == 0, done.stderr
-    path = small_run / "evaluations" / "round_000010.json"
-    report = json.loads(path.read_text())
-    last = rows_of(small_run)[-1]
-    assert report["central"]["accuracy"] == float(last["eval_accuracy"])
-    (group,) = report["clients"]
-    assert group["count"] == 12
-    spread = group["metrics"]["accuracy"]
-    assert (
-        spread["worst_10_percent"]
-        <= spread["median"]
-        <= spread["best_10_percent"]
-    )
-    for word in ("weighted_mean", "worst_10_percent", "best_10_percent"):
-        assert word in done.stdout
-    path.unlink()
-    path.parent.rmdir()
-
-
-@pytest.mark.parametrize("script", ["evaluate.py", "export.py"])
-@pytest.mark.parametrize(
-    ("arguments", "status", "words"),
-    [
-        ([], 2, "--run_dir is not set"),
-        (["--run_dir=/nowhere"], 1, "/nowhere/config.json does not exist"),
-        (["--run_dir={run}", "--round=3"], 2, "saved rounds"),
-    ],
-)
-def test_scripts_on_runs_name_the_mistake(
-    script, arguments, status, words, small_run, tmp_path
-):
-    arguments = [argument.format(run=small_run) for argument in arguments]
-    if script == "export.py":
-        arguments.append(f"--output={tmp_path / 'model'}")
-    done = run_script(script, *arguments)
-    assert done.returncode == status
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_export_of_a_round_is_atomic_and_refuses_to_replace(
-    small_run, tmp_path
-):
-    arguments = (f"--run_dir={small_run}", f"--output={tmp_path / 'model'}")
-    first = run_script("export.py", *arguments, "--round=5")
-    assert first.returncode == 0, first.stderr
-    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
-    again = run_script("export.py", *arguments)
-    assert again.returncode == 1
-    assert "--overwrite" in again.stderr
-    replaced = run_script("export.py", *arguments, "--overwrite")
-    assert replaced.returncode == 0, replaced.stderr
-    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]

@@ -206,6 +206,12 @@ class RunConfig(fields.Group):
         "Newest checkpoints to keep; 0 is all.",
         identity=False,
     )
+    max_lost_rounds: int = fields.field(
+        3,
+        fields.COUNT,
+        "Stop after as many rounds in a row without a finite update.",
+        identity=False,
+    )
     seed: int = fields.field(0, fields.SEED, "Seed of all randomness.")
     runtime: str = fields.field(
         "in_process",

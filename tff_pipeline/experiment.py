@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import math
 import os
 from collections.abc import Mapping
 from typing import Any, Optional
@@ -100,7 +99,7 @@ def run(config: ExperimentConfig, overwrite: bool = False) -> Result:
         process,
         cohort_of,
         functools.partial(evaluator.evaluate, examples=task.test),
-        functools.partial(_train_metrics, names=task.metric_names),
+        functools.partial(_measure, names=task.metric_names),
         config.run,
         log,
         checkpoints,
@@ -209,7 +208,8 @@ def _columns(names: list[str]) -> list[str]:
         "round",
         *(f"train_{name}" for name in names),
         *(f"eval_{name}" for name in names),
-        *("clients", "examples", "bytes_down", "bytes_up", "seconds"),
+        *("clients", "dropped_clients", "examples"),
+        *("bytes_down", "bytes_up", "seconds"),
     ]
 
 
@@ -236,31 +236,44 @@ def _cohorts(
     up = sum(np.asarray(value).nbytes for value in weights.trainable)
     fixed = sum(np.asarray(value).nbytes for value in weights.non_trainable)
 
-    def cohort_of(round_number: int) -> Cohort:
-        client_ids = sampler.cohort(round_number)
-        datasets = [
-            client_work.block(
-                task.train.load(client_id),
+    def read(client_id: str, round_number: int) -> tf.data.Dataset:
+        try:
+            examples = task.train.load(client_id)
+            task.check(examples, client_id)
+            return client_work.block(
+                examples,
                 config.clients.epochs_per_round,
                 seed,
                 round_number,
                 numbers[client_id],
             )
-            for client_id in client_ids
-        ]
+        except MemoryError:
+            raise errors.TrainingError(
+                f"Memory ran out in round {round_number} while reading client "
+                f"{client_id}; lower --max_examples_per_client or "
+                "--clients_per_round. The last checkpoint stands."
+            ) from None
+
+    def cohort_of(round_number: int) -> Cohort:
+        client_ids = sampler.cohort(round_number)
+        datasets = [read(client_id, round_number) for client_id in client_ids]
         examples = sum(task.train.size(client_id) for client_id in client_ids)
         return Cohort(datasets, examples, up + fixed, up)
 
     return cohort_of
 
 
-def _train_metrics(output: Any, names: list[str]) -> dict[str, float]:
-    values = output["client_work"]["train"]
-    if values["num_examples"] == 0:
-        # TFF leaves out clients whose update is not finite, with their
-        # metrics, and then says that the loss of none is 0.
-        return dict.fromkeys(names, math.nan)
-    return {name: values[name] for name in names if name in values}
+def _measure(output: Any, names: list[str]) -> dict[str, metrics.Value]:
+    """Columns of metrics.csv from what the process measured."""
+    train = output["client_work"]["train"]
+    columns: dict[str, metrics.Value] = {
+        "dropped_clients": int(output["client_work"]["dropped_clients"])
+    }
+    # Where all clients were dropped there is no loss, though TFF says 0.
+    if train["num_examples"]:
+        for name in names:
+            columns[f"train_{name}"] = float(train[name])
+    return columns
 
 
 def _last_evaluation(metrics_csv: str) -> dict[str, float]:

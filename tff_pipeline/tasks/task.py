@@ -44,6 +44,7 @@ class Task:
     loss_fn: Callable[[], tf.keras.losses.Loss] = _sparse_cross_entropy
     metrics_fn: Callable[[], list[tf.keras.metrics.Metric]] = _accuracy
     unseen: Optional[FederatedData] = None
+    _outputs: int = dataclasses.field(init=False, repr=False, default=0)
 
     def __post_init__(self) -> None:
         """Raises `ConfigError` if the model does not fit the data."""
@@ -63,12 +64,31 @@ class Task:
                 f"{tuple(wanted.shape[1:])}, but its data are "
                 f"{given.dtype.name} of shape {given.shape[1:]}."
             )
-        classes = model.outputs[0].shape[-1]
-        labels = self.test.y
-        if np.issubdtype(labels.dtype, np.integer) and labels.max() >= classes:
-            raise errors.ConfigError(
-                f"The model of {self.name} has {classes} outputs, but its "
-                f"labels go up to {labels.max()}."
+        for layer in model.submodules:
+            if isinstance(layer, tf.keras.layers.BatchNormalization):
+                raise errors.ConfigError(
+                    f"The model of {self.name} has the layer {layer.name}, a "
+                    "BatchNormalization: its statistics would never leave a "
+                    "client; use GroupNormalization."
+                )
+        object.__setattr__(self, "_outputs", model.outputs[0].shape[-1])
+        self.check(self.test, "the test set")
+
+    def check(self, examples: Examples, whose: str) -> None:
+        """Raises `DataError`, naming `whose`, if the model cannot take them.
+
+        That is, if there are none, or a label that it has no output for.
+        """
+        if not len(examples):
+            raise errors.DataError(f"{whose} of {self.name} has no examples.")
+        labels, outputs = examples.y, self._outputs
+        if not np.issubdtype(labels.dtype, np.integer):
+            return
+        if labels.min() < 0 or labels.max() >= outputs:
+            wrong = labels.max() if labels.min() >= 0 else labels.min()
+            raise errors.DataError(
+                f"{whose} of {self.name} has the label {wrong}; the model has "
+                f"{outputs} outputs, so labels are 0 to {outputs - 1}."
             )
 
     @property

@@ -1,9 +1,9 @@
 """The training loop: one round after the other, nothing lost."""
 
+import concurrent.futures
 import dataclasses
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Optional
 
 import tensorflow_federated as tff
@@ -59,7 +59,7 @@ class Loop:
       process: The learning process; it need not be of this package.
       cohort_of: Round number, 1 or above -> its cohort; a pure function.
       evaluate: Weights -> central metrics by name.
-      train_metrics: Process output metrics -> train metrics by name.
+      measure: The process's metrics -> columns by name.
       config: Rounds, intervals and the target.
       log: Where rows go.
       checkpoints: Where states go.
@@ -68,7 +68,7 @@ class Loop:
     process: tff.learning.templates.LearningProcess
     cohort_of: Callable[[int], Cohort]
     evaluate: Callable[[tff.learning.models.ModelWeights], dict[str, float]]
-    train_metrics: Callable[[Any], dict[str, float]]
+    measure: Callable[[Any], dict[str, Value]]
     config: RunConfig
     log: MetricsLog
     checkpoints: CheckpointStore
@@ -81,20 +81,27 @@ class Loop:
         Saves every `rounds_per_checkpoint` rounds and always the last, before
         it returns.
 
+        The cohort of the next round is read while this one trains.
+
         Raises:
-          TrainingError: If a round's training loss is not finite.
+          TrainingError: If no client's update was finite in as many rounds in
+            a row as the config allows.
           RunDirectoryError: If metrics or a checkpoint cannot be written.
         """
         start, state = self.checkpoints.load_latest(initial) or (0, initial)
         rows = self.log.rewind(start)
         outcome = Outcome(start, state, bool(rows) and self._reached(rows[-1]))
         total = start if outcome.target_reached else self.config.total_rounds
-        with StopRequest() as stop, Progress(start, total) as progress:
-            for number in range(start + 1, total + 1):
+        reader = concurrent.futures.ThreadPoolExecutor(1)
+        with StopRequest() as stop, Progress(start, total) as progress, reader:
+            cohorts = _ahead(self.cohort_of, start + 1, total, reader)
+            for number, cohort in enumerate(cohorts, start + 1):
                 began = time.monotonic()
-                state, row = self._round(number, state)
+                state, row = self._round(number, cohort, state)
                 row["seconds"] = round(time.monotonic() - began, 4)
                 self.log.append(row)
+                rows.append(row)
+                self._check_lost(rows)
                 outcome = Outcome(
                     number, state, self._reached(row), stop.signal_name
                 )
@@ -111,19 +118,12 @@ class Loop:
         self.log.close()
         return outcome
 
-    def _round(self, number: int, state: Any) -> tuple[Any, dict[str, Value]]:
-        cohort = self.cohort_of(number)
+    def _round(
+        self, number: int, cohort: Cohort, state: Any
+    ) -> tuple[Any, dict[str, Value]]:
         output = self.process.next(state, list(cohort.datasets))
         row: dict[str, Value] = {"round": number}
-        for name, value in self.train_metrics(output.metrics).items():
-            row[f"train_{name}"] = float(value)
-        if not math.isfinite(row.get("train_loss", 0.0)):
-            raise errors.TrainingError(
-                f"The training loss of round {number} is "
-                f"{row['train_loss']}; lower --client_learning_rate or "
-                "--server_learning_rate, or look for values in the data that "
-                "are not finite. The last checkpoint stands."
-            )
+        row.update(self.measure(output.metrics))
         if (
             number % self.config.rounds_per_eval == 0
             or number == self.config.total_rounds
@@ -137,6 +137,19 @@ class Loop:
         row["bytes_up"] = cohort.bytes_up
         return output.state, row
 
+    def _check_lost(self, rows: Sequence[Row]) -> None:
+        """Raises if none of the last rounds had a finite update."""
+        last = rows[-self.config.max_lost_rounds :]
+        if len(last) < self.config.max_lost_rounds:
+            return
+        if all(row.get("dropped_clients") == row["clients"] for row in last):
+            raise errors.TrainingError(
+                f"No client's update was finite in {len(last)} rounds "
+                f"(--max_lost_rounds), the last being {last[-1]['round']}; "
+                "lower --client_learning_rate, or look for values in the data "
+                "that are not finite. The last checkpoint stands."
+            )
+
     def _reached(self, row: Row) -> bool:
         name, target = self.config.target_metric, self.config.target_value
         if name is None or target is None or name not in row:
@@ -144,3 +157,20 @@ class Loop:
         if lower_is_better(name):
             return row[name] <= target
         return row[name] >= target
+
+
+def _ahead(
+    cohort_of: Callable[[int], Cohort],
+    first: int,
+    last: int,
+    reader: concurrent.futures.Executor,
+) -> Iterator[Cohort]:
+    """The cohorts of rounds `first` to `last`, each read a round ahead."""
+    if first > last:
+        return
+    waiting = reader.submit(cohort_of, first)
+    for number in range(first + 1, last + 1):
+        cohort = waiting.result()
+        waiting = reader.submit(cohort_of, number)
+        yield cohort
+    yield waiting.result()
