@@ -121,6 +121,8 @@ def experiment_configs(draw):
             rounds_per_eval=draw(COUNTS),
             rounds_per_checkpoint=draw(COUNTS),
             keep_checkpoints=draw(st.integers(0, 2**40)),
+            max_lost_rounds=draw(COUNTS),
+            client_threads=draw(st.none() | COUNTS),
             seed=draw(st.integers(0, 2**32 - 1)),
             target_metric=draw(TEXTS) if target else None,
             target_value=draw(st.floats(-1e300, 1e300)) if target else None,
@@ -437,6 +439,8 @@ def test_identity_is_all_but_where_how_long_and_what_is_kept(config):
         "total_rounds",
         "rounds_per_checkpoint",
         "keep_checkpoints",
+        "max_lost_rounds",
+        "client_threads",
     }
 
 
