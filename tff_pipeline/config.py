@@ -312,29 +312,4 @@ class ExperimentConfig:
             raise errors.ConfigError(
                 f"The configuration is not JSON: {error}."
             ) from None
-        return _from_dict(cls, values, "configuration")
-
-
-def _from_dict(cls: type, values: Any, where: str) -> Any:
-    """Builds the dataclass `cls` from nested dicts of JSON values."""
-    if not isinstance(values, dict):
-        raise errors.ConfigError(
-            f"The {where} must be an object, not {values!r}."
-        )
-    known = {field.name: field for field in dataclasses.fields(cls)}
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise errors.ConfigError(
-            f"The {where} has unknown fields: {', '.join(unknown)}; known "
-            f"are: {', '.join(known)}."
-        )
-    arguments = {
-        name: _from_dict(type(known[name].default), value, f"{where}.{name}")
-        if dataclasses.is_dataclass(known[name].default)
-        else value
-        for name, value in values.items()
-    }
-    for name, field in known.items():
-        if field.default is dataclasses.MISSING and name not in arguments:
-            raise errors.ConfigError(f"The {where}.{name} is missing.")
-    return cls(**arguments)
+        return fields.from_dict(cls, values, "configuration")

@@ -134,3 +134,33 @@ class Group:
                     f"--{flags[choice]}={chosen}; leave it out, or choose one "
                     f"that uses it: {', '.join(users)}."
                 )
+
+
+def from_dict(cls: type, values: Any, where: str) -> Any:
+    """Builds the dataclass `cls` from nested dicts of JSON values.
+
+    Raises:
+      ConfigError: If a field is unknown, missing, or has a value it must not
+        have; `where` is what the message calls the outermost object.
+    """
+    if not isinstance(values, dict):
+        raise errors.ConfigError(
+            f"The {where} must be an object, not {values!r}."
+        )
+    known = {field.name: field for field in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise errors.ConfigError(
+            f"The {where} has unknown fields: {', '.join(unknown)}; known "
+            f"are: {', '.join(known)}."
+        )
+    arguments = {
+        name: from_dict(type(known[name].default), value, f"{where}.{name}")
+        if dataclasses.is_dataclass(known[name].default)
+        else value
+        for name, value in values.items()
+    }
+    for name, field in known.items():
+        if field.default is dataclasses.MISSING and name not in arguments:
+            raise errors.ConfigError(f"The {where}.{name} is missing.")
+    return cls(**arguments)

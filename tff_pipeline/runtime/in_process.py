@@ -8,7 +8,7 @@ It takes any `LearningProcess`, of this package or not.
 
 import concurrent.futures
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Optional
 
@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline.runtime import reductions
+from tff_pipeline.runtime import reductions, values
 from tff_pipeline.runtime.dataflow import OnClients, OnServer, Reduced, run
 from tff_pipeline.runtime.graph_function import GraphFunction
 
@@ -69,21 +69,13 @@ class InProcessContext(tff.framework.SyncContext):
         signature = comp.type_signature
         argument, num_clients = None, 0
         if signature.parameter is not None:
-            argument = _ingest(arg, signature.parameter)
-            num_clients = _cardinality(argument)
+            argument = values.ingest(arg, signature.parameter)
+            num_clients = values.cardinality(argument)
         result = interpreter.lay_out(argument, num_clients)
-        nodes = list(_nodes(result))
+        nodes = list(values.nodes(result))
         run(nodes, num_clients, self._pool, _AHEAD * self._threads)
-        value = _emit(result, signature.result)
+        value = values.emit(result, signature.result)
         return tff.types.type_to_py_container(value, signature.result)
-
-
-class _ClientInput(OnClients):
-    """A list with a value a client."""
-
-    def __init__(self, values: list[Any]):
-        super().__init__(values.__getitem__, indexed=True)
-        self.values = values
 
 
 class _Interpreter:
@@ -142,7 +134,7 @@ class _Interpreter:
                 f"{block.uri}; use --runtime=local."
             )
         if block.uri == "generic_zero":
-            return _zeros(block.type_signature)
+            return values.zeros(block.type_signature)
         return lambda argument: method(argument, block.type_signature)
 
     # Every intrinsic of TFF 0.87 that its learning processes and aggregators
@@ -159,7 +151,9 @@ class _Interpreter:
 
     def _federated_broadcast(self, argument: OnServer, _: Any) -> Any:
         # Tensors once, and not once a client.
-        return OnClients(lambda v: v, server=[OnServer(_to_tensors, argument)])
+        return OnClients(
+            lambda v: v, server=[OnServer(values.to_tensors, argument)]
+        )
 
     def _federated_value_at_clients(self, argument: Any, _: Any) -> Any:
         return OnClients(lambda: argument)
@@ -175,12 +169,12 @@ class _Interpreter:
         return OnServer(lambda: argument(None))
 
     def _federated_zip_at_clients(self, argument: Any, _: Any) -> Any:
-        leaves = list(_nodes(argument))
-        return OnClients(lambda *v: _refill(argument, iter(v)), leaves)
+        leaves = list(values.nodes(argument))
+        return OnClients(lambda *v: values.refill(argument, iter(v)), leaves)
 
     def _federated_zip_at_server(self, argument: Any, _: Any) -> Any:
-        leaves = list(_nodes(argument))
-        return OnServer(lambda *v: _refill(argument, iter(v)), *leaves)
+        leaves = list(values.nodes(argument))
+        return OnServer(lambda *v: values.refill(argument, iter(v)), *leaves)
 
     def _federated_select(self, argument: Any, signature: Any) -> Any:
         keys, _, value, function = argument
@@ -188,14 +182,16 @@ class _Interpreter:
 
         def select(keys: Any, value: Any) -> tf.data.Dataset:
             chosen = [function((value, key)) for key in np.asarray(keys)]
-            return _dataset([_emit(each, element) for each in chosen], element)
+            return values.dataset(
+                [values.emit(each, element) for each in chosen], element
+            )
 
-        return OnClients(select, [keys], [OnServer(_to_tensors, value)])
+        return OnClients(select, [keys], [OnServer(values.to_tensors, value)])
 
     _federated_secure_select = _federated_select
 
     def _federated_sum(self, argument: OnClients, signature: Any) -> Any:
-        empty = _zeros(signature.result.member)
+        empty = values.zeros(signature.result.member)
         return Reduced(lambda: reductions.Elementwise(np.add, empty), argument)
 
     def _federated_secure_sum(self, argument: Any, signature: Any) -> Any:
@@ -205,23 +201,23 @@ class _Interpreter:
     _federated_secure_sum_bitwidth = _federated_secure_sum
 
     def _federated_min(self, argument: OnClients, signature: Any) -> Any:
-        empty = _extremes(signature.result.member, lowest=False)
+        empty = values.extremes(signature.result.member, lowest=False)
         return Reduced(
             lambda: reductions.Elementwise(np.minimum, empty), argument
         )
 
     def _federated_max(self, argument: OnClients, signature: Any) -> Any:
-        empty = _extremes(signature.result.member, lowest=True)
+        empty = values.extremes(signature.result.member, lowest=True)
         return Reduced(
             lambda: reductions.Elementwise(np.maximum, empty), argument
         )
 
     def _federated_mean(self, argument: OnClients, signature: Any) -> Any:
-        empty = _zeros(signature.result.member, fill=np.nan)
+        empty = values.zeros(signature.result.member, fill=np.nan)
         return Reduced(lambda: reductions.Mean(empty), argument)
 
     def _federated_weighted_mean(self, argument: Any, signature: Any) -> Any:
-        empty = _zeros(signature.result.member, fill=np.nan)
+        empty = values.zeros(signature.result.member, fill=np.nan)
         pair = OnClients(lambda value, weight: (value, weight), argument)
         return Reduced(lambda: reductions.WeightedMean(empty), pair)
 
@@ -235,148 +231,10 @@ class _Interpreter:
         """A value and not a function; see `_intrinsic`."""
 
     def _generic_plus(self, argument: Any, _: Any) -> Any:
-        return _zip_leaves(np.add, *argument)
+        return values.zip_leaves(np.add, *argument)
 
     def _generic_multiply(self, argument: Any, _: Any) -> Any:
-        return _zip_leaves(np.multiply, *argument)
+        return values.zip_leaves(np.multiply, *argument)
 
     def _generic_divide(self, argument: Any, _: Any) -> Any:
-        return _zip_leaves(np.divide, *argument)
-
-
-def _ingest(value: Any, type_spec: tff.Type) -> Any:
-    """A caller's value as nested tuples of leaves, or of nodes."""
-    if isinstance(type_spec, tff.FederatedType):
-        if type_spec.placement is tff.SERVER:
-            local = _ingest(value, type_spec.member)
-            return OnServer(lambda: local)
-        if type_spec.all_equal:
-            local = _ingest(value, type_spec.member)
-            return OnClients(lambda: local)
-        return _ClientInput([_ingest(each, type_spec.member) for each in value])
-    if isinstance(type_spec, tff.StructType):
-        types = list(tff.structure.iter_elements(type_spec))
-        if isinstance(value, tff.structure.Struct):
-            values = [each for _, each in tff.structure.iter_elements(value)]
-        elif isinstance(value, Mapping):
-            values = [value[name] for name, _ in types]
-        elif isinstance(value, (list, tuple)):
-            values = list(value)
-        else:
-            values = [getattr(value, name) for name, _ in types]
-        return tuple(_ingest(v, t) for v, (_, t) in zip(values, types))
-    if isinstance(type_spec, tff.SequenceType):
-        if isinstance(value, tf.data.Dataset):
-            return value
-        return _dataset(list(value), type_spec.element)
-    if isinstance(type_spec, tff.TensorType) and not tf.is_tensor(value):
-        return np.asarray(value, type_spec.dtype)
-    return value
-
-
-def _emit(value: Any, type_spec: tff.Type) -> Any:
-    """The inverse of `_ingest`, with TFF's structures for tuples."""
-    if isinstance(type_spec, tff.FederatedType):
-        if type_spec.placement is tff.SERVER:
-            return _emit(value.value(), type_spec.member)
-        if type_spec.all_equal:
-            return _emit(value.of(0, {}), type_spec.member)
-        return [_emit(each, type_spec.member) for each in value.kept]
-    if isinstance(type_spec, tff.StructType):
-        types = tff.structure.iter_elements(type_spec)
-        return tff.structure.Struct(
-            (name, _emit(each, t)) for each, (name, t) in zip(value, types)
-        )
-    if isinstance(type_spec, tff.TensorType):
-        # [()]: a scalar comes out as one, as it does from TFF's worker.
-        return np.asarray(value)[()]
-    return value
-
-
-def _dataset(elements: list[Any], element_type: tff.Type) -> tf.data.Dataset:
-    """A dataset of a few `elements`, such as a caller gives in a list."""
-    specs = tff.types.type_to_tf_tensor_specs(element_type)
-    dataset: Any = None
-    for element in elements:
-        python = tff.types.type_to_py_container(element, element_type)
-        one = tf.data.Dataset.from_tensors(
-            tf.nest.map_structure(
-                lambda spec, v: tf.convert_to_tensor(v, spec.dtype),
-                specs,
-                python,
-            )
-        )
-        dataset = one if dataset is None else dataset.concatenate(one)
-    if dataset is None:
-        empty = tf.nest.map_structure(
-            lambda spec: tf.zeros(
-                [0, *(d or 0 for d in spec.shape)], spec.dtype
-            ),
-            specs,
-        )
-        dataset = tf.data.Dataset.from_tensor_slices(empty)
-    return dataset
-
-
-def _cardinality(argument: Any) -> int:
-    sizes = {
-        len(node.values)
-        for node in _nodes(argument)
-        if isinstance(node, _ClientInput)
-    }
-    if len(sizes) > 1:
-        raise ValueError(
-            f"The arguments are of {sorted(sizes)} clients; all must be of as "
-            "many."
-        )
-    return sizes.pop() if sizes else 0
-
-
-def _nodes(value: Any) -> Any:
-    """The nodes in nested tuples, in order."""
-    if isinstance(value, tuple):
-        for element in value:
-            yield from _nodes(element)
-    elif isinstance(value, (OnServer, OnClients)):
-        yield value
-
-
-def _refill(template: Any, values: Any) -> Any:
-    """`template` with its nodes replaced by their `values`, in order."""
-    if isinstance(template, tuple):
-        return tuple(_refill(element, values) for element in template)
-    return next(values)
-
-
-def _zip_leaves(function: Callable[..., Any], *values: Any) -> Any:
-    if isinstance(values[0], tuple):
-        return tuple(_zip_leaves(function, *each) for each in zip(*values))
-    return function(*values)
-
-
-def _to_tensors(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_to_tensors(element) for element in value)
-    if isinstance(value, tf.data.Dataset):
-        return value
-    return tf.convert_to_tensor(value)
-
-
-def _zeros(type_spec: tff.Type, fill: float = 0) -> Any:
-    if isinstance(type_spec, tff.StructType):
-        elements = tff.structure.iter_elements(type_spec)
-        return tuple(_zeros(each, fill) for _, each in elements)
-    shape = [size or 0 for size in type_spec.shape or ()]
-    if not np.issubdtype(type_spec.dtype, np.floating):
-        fill = 0
-    return np.full(shape, fill, type_spec.dtype)
-
-
-def _extremes(type_spec: tff.Type, lowest: bool) -> Any:
-    if isinstance(type_spec, tff.StructType):
-        elements = tff.structure.iter_elements(type_spec)
-        return tuple(_extremes(each, lowest) for _, each in elements)
-    dtype = np.dtype(type_spec.dtype)
-    kind = np.finfo if np.issubdtype(dtype, np.floating) else np.iinfo
-    extreme = kind(dtype).min if lowest else kind(dtype).max
-    return np.full(type_spec.shape or (), extreme, dtype)
+        return values.zip_leaves(np.divide, *argument)

@@ -1,0 +1,165 @@
+"""TFF's values as nested tuples of arrays, tensors and dataflow nodes."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_pipeline.runtime.dataflow import OnClients, OnServer
+
+
+class ClientInput(OnClients):
+    """A list with a value a client."""
+
+    def __init__(self, values: list[Any]):
+        super().__init__(values.__getitem__, indexed=True)
+        self.values = values
+
+
+def ingest(value: Any, type_spec: tff.Type) -> Any:
+    """A caller's value as nested tuples of leaves, or of nodes."""
+    if isinstance(type_spec, tff.FederatedType):
+        if type_spec.placement is tff.SERVER:
+            local = ingest(value, type_spec.member)
+            return OnServer(lambda: local)
+        if type_spec.all_equal:
+            local = ingest(value, type_spec.member)
+            return OnClients(lambda: local)
+        return ClientInput([ingest(each, type_spec.member) for each in value])
+    if isinstance(type_spec, tff.StructType):
+        types = list(tff.structure.iter_elements(type_spec))
+        if isinstance(value, tff.structure.Struct):
+            values = [each for _, each in tff.structure.iter_elements(value)]
+        elif isinstance(value, Mapping):
+            values = [value[name] for name, _ in types]
+        elif isinstance(value, (list, tuple)):
+            values = list(value)
+        else:
+            values = [getattr(value, name) for name, _ in types]
+        return tuple(ingest(v, t) for v, (_, t) in zip(values, types))
+    if isinstance(type_spec, tff.SequenceType):
+        if isinstance(value, tf.data.Dataset):
+            return value
+        return dataset(list(value), type_spec.element)
+    if isinstance(type_spec, tff.TensorType) and not tf.is_tensor(value):
+        return np.asarray(value, type_spec.dtype)
+    return value
+
+
+def emit(value: Any, type_spec: tff.Type) -> Any:
+    """The inverse of `_ingest`, with TFF's structures for tuples."""
+    if isinstance(type_spec, tff.FederatedType):
+        if type_spec.placement is tff.SERVER:
+            return emit(value.value(), type_spec.member)
+        if type_spec.all_equal:
+            return emit(value.of(0, {}), type_spec.member)
+        return [emit(each, type_spec.member) for each in value.kept]
+    if isinstance(type_spec, tff.StructType):
+        types = tff.structure.iter_elements(type_spec)
+        return tff.structure.Struct(
+            (name, emit(each, t)) for each, (name, t) in zip(value, types)
+        )
+    if isinstance(type_spec, tff.TensorType):
+        # [()]: a scalar comes out as one, as it does from TFF's worker.
+        return np.asarray(value)[()]
+    return value
+
+
+def dataset(elements: list[Any], element_type: tff.Type) -> tf.data.Dataset:
+    """A dataset of a few `elements`, such as a caller gives in a list."""
+    specs = tff.types.type_to_tf_tensor_specs(element_type)
+    dataset: Any = None
+    for element in elements:
+        python = tff.types.type_to_py_container(element, element_type)
+        one = tf.data.Dataset.from_tensors(
+            tf.nest.map_structure(
+                lambda spec, v: tf.convert_to_tensor(v, spec.dtype),
+                specs,
+                python,
+            )
+        )
+        dataset = one if dataset is None else dataset.concatenate(one)
+    if dataset is None:
+        empty = tf.nest.map_structure(
+            lambda spec: tf.zeros(
+                [0, *(d or 0 for d in spec.shape)], spec.dtype
+            ),
+            specs,
+        )
+        dataset = tf.data.Dataset.from_tensor_slices(empty)
+    return dataset
+
+
+def cardinality(argument: Any) -> int:
+    """How many clients an ingested argument is of; 0 if of none.
+
+    Raises:
+      ValueError: If its parts are of different numbers of clients.
+    """
+    sizes = {
+        len(node.values)
+        for node in nodes(argument)
+        if isinstance(node, ClientInput)
+    }
+    if len(sizes) > 1:
+        raise ValueError(
+            f"The arguments are of {sorted(sizes)} clients; all must be of as "
+            "many."
+        )
+    return sizes.pop() if sizes else 0
+
+
+def nodes(value: Any) -> Iterator[Any]:
+    """The nodes in nested tuples, in order."""
+    if isinstance(value, tuple):
+        for element in value:
+            yield from nodes(element)
+    elif isinstance(value, (OnServer, OnClients)):
+        yield value
+
+
+def refill(template: Any, values: Any) -> Any:
+    """`template` with its nodes replaced by their `values`, in order."""
+    if isinstance(template, tuple):
+        return tuple(refill(element, values) for element in template)
+    return next(values)
+
+
+def zip_leaves(function: Callable[..., Any], *values: Any) -> Any:
+    """Applies `function` to the leaves of nested tuples, place by place."""
+    if isinstance(values[0], tuple):
+        return tuple(zip_leaves(function, *each) for each in zip(*values))
+    return function(*values)
+
+
+def to_tensors(value: Any) -> Any:
+    """Nested tuples with tensors for arrays; datasets stay."""
+    if isinstance(value, tuple):
+        return tuple(to_tensors(element) for element in value)
+    if isinstance(value, tf.data.Dataset):
+        return value
+    return tf.convert_to_tensor(value)
+
+
+def zeros(type_spec: tff.Type, fill: float = 0) -> Any:
+    """Zeros of the type, or `fill` where the type is of floats."""
+    if isinstance(type_spec, tff.StructType):
+        elements = tff.structure.iter_elements(type_spec)
+        return tuple(zeros(each, fill) for _, each in elements)
+    shape = [size or 0 for size in type_spec.shape or ()]
+    if not np.issubdtype(type_spec.dtype, np.floating):
+        fill = 0
+    return np.full(shape, fill, type_spec.dtype)
+
+
+def extremes(type_spec: tff.Type, lowest: bool) -> Any:
+    """The lowest (or highest) finite numbers of the type."""
+    if isinstance(type_spec, tff.StructType):
+        elements = tff.structure.iter_elements(type_spec)
+        return tuple(extremes(each, lowest) for _, each in elements)
+    dtype = np.dtype(type_spec.dtype)
+    kind = np.finfo if np.issubdtype(dtype, np.floating) else np.iinfo
+    extreme = kind(dtype).min if lowest else kind(dtype).max
+    return np.full(type_spec.shape or (), extreme, dtype)
