@@ -67,7 +67,7 @@ def check_gpu():
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         return "ok", "no GPU visible", "training runs on the CPU"
-    advice = "evaluation uses it; TFF's worker trains on the CPU"
+    advice = "used as TensorFlow places it; not with --runtime=local"
     return "ok", f"{len(gpus)} GPU visible", advice
 
 

@@ -1,5 +1,6 @@
 """How far a run is: a bar on a terminal, plain lines elsewhere."""
 
+import shutil
 import sys
 import time
 from typing import Any, TextIO
@@ -29,9 +30,16 @@ class Progress:
         self._done = 0
         self._begun = time.monotonic()
         self._last_line = -_SECONDS_BETWEEN_LINES
+        self._evaluated = ""
         if file.isatty():
             self._bar = tqdm.tqdm(
-                total=total, initial=start, unit="round", file=file
+                total=total,
+                initial=start,
+                file=file,
+                unit="",
+                ncols=shutil.get_terminal_size().columns,
+                bar_format="round {n_fmt}/{total_fmt} |{bar:12}| {rate_fmt} "
+                "{remaining} left{postfix}",
             )
 
     def __enter__(self) -> "Progress":
@@ -41,8 +49,10 @@ class Progress:
         """Shows the round of `row`; `last` if training ends with it."""
         self._done += 1
         if self._bar is not None:
-            shown = {n: f"{row[n]:.4g}" for n in row if _is_shown(n)}
-            self._bar.set_postfix(shown, refresh=False)
+            # What was evaluated last stays until the next evaluation.
+            self._evaluated = _shown(row, "eval_", "test") or self._evaluated
+            words = " ".join([_shown(row, "train_", ""), self._evaluated])
+            self._bar.set_postfix_str(words.strip(), refresh=False)
             self._bar.update()
             return
         now = time.monotonic()
@@ -52,7 +62,9 @@ class Progress:
         rate = self._done / max(now - self._begun, 1e-9)
         left = (self._total - row["round"]) / rate
         metrics = "  ".join(
-            f"{name} {row[name]:.4f}" for name in row if _is_shown(name)
+            f"{name} {row[name]:.4f}"
+            for name in row
+            if name.startswith(("train_", "eval_"))
         )
         print(
             f"round {row['round']}/{self._total}  {metrics}  "
@@ -66,8 +78,14 @@ class Progress:
             self._bar.close()
 
 
-def _is_shown(name: str) -> bool:
-    return name.startswith(("train_", "eval_"))
+def _shown(row: Row, prefix: str, words: str) -> str:
+    """The metrics of one kind in a few words, or nothing."""
+    shown = [
+        f"{name[len(prefix) :]} {row[name]:.3f}"
+        for name in row
+        if name.startswith(prefix)
+    ]
+    return " ".join([words, *shown]) if shown else ""
 
 
 def _clock(seconds: float) -> str:
