@@ -1,0 +1,60 @@
+"""The names that are not public, each asked for what we need of it.
+
+If an upgrade of TFF, TensorFlow or Keras breaks one of these, mend
+`runtime/compat.py`; nothing else uses such names.
+"""
+
+import os
+import pathlib
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tests.conftest import ROOT
+from tff_pipeline.runtime import compat
+
+
+def test_tff_carries_a_worker_that_can_be_run():
+    assert os.access(compat.worker_binary(), os.X_OK)
+
+
+def test_registered_functions_can_be_called_from_an_imported_graph():
+    with tf.Graph().as_default() as graph:
+        x = tf.compat.v1.placeholder(tf.float32, [])
+        y = tf.function(lambda v: v * 2.0, autograph=False)(x)
+        definition = graph.as_graph_def()
+    compat.register_functions(definition.library)
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.float32)])
+    def run(value):
+        return tf.graph_util.import_graph_def(
+            definition, {x.name: value}, [y.name], name=""
+        )
+
+    assert run(tf.constant(3.0))[0].numpy() == 6.0
+
+
+def test_random_layers_are_found_however_deep_they_are():
+    inner = tf.keras.Sequential(
+        [tf.keras.layers.Dense(4), tf.keras.layers.Dropout(0.5)]
+    )
+    model = tf.keras.Sequential(
+        [tf.keras.Input([3]), inner, tf.keras.layers.Dense(2)]
+    )
+    wrapped = tff.learning.models.from_keras_model(
+        model,
+        loss=tf.keras.losses.MeanSquaredError(),
+        input_spec=(tf.TensorSpec([None, 3]), tf.TensorSpec([None, 2])),
+    )
+    (layer,) = compat.random_layers(wrapped)
+    assert isinstance(layer, tf.keras.layers.Dropout)
+
+
+def test_no_other_module_imports_what_is_not_public():
+    for path in pathlib.Path(ROOT, "tff_pipeline").rglob("*.py"):
+        if path.name == "compat.py":
+            continue
+        text = path.read_text()
+        assert "tensorflow_federated.python" not in text, path
+        assert "from tensorflow.python" not in text, path
+        assert "keras.src" not in text, path
