@@ -12,7 +12,6 @@ saved_model/      the trained Keras model
 
 import importlib.metadata
 import json
-import logging
 import os
 import platform
 import shutil
@@ -21,7 +20,6 @@ import sys
 from tff_pipeline import durable, errors
 from tff_pipeline.config import ExperimentConfig
 
-_LOG = logging.getLogger(__name__)
 _PACKAGES = (
     "tff-pipeline",
     "tensorflow",
