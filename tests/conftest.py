@@ -1,8 +1,10 @@
 """What tests share: real processes, real data, and one run to look at."""
 
+import contextlib
 import csv
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 
@@ -51,6 +53,17 @@ def rows_of(run_dir):
     for row in rows:
         del row["seconds"]
     return rows
+
+
+@contextlib.contextmanager
+def no_file_above(size):
+    """No file may grow beyond `size` bytes, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture(scope="session")

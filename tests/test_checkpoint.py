@@ -7,7 +7,6 @@ import io
 import json
 import os
 import pickle
-import resource
 import shutil
 import tempfile
 
@@ -19,6 +18,7 @@ import tree
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from tests.conftest import no_file_above
 from tff_pipeline import errors, experiment
 from tff_pipeline.algorithms import client_work, fed_avg
 from tff_pipeline.config import (
@@ -103,17 +103,6 @@ def forge(checkpoint, state, **changes):
     digest = hashlib.sha256(text.encode()).hexdigest()
     manifest = {"content": content, "sha256": digest}
     (checkpoint / MANIFEST).write_text(json.dumps(manifest))
-
-
-@contextlib.contextmanager
-def no_file_above(size):
-    """No file may grow beyond `size` bytes, as on a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,14 @@
 """Rows are kept whole and in full, and TensorBoard holds the same."""
 
-import contextlib
 import math
 import os
-import resource
 import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.conftest import no_file_above
 from tff_pipeline.errors import RunDirectoryError
 from tff_pipeline.training import metrics
 from tff_pipeline.training.evaluation import lower_is_better, summarize
@@ -91,17 +90,6 @@ def scalars_of(rows):
         for name, value in row.items()
         if name != "round"
     }
-
-
-@contextlib.contextmanager
-def no_file_above(size):
-    """No file may grow beyond `size` bytes, as on a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_rows_come_back_as_they_were(open_log, csv_path):

@@ -82,7 +82,8 @@ def run(config: ExperimentConfig, overwrite: bool = False) -> Result:
         raise errors.ConfigError("--output_dir is not set.")
     directory = RunDirectory(config.run.output_dir)
     task = load_task(config)
-    _check_target(config, task.metric_names)
+    names = task.metric_names
+    _check_target(config, names)
     weights = initial_weights(task, config.run.seed)
     cohort_of = _cohorts(config, task, weights)
     directory.claim(config, overwrite)
@@ -90,7 +91,7 @@ def run(config: ExperimentConfig, overwrite: bool = False) -> Result:
     process = fed_avg.build(task.tff_model_fn, config.clients, config.server)
     evaluator = evaluation.Evaluator(task)
     log = metrics.MetricsLog(
-        directory.metrics, directory.tensorboard, _columns(task.metric_names)
+        directory.metrics, directory.tensorboard, _columns(names)
     )
     checkpoints = CheckpointStore(
         directory.checkpoints, config.run.keep_checkpoints
@@ -99,7 +100,7 @@ def run(config: ExperimentConfig, overwrite: bool = False) -> Result:
         process,
         cohort_of,
         functools.partial(evaluator.evaluate, examples=task.test),
-        functools.partial(_measure, names=task.metric_names),
+        functools.partial(_measure, names=names),
         config.run,
         log,
         checkpoints,

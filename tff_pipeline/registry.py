@@ -9,8 +9,6 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from tff_pipeline import errors
-
 TASKS = {
     "digits_2nn": "tff_pipeline.tasks.digits:digits_2nn",
     "digits_cnn": "tff_pipeline.tasks.digits:digits_cnn",
@@ -39,14 +37,6 @@ RUNTIMES = {
     "in_process": "tff_pipeline.runtime.in_process:InProcessContext",
     "local": "tff_pipeline.runtime.local:LocalWorker",
 }
-
-
-def check(flag: str, name: str, known: Mapping[str, str]) -> None:
-    """Raises `ConfigError` unless `name` is one of `known`."""
-    if name not in known:
-        raise errors.ConfigError(
-            f"--{flag}={name} is not known; choose one of: {', '.join(known)}."
-        )
 
 
 def load(name: str, known: Mapping[str, str]) -> Any:

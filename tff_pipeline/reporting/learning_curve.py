@@ -2,8 +2,6 @@
 
 import os
 
-from matplotlib.figure import Figure
-
 from tff_pipeline import durable
 from tff_pipeline.training import metrics
 
@@ -19,6 +17,9 @@ def draw(metrics_csv: str, path: str, title: str) -> None:
     Raises:
       RunDirectoryError: If the picture cannot be written.
     """
+    # Here, for scripts that draw nothing need not wait for it.
+    from matplotlib.figure import Figure
+
     rows = metrics.read(metrics_csv)
     names = list(
         dict.fromkeys(

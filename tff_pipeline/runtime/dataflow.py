@@ -36,9 +36,6 @@ class OnServer:
             self._done = True
         return self._value
 
-    def set(self, value: Any) -> None:
-        self._value, self._done = value, True
-
     def sources(self) -> Iterator[Any]:
         yield from self._sources
 
@@ -91,27 +88,22 @@ class OnClients:
 class Reduced(OnServer):
     """A value at the server that a pass over the clients brings."""
 
-    def __init__(
-        self,
-        make: Callable[..., Reduction],
-        clients: OnClients,
-        *server: OnServer,
-    ):
+    def __init__(self, make: Callable[[], Reduction], clients: OnClients):
         """Lays it out.
 
         Args:
-          make: Takes the values of `server`; returns a new reduction.
+          make: Returns a new reduction.
           clients: What is reduced.
-          *server: What the reduction itself depends on.
         """
         super().__init__(lambda: None)
         self.make = make
         self.clients = clients
-        self.server = server
-        self.pass_over = max(
-            clients.number_of_pass, *(n.number_of_pass for n in server), 0
-        )
+        self.pass_over = clients.number_of_pass
         self.number_of_pass = self.pass_over + 1
+
+    def set(self, value: Any) -> None:
+        """Takes what its pass brought."""
+        self._value, self._done = value, True
 
     def value(self) -> Any:
         assert self._done, "a reduction was read before its pass"
@@ -119,7 +111,6 @@ class Reduced(OnServer):
 
     def sources(self) -> Iterator[Any]:
         yield self.clients
-        yield from self.server
 
 
 def run(
@@ -171,10 +162,7 @@ def _one_pass(
 ) -> None:
     if not reduced and not keep:
         return
-    folds = [
-        node.make(*(source.value() for source in node.server))
-        for node in reduced
-    ]
+    folds = [node.make() for node in reduced]
     kept: list[list[Any]] = [[] for _ in keep]
     wanted = [node.clients for node in reduced] + list(keep)
     # Broadcast values are computed once, here, and not by racing threads.

@@ -9,7 +9,6 @@ It takes any `LearningProcess`, of this package or not.
 import concurrent.futures
 import os
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, Optional
 
 import numpy as np
@@ -44,13 +43,8 @@ class InProcessContext(tff.framework.SyncContext):
         self._installed.__enter__()
         return self
 
-    def __exit__(
-        self,
-        exc_type: Optional[type[BaseException]],
-        exc: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        self._installed.__exit__(exc_type, exc, traceback)
+    def __exit__(self, *exception: Any) -> None:
+        self._installed.__exit__(*exception)
         self._pool.shutdown()
 
     def invoke(self, comp: Any, arg: Any) -> Any:
@@ -71,7 +65,7 @@ class InProcessContext(tff.framework.SyncContext):
         if signature.parameter is not None:
             argument = values.ingest(arg, signature.parameter)
             num_clients = values.cardinality(argument)
-        result = interpreter.lay_out(argument, num_clients)
+        result = interpreter.lay_out(argument)
         nodes = list(values.nodes(result))
         run(nodes, num_clients, self._pool, _AHEAD * self._threads)
         value = values.emit(result, signature.result)
@@ -85,9 +79,8 @@ class _Interpreter:
         self._block = block
         self._functions: dict[int, GraphFunction] = {}
 
-    def lay_out(self, argument: Any, num_clients: int) -> Any:
+    def lay_out(self, argument: Any) -> Any:
         """The result of the computation as nested tuples of nodes."""
-        self._num_clients = num_clients
         result = self._evaluate(self._block, {})
         return result(argument) if callable(result) else result
 
@@ -127,14 +120,14 @@ class _Interpreter:
         )
 
     def _intrinsic(self, block: tff.framework.Intrinsic) -> Any:
+        if block.uri == "generic_zero":  # A value, and not a function.
+            return values.zeros(block.type_signature)
         method = getattr(self, f"_{block.uri}", None)
         if method is None:
             raise NotImplementedError(
                 f"The in-process runtime does not know the intrinsic "
                 f"{block.uri}; use --runtime=local."
             )
-        if block.uri == "generic_zero":
-            return values.zeros(block.type_signature)
         return lambda argument: method(argument, block.type_signature)
 
     # Every intrinsic of TFF 0.87 that its learning processes and aggregators
@@ -226,9 +219,6 @@ class _Interpreter:
         return Reduced(
             lambda: reductions.Aggregate(zero, accumulate, report), value
         )
-
-    def _generic_zero(self) -> None:
-        """A value and not a function; see `_intrinsic`."""
 
     def _generic_plus(self, argument: Any, _: Any) -> Any:
         return values.zip_leaves(np.add, *argument)

@@ -23,8 +23,7 @@ import signal
 import socket
 import subprocess
 import time
-from types import TracebackType
-from typing import Optional
+from typing import Any, Optional
 
 import grpc
 import tensorflow_federated as tff
@@ -69,13 +68,8 @@ class LocalWorker:
         """The worker's process id."""
         return self._process.pid
 
-    def __exit__(
-        self,
-        exc_type: Optional[type[BaseException]],
-        exc: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        self._installed.__exit__(exc_type, exc, traceback)
+    def __exit__(self, *exception: Any) -> None:
+        self._installed.__exit__(*exception)
         self._executors.forget()
         self._channel.close()
         self._process.kill()
