@@ -7,6 +7,7 @@ If an upgrade of TFF, TensorFlow or Keras breaks one of these, mend
 import os
 import pathlib
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
@@ -32,6 +33,19 @@ def test_registered_functions_can_be_called_from_an_imported_graph():
         )
 
     assert run(tf.constant(3.0))[0].numpy() == 6.0
+
+
+def test_inline_callable_runs_a_session_on_arrays():
+    with tf.Graph().as_default() as graph:
+        x = tf.compat.v1.placeholder(tf.float32, [None])
+        y = tf.while_loop(
+            lambda i, _: i < 3, lambda i, v: (i + 1, v * 2.0), (0, x)
+        )[1]
+    session = tf.compat.v1.Session(graph=graph)
+    (result,) = compat.inline_callable(session, [x], [y])(
+        np.array([1, 2], np.float32)
+    )
+    np.testing.assert_array_equal(result, [8, 16])
 
 
 def test_random_layers_are_found_however_deep_they_are():

@@ -145,10 +145,10 @@ def test_three_rounds_end_as_with_tffs_own_fed_avg(task, process):
 
     def batches(block):
         (block,) = block
-        for order in block["order"].numpy():
+        for order in block["order"]:
             for begin in range(0, len(order), CLIENTS.batch_size):
                 chosen = order[begin : begin + CLIENTS.batch_size]
-                yield block["x"].numpy()[chosen], block["y"].numpy()[chosen]
+                yield block["x"][chosen], block["y"][chosen]
 
     def dataset(block):
         parts = [tf.data.Dataset.from_tensors(b) for b in batches(block)]

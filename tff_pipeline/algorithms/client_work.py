@@ -27,7 +27,7 @@ ModelFn = Callable[[], tff.learning.models.VariableModel]
 
 def block(
     examples: Examples, epochs: int, seed: int, *counters: int
-) -> tf.data.Dataset:
+) -> list[collections.OrderedDict]:
     """A client's data of one round.
 
     Args:
@@ -38,7 +38,7 @@ def block(
         of examples in every epoch, and dropout.
 
     Returns:
-      A dataset with one element, as TFF wants sequences on clients: `x`, `y`
+      A list of one element, as TFF wants sequences on clients: `x`, `y`
       [n, ...], `order` int32 [epochs, n] and `key`, an int64 scalar.
     """
     order = np.stack(
@@ -50,14 +50,14 @@ def block(
         ]
     )
     draw = randomness.generator(seed, "client", *counters)
-    return tf.data.Dataset.from_tensors(
+    return [
         collections.OrderedDict(
             x=examples.x,
             y=examples.y,
             order=order.astype(np.int32),
             key=draw.integers(2**62),
         )
-    )
+    ]
 
 
 def build(
@@ -132,7 +132,7 @@ def build(
 def _without_initial_values(
     model_fn: ModelFn,
 ) -> tff.learning.models.VariableModel:
-    """The model, its variables starting from zeros.
+    """The model, its weights starting from whatever is in the memory.
 
     A client starts from the server's weights; drawing random ones first, in
     every round for every client, costs more than a small client's training.
@@ -140,8 +140,18 @@ def _without_initial_values(
 
     def create(next_creator: Callable[..., Any], **arguments: Any) -> Any:
         shape, dtype = arguments.get("shape"), arguments.get("dtype")
-        if callable(arguments["initial_value"]) and shape is not None:
-            arguments["initial_value"] = lambda: tf.zeros(shape, dtype)
+        is_metric = (
+            arguments.get("synchronization")
+            == tf.VariableSynchronization.ON_READ
+        )
+        if (
+            callable(arguments["initial_value"])
+            and shape is not None
+            and not is_metric
+        ):
+            arguments["initial_value"] = lambda: tf.raw_ops.Empty(
+                shape=shape, dtype=dtype
+            )
         return next_creator(**arguments)
 
     with tf.variable_creator_scope(create):
@@ -192,12 +202,15 @@ def _train(
     update = tf.nest.map_structure(
         tf.subtract, weights.trainable, [v.read_value() for v in trainable]
     )
-    finite = tf.reduce_all(
-        [tf.reduce_all(tf.math.is_finite(value)) for value in update]
-    )
+    finite = _all_finite(update)
 
-    def if_finite(value: tf.Tensor) -> tf.Tensor:
-        return tf.where(finite, value, tf.zeros_like(value))
+    def if_finite(values: Any) -> Any:
+        # Not tf.where, which would copy them.
+        return tf.cond(
+            finite,
+            lambda: values,
+            lambda: tf.nest.map_structure(tf.zeros_like, values),
+        )
 
     if options.weighting == "num_examples":
         weight = tf.cast(epochs * examples, tf.float32)
@@ -205,11 +218,21 @@ def _train(
         weight = tf.constant(1.0)
     return (
         tff.learning.templates.ClientResult(
-            update=tf.nest.map_structure(if_finite, update),
-            update_weight=if_finite(weight),
+            update=if_finite(update), update_weight=if_finite(weight)
         ),
-        tf.nest.map_structure(
-            if_finite, model.report_local_unfinalized_metrics()
-        ),
+        if_finite(model.report_local_unfinalized_metrics()),
         1 - tf.cast(finite, tf.int32),
+    )
+
+
+def _all_finite(values: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Whether all numbers are finite, a bool scalar."""
+    # One pass, and nearly always enough; a sum may overflow, though.
+    total = tf.add_n([tf.cast(tf.reduce_sum(v), tf.float32) for v in values])
+    return tf.cond(
+        tf.math.is_finite(total),
+        lambda: tf.constant(True),
+        lambda: tf.reduce_all(
+            [tf.reduce_all(tf.math.is_finite(value)) for value in values]
+        ),
     )

@@ -4,9 +4,13 @@ An upgrade that moves one of them breaks this module's test, and nothing else.
 """
 
 import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
 import tensorflow_federated as tff
+from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.eager import context
 
 
@@ -33,6 +37,24 @@ def register_functions(library: Any) -> None:
     """
     for function in library.function:
         context.context().add_function_def(function)
+
+
+def inline_callable(
+    session: tf.compat.v1.Session,
+    feeds: Sequence[tf.Tensor],
+    fetches: Sequence[tf.Tensor],
+) -> Callable[..., Sequence[np.ndarray]]:
+    """A function from arrays for `feeds` to arrays of `fetches`.
+
+    It runs in the thread that calls it, with neither the checks nor the thread
+    pool of `Session.run`.
+    """
+    options = config_pb2.CallableOptions(
+        feed=[tensor.name for tensor in feeds],
+        fetch=[tensor.name for tensor in fetches],
+        run_options=config_pb2.RunOptions(inter_op_thread_pool=-1),
+    )
+    return session._make_callable_from_options(options)
 
 
 def random_layers(model: tff.learning.models.VariableModel) -> list[Any]:

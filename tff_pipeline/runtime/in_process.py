@@ -2,22 +2,23 @@
 
 TFF as shipped sends every value over gRPC to a worker process, CPU only. This
 context interprets the same compiled computation here: its TensorFlow parts
-become concrete functions, clients run on threads, values stay where they are.
+become functions, clients run on threads, values stay where they are.
 It takes any `LearningProcess`, of this package or not.
 """
 
 import concurrent.futures
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline.runtime import reductions, values
+from tff_pipeline.runtime import eager_function, reductions, values
 from tff_pipeline.runtime.dataflow import OnClients, OnServer, Reduced, run
-from tff_pipeline.runtime.graph_function import GraphFunction
+from tff_pipeline.runtime.eager_function import EagerFunction
+from tff_pipeline.runtime.session_function import SessionFunction
 
 # How far threads may run ahead of the fold, in clients a thread.
 _AHEAD = 2
@@ -77,7 +78,7 @@ class _Interpreter:
 
     def __init__(self, block: tff.framework.ComputationBuildingBlock):
         self._block = block
-        self._functions: dict[int, GraphFunction] = {}
+        self._functions: dict[int, Callable[[Any], Any]] = {}
 
     def lay_out(self, argument: Any) -> Any:
         """The result of the computation as nested tuples of nodes."""
@@ -108,7 +109,10 @@ class _Interpreter:
             return function(self._evaluate(block.argument, names))
         if isinstance(block, tff.framework.CompiledComputation):
             if id(block) not in self._functions:
-                self._functions[id(block)] = GraphFunction(block)
+                takes = SessionFunction.takes(block)
+                self._functions[id(block)] = (
+                    SessionFunction(block) if takes else EagerFunction(block)
+                )
             return self._functions[id(block)]
         if isinstance(block, tff.framework.Literal):
             return np.asarray(block.value, block.type_signature.dtype)
@@ -143,10 +147,7 @@ class _Interpreter:
     _federated_apply = _federated_map
 
     def _federated_broadcast(self, argument: OnServer, _: Any) -> Any:
-        # Tensors once, and not once a client.
-        return OnClients(
-            lambda v: v, server=[OnServer(values.to_tensors, argument)]
-        )
+        return OnClients(lambda value: value, server=[argument])
 
     def _federated_value_at_clients(self, argument: Any, _: Any) -> Any:
         return OnClients(lambda: argument)
@@ -175,11 +176,11 @@ class _Interpreter:
 
         def select(keys: Any, value: Any) -> tf.data.Dataset:
             chosen = [function((value, key)) for key in np.asarray(keys)]
-            return values.dataset(
+            return eager_function.dataset(
                 [values.emit(each, element) for each in chosen], element
             )
 
-        return OnClients(select, [keys], [OnServer(values.to_tensors, value)])
+        return OnClients(select, [keys], [value])
 
     _federated_secure_select = _federated_select
 

@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from tff_pipeline.runtime.graph_function import flatten
+from tff_pipeline.runtime.graphs import flatten
 
 
 class Reduction(abc.ABC):

@@ -1,4 +1,4 @@
-"""TFF's values as nested tuples of arrays, tensors and dataflow nodes."""
+"""TFF's values as nested tuples of arrays, datasets and dataflow nodes."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -40,10 +40,8 @@ def ingest(value: Any, type_spec: tff.Type) -> Any:
             values = [getattr(value, name) for name, _ in types]
         return tuple(ingest(v, t) for v, (_, t) in zip(values, types))
     if isinstance(type_spec, tff.SequenceType):
-        if isinstance(value, tf.data.Dataset):
-            return value
-        return dataset(list(value), type_spec.element)
-    if isinstance(type_spec, tff.TensorType) and not tf.is_tensor(value):
+        return value if isinstance(value, tf.data.Dataset) else list(value)
+    if isinstance(type_spec, tff.TensorType):
         return np.asarray(value, type_spec.dtype)
     return value
 
@@ -65,31 +63,6 @@ def emit(value: Any, type_spec: tff.Type) -> Any:
         # [()]: a scalar comes out as one, as it does from TFF's worker.
         return np.asarray(value)[()]
     return value
-
-
-def dataset(elements: list[Any], element_type: tff.Type) -> tf.data.Dataset:
-    """A dataset of a few `elements`, such as a caller gives in a list."""
-    specs = tff.types.type_to_tf_tensor_specs(element_type)
-    dataset: Any = None
-    for element in elements:
-        python = tff.types.type_to_py_container(element, element_type)
-        one = tf.data.Dataset.from_tensors(
-            tf.nest.map_structure(
-                lambda spec, v: tf.convert_to_tensor(v, spec.dtype),
-                specs,
-                python,
-            )
-        )
-        dataset = one if dataset is None else dataset.concatenate(one)
-    if dataset is None:
-        empty = tf.nest.map_structure(
-            lambda spec: tf.zeros(
-                [0, *(d or 0 for d in spec.shape)], spec.dtype
-            ),
-            specs,
-        )
-        dataset = tf.data.Dataset.from_tensor_slices(empty)
-    return dataset
 
 
 def cardinality(argument: Any) -> int:
@@ -132,15 +105,6 @@ def zip_leaves(function: Callable[..., Any], *values: Any) -> Any:
     if isinstance(values[0], tuple):
         return tuple(zip_leaves(function, *each) for each in zip(*values))
     return function(*values)
-
-
-def to_tensors(value: Any) -> Any:
-    """Nested tuples with tensors for arrays; datasets stay."""
-    if isinstance(value, tuple):
-        return tuple(to_tensors(element) for element in value)
-    if isinstance(value, tf.data.Dataset):
-        return value
-    return tf.convert_to_tensor(value)
 
 
 def zeros(type_spec: tff.Type, fill: float = 0) -> Any:

@@ -1,0 +1,186 @@
+"""A TFF computation on datasets, as a concrete function of this process.
+
+A dataset stays what it is, whatever it does and wherever its data lie; it is
+handed over as TensorFlow's own variant.
+"""
+
+import threading
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_pipeline.runtime import compat, graphs
+
+
+class EagerFunction:
+    """Takes and returns nested tuples of arrays and datasets."""
+
+    def __init__(self, computation: tff.framework.CompiledComputation):
+        self._graph = graphs.graph_def(computation)
+        self._signature = computation.type_signature
+        proto = computation.proto.tensorflow
+        self._parameters = list(graphs.bindings(proto.parameter))
+        self._results = list(graphs.bindings(proto.result))
+        self._stateful = graphs.is_stateful(self._graph)
+        self._shared = threading.Lock()
+        self._of_thread = threading.local()
+        self._of_all: Any = None
+
+    def __call__(self, argument: Any = None) -> Any:
+        function, dtypes = self._function()
+        leaves = _leaves(argument, self._signature.parameter)
+        tensors = [
+            tf.convert_to_tensor(value, dtype)
+            for value, dtype in zip(leaves, dtypes)
+        ]
+        results = zip(
+            graphs.flatten(_types(self._signature.result)), function(*tensors)
+        )
+        return graphs.pack(
+            self._signature.result,
+            (_value(tensor, type_spec) for type_spec, tensor in results),
+        )
+
+    def _function(self) -> Any:
+        if self._stateful:
+            if not hasattr(self._of_thread, "function"):
+                self._of_thread.function = self._import()
+            return self._of_thread.function
+        with self._shared:
+            if self._of_all is None:
+                self._of_all = self._import()
+        return self._of_all
+
+    def _import(self) -> Any:
+        """A concrete function of the graph, under names of its own."""
+        graph = tf.compat.v1.GraphDef()
+        graph.CopyFrom(self._graph)
+        _rename(graph, f"_{uuid.uuid4().hex}")
+        compat.register_functions(graph.library)
+        nodes = {node.name: node for node in graph.node}
+        names = [graphs.tensor_name(leaf) for leaf in self._parameters]
+        specs = []
+        for name in names:
+            attributes = nodes[name.partition(":")[0]].attr
+            dtype = tf.dtypes.as_dtype(attributes["dtype"].type)
+            shape = tf.TensorShape(attributes["shape"].shape)
+            # A dataset's placeholder is a scalar variant, and says nothing.
+            specs.append(
+                tf.TensorSpec([] if dtype == tf.variant else shape, dtype)
+            )
+
+        @tf.function(input_signature=specs, autograph=False)
+        def run(*arguments: tf.Tensor) -> list[tf.Tensor]:
+            return tf.graph_util.import_graph_def(
+                graph,
+                input_map=dict(zip(names, arguments)),
+                return_elements=[
+                    graphs.tensor_name(leaf) for leaf in self._results
+                ],
+                name="",
+            )
+
+        return run.get_concrete_function(), [spec.dtype for spec in specs]
+
+
+def dataset(elements: list[Any], element_type: tff.Type) -> tf.data.Dataset:
+    """A dataset of a few `elements`, such as a caller gives in a list."""
+    specs = tff.types.type_to_tf_tensor_specs(element_type)
+    dataset: Any = None
+    for element in elements:
+        python = tff.types.type_to_py_container(element, element_type)
+        one = tf.data.Dataset.from_tensors(
+            tf.nest.map_structure(
+                lambda spec, v: tf.convert_to_tensor(v, spec.dtype),
+                specs,
+                python,
+            )
+        )
+        dataset = one if dataset is None else dataset.concatenate(one)
+    if dataset is None:
+        empty = tf.nest.map_structure(
+            lambda spec: tf.zeros(
+                [0, *(d or 0 for d in spec.shape)], spec.dtype
+            ),
+            specs,
+        )
+        dataset = tf.data.Dataset.from_tensor_slices(empty)
+    return dataset
+
+
+def _types(type_spec: tff.Type) -> Any:
+    """The types of the leaves, as nested tuples."""
+    if isinstance(type_spec, tff.StructType):
+        elements = tff.structure.iter_elements(type_spec)
+        return tuple(_types(each) for _, each in elements)
+    return type_spec
+
+
+def _leaves(value: Any, type_spec: tff.Type) -> Iterator[Any]:
+    """Arrays and variants."""
+    if isinstance(type_spec, tff.StructType):
+        types = [each for _, each in tff.structure.iter_elements(type_spec)]
+        for each, each_type in zip(value, types):
+            yield from _leaves(each, each_type)
+    elif isinstance(type_spec, tff.SequenceType):
+        if not isinstance(value, tf.data.Dataset):
+            value = dataset(value, type_spec.element)
+        yield tf.data.experimental.to_variant(value)
+    elif type_spec is not None:
+        yield value
+
+
+def _value(tensor: tf.Tensor, type_spec: tff.Type) -> Any:
+    if isinstance(type_spec, tff.SequenceType):
+        return tf.data.experimental.from_variant(
+            tensor, tff.types.type_to_tf_tensor_specs(type_spec.element)
+        )
+    return np.asarray(tensor)
+
+
+def _rename(graph: Any, suffix: str) -> None:
+    """Gives all functions and resources of `graph` names that none else has.
+
+    This process has one namespace for either, and two copies of one graph
+    must not share variables.
+    """
+    library = graph.library
+    names = {
+        f.signature.name: f.signature.name + suffix for f in library.function
+    }
+
+    def in_attribute(value: Any) -> None:
+        kind = value.WhichOneof("value")
+        if kind == "func":
+            value.func.name = names.get(value.func.name, value.func.name)
+            for nested in value.func.attr.values():
+                in_attribute(nested)
+        elif kind == "list":
+            for function in value.list.func:
+                function.name = names.get(function.name, function.name)
+        elif kind == "s":
+            # Some operations name a function in a plain string.
+            text = value.s.decode("latin1")
+            value.s = names.get(text, text).encode("latin1")
+
+    for function in library.function:
+        function.signature.name = names[function.signature.name]
+        for value in function.attr.values():
+            in_attribute(value)
+    for gradient in library.gradient:
+        gradient.function_name = names.get(
+            gradient.function_name, gradient.function_name
+        )
+        gradient.gradient_func = names.get(
+            gradient.gradient_func, gradient.gradient_func
+        )
+    for node in graphs.all_nodes(graph):
+        node.op = names.get(node.op, node.op)
+        for value in node.attr.values():
+            in_attribute(value)
+        if node.op in graphs.STATEFUL:
+            node.attr["shared_name"].s += suffix.encode()
