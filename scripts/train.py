@@ -20,8 +20,13 @@ def main() -> None:
     # Here and not above: flags are refused before TensorFlow is imported.
     from tff_pipeline import experiment
 
-    result = experiment.run(config, overwrite=flags.FLAGS.overwrite)
+    result = experiment.run(
+        config, overwrite=flags.FLAGS.overwrite, profile=flags.FLAGS.profile
+    )
     directory = result.directory
+    if flags.FLAGS.profile:
+        with open(directory.profile) as file:
+            print(f"\n{file.read()}", end="")
     if result.interrupted_by is not None:
         print(
             f"Stopped by {result.interrupted_by} after round "

@@ -9,14 +9,14 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline import durable, errors, registry
+from tff_pipeline import durable, errors, registry, spans
 from tff_pipeline.algorithms import client_work, fed_avg
 from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
 from tff_pipeline.export import saved_model
@@ -26,6 +26,7 @@ from tff_pipeline.tasks.task import Task
 from tff_pipeline.training import evaluation, metrics
 from tff_pipeline.training.checkpoint import CheckpointStore
 from tff_pipeline.training.loop import Cohort, Loop
+from tff_pipeline.training.profile import Profile
 from tff_pipeline.training.run_directory import RunDirectory
 
 
@@ -68,12 +69,16 @@ def initial_weights(task: Task, seed: int) -> tff.learning.models.ModelWeights:
     return tf.nest.map_structure(lambda value: value.numpy(), weights)
 
 
-def run(config: ExperimentConfig, overwrite: bool = False) -> Result:
+def run(
+    config: ExperimentConfig, overwrite: bool = False, profile: bool = False
+) -> Result:
     """Trains, or goes on with training, and exports.
 
     Args:
       config: The experiment; its `run.output_dir` must be set.
       overwrite: Whether to delete another run that is there first.
+      profile: Whether to write where the time went to `profile.txt`, and a
+        trace of a few rounds to `tensorboard/`.
 
     Raises:
       PipelineError: In a sentence, what the user should change.
@@ -81,15 +86,39 @@ def run(config: ExperimentConfig, overwrite: bool = False) -> Result:
     if config.run.output_dir is None:
         raise errors.ConfigError("--output_dir is not set.")
     directory = RunDirectory(config.run.output_dir)
-    task = load_task(config)
+    if not profile:
+        return _run(config, directory, overwrite, _no_profile)
+    profiler = Profile(directory.tensorboard)
+    with profiler.recorded():
+        result = _run(config, directory, overwrite, profiler.round)
+    durable.write_text(directory.profile, profiler.report() + "\n")
+    return result
+
+
+def _no_profile(_: int) -> contextlib.AbstractContextManager:
+    return contextlib.nullcontext()
+
+
+def _run(
+    config: ExperimentConfig,
+    directory: RunDirectory,
+    overwrite: bool,
+    around_round: Callable[[int], contextlib.AbstractContextManager],
+) -> Result:
+    with spans.span("data"):
+        task = load_task(config)
     names = task.metric_names
     _check_target(config, names)
-    weights = initial_weights(task, config.run.seed)
+    with spans.span("building"):
+        weights = initial_weights(task, config.run.seed)
     cohort_of = _cohorts(config, task, weights)
     directory.claim(config, overwrite)
 
-    process = fed_avg.build(task.tff_model_fn, config.clients, config.server)
-    evaluator = evaluation.Evaluator(task)
+    with spans.span("building"):
+        process = fed_avg.build(
+            task.tff_model_fn, config.clients, config.server
+        )
+        evaluator = evaluation.Evaluator(task)
     log = metrics.MetricsLog(
         directory.metrics, directory.tensorboard, _columns(names)
     )
@@ -104,6 +133,7 @@ def run(config: ExperimentConfig, overwrite: bool = False) -> Result:
         config.run,
         log,
         checkpoints,
+        around_round,
     )
     with _runtime(config.run):
         state = process.initialize()

@@ -40,7 +40,12 @@ def define_experiment_flags() -> None:
             continue
         for name, field in group.options():
             _define(title, name, field, field.default)
-    _define_overwrite("Run", "Delete the run that --output_dir holds, if any.")
+    _define_switch(
+        "Run", "overwrite", "Delete the run that --output_dir holds, if any."
+    )
+    _define_switch(
+        "Run", "profile", "Say where the time went, and trace a few rounds."
+    )
 
 
 def _define(title: str, name: str, field: Any, default: Any) -> None:
@@ -68,9 +73,9 @@ def _define_optimizer_flags(title: str, group: config.OptimizerConfig) -> None:
             _define(title, flag, fields[name], None)
 
 
-def _define_overwrite(title: str, help_text: str) -> None:
-    flags.DEFINE_boolean("overwrite", False, help_text)
-    _SECTIONS.setdefault(title, []).append("overwrite")
+def _define_switch(title: str, name: str, help_text: str) -> None:
+    flags.DEFINE_boolean(name, False, help_text)
+    _SECTIONS.setdefault(title, []).append(name)
 
 
 def _optimizer(side: str) -> config.OptimizerConfig:
@@ -131,7 +136,9 @@ def define_export_flags() -> None:
     """Defines where and how scripts/export.py writes."""
     flags.DEFINE_string("output", None, "Folder to write the model to.")
     _SECTIONS["Export"] = ["output"]
-    _define_overwrite("Export", "Replace what --output holds, if anything.")
+    _define_switch(
+        "Export", "overwrite", "Replace what --output holds, if anything."
+    )
 
 
 def run_dir() -> tuple[str, Optional[int], Optional[str]]:

@@ -38,7 +38,10 @@ def build(
     Returns:
       A process whose clients' data are what `client_work.block` makes.
     """
-    weights_type = tff.learning.models.weights_type_from_model(model_fn)
+    work = client_work.build(
+        model_fn, optimizers.build(clients.optimizer), clients
+    )
+    weights_type = work.next.type_signature.parameter[1].member
 
     @tff.tensorflow.computation
     def initial_weights() -> Any:
@@ -48,9 +51,7 @@ def build(
     return templates.compose_learning_process(
         initial_weights,
         templates.build_broadcast_process(weights_type),
-        client_work.build(
-            model_fn, optimizers.build(clients.optimizer), clients
-        ),
+        work,
         (aggregator or WeightedMeanFactory()).create(
             weights_type.trainable, tff.TensorType(np.float32)
         ),

@@ -43,8 +43,11 @@ def inline_callable(
     session: tf.compat.v1.Session,
     feeds: Sequence[tf.Tensor],
     fetches: Sequence[tf.Tensor],
+    targets: Sequence[tf.Operation] = (),
 ) -> Callable[..., Sequence[np.ndarray]]:
     """A function from arrays for `feeds` to arrays of `fetches`.
+
+    It runs `targets`, too.
 
     It runs in the thread that calls it, with neither the checks nor the thread
     pool of `Session.run`.
@@ -52,6 +55,7 @@ def inline_callable(
     options = config_pb2.CallableOptions(
         feed=[tensor.name for tensor in feeds],
         fetch=[tensor.name for tensor in fetches],
+        target=[operation.name for operation in targets],
         run_options=config_pb2.RunOptions(inter_op_thread_pool=-1),
     )
     return session._make_callable_from_options(options)

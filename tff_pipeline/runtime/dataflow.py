@@ -14,6 +14,7 @@ import concurrent.futures
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Optional
 
+from tff_pipeline import spans
 from tff_pipeline.runtime.reductions import Reduction
 
 
@@ -21,7 +22,7 @@ class OnServer:
     """A value at the server, computed at most once."""
 
     def __init__(self, compute: Callable[..., Any], *sources: "OnServer"):
-        self._compute = compute
+        self._compute: Any = compute
         self._sources = sources
         self._value: Any = None
         self._done = False
@@ -32,12 +33,19 @@ class OnServer:
     def value(self) -> Any:
         """Computes it; what it depends on must have been reduced."""
         if not self._done:
-            self._value = self._compute(*(s.value() for s in self._sources))
+            values = [source.value() for source in self._sources]
+            with spans.span("server"):
+                self._value = self._compute(*values)
             self._done = True
         return self._value
 
     def sources(self) -> Iterator[Any]:
         yield from self._sources
+
+    def release(self) -> None:
+        """Lets go of its value and of what it depends on."""
+        self._value = self._compute = None
+        self._sources = ()
 
 
 class OnClients:
@@ -59,7 +67,7 @@ class OnClients:
           server: Values at the server that it needs.
           indexed: Whether it depends on which client it is.
         """
-        self.compute = compute
+        self.compute: Any = compute
         self.clients = tuple(clients)
         self.server = tuple(server)
         self.indexed = indexed
@@ -71,6 +79,11 @@ class OnClients:
     def sources(self) -> Iterator[Any]:
         yield from self.clients
         yield from self.server
+
+    def release(self) -> None:
+        """Lets go of its values and of what they depend on."""
+        self.kept = self.compute = None
+        self.clients = self.server = ()
 
     def of(self, client: int, known: dict["OnClients", Any]) -> Any:
         """Its value on one client, given what is `known` of that client."""
@@ -96,7 +109,7 @@ class Reduced(OnServer):
           clients: What is reduced.
         """
         super().__init__(lambda: None)
-        self.make = make
+        self.make: Any = make
         self.clients = clients
         self.pass_over = clients.number_of_pass
         self.number_of_pass = self.pass_over + 1
@@ -111,6 +124,10 @@ class Reduced(OnServer):
 
     def sources(self) -> Iterator[Any]:
         yield self.clients
+
+    def release(self) -> None:
+        super().release()
+        self.make = None
 
 
 def run(
@@ -153,6 +170,22 @@ def run(
         )
 
 
+def release(nodes: Iterable[Any]) -> None:
+    """Lets go of all values; the nodes may be parts of reference cycles.
+
+    Such cycles wait for Python's collector, and a round's models and data are
+    too large to wait.
+    """
+    waiting = list(nodes)
+    seen = set()
+    while waiting:
+        node = waiting.pop()
+        if node not in seen:
+            seen.add(node)
+            waiting += list(node.sources())
+            node.release()
+
+
 def _one_pass(
     reduced: Sequence[Reduced],
     keep: Sequence[OnClients],
@@ -172,15 +205,18 @@ def _one_pass(
 
     def compute(client: int) -> list[Any]:
         known: dict[OnClients, Any] = {}
-        return [node.of(client, known) for node in wanted]
+        with spans.span("clients"):
+            return [node.of(client, known) for node in wanted]
 
     for values in _in_order(compute, num_clients, pool, in_flight):
-        for fold, value in zip(folds, values):
-            fold.add(value)
+        with spans.span("aggregation"):
+            for fold, value in zip(folds, values):
+                fold.add(value)
         for values_of_node, value in zip(kept, values[len(folds) :]):
             values_of_node.append(value)
-    for node, fold in zip(reduced, folds):
-        node.set(fold.result())
+    with spans.span("aggregation"):
+        for node, fold in zip(reduced, folds):
+            node.set(fold.result())
     for kept_node, values_of_node in zip(keep, kept):
         kept_node.kept = values_of_node
 
@@ -196,13 +232,18 @@ def _in_order(
     try:
         for client in range(count):
             if len(waiting) == in_flight:
-                yield waiting.popleft().result()
+                yield _result(waiting.popleft())
             waiting.append(pool.submit(compute, client))
         while waiting:
-            yield waiting.popleft().result()
+            yield _result(waiting.popleft())
     finally:
         for future in waiting:
             future.cancel()
+
+
+def _result(future: concurrent.futures.Future) -> Any:
+    with spans.span("client work"):
+        return future.result()
 
 
 def _reachable(wanted: Iterable[Any]) -> list[Any]:

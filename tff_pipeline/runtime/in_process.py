@@ -16,12 +16,19 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline.runtime import eager_function, reductions, values
-from tff_pipeline.runtime.dataflow import OnClients, OnServer, Reduced, run
+from tff_pipeline.runtime.dataflow import (
+    OnClients,
+    OnServer,
+    Reduced,
+    release,
+    run,
+)
 from tff_pipeline.runtime.eager_function import EagerFunction
 from tff_pipeline.runtime.session_function import SessionFunction
 
-# How far threads may run ahead of the fold, in clients a thread.
-_AHEAD = 2
+# How many clients may be computed and not yet folded, beside those that are
+# being computed.
+_AHEAD = 1
 
 
 class InProcessContext(tff.framework.SyncContext):
@@ -68,8 +75,9 @@ class InProcessContext(tff.framework.SyncContext):
             num_clients = values.cardinality(argument)
         result = interpreter.lay_out(argument)
         nodes = list(values.nodes(result))
-        run(nodes, num_clients, self._pool, _AHEAD * self._threads)
+        run(nodes, num_clients, self._pool, self._threads + _AHEAD)
         value = values.emit(result, signature.result)
+        release([*nodes, *values.nodes(argument)])
         return tff.types.type_to_py_container(value, signature.result)
 
 
@@ -109,10 +117,7 @@ class _Interpreter:
             return function(self._evaluate(block.argument, names))
         if isinstance(block, tff.framework.CompiledComputation):
             if id(block) not in self._functions:
-                takes = SessionFunction.takes(block)
-                self._functions[id(block)] = (
-                    SessionFunction(block) if takes else EagerFunction(block)
-                )
+                self._functions[id(block)] = self._function(block)
             return self._functions[id(block)]
         if isinstance(block, tff.framework.Literal):
             return np.asarray(block.value, block.type_signature.dtype)
@@ -122,6 +127,14 @@ class _Interpreter:
             f"The in-process runtime does not know {type(block).__name__}; "
             "use --runtime=local."
         )
+
+    @staticmethod
+    def _function(
+        block: tff.framework.CompiledComputation,
+    ) -> Callable[[Any], Any]:
+        if SessionFunction.takes(block):
+            return SessionFunction(block)
+        return EagerFunction(block)
 
     def _intrinsic(self, block: tff.framework.Intrinsic) -> Any:
         if block.uri == "generic_zero":  # A value, and not a function.
@@ -185,8 +198,11 @@ class _Interpreter:
     _federated_secure_select = _federated_select
 
     def _federated_sum(self, argument: OnClients, signature: Any) -> Any:
-        empty = values.zeros(signature.result.member)
-        return Reduced(lambda: reductions.Elementwise(np.add, empty), argument)
+        kind = signature.result.member
+        return Reduced(
+            lambda: reductions.Elementwise(np.add, lambda: values.zeros(kind)),
+            argument,
+        )
 
     def _federated_secure_sum(self, argument: Any, signature: Any) -> Any:
         # Secrecy needs a protocol between machines; here it is a plain sum.
@@ -195,25 +211,38 @@ class _Interpreter:
     _federated_secure_sum_bitwidth = _federated_secure_sum
 
     def _federated_min(self, argument: OnClients, signature: Any) -> Any:
-        empty = values.extremes(signature.result.member, lowest=False)
+        kind = signature.result.member
         return Reduced(
-            lambda: reductions.Elementwise(np.minimum, empty), argument
+            lambda: reductions.Elementwise(
+                np.minimum, lambda: values.extremes(kind, lowest=False)
+            ),
+            argument,
         )
 
     def _federated_max(self, argument: OnClients, signature: Any) -> Any:
-        empty = values.extremes(signature.result.member, lowest=True)
+        kind = signature.result.member
         return Reduced(
-            lambda: reductions.Elementwise(np.maximum, empty), argument
+            lambda: reductions.Elementwise(
+                np.maximum, lambda: values.extremes(kind, lowest=True)
+            ),
+            argument,
         )
 
     def _federated_mean(self, argument: OnClients, signature: Any) -> Any:
-        empty = values.zeros(signature.result.member, fill=np.nan)
-        return Reduced(lambda: reductions.Mean(empty), argument)
+        kind = signature.result.member
+        return Reduced(
+            lambda: reductions.Mean(lambda: values.zeros(kind, fill=np.nan)),
+            argument,
+        )
 
     def _federated_weighted_mean(self, argument: Any, signature: Any) -> Any:
-        empty = values.zeros(signature.result.member, fill=np.nan)
-        pair = OnClients(lambda value, weight: (value, weight), argument)
-        return Reduced(lambda: reductions.WeightedMean(empty), pair)
+        kind = signature.result.member
+        return Reduced(
+            lambda: reductions.WeightedMean(
+                lambda: values.zeros(kind, fill=np.nan)
+            ),
+            OnClients(lambda value, weight: (value, weight), argument),
+        )
 
     def _federated_aggregate(self, argument: Any, _: Any) -> Any:
         value, zero, accumulate, _merge, report = argument

@@ -6,12 +6,15 @@ arrays; arithmetic is NumPy's, in place, in the values' own types.
 """
 
 import abc
-from collections.abc import Callable, Iterator
-from typing import Any, Optional
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from tff_pipeline.runtime.graphs import flatten
+
+# Elements that are multiplied at a time; a processor's cache holds them.
+_PIECE = 1 << 16
 
 
 class Reduction(abc.ABC):
@@ -29,73 +32,61 @@ class Reduction(abc.ABC):
 class Elementwise(Reduction):
     """Folds leaf by leaf with a NumPy function: sum, minimum, maximum."""
 
-    def __init__(self, ufunc: np.ufunc, empty: Any):
+    def __init__(self, ufunc: np.ufunc, empty: Callable[[], Any]):
         """Makes one.
 
         Args:
           ufunc: Takes two arrays; associative.
-          empty: The result where there are no clients.
+          empty: Makes the result where there are no clients.
         """
         self._ufunc = ufunc
-        self._template = empty
-        self._leaves: Optional[list[np.ndarray]] = None
+        self._empty = empty
+        self._result: Any = None
 
     def add(self, value: Any) -> None:
-        leaves = [np.asarray(leaf) for leaf in flatten(value)]
-        if self._leaves is None:
-            self._leaves = [np.array(leaf) for leaf in leaves]
+        if self._result is None:
+            self._result = _map(np.array, value)
             return
-        for total, leaf in zip(self._leaves, leaves):
+        for total, leaf in zip(flatten(self._result), flatten(value)):
             self._ufunc(total, leaf, out=total)
 
     def result(self) -> Any:
-        if self._leaves is None:
-            return self._template
-        return _like(self._template, iter(self._leaves))
+        return self._empty() if self._result is None else self._result
 
 
 class WeightedMean(Reduction):
     """Sum of value times weight, divided by the sum of weights."""
 
-    def __init__(self, empty: Any):
-        self._template = empty
-        self._sums: Optional[list[np.ndarray]] = None
-        self._products: list[np.ndarray] = []
+    def __init__(self, empty: Callable[[], Any]):
+        """Makes one; `empty` makes the result where there are no clients."""
+        self._empty = empty
+        self._sums: Any = None
         self._weight: Any = None
 
     def add(self, value: Any) -> None:
         """Takes the pair (value, weight) of the next client."""
         value, weight = value
-        weight = np.asarray(weight)
-        leaves = [np.asarray(leaf) for leaf in flatten(value)]
         if self._sums is None:
-            self._sums = [
-                np.array(leaf * weight.astype(leaf.dtype)) for leaf in leaves
-            ]
-            self._products = [np.empty_like(leaf) for leaf in self._sums]
-            self._weight = np.array(weight)
-            return
-        for total, product, leaf in zip(self._sums, self._products, leaves):
-            np.multiply(leaf, weight.astype(leaf.dtype), out=product)
-            total += product
+            self._sums = _map(np.zeros_like, value)
+            self._weight = np.zeros_like(weight)
+        for total, leaf in zip(flatten(self._sums), flatten(value)):
+            _add_product(total, leaf, np.asarray(weight, total.dtype))
         self._weight += weight
 
     def result(self) -> Any:
         if self._sums is None:
-            return self._template
+            return self._empty()
         with np.errstate(divide="ignore", invalid="ignore"):
-            means = [
-                np.asarray(total / self._weight.astype(total.dtype))
-                for total in self._sums
-            ]
-        return _like(self._template, iter(means))
+            for total in flatten(self._sums):
+                np.divide(total, self._weight.astype(total.dtype), out=total)
+        return self._sums
 
 
 class Mean(WeightedMean):
     """The plain mean."""
 
     def add(self, value: Any) -> None:
-        super().add((value, np.float32(1)))
+        super().add((value, np.ones([], np.float32)))
 
 
 class Aggregate(Reduction):
@@ -118,7 +109,16 @@ class Aggregate(Reduction):
         return self._report(self._accumulator)
 
 
-def _like(template: Any, leaves: Iterator[np.ndarray]) -> Any:
-    if isinstance(template, tuple):
-        return tuple(_like(element, leaves) for element in template)
-    return next(leaves)
+def _map(function: Callable[[Any], Any], value: Any) -> Any:
+    """Applies it to the leaves of nested tuples."""
+    if isinstance(value, tuple):
+        return tuple(_map(function, element) for element in value)
+    return function(value)
+
+
+def _add_product(total: np.ndarray, leaf: Any, weight: np.ndarray) -> None:
+    """Total += leaf * weight, without a second array of their size."""
+    flat_total, flat_leaf = total.reshape(-1), np.reshape(leaf, -1)
+    for begin in range(0, flat_total.size, _PIECE):
+        piece = slice(begin, begin + _PIECE)
+        flat_total[piece] += flat_leaf[piece] * weight

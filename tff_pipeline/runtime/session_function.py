@@ -45,7 +45,8 @@ class SessionFunction:
             graphs.tensor_name(leaf) for leaf in graphs.bindings(proto.result)
         ]
         self._stateful = graphs.is_stateful(self._graph)
-        self._shared = threading.Lock()
+        self._importing = threading.Lock()
+        self._imported: Any = None
         self._of_thread = threading.local()
         self._of_all: Any = None
 
@@ -76,14 +77,30 @@ class SessionFunction:
             if not hasattr(self._of_thread, "callable"):
                 self._of_thread.callable = self._open()
             return self._of_thread.callable
-        with self._shared:
-            if self._of_all is None:
-                self._of_all = self._open()
+        if self._of_all is None:
+            self._of_all = self._open()
         return self._of_all
 
     def _open(self) -> Callable[..., Sequence[np.ndarray]]:
-        if not self._outputs:
+        """A callable in a session of its own, thus with its own variables."""
+        with self._importing:
+            if self._imported is None:
+                self._imported = self._import()
+        graph, feeds, fetches, forget = self._imported
+        if not fetches:
             return lambda *_: []
+        session = tf.compat.v1.Session(
+            graph=graph,
+            config=tf.compat.v1.ConfigProto(
+                intra_op_parallelism_threads=1, allow_soft_placement=True
+            ),
+        )
+        return compat.inline_callable(session, feeds, fetches, [forget])
+
+    def _import(
+        self,
+    ) -> tuple[tf.Graph, list[tf.Tensor], list[tf.Tensor], tf.Operation]:
+        """The graph, what is fed, what is fetched and what else is run."""
         names: list[str] = []
         for each in self._inputs:
             names += [each] if isinstance(each, str) else each
@@ -96,14 +113,19 @@ class SessionFunction:
                 name="",
             )
             # A session does not give back what it was fed.
-            results = [tf.identity(result) for result in results]
-        session = tf.compat.v1.Session(
-            graph=graph,
-            config=tf.compat.v1.ConfigProto(
-                intra_op_parallelism_threads=1, allow_soft_placement=True
-            ),
-        )
-        return compat.inline_callable(session, list(feeds.values()), results)
+            fetches = [tf.identity(result) for result in results]
+            # Variables would hold a copy of the model between two calls.
+            with tf.control_dependencies(fetches):
+                forget = tf.group(
+                    *(
+                        tf.raw_ops.DestroyResourceOp(
+                            resource=graph.get_tensor_by_name(f"{node.name}:0")
+                        )
+                        for node in self._graph.node
+                        if node.op == "VarHandleOp"
+                    )
+                )
+        return graph, list(feeds.values()), fetches, forget
 
     def _placeholder(self, name: str) -> tf.Tensor:
         """Feeds the tensor `name` of the computation's graph."""

@@ -15,7 +15,7 @@ class ClientInput(OnClients):
 
     def __init__(self, values: list[Any]):
         super().__init__(values.__getitem__, indexed=True)
-        self.values = values
+        self.size = len(values)
 
 
 def ingest(value: Any, type_spec: tff.Type) -> Any:
@@ -72,9 +72,7 @@ def cardinality(argument: Any) -> int:
       ValueError: If its parts are of different numbers of clients.
     """
     sizes = {
-        len(node.values)
-        for node in nodes(argument)
-        if isinstance(node, ClientInput)
+        node.size for node in nodes(argument) if isinstance(node, ClientInput)
     }
     if len(sizes) > 1:
         raise ValueError(

@@ -1,6 +1,7 @@
 """The training loop: one round after the other, nothing lost."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -8,7 +9,7 @@ from typing import Any, Optional
 
 import tensorflow_federated as tff
 
-from tff_pipeline import errors
+from tff_pipeline import errors, spans
 from tff_pipeline.config import RunConfig
 from tff_pipeline.training.checkpoint import CheckpointStore
 from tff_pipeline.training.evaluation import lower_is_better
@@ -63,6 +64,7 @@ class Loop:
       config: Rounds, intervals and the target.
       log: Where rows go.
       checkpoints: Where states go.
+      around_round: Round number -> a context manager to be around all of it.
     """
 
     process: tff.learning.templates.LearningProcess
@@ -72,6 +74,7 @@ class Loop:
     config: RunConfig
     log: MetricsLog
     checkpoints: CheckpointStore
+    around_round: Callable[[int], contextlib.AbstractContextManager]
 
     def run(
         self, initial: tff.learning.templates.LearningAlgorithmState
@@ -95,23 +98,27 @@ class Loop:
         reader = concurrent.futures.ThreadPoolExecutor(1)
         with StopRequest() as stop, Progress(start, total) as progress, reader:
             cohorts = _ahead(self.cohort_of, start + 1, total, reader)
-            for number, cohort in enumerate(cohorts, start + 1):
-                began = time.monotonic()
-                state, row = self._round(number, cohort, state)
-                row["seconds"] = round(time.monotonic() - began, 4)
-                self.log.append(row)
-                rows.append(row)
-                self._check_lost(rows)
-                outcome = Outcome(
-                    number, state, self._reached(row), stop.signal_name
-                )
-                last = (
-                    number == total
-                    or outcome.target_reached
-                    or outcome.interrupted_by is not None
-                )
-                if last or number % self.config.rounds_per_checkpoint == 0:
-                    self.checkpoints.save(number, state)
+            for number in range(start + 1, total + 1):
+                with self.around_round(number):
+                    with spans.span("reading"):
+                        cohort = next(cohorts)
+                    began = time.monotonic()
+                    state, row = self._round(number, cohort, state)
+                    row["seconds"] = round(time.monotonic() - began, 4)
+                    self.log.append(row)
+                    rows.append(row)
+                    self._check_lost(rows)
+                    outcome = Outcome(
+                        number, state, self._reached(row), stop.signal_name
+                    )
+                    last = (
+                        number == total
+                        or outcome.target_reached
+                        or outcome.interrupted_by is not None
+                    )
+                    if last or number % self.config.rounds_per_checkpoint == 0:
+                        with spans.span("checkpoint"):
+                            self.checkpoints.save(number, state)
                 progress.update(row, last)
                 if last:
                     break
@@ -129,8 +136,9 @@ class Loop:
             or number == self.config.total_rounds
         ):
             weights = self.process.get_model_weights(output.state)
-            for name, value in self.evaluate(weights).items():
-                row[f"eval_{name}"] = value
+            with spans.span("evaluation"):
+                evaluated = self.evaluate(weights)
+            row.update({f"eval_{n}": value for n, value in evaluated.items()})
         row["clients"] = len(cohort.datasets)
         row["examples"] = cohort.num_examples
         row["bytes_down"] = cohort.bytes_down
@@ -168,9 +176,14 @@ def _ahead(
     """The cohorts of rounds `first` to `last`, each read a round ahead."""
     if first > last:
         return
-    waiting = reader.submit(cohort_of, first)
+
+    def read(number: int) -> Cohort:
+        with spans.span("reading ahead"):
+            return cohort_of(number)
+
+    waiting = reader.submit(read, first)
     for number in range(first + 1, last + 1):
         cohort = waiting.result()
-        waiting = reader.submit(cohort_of, number)
+        waiting = reader.submit(read, number)
         yield cohort
     yield waiting.result()

@@ -8,6 +8,8 @@ tensorboard/      the same as scalars
 checkpoints/      server states, `round_000010/` and so on
 plots/            learning_curve.png
 saved_model/      the trained Keras model
+evaluations/      what evaluate.py found
+profile.txt       where the time went, with --profile
 """
 
 import importlib.metadata
@@ -40,6 +42,7 @@ _CONTENTS = (
     "plots",
     "saved_model",
     "evaluations",
+    "profile.txt",
 )
 
 
@@ -56,6 +59,7 @@ class RunDirectory:
         self.checkpoints = os.path.join(path, "checkpoints")
         self.learning_curve = os.path.join(path, "plots", "learning_curve.png")
         self.saved_model = os.path.join(path, "saved_model")
+        self.profile = os.path.join(path, "profile.txt")
         self.evaluations = os.path.join(path, "evaluations")
 
     def read_config(self) -> ExperimentConfig:
