@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tff_pipeline import errors
 from tff_pipeline.datasets import digits, mnist
-from tff_pipeline.datasets.federated import Examples, FederatedData
+from tff_pipeline.datasets.federated import Examples, InMemoryData
 
 INT32 = np.dtype(">i4")
 IMAGE = b"\x00\x00\x08\x03" + struct.pack(">3i", 2, 28, 28) + bytes(2 * 784)
@@ -114,7 +114,7 @@ def test_examples_without_as_many_labels_are_refused():
 def test_a_client_has_its_examples_in_the_order_of_its_indices():
     examples = Examples(np.arange(10, 15), np.arange(5))
     clients = {"b": np.array([4, 0]), "a": np.array([2])}
-    data = FederatedData(examples, clients)
+    data = InMemoryData(examples, clients)
     assert data.client_ids == ("b", "a")
     assert (len(data), data.size("b"), data.size("a")) == (2, 2, 1)
     assert data.load("b").x.tolist() == [14, 10]

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tff_pipeline.algorithms import client_work, fed_avg
 from tff_pipeline.config import ClientConfig, OptimizerConfig, ServerConfig
-from tff_pipeline.datasets.federated import Examples, FederatedData
+from tff_pipeline.datasets.federated import Examples, InMemoryData
 from tff_pipeline.runtime.in_process import InProcessContext
 from tff_pipeline.tasks.task import Task
 
@@ -32,7 +32,7 @@ def softmax_task(examples):
             ]
         )
 
-    clients = FederatedData(examples, {"all": np.arange(len(examples))})
+    clients = InMemoryData(examples, {"all": np.arange(len(examples))})
     return Task("softmax", clients, examples, model_fn)
 
 

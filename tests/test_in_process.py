@@ -9,7 +9,7 @@ import tensorflow_federated as tff
 
 from tff_pipeline.algorithms import client_work, fed_avg
 from tff_pipeline.config import ClientConfig, OptimizerConfig, ServerConfig
-from tff_pipeline.datasets.federated import Examples, FederatedData
+from tff_pipeline.datasets.federated import Examples, InMemoryData
 from tff_pipeline.runtime.in_process import InProcessContext
 from tff_pipeline.runtime.local import LocalWorker
 from tff_pipeline.tasks.task import Task
@@ -47,7 +47,7 @@ def task_of(model_fn):
     )
     parts = np.split(np.arange(sum(SIZES)), np.cumsum(SIZES)[:-1])
     clients = {f"client_{i}": part for i, part in enumerate(parts)}
-    return Task("small", FederatedData(examples, clients), examples, model_fn)
+    return Task("small", InMemoryData(examples, clients), examples, model_fn)
 
 
 def dense():

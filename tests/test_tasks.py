@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tff_pipeline import errors, registry
 from tff_pipeline.config import DataConfig
-from tff_pipeline.datasets.federated import Examples, FederatedData
+from tff_pipeline.datasets.federated import Examples, InMemoryData
 from tff_pipeline.tasks.task import Task
 
 
@@ -127,7 +127,7 @@ def test_examples_of_unequal_length_are_refused():
 def test_clients_get_their_own_examples_in_order():
     examples = Examples(np.arange(6.0), np.arange(6))
     clients = {"a": np.array([4, 0]), "b": np.array([5])}
-    data = FederatedData(examples, clients)
+    data = InMemoryData(examples, clients)
     assert data.client_ids == ("a", "b")
     assert [data.size(name) for name in data.client_ids] == [2, 1]
     np.testing.assert_array_equal(data.load("a").y, [4, 0])

@@ -263,20 +263,17 @@ def _cohorts(
     sampler = UniformSampler(
         task.train.client_ids, config.clients.clients_per_round, seed
     )
-    numbers = {name: i for i, name in enumerate(task.train.client_ids)}
     up = sum(np.asarray(value).nbytes for value in weights.trainable)
     fixed = sum(np.asarray(value).nbytes for value in weights.non_trainable)
 
-    def read(client_id: str, round_number: int) -> tf.data.Dataset:
+    def read(position: int, round_number: int) -> tuple[Any, int]:
+        client_id = task.train.client_ids[position]
         try:
             examples = task.train.load(client_id)
             task.check(examples, client_id)
-            return client_work.block(
-                examples,
-                config.clients.epochs_per_round,
-                seed,
-                round_number,
-                numbers[client_id],
+            epochs = config.clients.epochs_per_round
+            data = client_work.block(
+                examples, epochs, seed, round_number, position
             )
         except MemoryError:
             raise errors.TrainingError(
@@ -284,12 +281,15 @@ def _cohorts(
                 f"{client_id}; lower --max_examples_per_client or "
                 "--clients_per_round. The last checkpoint stands."
             ) from None
+        return data, len(examples)
 
     def cohort_of(round_number: int) -> Cohort:
-        client_ids = sampler.cohort(round_number)
-        datasets = [read(client_id, round_number) for client_id in client_ids]
-        examples = sum(task.train.size(client_id) for client_id in client_ids)
-        return Cohort(datasets, examples, up + fixed, up)
+        clients = [
+            read(position, round_number)
+            for position in sampler.positions(round_number)
+        ]
+        datasets, sizes = zip(*clients)
+        return Cohort(datasets, sum(sizes), up + fixed, up)
 
     return cohort_of
 

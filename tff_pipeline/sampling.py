@@ -32,10 +32,14 @@ class UniformSampler:
         self._size = size
         self._seed = seed
 
-    def cohort(self, round_number: int) -> list[str]:
-        """The ids of the clients of round `round_number`, 1 or above."""
+    def positions(self, round_number: int) -> list[int]:
+        """Where the clients of a round, 1 or above, stand in the population."""
         draw = randomness.generator(self._seed, "cohort", round_number)
         chosen = draw.choice(
             len(self._client_ids), size=self._size, replace=False
         )
-        return [self._client_ids[i] for i in chosen]
+        return chosen.tolist()
+
+    def cohort(self, round_number: int) -> list[str]:
+        """The ids of the clients of round `round_number`."""
+        return [self._client_ids[i] for i in self.positions(round_number)]

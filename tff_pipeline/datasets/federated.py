@@ -1,7 +1,8 @@
 """Examples, and examples that belong to clients."""
 
+import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -27,8 +28,31 @@ class Examples:
         return Examples(self.x[indices], self.y[indices])
 
 
-class FederatedData:
-    """The examples of a population of clients, read a client at a time."""
+class FederatedData(abc.ABC):
+    """The examples of a population of clients, read a client at a time.
+
+    Attributes:
+      client_ids: The clients' names; a sequence, which need not hold them all
+        in memory.
+    """
+
+    client_ids: Sequence[str]
+
+    def __len__(self) -> int:
+        """How many clients there are."""
+        return len(self.client_ids)
+
+    @abc.abstractmethod
+    def size(self, client_id: str) -> int:
+        """How many examples the client has."""
+
+    @abc.abstractmethod
+    def load(self, client_id: str) -> Examples:
+        """The client's examples, read now."""
+
+
+class InMemoryData(FederatedData):
+    """Examples in memory, spread over clients."""
 
     def __init__(self, examples: Examples, clients: Mapping[str, np.ndarray]):
         """Spreads `examples` over clients.
@@ -41,14 +65,8 @@ class FederatedData:
         self._clients = dict(clients)
         self.client_ids = tuple(self._clients)
 
-    def __len__(self) -> int:
-        """How many clients there are."""
-        return len(self._clients)
-
     def size(self, client_id: str) -> int:
-        """How many examples the client has."""
         return len(self._clients[client_id])
 
     def load(self, client_id: str) -> Examples:
-        """The client's examples."""
         return self._examples.take(self._clients[client_id])

@@ -12,7 +12,11 @@ import numpy as np
 
 from tff_pipeline import errors, randomness, registry
 from tff_pipeline.config import PARTITION_OPTIONS, DataConfig
-from tff_pipeline.datasets.federated import Examples, FederatedData
+from tff_pipeline.datasets.federated import (
+    Examples,
+    FederatedData,
+    InMemoryData,
+)
 
 Parts = tuple[list[str], list[np.ndarray]]
 
@@ -53,7 +57,7 @@ def partition(
             draw.permutation(part)[: options.max_examples_per_client]
             for part in parts
         ]
-    return FederatedData(examples, dict(zip(names, parts)))
+    return InMemoryData(examples, dict(zip(names, parts)))
 
 
 def _numbered(parts: list[np.ndarray]) -> Parts:
