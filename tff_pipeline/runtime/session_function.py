@@ -2,16 +2,15 @@
 
 A session runs what it is given in the caller's thread, one operation after the
 other. A `tf.function` would pass each through a queue to a pool of threads,
-which costs more than a small one takes: a client's training on MNIST takes a
-third less here (make benchmark). Operations are not taken apart over the cores
-either: clients run side by side, one on each core. So results do not depend on
-how many cores the machine has.
+which costs more than a small one takes. Operations are not taken apart over the
+cores either: clients run side by side, one on each core. So results do not
+depend on how many cores the machine has.
 """
 
 import os
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -37,8 +36,8 @@ class SessionFunction:
         proto = computation.proto.tensorflow
         self._graph = graphs.graph_def(computation)
         self._signature = computation.type_signature
-        self._inputs = [
-            _inputs(self._graph, leaf)
+        self._inputs: list[list[str]] = [
+            _inputs(self._graph, leaf) or []
             for leaf in graphs.bindings(proto.parameter)
         ]
         self._outputs = [
@@ -66,8 +65,9 @@ class SessionFunction:
     def __call__(self, argument: Any = None) -> Any:
         leaves = graphs.flatten(argument) if self._inputs else ()
         feeds: list[Any] = []
-        for names, value in zip(self._inputs, leaves):
-            feeds += [value] if isinstance(names, str) else _element(value)
+        for value in leaves:
+            is_sequence = isinstance(value, (list, tf.data.Dataset))
+            feeds += _element(value) if is_sequence else [value]
         return graphs.pack(
             self._signature.result, iter(self._callable()(*feeds))
         )
@@ -78,6 +78,7 @@ class SessionFunction:
                 self._of_thread.callable = self._open()
             return self._of_thread.callable
         if self._of_all is None:
+            # Threads that come at once open one each; any will do.
             self._of_all = self._open()
         return self._of_all
 
@@ -101,11 +102,12 @@ class SessionFunction:
         self,
     ) -> tuple[tf.Graph, list[tf.Tensor], list[tf.Tensor], tf.Operation]:
         """The graph, what is fed, what is fetched and what else is run."""
-        names: list[str] = []
-        for each in self._inputs:
-            names += [each] if isinstance(each, str) else each
         with tf.Graph().as_default() as graph:
-            feeds = {name: self._placeholder(name) for name in names}
+            feeds = {
+                name: self._placeholder(name)
+                for names in self._inputs
+                for name in names
+            }
             results = tf.graph_util.import_graph_def(
                 self._graph,
                 input_map=feeds,
@@ -139,17 +141,15 @@ class SessionFunction:
         return tf.compat.v1.placeholder(dtype, tf.TensorShape(shape))
 
 
-def _inputs(graph: tf.compat.v1.GraphDef, leaf: Any) -> Any:
-    """What is fed for a parameter's leaf.
+def _inputs(graph: tf.compat.v1.GraphDef, leaf: Any) -> Optional[list[str]]:
+    """The names of the tensors that are fed for a parameter's leaf.
 
-    Returns:
-      The name of the tensor; for a dataset the list of the names of its
-      element's tensors, or `None` if the graph does more than to take its one
-      element.
+    For a dataset those of its one element, or `None` if the graph does more
+    with it than to take that.
     """
     name = graphs.tensor_name(leaf)
     if leaf.WhichOneof("binding") == "tensor":
-        return name
+        return [name]
     variant = name.partition(":")[0]
     takers = [
         node
