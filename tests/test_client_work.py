@@ -18,7 +18,7 @@ from tff_pipeline.config import (
     RunConfig,
     ServerConfig,
 )
-from tff_pipeline.datasets.federated import Examples, FederatedData
+from tff_pipeline.datasets.federated import Examples, InMemoryData
 from tff_pipeline.runtime.in_process import InProcessContext
 from tff_pipeline.tasks.task import Task
 from tff_pipeline.training.checkpoint import CheckpointStore
@@ -48,8 +48,10 @@ OPTIONS = {
 BATCH = 4
 
 
-def bug(reason):
-    return pytest.mark.xfail(strict=True, reason=reason)
+def bug(reason, *raises):
+    """Known: fails in this way, and no other, until it is mended."""
+    raises = raises or AssertionError
+    return pytest.mark.xfail(strict=True, reason=reason, raises=raises)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -254,12 +256,12 @@ def test_updates_are_those_of_a_plain_loop(name, make):
         assert_close(result.update, by_hand(make, weights, block, options))
 
 
-@bug("Task asks the length of inputs that are None")
-def test_task_asks_for_a_model_with_inputs():
+def test_task_builds_a_subclassed_model():
     examples = floats(4)
-    data = FederatedData(examples, {"all": np.arange(4)})
-    with pytest.raises(errors.ConfigError, match="inputs"):
-        Task("small", data, examples, subclassed)
+    data = InMemoryData(examples, {"all": np.arange(4)})
+    task = Task("small", data, examples, subclassed)
+    assert task.build_model().built
+    assert task.build_model().count_params() > 0
 
 
 # What is known in closed form: a loss that is the sum of kernel * input.
@@ -454,11 +456,12 @@ def recurrent(cell=layers.LSTM, **options):
     [
         attention,
         noisy,
-        pytest.param(spatial, marks=bug("noise_shape is taken for rng_alg")),
-        pytest.param(conditional, marks=bug("KeyedGenerator: no _maybe_init")),
+        pytest.param(spatial),
+        pytest.param(
+            conditional,
+        ),
         pytest.param(
             lambda: recurrent(dropout=0.5, recurrent_dropout=0.5),
-            marks=bug("keras_model.submodules fails on cached masks"),
         ),
     ],
     ids=["attention", "noisy", "spatial", "conditional", "lstm"],
@@ -665,7 +668,6 @@ def without_dtype():
     return sequential(layer, layers.Dense(3))
 
 
-@bug("_without_initial_values leaves what the server does not send undefined")
 @pytest.mark.parametrize("make", [borrowing, in_a_lambda, without_dtype])
 def test_variable_that_is_no_weight_starts_from_its_initial_value(make):
     examples = floats(10)
@@ -782,7 +784,6 @@ def test_metrics_are_those_of_keras_over_all_examples():
     np.testing.assert_allclose(train["largest"], sum(largest), rtol=1e-5)
 
 
-@bug("_without_initial_values knows Keras's own metric variables only")
 def test_metric_with_a_variable_of_another_kind_starts_from_its_value():
     cohort = [floats(6), floats(1), floats(3)]
     process = build(
@@ -809,7 +810,6 @@ def assert_trains_the_same(process, *same):
             np.testing.assert_array_equal(a, b)
 
 
-@bug("a session is fed the bytes of arrays of the other byte order as they are")
 @pytest.mark.parametrize(("x_dtype", "y_dtype"), [(">f4", "i4"), ("f4", ">i4")])
 def test_byte_order_of_the_data_makes_no_difference(plain, x_dtype, y_dtype):
     native = floats(6)
@@ -858,7 +858,7 @@ CLIENTS = 6
 def train(monkeypatch, tmp_path):
     """Trains a task that `change` has had its hands on; returns its run."""
 
-    def train(change=None, rounds=2, model_fn=None, data=FederatedData, **kw):
+    def train(change=None, rounds=2, model_fn=None, data=InMemoryData, **kw):
         draw = np.random.default_rng(0)
         x = draw.normal(size=[CLIENTS * 10, 5]).astype(np.float32)
         y = draw.integers(3, size=CLIENTS * 10).astype(np.int32)
@@ -917,7 +917,6 @@ def test_clients_with_features_that_are_not_finite_are_left_out(
         assert np.isfinite(value).all()
 
 
-@bug("the loop asks who was dropped, and not whether the server took the mean")
 def test_rounds_whose_mean_overflows_are_lost_rounds(train, tmp_path):
     """Finite updates near the largest float, whose weighted sum is not."""
 
@@ -940,7 +939,7 @@ def test_rounds_whose_mean_overflows_are_lost_rounds(train, tmp_path):
     assert len(rows_of(tmp_path)) == 3
 
 
-class OutOfMemory(FederatedData):
+class OutOfMemory(InMemoryData):
     """Holds a client that is larger than any memory."""
 
     def load(self, client_id):

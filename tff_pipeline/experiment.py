@@ -65,7 +65,7 @@ def load_task(config: ExperimentConfig) -> Task:
 def initial_weights(task: Task, seed: int) -> tff.learning.models.ModelWeights:
     """The model's first weights, a function of `seed` alone."""
     tf.keras.utils.set_random_seed(seed)
-    weights = tff.learning.models.ModelWeights.from_model(task.model_fn())
+    weights = tff.learning.models.ModelWeights.from_model(task.build_model())
     return tf.nest.map_structure(lambda value: value.numpy(), weights)
 
 
@@ -239,7 +239,7 @@ def _columns(names: list[str]) -> list[str]:
         "round",
         *(f"train_{name}" for name in names),
         *(f"eval_{name}" for name in names),
-        *("clients", "dropped_clients", "examples"),
+        *("clients", "dropped_clients", "rejected_update", "examples"),
         *("bytes_down", "bytes_up", "seconds"),
     ]
 
@@ -298,7 +298,9 @@ def _measure(output: Any, names: list[str]) -> dict[str, metrics.Value]:
     """Columns of metrics.csv from what the process measured."""
     train = output["client_work"]["train"]
     columns: dict[str, metrics.Value] = {
-        "dropped_clients": int(output["client_work"]["dropped_clients"])
+        "dropped_clients": int(output["client_work"]["dropped_clients"]),
+        # The server takes no mean that is not finite.
+        "rejected_update": int(output["finalizer"]["update_non_finite"]),
     }
     # Where all clients were dropped there is no loss, though TFF says 0.
     if train["num_examples"]:

@@ -136,7 +136,10 @@ def _without_initial_values(
 
     A client starts from the server's weights; drawing random ones first, in
     every round for every client, costs more than a small client's training.
+    If the model makes variables that the server does not send, it is as
+    `model_fn` makes it.
     """
+    emptied = []
 
     def create(next_creator: Callable[..., Any], **arguments: Any) -> Any:
         shape, dtype = arguments.get("shape"), arguments.get("dtype")
@@ -145,17 +148,25 @@ def _without_initial_values(
             == tf.VariableSynchronization.ON_READ
         )
         if (
-            callable(arguments["initial_value"])
-            and shape is not None
-            and not is_metric
+            is_metric
+            or shape is None
+            or dtype is None
+            or not callable(arguments["initial_value"])
         ):
-            arguments["initial_value"] = lambda: tf.raw_ops.Empty(
-                shape=shape, dtype=dtype
-            )
-        return next_creator(**arguments)
+            return next_creator(**arguments)
+        arguments["initial_value"] = lambda: tf.raw_ops.Empty(
+            shape=shape, dtype=dtype
+        )
+        emptied.append(next_creator(**arguments))
+        return emptied[-1]
 
     with tf.variable_creator_scope(create):
-        return model_fn()
+        model = model_fn()
+    sent = tff.learning.models.ModelWeights.from_model(model)
+    known = {v.ref() for v in tf.nest.flatten(sent)}
+    if all(variable.ref() in known for variable in emptied):
+        return model
+    return model_fn()
 
 
 def _train(

@@ -16,9 +16,10 @@ from tff_pipeline.runtime import compat
 class KeyedGenerator:
     """Stands in for a Keras layer's random generator, method by method."""
 
-    def __init__(self, number: int):
-        """Makes one; `number` tells it from those of other layers."""
+    def __init__(self, number: int, layer: tf.keras.layers.Layer):
+        """Makes the one of `layer`; `number` tells it from other layers'."""
         self._number = number
+        self._layer = layer
         self._calls = 0
         self._seed: Optional[tf.Tensor] = None
 
@@ -33,6 +34,13 @@ class KeyedGenerator:
         fold_in = tf.random.experimental.stateless_fold_in
         self._seed = fold_in(seed, tf.constant(self._number, tf.int64))
         self._calls = 0
+        # Recurrent cells keep their masks; a new step needs new ones.
+        for name in ("reset_dropout_mask", "reset_recurrent_dropout_mask"):
+            if hasattr(self._layer, name):
+                getattr(self._layer, name)()
+
+    def _maybe_init(self) -> None:
+        """Nothing; Keras asks for it where a layer is first called late."""
 
     def make_seed_for_stateless_op(self) -> tf.Tensor:
         """The seed, int64 [2], of the next draw."""
@@ -81,7 +89,10 @@ class KeyedGenerator:
         self, inputs: tf.Tensor, rate: float, noise_shape: Any = None
     ) -> tf.Tensor:
         return tf.nn.experimental.stateless_dropout(
-            inputs, rate, self.make_seed_for_stateless_op(), noise_shape
+            inputs,
+            rate,
+            self.make_seed_for_stateless_op(),
+            noise_shape=noise_shape,
         )
 
 
@@ -95,6 +106,6 @@ def replace(
     """
     generators = []
     for number, layer in enumerate(compat.random_layers(model)):
-        generators.append(KeyedGenerator(number))
+        generators.append(KeyedGenerator(number, layer))
         layer._random_generator = generators[-1]
     return generators

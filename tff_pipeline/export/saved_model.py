@@ -38,7 +38,7 @@ def export(
             f"{path} exists; give another --output, or --overwrite to replace "
             "it."
         )
-    model = task.model_fn()
+    model = task.build_model()
     weights.assign_weights_to(model)
     x_spec, _ = task.batch_spec
 

@@ -71,6 +71,14 @@ def random_layers(model: tff.learning.models.VariableModel) -> list[Any]:
         return []
     return [
         layer
-        for layer in keras_model.submodules
+        for layer in all_layers(keras_model)
         if hasattr(layer, "_random_generator")
     ]
+
+
+def all_layers(model: tf.keras.Model) -> list[Any]:
+    """The layers of a Keras model, those within layers too.
+
+    Not `submodules`, which fails where recurrent cells keep masks.
+    """
+    return list(model._flatten_layers(include_self=False))

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline.runtime import compat, graphs
+from tff_pipeline.runtime import compat, elements, graphs
 
 
 class EagerFunction:
@@ -26,6 +26,7 @@ class EagerFunction:
         self._parameters = list(graphs.bindings(proto.parameter))
         self._results = list(graphs.bindings(proto.result))
         self._stateful = graphs.is_stateful(self._graph)
+        self._keeps = graphs.keeps(self._graph)
         self._shared = threading.Lock()
         self._of_thread = threading.local()
         self._of_all: Any = None
@@ -38,7 +39,7 @@ class EagerFunction:
             for value, dtype in zip(leaves, dtypes)
         ]
         results = zip(
-            graphs.flatten(_types(self._signature.result)), function(*tensors)
+            graphs.leaf_types(self._signature.result), function(*tensors)
         )
         return graphs.pack(
             self._signature.result,
@@ -46,6 +47,8 @@ class EagerFunction:
         )
 
     def _function(self) -> Any:
+        if self._keeps:
+            return self._import()
         if self._stateful:
             if not hasattr(self._of_thread, "function"):
                 self._of_thread.function = self._import()
@@ -87,39 +90,6 @@ class EagerFunction:
         return run.get_concrete_function(), [spec.dtype for spec in specs]
 
 
-def dataset(elements: list[Any], element_type: tff.Type) -> tf.data.Dataset:
-    """A dataset of a few `elements`, such as a caller gives in a list."""
-    specs = tff.types.type_to_tf_tensor_specs(element_type)
-    dataset: Any = None
-    for element in elements:
-        python = tff.types.type_to_py_container(element, element_type)
-        one = tf.data.Dataset.from_tensors(
-            tf.nest.map_structure(
-                lambda spec, v: tf.convert_to_tensor(v, spec.dtype),
-                specs,
-                python,
-            )
-        )
-        dataset = one if dataset is None else dataset.concatenate(one)
-    if dataset is None:
-        empty = tf.nest.map_structure(
-            lambda spec: tf.zeros(
-                [0, *(d or 0 for d in spec.shape)], spec.dtype
-            ),
-            specs,
-        )
-        dataset = tf.data.Dataset.from_tensor_slices(empty)
-    return dataset
-
-
-def _types(type_spec: tff.Type) -> Any:
-    """The types of the leaves, as nested tuples."""
-    if isinstance(type_spec, tff.StructType):
-        elements = tff.structure.iter_elements(type_spec)
-        return tuple(_types(each) for _, each in elements)
-    return type_spec
-
-
 def _leaves(value: Any, type_spec: tff.Type) -> Iterator[Any]:
     """Arrays and variants."""
     if isinstance(type_spec, tff.StructType):
@@ -128,7 +98,7 @@ def _leaves(value: Any, type_spec: tff.Type) -> Iterator[Any]:
             yield from _leaves(each, each_type)
     elif isinstance(type_spec, tff.SequenceType):
         if not isinstance(value, tf.data.Dataset):
-            value = dataset(value, type_spec.element)
+            value = elements.dataset(value, type_spec.element)
         yield tf.data.experimental.to_variant(value)
     elif type_spec is not None:
         yield value
@@ -137,7 +107,7 @@ def _leaves(value: Any, type_spec: tff.Type) -> Iterator[Any]:
 def _value(tensor: tf.Tensor, type_spec: tff.Type) -> Any:
     if isinstance(type_spec, tff.SequenceType):
         return tf.data.experimental.from_variant(
-            tensor, tff.types.type_to_tf_tensor_specs(type_spec.element)
+            tensor, elements.specs(type_spec.element)
         )
     return np.asarray(tensor)
 

@@ -6,15 +6,22 @@ a dataset, or a list of its elements, where the type is a sequence.
 """
 
 import itertools
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_federated as tff
 
-# Operations that hold something from one call to the next, so that threads
+# Operations that hold something that each call initialises, so that threads
 # need a copy each.
-STATEFUL = ("VarHandleOp", "HashTableV2", "MutableHashTableV2")
+STATEFUL = ("VarHandleOp", "HashTableV2")
+# Operations that hold something that no call takes away again, so that each
+# needs a copy.
+_KEEPING = re.compile(
+    r"(Mutable.*Table.*|.*Queue|Stack|.*Barrier|.*Accumulator"
+    r"|(Temporary)?Variable)(V\d)?"
+)
 # Operations that need not wait for the initialisation.
 _AT_ONCE = ("Placeholder", "VarHandleOp", "Const", "NoOp")
 
@@ -39,6 +46,11 @@ def is_stateful(graph: tf.compat.v1.GraphDef) -> bool:
     return any(node.op in STATEFUL for node in all_nodes(graph))
 
 
+def keeps(graph: tf.compat.v1.GraphDef) -> bool:
+    """Whether even a second call in the same thread needs a new copy."""
+    return any(_KEEPING.fullmatch(node.op) for node in all_nodes(graph))
+
+
 def all_nodes(graph: tf.compat.v1.GraphDef) -> Iterator[Any]:
     """The nodes of the graph and of its functions."""
     functions = (function.node_def for function in graph.library.function)
@@ -59,6 +71,15 @@ def tensor_name(leaf: Any) -> str:
     if leaf.WhichOneof("binding") == "sequence":
         return leaf.sequence.variant_tensor_name
     return leaf.tensor.tensor_name
+
+
+def leaf_types(kind: tff.Type) -> Iterator[tff.Type]:
+    """The types of the leaves, in order."""
+    if isinstance(kind, tff.StructType):
+        for _, each in tff.structure.iter_elements(kind):
+            yield from leaf_types(each)
+    elif kind is not None:
+        yield kind
 
 
 def flatten(value: Any) -> Iterator[Any]:

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline.runtime import eager_function, reductions, values
+from tff_pipeline.runtime import elements, reductions, values
 from tff_pipeline.runtime.dataflow import (
     OnClients,
     OnServer,
@@ -185,12 +185,12 @@ class _Interpreter:
 
     def _federated_select(self, argument: Any, signature: Any) -> Any:
         keys, _, value, function = argument
-        element = signature.result.member.element
+        kind = signature.result.member.element
 
         def select(keys: Any, value: Any) -> tf.data.Dataset:
             chosen = [function((value, key)) for key in np.asarray(keys)]
-            return eager_function.dataset(
-                [values.emit(each, element) for each in chosen], element
+            return elements.dataset(
+                [values.emit(each, kind) for each in chosen], kind
             )
 
         return OnClients(select, [keys], [value])

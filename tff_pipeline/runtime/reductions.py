@@ -47,8 +47,9 @@ class Elementwise(Reduction):
         if self._result is None:
             self._result = _map(np.array, value)
             return
-        for total, leaf in zip(flatten(self._result), flatten(value)):
-            self._ufunc(total, leaf, out=total)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for total, leaf in zip(flatten(self._result), flatten(value)):
+                self._ufunc(total, leaf, out=total)
 
     def result(self) -> Any:
         return self._empty() if self._result is None else self._result
@@ -67,10 +68,12 @@ class WeightedMean(Reduction):
         """Takes the pair (value, weight) of the next client."""
         value, weight = value
         if self._sums is None:
-            self._sums = _map(np.zeros_like, value)
-            self._weight = np.zeros_like(weight)
-        for total, leaf in zip(flatten(self._sums), flatten(value)):
-            _add_product(total, leaf, np.asarray(weight, total.dtype))
+            self._sums = _map(_zeros, value)
+            self._weight = _zeros(weight)
+        # What overflows is found where the mean is used, and counted.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for total, leaf in zip(flatten(self._sums), flatten(value)):
+                _add_product(total, leaf, np.asarray(weight, total.dtype))
         self._weight += weight
 
     def result(self) -> Any:
@@ -114,6 +117,11 @@ def _map(function: Callable[[Any], Any], value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_map(function, element) for element in value)
     return function(value)
+
+
+def _zeros(value: Any) -> np.ndarray:
+    """Zeros in C's order, whatever the order of `value`."""
+    return np.zeros(np.shape(value), np.asarray(value).dtype)
 
 
 def _add_product(total: np.ndarray, leaf: Any, weight: np.ndarray) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline.runtime import compat, graphs
+from tff_pipeline.runtime import compat, elements, graphs
 
 # Lets sessions have threads of their own, and not those that TensorFlow first
 # made for the whole process; read when it makes them.
@@ -44,6 +44,8 @@ class SessionFunction:
             graphs.tensor_name(leaf) for leaf in graphs.bindings(proto.result)
         ]
         self._stateful = graphs.is_stateful(self._graph)
+        self._types = list(graphs.leaf_types(self._signature.parameter))
+        self._keeps = graphs.keeps(self._graph)
         self._importing = threading.Lock()
         self._imported: Any = None
         self._of_thread = threading.local()
@@ -65,14 +67,17 @@ class SessionFunction:
     def __call__(self, argument: Any = None) -> Any:
         leaves = graphs.flatten(argument) if self._inputs else ()
         feeds: list[Any] = []
-        for value in leaves:
-            is_sequence = isinstance(value, (list, tf.data.Dataset))
-            feeds += _element(value) if is_sequence else [value]
-        return graphs.pack(
-            self._signature.result, iter(self._callable()(*feeds))
-        )
+        for value, kind in zip(leaves, self._types):
+            if isinstance(kind, tff.SequenceType):
+                feeds += _only_element(value, kind.element)
+            else:
+                feeds.append(value)
+        results = self._callable()(*feeds)
+        return graphs.pack(self._signature.result, map(_as_array, results))
 
     def _callable(self) -> Callable[..., Sequence[np.ndarray]]:
+        if self._keeps:
+            return self._open()
         if self._stateful:
             if not hasattr(self._of_thread, "callable"):
                 self._of_thread.callable = self._open()
@@ -162,7 +167,12 @@ def _inputs(graph: tf.compat.v1.GraphDef, leaf: Any) -> Optional[list[str]]:
     return [f"{takers[0].name}:{i}" for i in range(count)]
 
 
-def _element(value: Any) -> list[np.ndarray]:
+def _as_array(value: Any) -> np.ndarray:
+    # A string comes as bytes, of which NumPy's own kind drops trailing zeros.
+    return np.asarray(value, object) if isinstance(value, bytes) else value
+
+
+def _only_element(value: Any, kind: tff.Type) -> list[np.ndarray]:
     """The tensors of the one element of a list or dataset, in its order."""
     if isinstance(value, tf.data.Dataset):
         value = [value.get_single_element()]
@@ -171,4 +181,4 @@ def _element(value: Any) -> list[np.ndarray]:
             f"A client has a list of {len(value)} elements; this process takes "
             "all of a client's data in one."
         )
-    return [np.asarray(each) for each in tf.nest.flatten(value[0])]
+    return tf.nest.flatten(elements.element(value[0], kind))

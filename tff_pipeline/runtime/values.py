@@ -1,12 +1,13 @@
 """TFF's values as nested tuples of arrays, datasets and dataflow nodes."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tff_pipeline.runtime import elements
 from tff_pipeline.runtime.dataflow import OnClients, OnServer
 
 
@@ -29,20 +30,13 @@ def ingest(value: Any, type_spec: tff.Type) -> Any:
             return OnClients(lambda: local)
         return ClientInput([ingest(each, type_spec.member) for each in value])
     if isinstance(type_spec, tff.StructType):
-        types = list(tff.structure.iter_elements(type_spec))
-        if isinstance(value, tff.structure.Struct):
-            values = [each for _, each in tff.structure.iter_elements(value)]
-        elif isinstance(value, Mapping):
-            values = [value[name] for name, _ in types]
-        elif isinstance(value, (list, tuple)):
-            values = list(value)
-        else:
-            values = [getattr(value, name) for name, _ in types]
-        return tuple(ingest(v, t) for v, (_, t) in zip(values, types))
+        types = tff.structure.iter_elements(type_spec)
+        given = elements.parts(value, type_spec)
+        return tuple(ingest(v, t) for v, (_, t) in zip(given, types))
     if isinstance(type_spec, tff.SequenceType):
         return value if isinstance(value, tf.data.Dataset) else list(value)
     if isinstance(type_spec, tff.TensorType):
-        return np.asarray(value, type_spec.dtype)
+        return elements.array(value, type_spec)
     return value
 
 
@@ -61,7 +55,11 @@ def emit(value: Any, type_spec: tff.Type) -> Any:
         )
     if isinstance(type_spec, tff.TensorType):
         # [()]: a scalar comes out as one, as it does from TFF's worker.
-        return np.asarray(value)[()]
+        result = np.asarray(value)[()]
+        if isinstance(result, np.ndarray):
+            # It may be a constant of a graph, or the state that was given.
+            result.flags.writeable = False
+        return result
     return value
 
 

@@ -10,6 +10,7 @@ import tensorflow_federated as tff
 
 from tff_pipeline import errors
 from tff_pipeline.datasets.federated import Examples, FederatedData
+from tff_pipeline.runtime import compat
 
 ModelFn = Callable[[], tf.keras.Model]
 
@@ -48,7 +49,21 @@ class Task:
 
     def __post_init__(self) -> None:
         """Raises `ConfigError` if the model does not fit the data."""
-        model = self.model_fn()
+        model = self.build_model()
+        if model.inputs is not None:
+            self._check_ends(model)
+        for layer in compat.all_layers(model):
+            if isinstance(layer, tf.keras.layers.BatchNormalization):
+                raise errors.ConfigError(
+                    f"The model of {self.name} has the layer {layer.name}, a "
+                    "BatchNormalization: its statistics would never leave a "
+                    "client; use GroupNormalization."
+                )
+        output = model(tf.zeros([1, *self.test.x.shape[1:]], self.test.x.dtype))
+        object.__setattr__(self, "_outputs", output.shape[-1])
+        self.check(self.test, "the test set")
+
+    def _check_ends(self, model: tf.keras.Model) -> None:
         if len(model.inputs) != 1 or len(model.outputs) != 1:
             raise errors.ConfigError(
                 f"The model of {self.name} has {len(model.inputs)} inputs and "
@@ -64,23 +79,32 @@ class Task:
                 f"{tuple(wanted.shape[1:])}, but its data are "
                 f"{given.dtype.name} of shape {given.shape[1:]}."
             )
-        for layer in model.submodules:
-            if isinstance(layer, tf.keras.layers.BatchNormalization):
-                raise errors.ConfigError(
-                    f"The model of {self.name} has the layer {layer.name}, a "
-                    "BatchNormalization: its statistics would never leave a "
-                    "client; use GroupNormalization."
-                )
-        object.__setattr__(self, "_outputs", model.outputs[0].shape[-1])
-        self.check(self.test, "the test set")
+
+    def build_model(self) -> tf.keras.Model:
+        """A new model with its weights, a subclassed one too."""
+        model = self.model_fn()
+        if not model.built:
+            # A subclassed model learns its shapes when it is called.
+            model(tf.zeros([1, *self.test.x.shape[1:]], self.test.x.dtype))
+        return model
 
     def check(self, examples: Examples, whose: str) -> None:
         """Raises `DataError`, naming `whose`, if the model cannot take them.
 
-        That is, if there are none, or a label that it has no output for.
+        That is, if there are none, they are of other types than the test set,
+        or have a label that the model has no output for.
         """
         if not len(examples):
             raise errors.DataError(f"{whose} of {self.name} has no examples.")
+        for given, wanted in (
+            (examples.x, self.test.x),
+            (examples.y, self.test.y),
+        ):
+            if given.dtype.type != wanted.dtype.type:
+                raise errors.DataError(
+                    f"{whose} of {self.name} has {given.dtype.name} where the "
+                    f"test set has {wanted.dtype.name}."
+                )
         labels, outputs = examples.y, self._outputs
         if not np.issubdtype(labels.dtype, np.integer):
             return
@@ -108,7 +132,7 @@ class Task:
     def tff_model_fn(self) -> tff.learning.models.VariableModel:
         """Wraps a new model for `tff.learning`; TFF calls it in its graphs."""
         return tff.learning.models.from_keras_model(
-            self.model_fn(),
+            self.build_model(),
             loss=self.loss_fn(),
             input_spec=self.batch_spec,
             metrics=self.metrics_fn(),

@@ -20,7 +20,7 @@ class Evaluator:
     """
 
     def __init__(self, task: Task):
-        model = task.model_fn()
+        model = task.build_model()
         loss_fn = task.loss_fn()
         loss = tf.keras.metrics.Mean(name="loss")
         metrics = [loss, *task.metrics_fn()]

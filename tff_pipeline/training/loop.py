@@ -150,7 +150,7 @@ class Loop:
         last = rows[-self.config.max_lost_rounds :]
         if len(last) < self.config.max_lost_rounds:
             return
-        if all(row.get("dropped_clients") == row["clients"] for row in last):
+        if all(row.get("rejected_update") for row in last):
             raise errors.TrainingError(
                 f"No client's update was finite in {len(last)} rounds "
                 f"(--max_lost_rounds), the last being {last[-1]['round']}; "

@@ -1,0 +1,90 @@
+"""Callers' values as arrays of a TFF type, in the order that graphs have.
+
+`tf.data` and `tf.nest` take the parts of a dictionary in the order of their
+sorted names, TFF takes them in the order of the type.
+"""
+
+import collections
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+
+def array(value: Any, kind: tff.TensorType) -> np.ndarray:
+    """The value in the type's dtype and the machine's byte order.
+
+    Raises:
+      TypeError: If its shape is not one of the type's.
+    """
+    # NumPy's own strings would take off trailing zeros and refuse bytes.
+    dtype = object if kind.dtype == np.str_ else kind.dtype
+    result = np.asarray(value, dtype)
+    if not tf.TensorShape(kind.shape).is_compatible_with(result.shape):
+        raise TypeError(
+            f"A value of shape {list(result.shape)} was given where {kind} is "
+            "expected."
+        )
+    return result
+
+
+def parts(value: Any, kind: tff.StructType) -> list[Any]:
+    """The parts of a structure, in the order of its type."""
+    if isinstance(value, tff.structure.Struct):
+        return [each for _, each in tff.structure.iter_elements(value)]
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    names = [name for name, _ in tff.structure.iter_elements(kind)]
+    if isinstance(value, Mapping):
+        return [value[name] for name in names]
+    return [getattr(value, name) for name in names]
+
+
+def element(value: Any, kind: tff.Type) -> Any:
+    """An element of a dataset: arrays, in structures that `tf.data` knows."""
+    if not isinstance(kind, tff.StructType):
+        return array(value, kind)
+    names_and_kinds = list(tff.structure.iter_elements(kind))
+    values = [
+        element(each, each_kind)
+        for each, (_, each_kind) in zip(parts(value, kind), names_and_kinds)
+    ]
+    if hasattr(value, "_fields"):  # Whose order tf.data keeps.
+        return type(value)(*values)
+    return _structure([name for name, _ in names_and_kinds], values)
+
+
+def specs(kind: tff.Type) -> Any:
+    """What `tf.data` says of elements of this type."""
+    if not isinstance(kind, tff.StructType):
+        return tf.TensorSpec(kind.shape, kind.dtype)
+    names_and_kinds = list(tff.structure.iter_elements(kind))
+    return _structure(
+        [name for name, _ in names_and_kinds],
+        [specs(each) for _, each in names_and_kinds],
+    )
+
+
+def dataset(values: list[Any], kind: tff.Type) -> tf.data.Dataset:
+    """A dataset of a few elements, such as a caller gives in a list."""
+    whole: Any = None
+    for value in values:
+        one = tf.data.Dataset.from_tensors(element(value, kind))
+        whole = one if whole is None else whole.concatenate(one)
+    if whole is None:
+        empty = tf.nest.map_structure(
+            lambda spec: tf.zeros(
+                [0, *(size or 0 for size in spec.shape)], spec.dtype
+            ),
+            specs(kind),
+        )
+        whole = tf.data.Dataset.from_tensor_slices(empty)
+    return whole
+
+
+def _structure(names: list[Any], values: list[Any]) -> Any:
+    if names and all(names):
+        return collections.OrderedDict(zip(names, values))
+    return tuple(values)
