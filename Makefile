@@ -6,16 +6,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 UV_VERSION := 0.13.8
+PEERS := benchmarks/.venvs
 
-.PHONY: help install quickstart figures test lint lock clean
+.PHONY: help install quickstart figures test soak lint lock benchmark \
+	benchmark-peers clean
 
 help:
 	@echo "make quickstart  install into $(VENV), train on handwritten digits"
 	@echo "make figures     draw the README's picture"
 	@echo "make test        the whole test suite"
+	@echo "make soak        a thousand rounds, to see that nothing grows"
 	@echo "make lint        formatting, lint and types"
 	@echo "make lock        resolve requirements.txt anew"
-	@echo "make clean       remove $(VENV), caches and runs/quickstart"
+	@echo "make benchmark   the same work here, on TFF as shipped, on peers"
+	@echo "make benchmark-peers  install the peers, each in a venv of its own"
+	@echo "make clean       remove $(VENV), $(PEERS), caches, runs/quickstart"
 
 install: $(INSTALLED)
 
@@ -42,6 +47,10 @@ figures: quickstart
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# The figures are printed. Not beside other work, which would slow it.
+soak: install
+	$(BIN)/python -m pytest -m soak -s
+
 lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -62,7 +71,23 @@ lock: install
 		-e "s/ and implementation_name != 'PyPy'//" \
 		-e "s/ and sys_platform == 'linux'//" requirements.txt
 
+benchmark: install
+	$(BIN)/python -m benchmarks.run
+
+# pfl, fedjax, Flower and JAX, of which no two need agree on a dependency.
+benchmark-peers: $(patsubst benchmarks/peers/%.txt,$(PEERS)/%/.installed,\
+		$(wildcard benchmarks/peers/*.txt))
+
+$(PEERS)/%/.installed: benchmarks/peers/%.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+		echo "The peers need Python 3.11 and $(PYTHON) is" \
+		"$$($(PYTHON) --version 2>&1); name it:" \
+		"make benchmark-peers PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --disable-pip-version-check --quiet -r $<
+	@touch $@
+
 clean:
-	rm -rf $(VENV) *.egg-info build .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf $(VENV) $(PEERS) *.egg-info build .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis runs/quickstart
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

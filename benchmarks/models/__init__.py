@@ -1,0 +1,1 @@
+"""The workloads' models, written three times over with the same arithmetic."""
