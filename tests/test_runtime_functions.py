@@ -14,6 +14,7 @@ import tensorflow_federated as tff
 
 from tests import test_in_process as small
 from tff_pipeline.algorithms import fed_avg
+from tff_pipeline.runtime import graphs
 from tff_pipeline.runtime.eager_function import EagerFunction
 from tff_pipeline.runtime.in_process import InProcessContext
 from tff_pipeline.runtime.local import LocalWorker
@@ -51,9 +52,9 @@ def server(*arguments):
 
 def function_of(computation, kind=SessionFunction):
     """The callable for a TensorFlow computation, which must be of `kind`."""
-    block = computation.to_building_block()
-    assert SessionFunction.takes(block) == (kind is SessionFunction)
-    return kind(block)
+    read = graphs.Computation(computation.to_building_block())
+    assert SessionFunction.takes(read) == (kind is SessionFunction)
+    return kind(read)
 
 
 def assert_same(ours, theirs):
@@ -557,6 +558,16 @@ def test_who_writes_over_a_result_changes_no_argument():
     x = aligned(100)
     scribble(here(itself, x))
     np.testing.assert_array_equal(x, np.zeros(100))
+
+
+def test_argument_that_is_the_result_can_still_be_written_to():
+    @tff.federated_computation(tensor(np.float32, 3))
+    def itself(x):
+        return x
+
+    x = np.zeros(3, np.float32)
+    assert not here(itself, x).flags.writeable
+    assert x.flags.writeable
 
 
 @pytest.fixture(scope="module")

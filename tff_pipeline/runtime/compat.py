@@ -47,10 +47,8 @@ def inline_callable(
 ) -> Callable[..., Sequence[np.ndarray]]:
     """A function from arrays for `feeds` to arrays of `fetches`.
 
-    It runs `targets`, too.
-
-    It runs in the thread that calls it, with neither the checks nor the thread
-    pool of `Session.run`.
+    It runs `targets` too, and all in the thread that calls it, with neither the
+    checks nor the thread pool of `Session.run`.
     """
     options = config_pb2.CallableOptions(
         feed=[tensor.name for tensor in feeds],

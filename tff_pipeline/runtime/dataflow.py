@@ -176,14 +176,8 @@ def release(nodes: Iterable[Any]) -> None:
     Such cycles wait for Python's collector, and a round's models and data are
     too large to wait.
     """
-    waiting = list(nodes)
-    seen = set()
-    while waiting:
-        node = waiting.pop()
-        if node not in seen:
-            seen.add(node)
-            waiting += list(node.sources())
-            node.release()
+    for node in _reachable(nodes, beyond_kept=True):
+        node.release()
 
 
 def _one_pass(
@@ -246,15 +240,18 @@ def _result(future: concurrent.futures.Future) -> Any:
         return future.result()
 
 
-def _reachable(wanted: Iterable[Any]) -> list[Any]:
-    """All nodes that `wanted` depend on, and themselves."""
+def _reachable(wanted: Iterable[Any], beyond_kept: bool = False) -> list[Any]:
+    """All nodes that `wanted` depend on, and themselves.
+
+    Not those that only values need which are kept, unless `beyond_kept`.
+    """
     seen: dict[Any, None] = {}
     waiting = list(wanted)
     while waiting:
         node = waiting.pop()
         if node not in seen:
             seen[node] = None
-            if isinstance(node, OnClients) and node.kept is not None:
-                continue
-            waiting += list(node.sources())
+            kept = isinstance(node, OnClients) and node.kept is not None
+            if beyond_kept or not kept:
+                waiting += list(node.sources())
     return list(seen)

@@ -4,9 +4,7 @@ A dataset stays what it is, whatever it does and wherever its data lie; it is
 handed over as TensorFlow's own variant.
 """
 
-import threading
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,53 +17,37 @@ from tff_pipeline.runtime import compat, elements, graphs
 class EagerFunction:
     """Takes and returns nested tuples of arrays and datasets."""
 
-    def __init__(self, computation: tff.framework.CompiledComputation):
-        self._graph = graphs.graph_def(computation)
-        self._signature = computation.type_signature
-        proto = computation.proto.tensorflow
-        self._parameters = list(graphs.bindings(proto.parameter))
-        self._results = list(graphs.bindings(proto.result))
-        self._stateful = graphs.is_stateful(self._graph)
-        self._keeps = graphs.keeps(self._graph)
-        self._shared = threading.Lock()
-        self._of_thread = threading.local()
-        self._of_all: Any = None
+    def __init__(self, computation: graphs.Computation):
+        self._computation = computation
+        self._copies = graphs.Copies(computation.graph, self._import)
 
     def __call__(self, argument: Any = None) -> Any:
-        function, dtypes = self._function()
-        leaves = _leaves(argument, self._signature.parameter)
+        function, dtypes = self._copies.get()
+        signature = self._computation.signature
+        leaves = zip(
+            graphs.flatten(argument), graphs.leaf_types(signature.parameter)
+        )
         tensors = [
-            tf.convert_to_tensor(value, dtype)
-            for value, dtype in zip(leaves, dtypes)
+            tf.convert_to_tensor(_tensor(value, type_spec), dtype)
+            for (value, type_spec), dtype in zip(leaves, dtypes)
         ]
-        results = zip(
-            graphs.leaf_types(self._signature.result), function(*tensors)
-        )
+        results = zip(function(*tensors), graphs.leaf_types(signature.result))
         return graphs.pack(
-            self._signature.result,
-            (_value(tensor, type_spec) for type_spec, tensor in results),
+            signature.result,
+            (_value(tensor, type_spec) for tensor, type_spec in results),
         )
-
-    def _function(self) -> Any:
-        if self._keeps:
-            return self._import()
-        if self._stateful:
-            if not hasattr(self._of_thread, "function"):
-                self._of_thread.function = self._import()
-            return self._of_thread.function
-        with self._shared:
-            if self._of_all is None:
-                self._of_all = self._import()
-        return self._of_all
 
     def _import(self) -> Any:
         """A concrete function of the graph, under names of its own."""
+        computation = self._computation
         graph = tf.compat.v1.GraphDef()
-        graph.CopyFrom(self._graph)
+        graph.CopyFrom(computation.graph)
         _rename(graph, f"_{uuid.uuid4().hex}")
         compat.register_functions(graph.library)
         nodes = {node.name: node for node in graph.node}
-        names = [graphs.tensor_name(leaf) for leaf in self._parameters]
+        names = [
+            graphs.tensor_name(leaf) for leaf in self._computation.parameters
+        ]
         specs = []
         for name in names:
             attributes = nodes[name.partition(":")[0]].attr
@@ -82,7 +64,7 @@ class EagerFunction:
                 graph,
                 input_map=dict(zip(names, arguments)),
                 return_elements=[
-                    graphs.tensor_name(leaf) for leaf in self._results
+                    graphs.tensor_name(leaf) for leaf in computation.results
                 ],
                 name="",
             )
@@ -90,18 +72,13 @@ class EagerFunction:
         return run.get_concrete_function(), [spec.dtype for spec in specs]
 
 
-def _leaves(value: Any, type_spec: tff.Type) -> Iterator[Any]:
-    """Arrays and variants."""
-    if isinstance(type_spec, tff.StructType):
-        types = [each for _, each in tff.structure.iter_elements(type_spec)]
-        for each, each_type in zip(value, types):
-            yield from _leaves(each, each_type)
-    elif isinstance(type_spec, tff.SequenceType):
-        if not isinstance(value, tf.data.Dataset):
-            value = elements.dataset(value, type_spec.element)
-        yield tf.data.experimental.to_variant(value)
-    elif type_spec is not None:
-        yield value
+def _tensor(value: Any, type_spec: tff.Type) -> Any:
+    """The array as it is; of a dataset, or a list of elements, the variant."""
+    if not isinstance(type_spec, tff.SequenceType):
+        return value
+    if not isinstance(value, tf.data.Dataset):
+        value = elements.dataset(value, type_spec.element)
+    return tf.data.experimental.to_variant(value)
 
 
 def _value(tensor: tf.Tensor, type_spec: tff.Type) -> Any:

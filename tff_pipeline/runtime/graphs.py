@@ -7,7 +7,8 @@ a dataset, or a list of its elements, where the type is a sequence.
 
 import itertools
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -26,29 +27,53 @@ _KEEPING = re.compile(
 _AT_ONCE = ("Placeholder", "VarHandleOp", "Const", "NoOp")
 
 
-def graph_def(
-    computation: tff.framework.CompiledComputation,
-) -> tf.compat.v1.GraphDef:
-    """A graph of it; every run starts afresh, whatever ran before.
+class Computation:
+    """A TFF computation, read.
 
-    That is, variables and tables are initialised before anything else runs.
+    Attributes:
+      graph: Its GraphDef; every run of it starts afresh, whatever ran before:
+        variables and tables are initialised before anything else runs.
+      signature: Its type.
+      parameters: The bindings of the parameter's leaves.
+      results: The bindings of the result's leaves.
     """
-    proto = computation.proto.tensorflow
-    graph = tf.compat.v1.GraphDef()
-    proto.graph_def.Unpack(graph)
-    if proto.initialize_op:
-        _initialize_first(graph, proto.initialize_op)
-    return graph
+
+    def __init__(self, computation: tff.framework.CompiledComputation):
+        proto = computation.proto.tensorflow
+        self.graph = tf.compat.v1.GraphDef()
+        proto.graph_def.Unpack(self.graph)
+        if proto.initialize_op:
+            _initialize_first(self.graph, proto.initialize_op)
+        self.signature = computation.type_signature
+        self.parameters = list(_bindings(proto.parameter))
+        self.results = list(_bindings(proto.result))
 
 
-def is_stateful(graph: tf.compat.v1.GraphDef) -> bool:
-    """Whether threads need copies of their own."""
-    return any(node.op in STATEFUL for node in all_nodes(graph))
+class Copies:
+    """Runnable copies of a graph, as few as keep its calls apart."""
 
+    def __init__(self, graph: tf.compat.v1.GraphDef, make: Callable[[], Any]):
+        """Makes none yet; `make` makes one."""
+        operations = {node.op for node in all_nodes(graph)}
+        self._a_call = any(map(_KEEPING.fullmatch, operations))
+        self._a_thread = not operations.isdisjoint(STATEFUL)
+        self._make = make
+        self._of_thread = threading.local()
+        self._lock = threading.Lock()
+        self._of_all: Any = None
 
-def keeps(graph: tf.compat.v1.GraphDef) -> bool:
-    """Whether even a second call in the same thread needs a new copy."""
-    return any(_KEEPING.fullmatch(node.op) for node in all_nodes(graph))
+    def get(self) -> Any:
+        """One for a call of this thread."""
+        if self._a_call:
+            return self._make()
+        if self._a_thread:
+            if not hasattr(self._of_thread, "copy"):
+                self._of_thread.copy = self._make()
+            return self._of_thread.copy
+        with self._lock:
+            if self._of_all is None:
+                self._of_all = self._make()
+        return self._of_all
 
 
 def all_nodes(graph: tf.compat.v1.GraphDef) -> Iterator[Any]:
@@ -57,11 +82,11 @@ def all_nodes(graph: tf.compat.v1.GraphDef) -> Iterator[Any]:
     return itertools.chain(graph.node, *functions)
 
 
-def bindings(binding: Any) -> Iterator[Any]:
+def _bindings(binding: Any) -> Iterator[Any]:
     """The bindings of the leaves, in order."""
     if binding.WhichOneof("binding") == "struct":
         for element in binding.struct.element:
-            yield from bindings(element)
+            yield from _bindings(element)
     elif binding.WhichOneof("binding") is not None:
         yield binding
 

@@ -7,6 +7,7 @@ It takes any `LearningProcess`, of this package or not.
 """
 
 import concurrent.futures
+import functools
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Optional
@@ -15,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline.runtime import elements, reductions, values
+from tff_pipeline.runtime import elements, graphs, reductions, values
 from tff_pipeline.runtime.dataflow import (
     OnClients,
     OnServer,
@@ -132,9 +133,10 @@ class _Interpreter:
     def _function(
         block: tff.framework.CompiledComputation,
     ) -> Callable[[Any], Any]:
-        if SessionFunction.takes(block):
-            return SessionFunction(block)
-        return EagerFunction(block)
+        computation = graphs.Computation(block)
+        if SessionFunction.takes(computation):
+            return SessionFunction(computation)
+        return EagerFunction(computation)
 
     def _intrinsic(self, block: tff.framework.Intrinsic) -> Any:
         if block.uri == "generic_zero":  # A value, and not a function.
@@ -198,11 +200,8 @@ class _Interpreter:
     _federated_secure_select = _federated_select
 
     def _federated_sum(self, argument: OnClients, signature: Any) -> Any:
-        kind = signature.result.member
-        return Reduced(
-            lambda: reductions.Elementwise(np.add, lambda: values.zeros(kind)),
-            argument,
-        )
+        empty = functools.partial(values.zeros, signature.result.member)
+        return Reduced(lambda: reductions.Elementwise(np.add, empty), argument)
 
     def _federated_secure_sum(self, argument: Any, signature: Any) -> Any:
         # Secrecy needs a protocol between machines; here it is a plain sum.
@@ -211,38 +210,33 @@ class _Interpreter:
     _federated_secure_sum_bitwidth = _federated_secure_sum
 
     def _federated_min(self, argument: OnClients, signature: Any) -> Any:
-        kind = signature.result.member
+        empty = functools.partial(
+            values.extremes, signature.result.member, lowest=False
+        )
         return Reduced(
-            lambda: reductions.Elementwise(
-                np.minimum, lambda: values.extremes(kind, lowest=False)
-            ),
-            argument,
+            lambda: reductions.Elementwise(np.minimum, empty), argument
         )
 
     def _federated_max(self, argument: OnClients, signature: Any) -> Any:
-        kind = signature.result.member
+        empty = functools.partial(
+            values.extremes, signature.result.member, lowest=True
+        )
         return Reduced(
-            lambda: reductions.Elementwise(
-                np.maximum, lambda: values.extremes(kind, lowest=True)
-            ),
-            argument,
+            lambda: reductions.Elementwise(np.maximum, empty), argument
         )
 
     def _federated_mean(self, argument: OnClients, signature: Any) -> Any:
-        kind = signature.result.member
-        return Reduced(
-            lambda: reductions.Mean(lambda: values.zeros(kind, fill=np.nan)),
-            argument,
+        empty = functools.partial(
+            values.zeros, signature.result.member, fill=np.nan
         )
+        return Reduced(lambda: reductions.Mean(empty), argument)
 
     def _federated_weighted_mean(self, argument: Any, signature: Any) -> Any:
-        kind = signature.result.member
-        return Reduced(
-            lambda: reductions.WeightedMean(
-                lambda: values.zeros(kind, fill=np.nan)
-            ),
-            OnClients(lambda value, weight: (value, weight), argument),
+        empty = functools.partial(
+            values.zeros, signature.result.member, fill=np.nan
         )
+        pair = OnClients(lambda value, weight: (value, weight), argument)
+        return Reduced(lambda: reductions.WeightedMean(empty), pair)
 
     def _federated_aggregate(self, argument: Any, _: Any) -> Any:
         value, zero, accumulate, _merge, report = argument

@@ -31,37 +31,30 @@ class SessionFunction:
     A parameter that is a sequence is given as a dataset or list of one element.
     """
 
-    def __init__(self, computation: tff.framework.CompiledComputation):
-        """Reads it; `takes` must hold."""
-        proto = computation.proto.tensorflow
-        self._graph = graphs.graph_def(computation)
-        self._signature = computation.type_signature
+    def __init__(self, computation: graphs.Computation):
+        """Takes a computation for which `takes` holds."""
+        self._graph = computation.graph
+        self._signature = computation.signature
+        self._types = list(graphs.leaf_types(self._signature.parameter))
         self._inputs: list[list[str]] = [
-            _inputs(self._graph, leaf) or []
-            for leaf in graphs.bindings(proto.parameter)
+            _inputs(self._graph, leaf) or [] for leaf in computation.parameters
         ]
         self._outputs = [
-            graphs.tensor_name(leaf) for leaf in graphs.bindings(proto.result)
+            graphs.tensor_name(leaf) for leaf in computation.results
         ]
-        self._stateful = graphs.is_stateful(self._graph)
-        self._types = list(graphs.leaf_types(self._signature.parameter))
-        self._keeps = graphs.keeps(self._graph)
+        self._copies = graphs.Copies(self._graph, self._open)
         self._importing = threading.Lock()
         self._imported: Any = None
-        self._of_thread = threading.local()
-        self._of_all: Any = None
 
     @staticmethod
-    def takes(computation: tff.framework.CompiledComputation) -> bool:
+    def takes(computation: graphs.Computation) -> bool:
         """Whether datasets are, at most, parameters of one element."""
-        proto = computation.proto.tensorflow
-        graph = graphs.graph_def(computation)
         return all(
             leaf.WhichOneof("binding") == "tensor"
-            for leaf in graphs.bindings(proto.result)
+            for leaf in computation.results
         ) and all(
-            _inputs(graph, leaf) is not None
-            for leaf in graphs.bindings(proto.parameter)
+            _inputs(computation.graph, leaf) is not None
+            for leaf in computation.parameters
         )
 
     def __call__(self, argument: Any = None) -> Any:
@@ -72,20 +65,8 @@ class SessionFunction:
                 feeds += _only_element(value, kind.element)
             else:
                 feeds.append(value)
-        results = self._callable()(*feeds)
+        results = self._copies.get()(*feeds)
         return graphs.pack(self._signature.result, map(_as_array, results))
-
-    def _callable(self) -> Callable[..., Sequence[np.ndarray]]:
-        if self._keeps:
-            return self._open()
-        if self._stateful:
-            if not hasattr(self._of_thread, "callable"):
-                self._of_thread.callable = self._open()
-            return self._of_thread.callable
-        if self._of_all is None:
-            # Threads that come at once open one each; any will do.
-            self._of_all = self._open()
-        return self._of_all
 
     def _open(self) -> Callable[..., Sequence[np.ndarray]]:
         """A callable in a session of its own, thus with its own variables."""

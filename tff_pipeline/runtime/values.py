@@ -41,7 +41,7 @@ def ingest(value: Any, type_spec: tff.Type) -> Any:
 
 
 def emit(value: Any, type_spec: tff.Type) -> Any:
-    """The inverse of `_ingest`, with TFF's structures for tuples."""
+    """The inverse of `ingest`, with TFF's structures for tuples."""
     if isinstance(type_spec, tff.FederatedType):
         if type_spec.placement is tff.SERVER:
             return emit(value.value(), type_spec.member)
@@ -57,7 +57,9 @@ def emit(value: Any, type_spec: tff.Type) -> Any:
         # [()]: a scalar comes out as one, as it does from TFF's worker.
         result = np.asarray(value)[()]
         if isinstance(result, np.ndarray):
-            # It may be a constant of a graph, or the state that was given.
+            # It may be a constant of a graph, or the state that was given; a
+            # view, for the caller's own array stays as it is.
+            result = result.view()
             result.flags.writeable = False
         return result
     return value

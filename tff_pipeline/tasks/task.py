@@ -50,8 +50,11 @@ class Task:
     def __post_init__(self) -> None:
         """Raises `ConfigError` if the model does not fit the data."""
         model = self.build_model()
-        if model.inputs is not None:
+        if model.inputs is None:
+            output = model(self._blank())
+        else:
             self._check_ends(model)
+            output = model.outputs[0]
         for layer in compat.all_layers(model):
             if isinstance(layer, tf.keras.layers.BatchNormalization):
                 raise errors.ConfigError(
@@ -59,7 +62,6 @@ class Task:
                     "BatchNormalization: its statistics would never leave a "
                     "client; use GroupNormalization."
                 )
-        output = model(tf.zeros([1, *self.test.x.shape[1:]], self.test.x.dtype))
         object.__setattr__(self, "_outputs", output.shape[-1])
         self.check(self.test, "the test set")
 
@@ -85,8 +87,12 @@ class Task:
         model = self.model_fn()
         if not model.built:
             # A subclassed model learns its shapes when it is called.
-            model(tf.zeros([1, *self.test.x.shape[1:]], self.test.x.dtype))
+            model(self._blank())
         return model
+
+    def _blank(self) -> tf.Tensor:
+        """A batch of one input, all zeros."""
+        return tf.zeros([1, *self.test.x.shape[1:]], self.test.x.dtype)
 
     def check(self, examples: Examples, whose: str) -> None:
         """Raises `DataError`, naming `whose`, if the model cannot take them.
