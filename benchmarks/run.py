@@ -162,8 +162,6 @@ def _write(
     notes: list[str],
     versions: Mapping[str, Mapping[str, str]],
 ) -> None:
-    records = _kept(folder, {r.workload for r in records}) + records
-    records.sort(key=lambda record: list(WORKLOADS).index(record.workload))
     as_json = [dataclasses.asdict(record) for record in records]
     with open(
         os.path.join(folder, "latest.json"), "w", encoding="utf-8"
@@ -176,24 +174,6 @@ def _write(
     with open(path, "w", encoding="utf-8") as file:
         file.write(report.document(records, notes, versions, header))
     print(f"Written: {os.path.relpath(path)} and latest.json beside it.")
-
-
-def _kept(folder: str, measured: set[str]) -> list[Record]:
-    """The records of other workloads, from an earlier run."""
-    try:
-        with open(
-            os.path.join(folder, "latest.json"), encoding="utf-8"
-        ) as file:
-            earlier = [Record(**values) for values in json.load(file)]
-    except (OSError, ValueError, TypeError):
-        return []
-    # Of names that are no longer known there is nothing to say in a table.
-    return [
-        record
-        for record in earlier
-        if record.workload in WORKLOADS.keys() - measured
-        and record.contender in CONTENDERS
-    ]
 
 
 def _say(words: str) -> None:

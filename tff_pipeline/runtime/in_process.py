@@ -15,6 +15,7 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
+import threadpoolctl
 
 from tff_pipeline.runtime import elements, graphs, reductions, values
 from tff_pipeline.runtime.dataflow import (
@@ -50,9 +51,12 @@ class InProcessContext(tff.framework.SyncContext):
     def __enter__(self) -> "InProcessContext":
         self._installed = tff.framework.get_context_stack().install(self)
         self._installed.__enter__()
+        # BLAS's own threads would spin beside the clients' between two calls.
+        self._blas = threadpoolctl.threadpool_limits(1, "blas")
         return self
 
     def __exit__(self, *exception: Any) -> None:
+        self._blas.restore_original_limits()
         self._installed.__exit__(*exception)
         self._pool.shutdown()
 
