@@ -18,15 +18,24 @@ def main() -> None:
     path, report = experiment.evaluate(run_dir, round_number, data_dir)
     print(f"{report['task']}, round {report['round']}")
     print("\nCentral test set")
+    width = 2 + max(map(len, ["best_10_percent", *report["central"]]))
     for name, value in report["central"].items():
-        print(f"  {name:<12}{value:>10.4f}")
+        print(f"  {name:<{width}}{value:>10.4f}")
     for group in report["clients"]:
         print(f"\nOver {group['count']} {group['which']}")
-        columns = next(iter(group["metrics"].values()))
-        print(" " * 14 + "".join(f"{name:>18}" for name in columns))
-        for name, spread in group["metrics"].items():
-            numbers = "".join(f"{value:>18.4f}" for value in spread.values())
-            print(f"  {name:<12}{numbers}")
+        metrics = group["metrics"]
+        print(" " * (2 + width) + "".join(f"{name:>26}" for name in metrics))
+        for statistic in next(iter(metrics.values())):
+            numbers = [spread[statistic] for spread in metrics.values()]
+            print(
+                f"  {statistic:<{width}}"
+                + "".join(f"{number:>26.4f}" for number in numbers)
+            )
+        for name, clients in group["worst"].items():
+            worst = ", ".join(
+                f"{each['client']} {each['value']:.4f}" for each in clients
+            )
+            print(f"  worst by {name}: {worst}")
     print(f"\nWritten to {path}")
 
 

@@ -973,3 +973,33 @@ def test_client_that_cannot_be_read_ends_the_run_with_its_name(
     last, weights = store.load_weights(None)
     assert last == rounds
     assert np.isfinite(weights.trainable[0]).all()
+
+
+# Steps instead of epochs.
+
+
+@pytest.mark.parametrize("steps", [1, 3, 5])
+def test_a_client_takes_as_many_steps_as_asked(steps):
+    examples = floats(10)
+    options = options_of("momentum", epochs_per_round=1, steps_per_round=steps)
+    (block,) = blocks_of([examples], epochs=-(-steps // 3))
+    batches = [
+        order[begin : begin + BATCH]
+        for order in block[0]["order"]
+        for begin in range(0, 10, BATCH)
+    ][:steps]
+    weights = start(functional)
+    process = build(functional, examples, options)
+    (result,), measured = run(process, weights, [block])
+    # To the loop by hand, a batch is an epoch.
+    expected = by_hand(
+        functional, weights, [{**block[0], "order": batches}], options
+    )
+    assert_close(result.update, expected)
+    assert result.update_weight == 10
+    assert measured["train"]["num_batches"] == steps
+
+
+def test_epochs_and_steps_say_two_things():
+    with pytest.raises(errors.ConfigError, match="leave one out"):
+        ClientConfig(epochs_per_round=2, steps_per_round=5)

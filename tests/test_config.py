@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from tff_pipeline import errors
 from tff_pipeline.config import (
     OPTIMIZER_OPTIONS,
-    PARTITION_OPTIONS,
     ClientConfig,
-    DataConfig,
     ExperimentConfig,
     OptimizerConfig,
     RunConfig,
     ServerConfig,
 )
+from tff_pipeline.data_config import PARTITION_OPTIONS, DataConfig
 
 COUNTS = st.integers(1, 2**31 - 1)
 RATES = st.floats(0, 1e30, exclude_min=True) | st.integers(1, 2**40)
@@ -46,6 +45,8 @@ PARTITION_VALUES = {
     "num_clients": COUNTS,
     "shards_per_client": COUNTS,
     "dirichlet_alpha": st.floats(1e-6, 1e6),
+    "quantity_exponent": st.floats(0, 1e30),
+    "labels_per_client": COUNTS,
 }
 
 # Where the groups of fields lie in a config's JSON.
@@ -305,10 +306,10 @@ def test_the_ends_of_the_ranges_are_allowed():
 @pytest.mark.parametrize(
     ("make", "known"),
     [
-        (lambda: DataConfig(task="nope"), "digits_2nn, digits_cnn"),
+        (lambda: DataConfig(task="nope"), "csv, npz, sqlite, digits_2nn"),
         (
             lambda: DataConfig(partition="nope"),
-            "iid, shards, dirichlet, natural",
+            "iid, shards, dirichlet, quantity, label_k, natural",
         ),
         (lambda: OptimizerConfig("client", "nope"), "sgd, momentum, adam"),
         (lambda: ClientConfig(weighting="nope"), "num_examples, uniform"),
@@ -323,7 +324,13 @@ def test_an_unknown_name_is_answered_with_the_known_ones(make, known):
 @pytest.mark.parametrize("partition", PARTITION_OPTIONS)
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("num_clients", 3), ("shards_per_client", 3), ("dirichlet_alpha", 0.3)],
+    [
+        ("num_clients", 3),
+        ("shards_per_client", 3),
+        ("dirichlet_alpha", 0.3),
+        ("quantity_exponent", 0.3),
+        ("labels_per_client", 3),
+    ],
 )
 def test_a_partition_refuses_the_options_of_others(partition, option, value):
     if option in PARTITION_OPTIONS[partition]:

@@ -304,9 +304,12 @@ def test_summary_of_an_arithmetic_series(
         {
             "mean": (clients + 1) / 2,
             "weighted_mean": (2 * clients + 1) / 3,
-            "worst_10_percent": worst,
+            "p10": 1 + 0.1 * (clients - 1),
             "median": (clients + 1) / 2,
+            "p90": 1 + 0.9 * (clients - 1),
+            "worst_10_percent": worst,
             "best_10_percent": best,
+            "gap": abs(best - worst),
         },
         rel=1e-12,
     )

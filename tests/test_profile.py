@@ -6,7 +6,8 @@ import re
 import pytest
 
 from tff_pipeline import experiment, spans
-from tff_pipeline.config import DataConfig, ExperimentConfig, RunConfig
+from tff_pipeline.config import ExperimentConfig, RunConfig
+from tff_pipeline.data_config import DataConfig
 
 PHASES = (
     "reading",

@@ -13,15 +13,10 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from tff_pipeline import errors, fields, registry
+from tff_pipeline.data_config import DataConfig
 
-# The options that each partition and each optimizer takes, with defaults. All
-# others refuse them. The optimizers' numbers are those of tff.learning.
-PARTITION_OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "iid": {"num_clients": 100},
-    "shards": {"num_clients": 100, "shards_per_client": 2},
-    "dirichlet": {"num_clients": 100, "dirichlet_alpha": 0.5},
-    "natural": {},
-}
+# The options that each optimizer takes, with defaults; all others refuse them.
+# The numbers are those of tff.learning.
 _ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 OPTIMIZER_OPTIONS: Mapping[str, Mapping[str, float]] = {
     "sgd": {},
@@ -37,49 +32,15 @@ RUNTIME_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "in_process": {"client_threads": None},
     "local": {},
 }
+EVAL_CLIENTS = {
+    "seen": "clients that train",
+    "unseen": "clients that never train",
+    "both": "either",
+}
 WEIGHTINGS = {
     "num_examples": "clients count by their examples",
     "uniform": "every client counts the same",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig(fields.Group):
-    """The task, its files, and how its examples are spread over clients."""
-
-    task: str = fields.field(
-        "digits_2nn", fields.known(registry.TASKS), "What to learn."
-    )
-    data_dir: Optional[str] = fields.field(
-        None, fields.TEXT, "Folder of the task's data files.", identity=False
-    )
-    partition: str = fields.field(
-        "iid",
-        fields.known(registry.PARTITIONS),
-        "How examples are spread over clients.",
-    )
-    num_clients: Optional[int] = fields.field(
-        None,
-        fields.COUNT,
-        "Clients to make (iid, shards, dirichlet: default 100).",
-    )
-    shards_per_client: Optional[int] = fields.field(
-        None,
-        fields.COUNT,
-        "Shards of sorted labels a client (shards: default 2).",
-    )
-    dirichlet_alpha: Optional[float] = fields.field(
-        None,
-        fields.CONCENTRATION,
-        "Concentration; small is uneven (dirichlet: 0.5).",
-    )
-    max_examples_per_client: Optional[int] = fields.field(
-        None, fields.COUNT, "Keep at most this many examples of each client."
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.settle("partition", PARTITION_OPTIONS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +115,12 @@ class ClientConfig(fields.Group):
         "Passes of a client over its data.",
         flag="client_epochs_per_round",
     )
+    steps_per_round: Optional[int] = fields.field(
+        None,
+        fields.COUNT,
+        "Steps of every client, instead of passes over its data.",
+        flag="client_steps_per_round",
+    )
     batch_size: int = fields.field(
         10, fields.COUNT, "Examples a client's step.", flag="client_batch_size"
     )
@@ -168,6 +135,12 @@ class ClientConfig(fields.Group):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_side(self.optimizer, "clients", "client")
+        if self.steps_per_round is not None and self.epochs_per_round != 1:
+            raise errors.ConfigError(
+                f"--client_steps_per_round={self.steps_per_round} and "
+                f"--client_epochs_per_round={self.epochs_per_round} say two "
+                "things; leave one out."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,6 +169,11 @@ class RunConfig(fields.Group):
     )
     rounds_per_eval: int = fields.field(
         1, fields.COUNT, "Rounds between evaluations."
+    )
+    eval_clients: Optional[str] = fields.field(
+        None,
+        fields.known(EVAL_CLIENTS),
+        "Evaluate client by client too.",
     )
     rounds_per_checkpoint: int = fields.field(
         10, fields.COUNT, "Rounds between checkpoints.", identity=False

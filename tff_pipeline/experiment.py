@@ -9,23 +9,23 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Optional
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline import durable, errors, registry, spans
-from tff_pipeline.algorithms import client_work, fed_avg
+from tff_pipeline import cohorts, durable, errors, registry, spans
+from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
+from tff_pipeline.datasets.federated import FederatedData
 from tff_pipeline.export import saved_model
 from tff_pipeline.reporting import learning_curve
-from tff_pipeline.sampling import UniformSampler
+from tff_pipeline.tasks import own_model
 from tff_pipeline.tasks.task import Task
 from tff_pipeline.training import evaluation, metrics
 from tff_pipeline.training.checkpoint import CheckpointStore
-from tff_pipeline.training.loop import Cohort, Loop
+from tff_pipeline.training.loop import Loop
 from tff_pipeline.training.profile import Profile
 from tff_pipeline.training.run_directory import RunDirectory
 
@@ -59,7 +59,11 @@ def load_task(config: ExperimentConfig) -> Task:
       DataError: If a file is missing or damaged.
     """
     task_fn = registry.load(config.data.task, registry.TASKS)
-    return task_fn(config.data, config.run.seed)
+    task = task_fn(config.data, config.run.seed)
+    if config.data.model_fn is None:
+        return task
+    model_fn = own_model.load(config.data.model_fn)
+    return dataclasses.replace(task, model_fn=model_fn)
 
 
 def initial_weights(task: Task, seed: int) -> tff.learning.models.ModelWeights:
@@ -107,11 +111,11 @@ def _run(
 ) -> Result:
     with spans.span("data"):
         task = load_task(config)
-    names = task.metric_names
-    _check_target(config, names)
+    _check_target(config, task)
+    groups = _eval_groups(config, task)
     with spans.span("building"):
         weights = initial_weights(task, config.run.seed)
-    cohort_of = _cohorts(config, task, weights)
+    cohort_of = cohorts.reader(config, task, weights)
     directory.claim(config, overwrite)
 
     with spans.span("building"):
@@ -120,7 +124,7 @@ def _run(
         )
         evaluator = evaluation.Evaluator(task)
     log = metrics.MetricsLog(
-        directory.metrics, directory.tensorboard, _columns(names)
+        directory.metrics, directory.tensorboard, _columns(task, groups)
     )
     checkpoints = CheckpointStore(
         directory.checkpoints, config.run.keep_checkpoints
@@ -128,8 +132,8 @@ def _run(
     loop = Loop(
         process,
         cohort_of,
-        functools.partial(evaluator.evaluate, examples=task.test),
-        functools.partial(_measure, names=names),
+        functools.partial(_evaluate, evaluator, task, groups),
+        functools.partial(_measure, names=task.metric_names),
         config.run,
         log,
         checkpoints,
@@ -234,18 +238,42 @@ def _runtime(config: RunConfig) -> contextlib.AbstractContextManager:
     return runtime(**{name: getattr(config, name) for name in options})
 
 
-def _columns(names: list[str]) -> list[str]:
+def _eval_groups(
+    config: ExperimentConfig, task: Task
+) -> dict[str, FederatedData]:
+    """Which clients `--eval_clients` wants evaluated, by their group's name."""
+    wanted = config.run.eval_clients
+    known = evaluation.groups(task)
+    if wanted is None:
+        return {}
+    if wanted != "seen" and "unseen" not in known:
+        raise errors.ConfigError(
+            f"--eval_clients={wanted} needs clients that never train, and "
+            f"--task={config.data.task} has none; hold some out with "
+            "--unseen_clients, or choose --eval_clients=seen."
+        )
+    names = known if wanted == "both" else [wanted]
+    return {name: known[name][1] for name in names}
+
+
+def _columns(task: Task, groups: Iterable[str]) -> list[str]:
     return [
         "round",
-        *(f"train_{name}" for name in names),
-        *(f"eval_{name}" for name in names),
+        *(f"train_{name}" for name in task.metric_names),
+        *(f"eval_{name}" for name in task.evaluated_names),
+        *(
+            f"{group}_{name}_{statistic}"
+            for group in groups
+            for name in task.evaluated_names
+            for statistic in evaluation.SPREAD
+        ),
         *("clients", "dropped_clients", "rejected_update", "examples"),
         *("bytes_down", "bytes_up", "seconds"),
     ]
 
 
-def _check_target(config: ExperimentConfig, names: list[str]) -> None:
-    known = [f"eval_{name}" for name in names]
+def _check_target(config: ExperimentConfig, task: Task) -> None:
+    known = [f"eval_{name}" for name in task.evaluated_names]
     if config.run.target_metric not in [None, *known]:
         raise errors.ConfigError(
             f"--target_metric={config.run.target_metric} is not a metric of "
@@ -253,45 +281,19 @@ def _check_target(config: ExperimentConfig, names: list[str]) -> None:
         )
 
 
-def _cohorts(
-    config: ExperimentConfig,
+def _evaluate(
+    evaluator: evaluation.Evaluator,
     task: Task,
+    groups: Mapping[str, FederatedData],
     weights: tff.learning.models.ModelWeights,
-) -> Any:
-    """Round -> its cohort: who, with which batches in which order."""
-    seed = config.run.seed
-    sampler = UniformSampler(
-        task.train.client_ids, config.clients.clients_per_round, seed
-    )
-    up = sum(np.asarray(value).nbytes for value in weights.trainable)
-    fixed = sum(np.asarray(value).nbytes for value in weights.non_trainable)
-
-    def read(position: int, round_number: int) -> tuple[Any, int]:
-        client_id = task.train.client_ids[position]
-        try:
-            examples = task.train.load(client_id)
-            task.check(examples, client_id)
-            epochs = config.clients.epochs_per_round
-            data = client_work.block(
-                examples, epochs, seed, round_number, position
-            )
-        except MemoryError:
-            raise errors.TrainingError(
-                f"Memory ran out in round {round_number} while reading client "
-                f"{client_id}; lower --max_examples_per_client or "
-                "--clients_per_round. The last checkpoint stands."
-            ) from None
-        return data, len(examples)
-
-    def cohort_of(round_number: int) -> Cohort:
-        clients = [
-            read(position, round_number)
-            for position in sampler.positions(round_number)
-        ]
-        datasets, sizes = zip(*clients)
-        return Cohort(datasets, sum(sizes), up + fixed, up)
-
-    return cohort_of
+) -> dict[str, float]:
+    """Columns of metrics.csv from evaluating `weights`."""
+    central = evaluator.evaluate(weights, task.test)
+    columns = {f"eval_{name}": value for name, value in central.items()}
+    for group, clients in groups.items():
+        values = evaluator.evaluate_clients(weights, clients)
+        columns |= evaluation.spread_columns(group, values)
+    return columns
 
 
 def _measure(output: Any, names: list[str]) -> dict[str, metrics.Value]:

@@ -5,6 +5,7 @@ is said in `config`.
 """
 
 import dataclasses
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Optional
@@ -46,6 +47,16 @@ TEXT = Allowed(
     str,
     "text of one line, without spaces around it",
     lambda v: v.splitlines() == [v.strip()] and "\0" not in v,
+)
+REFERENCE = Allowed(
+    str,
+    "package.module:function",
+    lambda v: re.fullmatch(r"[\w.]+:\w+", v) is not None,
+)
+NAMES = Allowed(
+    str,
+    "names with commas between them",
+    lambda v: re.fullmatch(r"\w+(,\w+)*", v) is not None,
 )
 COUNT = Allowed(
     int,

@@ -10,16 +10,55 @@ from collections.abc import Mapping
 from typing import Any
 
 TASKS = {
+    "csv": "tff_pipeline.tasks.table:csv",
+    "npz": "tff_pipeline.tasks.arrays:npz",
+    "sqlite": "tff_pipeline.tasks.sqlite:sqlite",
     "digits_2nn": "tff_pipeline.tasks.digits:digits_2nn",
     "digits_cnn": "tff_pipeline.tasks.digits:digits_cnn",
     "mnist_2nn": "tff_pipeline.tasks.mnist:mnist_2nn",
     "mnist_cnn": "tff_pipeline.tasks.mnist:mnist_cnn",
+    "femnist_cnn": "tff_pipeline.tasks.femnist:femnist_cnn",
+    "femnist_autoencoder": "tff_pipeline.tasks.femnist:femnist_autoencoder",
+    "shakespeare_lstm": "tff_pipeline.tasks.shakespeare:shakespeare_lstm",
+    "shakespeare_next_char": (
+        "tff_pipeline.tasks.shakespeare:shakespeare_next_char"
+    ),
+    "stackexchange_tags": "tff_pipeline.tasks.stackexchange:stackexchange_tags",
+    "stackexchange_next_word": (
+        "tff_pipeline.tasks.stackexchange:stackexchange_next_word"
+    ),
+    "ner_tagger": "tff_pipeline.tasks.ner:ner_tagger",
+    "spoken_digits_cnn": "tff_pipeline.tasks.spoken_digits:spoken_digits_cnn",
+    "heart_disease_logistic": (
+        "tff_pipeline.tasks.heart_disease:heart_disease_logistic"
+    ),
+    "tcga_brca_cox": "tff_pipeline.tasks.tcga_brca:tcga_brca_cox",
+    "credit_mlp": "tff_pipeline.tasks.credit:credit_mlp",
+    "credit_default_mlp": "tff_pipeline.tasks.credit:credit_default_mlp",
+    "adult_mlp": "tff_pipeline.tasks.credit:adult_mlp",
+    "load_forecast_gru": "tff_pipeline.tasks.load_forecast:load_forecast_gru",
+    "movielens_mf": "tff_pipeline.tasks.movielens:movielens_mf",
+    "synthetic_iid": "tff_pipeline.tasks.synthetic:synthetic_iid",
+    "synthetic_0_0": "tff_pipeline.tasks.synthetic:synthetic_0_0",
+    "synthetic_0.5_0.5": "tff_pipeline.tasks.synthetic:synthetic_05_05",
+    "synthetic_1_1": "tff_pipeline.tasks.synthetic:synthetic_1_1",
+    "tff_emnist": "tff_pipeline.tasks.tff_baselines:tff_emnist",
+    "tff_cifar100": "tff_pipeline.tasks.tff_baselines:tff_cifar100",
+    "tff_shakespeare": "tff_pipeline.tasks.tff_baselines:tff_shakespeare",
+    "tff_stackoverflow_tag": (
+        "tff_pipeline.tasks.tff_baselines:tff_stackoverflow_tag"
+    ),
+    "tff_stackoverflow_word": (
+        "tff_pipeline.tasks.tff_baselines:tff_stackoverflow_word"
+    ),
 }
 
 PARTITIONS = {
     "iid": "tff_pipeline.datasets.partition:iid",
     "shards": "tff_pipeline.datasets.partition:shards",
     "dirichlet": "tff_pipeline.datasets.partition:dirichlet",
+    "quantity": "tff_pipeline.datasets.partition:quantity",
+    "label_k": "tff_pipeline.datasets.partition:label_k",
     "natural": "tff_pipeline.datasets.partition:natural",
 }
 

@@ -32,7 +32,7 @@ def block(
 
     Args:
       examples: The client's; at least one.
-      epochs: How often the client goes over them.
+      epochs: How often the client goes over them, at most.
       seed: The experiment's seed.
       *counters: Which round, which client; with the seed they decide the order
         of examples in every epoch, and dropout.
@@ -185,6 +185,10 @@ def _train(
     size = options.batch_size
     epochs, examples = tf.unstack(tf.shape(block["order"]))
     steps = (examples + size - 1) // size
+    total, weight = epochs * steps, epochs * examples
+    if options.steps_per_round is not None:
+        # As many steps for all, so what a client counts for is its data.
+        total, weight = tf.constant(options.steps_per_round), examples
 
     def step(number: tf.Tensor, state: Any) -> Any:
         epoch, batch = number // steps, number % steps
@@ -206,7 +210,7 @@ def _train(
         return number + 1, state
 
     tf.while_loop(
-        lambda number, _: number < epochs * steps,
+        lambda number, _: number < total,
         step,
         (tf.constant(0), optimizer.initialize(specs)),
     )
@@ -223,9 +227,8 @@ def _train(
             lambda: tf.nest.map_structure(tf.zeros_like, values),
         )
 
-    if options.weighting == "num_examples":
-        weight = tf.cast(epochs * examples, tf.float32)
-    else:
+    weight = tf.cast(weight, tf.float32)
+    if options.weighting == "uniform":
         weight = tf.constant(1.0)
     return (
         tff.learning.templates.ClientResult(

@@ -11,7 +11,7 @@ from typing import Optional
 import numpy as np
 
 from tff_pipeline import errors, randomness, registry
-from tff_pipeline.config import PARTITION_OPTIONS, DataConfig
+from tff_pipeline.data_config import PARTITION_OPTIONS, DataConfig
 from tff_pipeline.datasets.federated import (
     Examples,
     FederatedData,
@@ -45,6 +45,7 @@ def partition(
     Raises:
       ConfigError: If these examples cannot be spread so.
     """
+    assert options.partition is not None  # `DataConfig` settles it.
     partitioner = registry.load(options.partition, registry.PARTITIONS)
     arguments = {
         name: getattr(options, name)
@@ -70,6 +71,14 @@ def _check_enough(available: int, needed: int, what: str) -> None:
         raise errors.ConfigError(
             f"{what} need at least {needed} examples, but there are "
             f"{available}; lower it."
+        )
+
+
+def _check_classes(labels: np.ndarray, name: str) -> None:
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise errors.ConfigError(
+            f"--partition={name} is for examples of one class each, and this "
+            "task's have none; choose iid or quantity."
         )
 
 
@@ -104,6 +113,7 @@ def shards(
     most clients see two digits; McMahan et al. 2017, section 3.
     """
     del owners
+    _check_classes(labels, "shards")
     _check_enough(
         len(labels),
         num_clients * shards_per_client,
@@ -134,6 +144,7 @@ def dirichlet(
     Learning on Non-IID Data Silos", section IV-B.
     """
     del owners
+    _check_classes(labels, "dirichlet")
     _check_enough(
         len(labels), num_clients, f"--num_clients={num_clients} clients"
     )
@@ -157,6 +168,78 @@ def dirichlet(
     )
 
 
+def quantity(
+    labels: np.ndarray,
+    owners: Optional[np.ndarray],
+    draw: np.random.Generator,
+    num_clients: int,
+    quantity_exponent: float,
+) -> Parts:
+    """Shuffles and cuts into sizes that fall as a power of the client's rank.
+
+    The k-th client's share is proportional to k**-exponent, after one example
+    each. 1,000 examples over 4 clients with exponent 1 are 480, 241, 160 and
+    119; with exponent 0, 250 each.
+    """
+    del owners
+    _check_enough(
+        len(labels), num_clients, f"--num_clients={num_clients} clients"
+    )
+    shares = np.arange(1, num_clients + 1, dtype=np.float64)
+    # So that no power overflows: the largest is 1.
+    shares = np.exp(-quantity_exponent * np.log(shares))
+    bounds = np.cumsum(shares) / shares.sum() * (len(labels) - num_clients)
+    cuts = np.round(bounds[:-1]).astype(int) + np.arange(1, num_clients)
+    return _numbered(np.split(draw.permutation(len(labels)), cuts))
+
+
+def label_k(
+    labels: np.ndarray,
+    owners: Optional[np.ndarray],
+    draw: np.random.Generator,
+    num_clients: int,
+    labels_per_client: int,
+) -> Parts:
+    """Gives every client exactly k labels, and of each an equal part.
+
+    Labels are dealt so that each has about as many clients as any other; Li et
+    al. 2022, section IV-B, "quantity-based label imbalance". 60,000 examples of
+    ten digits over 10 clients with k = 2: each digit is halved between two.
+    """
+    del owners
+    _check_classes(labels, "label_k")
+    names = np.unique(labels)
+    if labels_per_client > len(names):
+        raise errors.ConfigError(
+            f"--labels_per_client={labels_per_client} is more than the "
+            f"{len(names)} labels there are; lower it."
+        )
+    if num_clients * labels_per_client < len(names):
+        raise errors.ConfigError(
+            f"--num_clients={num_clients} clients of --labels_per_client="
+            f"{labels_per_client} have no room for all {len(names)} labels; "
+            "raise one of them."
+        )
+    order = draw.permutation(len(names))
+    holders: list[list[int]] = [[] for _ in names]
+    for hand in range(num_clients * labels_per_client):
+        holders[order[hand % len(names)]].append(hand // labels_per_client)
+    hands: list[list[np.ndarray]] = [[] for _ in range(num_clients)]
+    for name, clients in zip(names, holders):
+        members = draw.permutation(np.flatnonzero(labels == name))
+        _check_enough(
+            len(members),
+            len(clients),
+            f"--num_clients={num_clients} clients of --labels_per_client="
+            f"{labels_per_client}, {len(clients)} of which have the label "
+            f"{name},",
+        )
+        pieces = np.array_split(members, len(clients))
+        for client, piece in zip(draw.permutation(clients), pieces):
+            hands[client].append(piece)
+    return _numbered([np.concatenate(hand) for hand in hands])
+
+
 def natural(
     labels: np.ndarray,
     owners: Optional[np.ndarray],
@@ -169,6 +252,11 @@ def natural(
             "--partition=natural is for data that name their clients, and "
             "this task's do not; choose iid, shards or dirichlet."
         )
+    return by_owner(owners)
+
+
+def by_owner(owners: np.ndarray) -> Parts:
+    """The owners' names, and the indices of each one's examples, in order."""
     names, first = np.unique(owners, return_inverse=True)
     order = np.argsort(first, kind="stable")
     cuts = np.cumsum(np.bincount(first))[:-1]

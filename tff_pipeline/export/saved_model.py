@@ -17,9 +17,10 @@ def export(
 ) -> None:
     """Writes the task's model with `weights` as a Keras SavedModel.
 
-    The signature `serving_default` takes `image` (the task's raw input, of
-    shape [batch, ...], any batch size) and gives `logits` and `probabilities`
-    (float32 [batch, classes]) and `class_id` (int64 [batch]).
+    The signature `serving_default` takes the task's raw inputs by name, each
+    of shape [batch, ...], any batch size, and gives what `task.outputs_fn`
+    says: for classes `logits` and `probabilities` (float32 [batch, classes])
+    and `class_id` (int64 [batch]).
     `tf.keras.models.load_model(path)` gives the Keras model back; plain
     TensorFlow is enough for either.
 
@@ -40,18 +41,25 @@ def export(
         )
     model = task.build_model()
     weights.assign_weights_to(model)
-    x_spec, _ = task.batch_spec
-
-    @tf.function(
-        input_signature=[tf.TensorSpec(x_spec.shape, x_spec.dtype, "image")]
-    )
-    def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = model(image, training=False)
-        return {
-            "logits": logits,
-            "probabilities": tf.nn.softmax(logits),
-            "class_id": tf.argmax(logits, axis=-1),
+    if task.serving_fn is not None:
+        model = task.serving_fn(model)
+        specs = {
+            each.name: tf.TensorSpec([None, *each.shape[1:]], each.dtype)
+            for each in model.inputs
         }
+    else:
+        specs = {task.input_name: task.batch_spec[0]}
+    named = [
+        tf.TensorSpec(spec.shape, spec.dtype, name)
+        for name, spec in specs.items()
+    ]
+
+    @tf.function(input_signature=named)
+    def serve(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        if task.serving_fn is None:
+            return task.outputs_fn(model(*inputs, training=False))
+        columns = dict(zip(specs, inputs))
+        return task.outputs_fn(model(columns, training=False))
 
     with durable.folder(path) as folder:
         try:

@@ -3,9 +3,10 @@
 import functools
 
 from tff_pipeline import errors
-from tff_pipeline.config import DataConfig
+from tff_pipeline.data_config import DataConfig
 from tff_pipeline.datasets import digits
-from tff_pipeline.datasets.partition import partition
+from tff_pipeline.datasets.augmentation import IMAGE
+from tff_pipeline.datasets.split import split
 from tff_pipeline.models import conv, dense
 from tff_pipeline.tasks.task import ModelFn, Task
 
@@ -37,4 +38,5 @@ def _task(name: str, model_fn: ModelFn, options: DataConfig, seed: int) -> Task:
             "whose data come with scikit-learn; leave it out."
         )
     train, test = digits.load()
-    return Task(name, partition(train, options, seed), test, model_fn)
+    data = split(train, test, options, seed)
+    return Task(name, **vars(data), model_fn=model_fn, augmentations=IMAGE)

@@ -3,9 +3,10 @@
 import functools
 
 from tff_pipeline import errors
-from tff_pipeline.config import DataConfig
+from tff_pipeline.data_config import DataConfig
 from tff_pipeline.datasets import mnist
-from tff_pipeline.datasets.partition import partition
+from tff_pipeline.datasets.augmentation import IMAGE
+from tff_pipeline.datasets.split import split
 from tff_pipeline.models import conv, dense
 from tff_pipeline.tasks.task import ModelFn, Task
 
@@ -31,16 +32,11 @@ def _task(name: str, model_fn: ModelFn, options: DataConfig, seed: int) -> Task:
             "(train-images-idx3-ubyte.gz and its siblings)."
         )
     train, test = mnist.load(options.data_dir)
-    if options.partition != "natural":
-        return Task(name, partition(train, options, seed), test, model_fn)
-    writers, test_writers = mnist.load_writers(
-        options.data_dir, len(train), len(test)
-    )
-    return Task(
-        name,
-        partition(train, options, seed, owners=writers),
-        test,
-        model_fn,
+    writers, test_writers = None, None
+    if options.partition == "natural":
         # No writer of the test images wrote a training image.
-        unseen=partition(test, options, seed, owners=test_writers),
-    )
+        writers, test_writers = mnist.load_writers(
+            options.data_dir, len(train), len(test)
+        )
+    data = split(train, test, options, seed, writers, test_writers)
+    return Task(name, **vars(data), model_fn=model_fn, augmentations=IMAGE)

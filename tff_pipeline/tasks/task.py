@@ -1,7 +1,7 @@
 """A task: federated data and the model that is to learn them."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Optional
 
 import numpy as np
@@ -11,8 +11,11 @@ import tensorflow_federated as tff
 from tff_pipeline import errors
 from tff_pipeline.datasets.federated import Examples, FederatedData
 from tff_pipeline.runtime import compat
+from tff_pipeline.tasks import outputs
 
 ModelFn = Callable[[], tf.keras.Model]
+# (labels of shape [n, ...], outputs of shape [n, ...]) -> a figure.
+SetMetric = Callable[[np.ndarray, np.ndarray], float]
 
 
 def _sparse_cross_entropy() -> tf.keras.losses.Loss:
@@ -31,11 +34,20 @@ class Task:
       name: As in `registry.TASKS`.
       train: The clients that train.
       test: The central test set.
-      model_fn: Makes a new, uncompiled Keras model that ends in logits.
+      model_fn: Makes a new, uncompiled Keras model; by default it ends in
+        logits of classes.
       loss_fn: Makes the loss.
       metrics_fn: Makes the metrics; their names become columns.
-      unseen: Clients with test examples that never train, where the data have
+      set_metrics: Name -> a metric that is no mean over examples and needs a
+        whole test set at once, such as a concordance index.
+      test_clients: Test examples of clients that train, where the data have
         such.
+      unseen: Examples of clients that never train, likewise.
+      augmentations: The names of `--augment` that suit the inputs.
+      input_name: What the exported model's input is called.
+      outputs_fn: The model's output -> what the exported model gives, by name.
+      serving_fn: The trained model -> one of named inputs as users have them,
+        which is exported in its place.
     """
 
     name: str
@@ -44,7 +56,15 @@ class Task:
     model_fn: ModelFn
     loss_fn: Callable[[], tf.keras.losses.Loss] = _sparse_cross_entropy
     metrics_fn: Callable[[], list[tf.keras.metrics.Metric]] = _accuracy
+    set_metrics: Mapping[str, SetMetric] = dataclasses.field(
+        default_factory=dict
+    )
+    test_clients: Optional[FederatedData] = None
     unseen: Optional[FederatedData] = None
+    augmentations: Sequence[str] = ()
+    input_name: str = "image"
+    outputs_fn: Callable[[tf.Tensor], dict[str, tf.Tensor]] = outputs.of_classes
+    serving_fn: Optional[Callable[[tf.keras.Model], tf.keras.Model]] = None
     _outputs: int = dataclasses.field(init=False, repr=False, default=0)
 
     def __post_init__(self) -> None:
@@ -73,7 +93,7 @@ class Task:
             )
         wanted, given = model.inputs[0], self.test.x
         if (
-            tuple(wanted.shape[1:]) != given.shape[1:]
+            not wanted.shape[1:].is_compatible_with(given.shape[1:])
             or wanted.dtype.as_numpy_dtype != given.dtype.type
         ):
             raise errors.ConfigError(
@@ -111,20 +131,25 @@ class Task:
                     f"{whose} of {self.name} has {given.dtype.name} where the "
                     f"test set has {wanted.dtype.name}."
                 )
-        labels, outputs = examples.y, self._outputs
+        labels, classes = examples.y, self._outputs
         if not np.issubdtype(labels.dtype, np.integer):
             return
-        if labels.min() < 0 or labels.max() >= outputs:
+        if labels.min() < 0 or labels.max() >= classes:
             wrong = labels.max() if labels.min() >= 0 else labels.min()
             raise errors.DataError(
                 f"{whose} of {self.name} has the label {wrong}; the model has "
-                f"{outputs} outputs, so labels are 0 to {outputs - 1}."
+                f"{classes} outputs, so labels are 0 to {classes - 1}."
             )
 
     @property
     def metric_names(self) -> list[str]:
-        """The names of what is measured: "loss", then the metrics'."""
+        """What is measured in training: "loss", then the metrics' names."""
         return ["loss", *(metric.name for metric in self.metrics_fn())]
+
+    @property
+    def evaluated_names(self) -> list[str]:
+        """What is measured on a test set: `metric_names` and `set_metrics`."""
+        return [*self.metric_names, *self.set_metrics]
 
     @property
     def batch_spec(self) -> tuple[tf.TensorSpec, tf.TensorSpec]:

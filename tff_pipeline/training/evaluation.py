@@ -1,5 +1,6 @@
 """What a model is worth on given examples, central or a client's."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from tff_pipeline.datasets.federated import Examples, FederatedData
 from tff_pipeline.tasks.task import Task
 
 _BATCH_SIZE = 1000
+_WORST_CLIENTS = 5
 
 
 class Evaluator:
@@ -21,6 +23,7 @@ class Evaluator:
 
     def __init__(self, task: Task):
         model = task.build_model()
+        self._set_metrics = task.set_metrics
         loss_fn = task.loss_fn()
         loss = tf.keras.metrics.Mean(name="loss")
         metrics = [loss, *task.metrics_fn()]
@@ -29,11 +32,12 @@ class Evaluator:
         self._weights = tff.learning.models.ModelWeights.from_model(model)
 
         @tf.function(input_signature=task.batch_spec)
-        def update(x: tf.Tensor, y: tf.Tensor) -> None:
+        def update(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
             output = model(x, training=False)
             loss.update_state(loss_fn(y, output), sample_weight=tf.shape(y)[0])
             for metric in metrics[1:]:
                 metric.update_state(y, output)
+            return output
 
         @tf.function(input_signature=[])
         def reset() -> None:
@@ -51,7 +55,7 @@ class Evaluator:
     def evaluate(
         self, weights: tff.learning.models.ModelWeights, examples: Examples
     ) -> dict[str, float]:
-        """Loss and metrics by name, means over `examples`.
+        """Loss and metrics by name, over `examples`.
 
         Args:
           weights: The model's.
@@ -63,13 +67,57 @@ class Evaluator:
             (list(weights.trainable), list(weights.non_trainable)),
         )
         self._reset()
+        outputs = []
         for start in range(0, len(examples), _BATCH_SIZE):
             batch = slice(start, start + _BATCH_SIZE)
-            self._update(
+            output = self._update(
                 tf.constant(examples.x[batch]), tf.constant(examples.y[batch])
             )
+            if self._set_metrics:
+                outputs.append(output.numpy())
         results = self._results()
-        return {name: float(value) for name, value in results.items()}
+        values = {name: float(value) for name, value in results.items()}
+        for name, metric in self._set_metrics.items():
+            values[name] = float(metric(examples.y, np.concatenate(outputs)))
+        return values
+
+    def evaluate_clients(
+        self,
+        weights: tff.learning.models.ModelWeights,
+        clients: FederatedData,
+    ) -> dict[str, np.ndarray]:
+        """Every client's loss and metrics on its own examples.
+
+        Returns:
+          Name -> float64 array of shape [clients], in the order of
+          `clients.client_ids`.
+        """
+        rows = [
+            self.evaluate(weights, clients.load(client_id))
+            for client_id in clients.client_ids
+        ]
+        return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def groups(task: Task) -> dict[str, tuple[str, FederatedData]]:
+    """The clients that can be evaluated one by one.
+
+    Returns:
+      "seen" and, where the task has them, "unseen" -> (in words, the clients).
+      Those that train are evaluated on their own test examples, or, where they
+      have none, on those they train on.
+    """
+    if task.test_clients is not None:
+        known = {
+            "seen": ("training clients, on test examples", task.test_clients)
+        }
+    else:
+        known = {
+            "seen": ("training clients, on their training examples", task.train)
+        }
+    if task.unseen is not None:
+        known["unseen"] = ("unseen clients, on test examples", task.unseen)
+    return known
 
 
 def report(
@@ -78,48 +126,65 @@ def report(
     """Central and per-client metrics, as a JSON object.
 
     Returns:
-      "central": metric -> value on the test set. "clients": a list of groups,
-      the training clients on their own training examples and, where the task
-      has them, unseen clients on test examples; each with "which" (in words),
-      "count" and "metrics": metric -> `summarize`.
+      "central": metric -> value on the test set. "clients": a list, one for
+      each of `groups`, with "which" (in words), "count", "metrics" (metric ->
+      `summarize`) and "worst" (metric -> a list of the worst clients, each with
+      "client", "value" and "examples").
     """
     evaluator = Evaluator(task)
-    groups = [("training clients, on their training examples", task.train)]
-    if task.unseen is not None:
-        groups.append(("unseen clients, on test examples", task.unseen))
     clients = []
-    for which, members in groups:
-        values = _evaluate_clients(evaluator, weights, members)
-        examples = values.pop("examples")
-        spread = {
-            name: summarize(column, examples, lower_is_better(name))
-            for name, column in values.items()
-        }
+    for which, members in groups(task).values():
+        sizes = np.array([members.size(name) for name in members.client_ids])
+        columns = evaluator.evaluate_clients(weights, members)
         clients.append(
-            {"which": which, "count": len(members), "metrics": spread}
+            {
+                "which": which,
+                "count": len(members),
+                "metrics": {
+                    name: summarize(values, sizes, lower_is_better(name))
+                    for name, values in columns.items()
+                },
+                "worst": {
+                    name: _worst(members, values, lower_is_better(name))
+                    for name, values in columns.items()
+                },
+            }
         )
     central = evaluator.evaluate(weights, task.test)
     return {"central": central, "clients": clients}
 
 
-def _evaluate_clients(
-    evaluator: Evaluator,
-    weights: tff.learning.models.ModelWeights,
-    clients: FederatedData,
-) -> dict[str, np.ndarray]:
-    """Every client's loss and metrics.
-
-    Returns:
-      Name -> float64 array of shape [clients], in the order of
-      `clients.client_ids`; under "examples" how many each has.
-    """
-    rows = [
-        evaluator.evaluate(weights, clients.load(client_id))
-        for client_id in clients.client_ids
+def _worst(
+    clients: FederatedData, values: np.ndarray, worst_is_highest: bool
+) -> list[dict[str, Any]]:
+    order = np.argsort(-values if worst_is_highest else values, kind="stable")
+    return [
+        {
+            "client": clients.client_ids[position],
+            "value": float(values[position]),
+            "examples": clients.size(clients.client_ids[position]),
+        }
+        for position in order[:_WORST_CLIENTS]
     ]
-    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    sizes = [clients.size(client_id) for client_id in clients.client_ids]
-    return {**columns, "examples": np.array(sizes, dtype=np.float64)}
+
+
+# What `metrics.csv` says of a metric over clients.
+SPREAD = ("p10", "median", "p90", "gap")
+
+
+def spread_columns(
+    group: str, values: Mapping[str, np.ndarray]
+) -> dict[str, float]:
+    """Columns of metrics.csv, such as seen_accuracy_p10, of a group's values.
+
+    "gap" is that between the mean of the best tenth and of the worst.
+    """
+    columns = {}
+    for name, column in values.items():
+        summary = summarize(column, np.ones(len(column)), lower_is_better(name))
+        for statistic in SPREAD:
+            columns[f"{group}_{name}_{statistic}"] = summary[statistic]
+    return columns
 
 
 def lower_is_better(name: str) -> bool:
@@ -138,19 +203,24 @@ def summarize(
       worst_is_highest: Whether small values are good, as for a loss.
 
     Returns:
-      The mean over clients; the mean weighted by examples; the mean of the
-      worst tenth of the clients (at least one; Li et al. 2020, "Fair Resource
-      Allocation in Federated Learning", table 1), the median, and the mean of
-      the best tenth.
+      The mean over clients; the mean weighted by examples; the 10th percentile,
+      the median and the 90th; the mean of the worst tenth of the clients (at
+      least one; Li et al. 2020, "Fair Resource Allocation in Federated
+      Learning", table 1), that of the best tenth, and the gap between them.
     """
     tenth = max(1, round(len(values) / 10))
     worst_first = np.sort(values)
     if worst_is_highest:
         worst_first = worst_first[::-1]
+    worst = float(np.mean(worst_first[:tenth]))
+    best = float(np.mean(worst_first[-tenth:]))
     return {
         "mean": float(np.mean(values)),
         "weighted_mean": float(np.average(values, weights=examples)),
-        "worst_10_percent": float(np.mean(worst_first[:tenth])),
+        "p10": float(np.percentile(values, 10)),
         "median": float(np.median(values)),
-        "best_10_percent": float(np.mean(worst_first[-tenth:])),
+        "p90": float(np.percentile(values, 90)),
+        "worst_10_percent": worst,
+        "best_10_percent": best,
+        "gap": abs(best - worst),
     }

@@ -59,7 +59,7 @@ class Loop:
     Attributes:
       process: The learning process; it need not be of this package.
       cohort_of: Round number, 1 or above -> its cohort; a pure function.
-      evaluate: Weights -> central metrics by name.
+      evaluate: Weights -> columns by name.
       measure: The process's metrics -> columns by name.
       config: Rounds, intervals and the target.
       log: Where rows go.
@@ -137,8 +137,7 @@ class Loop:
         ):
             weights = self.process.get_model_weights(output.state)
             with spans.span("evaluation"):
-                evaluated = self.evaluate(weights)
-            row.update({f"eval_{n}": value for n, value in evaluated.items()})
+                row.update(self.evaluate(weights))
         row["clients"] = len(cohort.datasets)
         row["examples"] = cohort.num_examples
         row["bytes_down"] = cohort.bytes_down

@@ -1,0 +1,171 @@
+"""The part of a configuration that says what is learned, from which data."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Optional
+
+from tff_pipeline import errors, fields, registry
+
+# The options that each partition takes, with defaults; all others refuse them.
+PARTITION_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "iid": {"num_clients": 100},
+    "shards": {"num_clients": 100, "shards_per_client": 2},
+    "dirichlet": {"num_clients": 100, "dirichlet_alpha": 0.5},
+    "quantity": {"num_clients": 100, "quantity_exponent": 1.0},
+    "label_k": {"num_clients": 100, "labels_per_client": 2},
+    "natural": {},
+}
+# Options of what comes before a partition, by the partition likewise.
+_HOLD_OUT_OPTIONS = {"natural": {"unseen_clients": 0}}
+_FRACTION = {"test_fraction": 0.2}
+# The options that tasks take; a task that is not named here takes none.
+TASK_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "csv": {
+        "client_column": None,
+        "label_column": None,
+        "feature_columns": None,
+        "task_type": "classification",
+        "split_column": None,
+        **_FRACTION,
+    },
+    "npz": {"task_type": "classification", **_FRACTION},
+    "sqlite": {"task_type": "classification", **_FRACTION},
+    "ner_tagger": {"tag_decoder": "softmax", "word_vectors": None},
+}
+# Where examples belong to no one; elsewhere each has a client of its own.
+_WITHOUT_CLIENTS = ("digits_", "mnist_")
+TASK_TYPES = {
+    "classification": "labels are classes",
+    "regression": "labels are numbers",
+}
+TAG_DECODERS = {
+    "softmax": "each token's tag on its own",
+    "crf": "a chain of tags (Lafferty et al. 2001)",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig(fields.Group):
+    """The task, its files, and how its examples are spread over clients."""
+
+    task: str = fields.field(
+        "digits_2nn", fields.known(registry.TASKS), "What to learn."
+    )
+    data_dir: Optional[str] = fields.field(
+        None,
+        fields.TEXT,
+        "Folder of the task's data files (csv, npz, sqlite: or the file).",
+        identity=False,
+    )
+    model_fn: Optional[str] = fields.field(
+        None,
+        fields.REFERENCE,
+        "Another model for the task: package.module:function.",
+    )
+    partition: Optional[str] = fields.field(
+        None,
+        fields.known(registry.PARTITIONS),
+        "How examples are spread over clients; default: natural where the data "
+        "name clients, else iid.",
+    )
+    num_clients: Optional[int] = fields.field(
+        None, fields.COUNT, "Clients to make (all but natural: default 100)."
+    )
+    shards_per_client: Optional[int] = fields.field(
+        None,
+        fields.COUNT,
+        "Shards of sorted labels a client (shards: default 2).",
+    )
+    dirichlet_alpha: Optional[float] = fields.field(
+        None,
+        fields.CONCENTRATION,
+        "Concentration; small is uneven (dirichlet: 0.5).",
+    )
+    quantity_exponent: Optional[float] = fields.field(
+        None,
+        fields.NOT_NEGATIVE,
+        "Sizes fall as 1/rank to this power (quantity: 1).",
+    )
+    labels_per_client: Optional[int] = fields.field(
+        None, fields.COUNT, "Labels that a client has (label_k: 2)."
+    )
+    unseen_clients: Optional[int] = fields.field(
+        None,
+        fields.NATURAL,
+        "Clients, drawn by --seed, that never train (natural: 0).",
+    )
+    max_examples_per_client: Optional[int] = fields.field(
+        None, fields.COUNT, "Keep at most this many examples of each client."
+    )
+    max_test_examples: Optional[int] = fields.field(
+        None,
+        fields.COUNT,
+        "Evaluate on at most this many examples of the test set.",
+    )
+    augment: Optional[str] = fields.field(
+        None,
+        fields.NAMES,
+        "Changes to training examples, with commas: shift, crop, rotate, "
+        "noise, time_mask.",
+    )
+    client_column: Optional[str] = fields.field(
+        None, fields.TEXT, "Column that names each row's client (csv)."
+    )
+    label_column: Optional[str] = fields.field(
+        None, fields.TEXT, "Column to predict (csv)."
+    )
+    feature_columns: Optional[str] = fields.field(
+        None,
+        fields.TEXT,
+        "Columns to predict from, with commas (csv: default all others).",
+    )
+    task_type: Optional[str] = fields.field(
+        None,
+        fields.known(TASK_TYPES),
+        "What labels are (csv, npz, sqlite: default classification).",
+    )
+    test_fraction: Optional[float] = fields.field(
+        None,
+        fields.FRACTION,
+        "Share of each client's examples that is held out (csv, npz, sqlite: "
+        "0.2).",
+    )
+    split_column: Optional[str] = fields.field(
+        None, fields.TEXT, "Column that says train or test (csv)."
+    )
+    tag_decoder: Optional[str] = fields.field(
+        None, fields.known(TAG_DECODERS), "Last layer (ner_tagger: softmax)."
+    )
+    word_vectors: Optional[str] = fields.field(
+        None,
+        fields.TEXT,
+        "Text file of a word and its numbers a line (ner_tagger).",
+    )
+
+    def __post_init__(self) -> None:
+        if self.partition is None:
+            artificial = self.task.startswith(_WITHOUT_CLIENTS)
+            object.__setattr__(
+                self, "partition", "iid" if artificial else "natural"
+            )
+        super().__post_init__()
+        for choice, known, options in (
+            ("partition", registry.PARTITIONS, PARTITION_OPTIONS),
+            ("partition", registry.PARTITIONS, _HOLD_OUT_OPTIONS),
+            ("task", registry.TASKS, TASK_OPTIONS),
+        ):
+            self.settle(choice, {name: options.get(name, {}) for name in known})
+        if self.task == "csv":
+            self._check_columns()
+
+    def _check_columns(self) -> None:
+        if self.label_column is None:
+            raise errors.ConfigError(
+                "--task=csv needs --label_column, the column to predict."
+            )
+        if self.client_column is None and self.partition == "natural":
+            raise errors.ConfigError(
+                "--task=csv needs --client_column, the column that names each "
+                "row's client, or a --partition that makes clients, such as "
+                "iid."
+            )

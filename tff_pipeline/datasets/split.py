@@ -1,0 +1,126 @@
+"""Which clients train, and on what they and others are tested."""
+
+import dataclasses
+from typing import Optional
+
+import numpy as np
+
+from tff_pipeline import errors, randomness
+from tff_pipeline.data_config import DataConfig
+from tff_pipeline.datasets import partition
+from tff_pipeline.datasets.federated import (
+    Examples,
+    FederatedData,
+    InMemoryData,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """The data of a task; `Task` has the same fields.
+
+    Attributes:
+      train: The clients that train.
+      test: The central test set, of clients that train where these are known.
+      test_clients: Test examples of clients that train.
+      unseen: Examples of clients that never train.
+    """
+
+    train: FederatedData
+    test: Examples
+    test_clients: Optional[FederatedData] = None
+    unseen: Optional[FederatedData] = None
+
+
+def split(
+    train: Examples,
+    test: Examples,
+    options: DataConfig,
+    seed: int,
+    owners: Optional[np.ndarray] = None,
+    test_owners: Optional[np.ndarray] = None,
+) -> Split:
+    """Spreads examples over clients as `options` say.
+
+    Args:
+      train: Examples to train on.
+      test: Examples to test on.
+      options: The partition and its options.
+      seed: The experiment's seed.
+      owners: Of shape [len(train)], each example's client, where known.
+      test_owners: Likewise of `test`.
+
+    Returns:
+      With artificial clients, these and the test set. With `natural` ones also
+      what each is tested on: clients that train on their part of `test`;
+      `options.unseen_clients` of them, held out, on all they have; clients
+      that `test` alone knows on their part of it. Where that is all of `test`,
+      it is the central test set; else the clients that train make that up.
+
+    Raises:
+      ConfigError: If these examples cannot be spread so.
+    """
+    most = options.max_test_examples
+    if options.partition != "natural" or owners is None:
+        spread = partition.partition(train, options, seed, owners)
+        return Split(spread, _at_most(test, most, seed))
+    held_out = _drawn(owners, options.unseen_clients or 0, seed)
+    trains = ~np.isin(owners, held_out)
+    spread = partition.partition(
+        train.take(np.flatnonzero(trains)) if held_out.size else train,
+        options,
+        seed,
+        owners[trains],
+    )
+    if test_owners is None:
+        unseen = _clients(train, owners, ~trains)
+        return Split(spread, _at_most(test, most, seed), None, unseen)
+    seen = np.isin(test_owners, owners[trains])
+    if held_out.size:
+        # What the held-out clients would have trained on is theirs as well.
+        everything = Examples(
+            np.concatenate([train.x, test.x]), np.concatenate([train.y, test.y])
+        )
+        everyone = np.concatenate([owners, test_owners])
+        unseen = _clients(everything, everyone, np.append(~trains, ~seen))
+    else:
+        unseen = _clients(test, test_owners, ~seen)
+    central = test.take(np.flatnonzero(seen)) if seen.any() else test
+    return Split(
+        spread,
+        _at_most(central, most, seed),
+        _clients(test, test_owners, seen),
+        unseen,
+    )
+
+
+def _at_most(examples: Examples, most: Optional[int], seed: int) -> Examples:
+    """At most so many of the examples, drawn at random, in their order."""
+    if most is None or most >= len(examples):
+        return examples
+    draw = randomness.generator(seed, "test")
+    return examples.take(np.sort(draw.permutation(len(examples))[:most]))
+
+
+def _drawn(owners: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """The names of `count` clients, drawn at random."""
+    names = np.unique(owners)
+    if count >= len(names):
+        raise errors.ConfigError(
+            f"--unseen_clients={count} leaves none of the {len(names)} clients "
+            "to train; lower it."
+        )
+    return randomness.generator(seed, "unseen").permutation(names)[:count]
+
+
+def _clients(
+    examples: Examples, owners: np.ndarray, chosen: np.ndarray
+) -> Optional[FederatedData]:
+    """The chosen examples by owner, or `None` if there are none."""
+    indices = np.flatnonzero(chosen)
+    if not indices.size:
+        return None
+    names, parts = partition.by_owner(owners[indices])
+    return InMemoryData(
+        examples, dict(zip(names, (indices[part] for part in parts)))
+    )

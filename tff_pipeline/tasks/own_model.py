@@ -1,0 +1,41 @@
+"""A Keras model function of the user's own, for `--model_fn`."""
+
+import importlib
+import sys
+
+import tensorflow as tf
+
+from tff_pipeline import errors
+from tff_pipeline.tasks.task import ModelFn
+
+
+def load(reference: str) -> ModelFn:
+    """The function that `reference` names, found as Python finds modules.
+
+    The folder that the command is called in counts, as for `python -m`.
+
+    Args:
+      reference: "package.module:function"; the function takes nothing and
+        returns a new, uncompiled `tf.keras.Model`.
+
+    Raises:
+      ConfigError: If there is no such function, or it returns something else.
+    """
+    module_name, _, name = reference.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        model_fn = getattr(importlib.import_module(module_name), name)
+        model = model_fn()
+    except Exception as error:  # Whatever the user's code raises.
+        raise errors.ConfigError(
+            f"--model_fn={reference} cannot be used "
+            f"({type(error).__name__}: {error}); it must name a function "
+            "without arguments in a module that Python finds from here."
+        ) from error
+    if not isinstance(model, tf.keras.Model):
+        raise errors.ConfigError(
+            f"--model_fn={reference} returned {type(model).__name__}; it must "
+            "return a new tf.keras.Model."
+        )
+    return model_fn
