@@ -25,8 +25,8 @@ def explained(path: str) -> Iterator[None]:
     except OSError as error:
         raise errors.RunDirectoryError(
             f"{path} cannot be written ({error.strerror or error}); make room "
-            "or give a folder that can be written with --output_dir. What was "
-            "saved before still stands."
+            "there, or name a place that can be written. What was saved "
+            "before still stands."
         ) from error
 
 
@@ -50,6 +50,33 @@ def write_text(path: str, text: str) -> None:
                 os.remove(temporary)
             raise
         _sync(folder)
+
+
+@contextlib.contextmanager
+def new_file(path: str) -> Iterator[str]:
+    """A file to write; it becomes `path` when the block ends well.
+
+    Yields:
+      The temporary file's path, in the same folder; nothing is there yet.
+
+    Raises:
+      RunDirectoryError: If it cannot be written; `path` is then as before.
+    """
+    parent, name = os.path.split(os.path.abspath(path))
+    with explained(path):
+        os.makedirs(parent, exist_ok=True)
+        temporary = os.path.join(parent, TEMPORARY + name)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)
+        try:
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.remove(temporary)
+            raise
+        _sync(parent)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""What a run gives away of a client, and what keeps it from giving more."""

@@ -1,0 +1,299 @@
+"""Epsilon of a setting, and the noise that a target epsilon needs.
+
+The unit of privacy is a client with all its data. A round releases the sum of
+the cohort's clipped updates with Gaussian noise; its noise multiplier is the
+noise's standard deviation over the sum's sensitivity, which is how far one
+client can move it under the adjacency: the clip, or, where a client may be
+replaced by another, twice the clip. Needs no TensorFlow.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+
+import dp_accounting
+import numpy as np
+from dp_accounting import pld, rdp
+
+from tff_pipeline import errors
+
+_Relation = dp_accounting.NeighboringRelation
+
+MECHANISMS = {
+    "gaussian": "fresh noise in every round (McMahan et al. 2018)",
+    "tree": "noise of one binary tree over all rounds (Kairouz et al. 2021)",
+    "tree_restart": "a new tree in every epoch (Kairouz et al. 2021)",
+}
+# Sampling -> how neighbouring populations differ, as the analysis needs it.
+SAMPLINGS = {
+    "poisson": _Relation.ADD_OR_REMOVE_ONE,
+    "uniform": _Relation.REPLACE_ONE,
+    "shuffled": _Relation.REPLACE_SPECIAL,
+    "min_separation": _Relation.REPLACE_SPECIAL,
+}
+ADJACENCIES = {
+    _Relation.ADD_OR_REMOVE_ONE: "add or remove one client",
+    _Relation.REPLACE_ONE: "replace one client by another",
+    _Relation.REPLACE_SPECIAL: "replace one client by one that sends zeros",
+}
+# How far one client moves the sum, in clips.
+SENSITIVITIES = {
+    _Relation.ADD_OR_REMOVE_ONE: 1.0,
+    _Relation.REPLACE_ONE: 2.0,
+    _Relation.REPLACE_SPECIAL: 1.0,
+}
+ACCOUNTANTS = {
+    "pld": "privacy loss distribution, discretised upwards at 1e-4",
+    "rdp": "Renyi divergences of 156 orders, converted by Canonne et al. 2020",
+    "rdp_classic": "Renyi divergences, converted by Mironov 2017",
+}
+_LARGEST_MULTIPLIER = 1e4
+_TOLERANCE = 2e-3  # How far a target epsilon may be undershot, relatively.
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What is run, as far as epsilon depends on it.
+
+    Attributes:
+      mechanism: Of `MECHANISMS`.
+      sampling: Of `SAMPLINGS`: each client on its own with probability
+        cohort_size / population; a fixed number without replacement; everyone
+        once an epoch, in some order; or nobody again within `min_separation`
+        rounds. The last two, and trees, have no amplification by sampling.
+      population: Clients there are.
+      cohort_size: Clients of a round; expected ones with Poisson sampling.
+      rounds: How many.
+      min_separation: With `min_separation`: the least number of rounds from
+        one participation of a client to its next.
+    """
+
+    mechanism: str
+    sampling: str
+    population: int
+    cohort_size: int
+    rounds: int
+    min_separation: Optional[int] = None
+
+    def __post_init__(self) -> None:
+        _check("mechanism", self.mechanism, MECHANISMS)
+        _check("sampling", self.sampling, SAMPLINGS)
+        for name in ("population", "cohort_size", "rounds"):
+            if getattr(self, name) < 1:
+                raise errors.ConfigError(
+                    f"--{name}={getattr(self, name)}: must be at least 1."
+                )
+        if self.cohort_size > self.population:
+            raise errors.ConfigError(
+                f"--cohort_size={self.cohort_size} is more than "
+                f"--population={self.population}; lower it."
+            )
+        if self.mechanism != "gaussian" and self.sampling in (
+            "poisson",
+            "uniform",
+        ):
+            raise errors.ConfigError(
+                f"--mechanism={self.mechanism} is accounted for without "
+                f"sampling, and --sampling={self.sampling} may take a client "
+                "again in the next round; choose shuffled or min_separation."
+            )
+        if self.mechanism == "tree_restart" and self.sampling != "shuffled":
+            raise errors.ConfigError(
+                "--mechanism=tree_restart takes every client once a tree; "
+                "choose --sampling=shuffled."
+            )
+        if (self.sampling == "min_separation") != bool(self.min_separation):
+            raise errors.ConfigError(
+                "--sampling=min_separation and --min_separation=ROUNDS go "
+                f"together; these are --sampling={self.sampling} and "
+                f"--min_separation={self.min_separation}."
+            )
+
+    @property
+    def adjacency(self) -> dp_accounting.NeighboringRelation:
+        """How two populations differ that epsilon compares."""
+        return SAMPLINGS[self.sampling]
+
+    @property
+    def epoch(self) -> int:
+        """Rounds in which shuffled clients all take part once."""
+        return math.ceil(self.population / self.cohort_size)
+
+    @property
+    def participations(self) -> int:
+        """In how many rounds a client takes part, at most."""
+        if self.sampling == "shuffled":
+            return math.ceil(self.rounds / self.epoch)
+        if self.min_separation is not None:
+            return math.ceil(self.rounds / self.min_separation)
+        return self.rounds
+
+    def event(self, noise_multiplier: float) -> dp_accounting.DpEvent:
+        """What is released in all rounds, for `dp_accounting`."""
+        gaussian = dp_accounting.GaussianDpEvent(noise_multiplier)
+        if self.sampling == "poisson":
+            event = dp_accounting.PoissonSampledDpEvent(
+                self.cohort_size / self.population, gaussian
+            )
+            return dp_accounting.SelfComposedDpEvent(event, self.rounds)
+        if self.sampling == "uniform":
+            event = dp_accounting.SampledWithoutReplacementDpEvent(
+                self.population, self.cohort_size, gaussian
+            )
+            return dp_accounting.SelfComposedDpEvent(event, self.rounds)
+        # All of these are one Gaussian mechanism, on the vector of all that is
+        # released; its sensitivity is the norm of a client's part of that.
+        return dp_accounting.GaussianDpEvent(
+            noise_multiplier / math.sqrt(self._squared_sensitivity())
+        )
+
+    def _squared_sensitivity(self) -> float:
+        """Of all releases together, where one round's is 1."""
+        if self.mechanism == "gaussian":
+            return self.participations
+        if self.mechanism == "tree_restart":
+            full, rest = divmod(self.rounds, self.epoch)
+            return full * _depth(self.epoch) + _depth(rest)
+        # A client adds its count to the node of every level that its rounds
+        # are in; a node of 2**level rounds has it at most so often.
+        separation = self.min_separation
+        if separation is None:
+            # The last of one epoch and the first of the next may be neighbours.
+            separation = 1
+        total = 0
+        for level in range(_depth(self.rounds)):
+            most = math.ceil(2**level / separation)
+            total += self.participations * min(self.participations, most)
+        return total
+
+
+def _check(flag: str, value: str, known: Mapping[str, Any]) -> None:
+    if value not in known:
+        names = ", ".join(known)
+        raise errors.ConfigError(f"--{flag}={value}: must be one of: {names}.")
+
+
+def _depth(leaves: int) -> int:
+    """Nodes on the way from a leaf to the top of a tree of so many leaves."""
+    return leaves.bit_length()
+
+
+def check_delta(delta: float) -> None:
+    """Raises `ConfigError` unless it lies between 0 and 1."""
+    if not 0 < delta < 1:
+        raise errors.ConfigError(
+            f"--delta={delta}: must be above 0 and below 1, such as "
+            "1/population**1.1."
+        )
+
+
+def default_delta(population: int) -> float:
+    """population**-1.1, as McMahan et al. 2018 chose it."""
+    return float(max(population, 2)) ** -1.1
+
+
+def default_accountant(setting: Setting) -> str:
+    """The tightest that can account for the setting."""
+    return "rdp" if setting.sampling == "uniform" else "pld"
+
+
+def epsilon(
+    setting: Setting,
+    noise_multiplier: float,
+    delta: float,
+    accountant: Optional[str] = None,
+    orders: Optional[Sequence[float]] = None,
+) -> float:
+    """The epsilon of (epsilon, delta)-differential privacy.
+
+    Args:
+      setting: What is run.
+      noise_multiplier: Standard deviation over sensitivity; at least 0.
+      delta: The probability that is left out.
+      accountant: Of `ACCOUNTANTS`; by default `default_accountant`.
+      orders: Of the Renyi divergences, if not dp-accounting's.
+
+    Raises:
+      ConfigError: If a number is out of range, or the accountant does not know
+        the sampling.
+    """
+    accountant = accountant or default_accountant(setting)
+    _check("accountant", accountant, ACCOUNTANTS)
+    check_delta(delta)
+    if not (math.isfinite(noise_multiplier) and noise_multiplier >= 0):
+        raise errors.ConfigError(
+            f"--noise_multiplier={noise_multiplier}: must be a finite number, "
+            "0 or above."
+        )
+    if noise_multiplier == 0:
+        return math.inf
+    if accountant == "pld" and setting.sampling == "uniform":
+        raise errors.ConfigError(
+            "--accountant=pld does not know --sampling=uniform; use "
+            "--accountant=rdp, or --sampling=poisson."
+        )
+    event = setting.event(noise_multiplier)
+    if accountant == "pld":
+        # Without sampling, a Gaussian's loss is the same for all adjacencies.
+        return pld.PLDAccountant().compose(event).get_epsilon(delta)
+    accounted = rdp.RdpAccountant(orders, setting.adjacency).compose(event)
+    divergences, alphas = accounted.rdp, accounted.orders
+    if setting.sampling == "uniform":
+        # The bound for a sample may be above that for everyone in every round,
+        # which holds as well: a sample's output is a mixture of such.
+        everyone = setting.rounds * alphas / (2 * noise_multiplier**2)
+        divergences = np.minimum(divergences, everyone)
+    if accountant == "rdp":
+        return rdp.compute_epsilon(alphas, divergences, delta)[0]
+    # Mironov 2017, proposition 3.
+    bounds = divergences - math.log(delta) / (alphas - 1)
+    return float(max(0.0, np.min(bounds)))
+
+
+def noise_multiplier(
+    setting: Setting,
+    target_epsilon: float,
+    delta: float,
+    accountant: Optional[str] = None,
+) -> float:
+    """A noise multiplier whose epsilon is the target or up to 0.2% below.
+
+    Args:
+      setting: What is run.
+      target_epsilon: What must not be exceeded; above 0.
+      delta: The probability that is left out.
+      accountant: Of `ACCOUNTANTS`.
+
+    Raises:
+      ConfigError: If no noise multiplier up to 10,000 keeps the target.
+    """
+    if not (math.isfinite(target_epsilon) and target_epsilon > 0):
+        raise errors.ConfigError(
+            f"--target_epsilon={target_epsilon}: must be a finite number "
+            "above 0."
+        )
+
+    @functools.cache
+    def excess(logarithm: float) -> float:
+        """How far epsilon is above the target, as a factor's logarithm."""
+        value = epsilon(setting, math.exp(logarithm), delta, accountant)
+        # Both ends must be finite for the root's search.
+        return math.log(min(max(value, 1e-12), 1e12) / target_epsilon)
+
+    # Secants: in logarithms, epsilon is nearly a falling line. They aim within
+    # the tolerance, so that what they hit is on the safe side.
+    before, here = 0.0, max(min(excess(0.0), 2.0), -2.0) or _TOLERANCE
+    while not -_TOLERANCE <= excess(here) <= 0:
+        if here > math.log(_LARGEST_MULTIPLIER):
+            raise errors.ConfigError(
+                f"--target_epsilon={target_epsilon} cannot be kept with any "
+                f"noise multiplier up to {_LARGEST_MULTIPLIER:g}; raise it, or "
+                "take fewer rounds or a larger population."
+            )
+        slope = (excess(here) - excess(before)) / (here - before)
+        # It falls, and not by so little that a step would lead far away.
+        step = -(excess(here) + _TOLERANCE / 2) / min(slope, -0.5)
+        before, here = here, here + max(min(step, 2.0), -2.0)
+    return math.exp(here)
