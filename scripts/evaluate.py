@@ -17,6 +17,8 @@ def main() -> None:
 
     path, report = experiment.evaluate(run_dir, round_number, data_dir)
     print(f"{report['task']}, round {report['round']}")
+    if "notes" in report:
+        print(report["notes"])
     print("\nCentral test set")
     width = 2 + max(map(len, ["best_10_percent", *report["central"]]))
     for name, value in report["central"].items():

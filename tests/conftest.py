@@ -8,12 +8,17 @@ import resource
 import subprocess
 import sys
 
+import hypothesis
 import pytest
 
 from tff_pipeline.runtime import silence
 
 # Before any test module imports TensorFlow.
 silence.silence()
+
+# No test asserts how long something takes, hypothesis not either.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 ROOT = pathlib.Path(__file__).parent.parent
 SCRIPTS = ROOT / "scripts"

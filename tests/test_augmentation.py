@@ -49,6 +49,15 @@ def test_shift_moves_by_a_tenth_at_most():
     assert places.max() == 12
 
 
+def test_shift_moves_even_the_smallest_images():
+    image = np.zeros((50, 8, 8, 1), np.uint8)
+    image[:, 4, 4] = 255
+    places = np.argwhere(augmented(image, "shift", augmentation.IMAGE))[:, 1:3]
+    assert set(map(tuple, places)) == {
+        (row, column) for row in (3, 4, 5) for column in (3, 4, 5)
+    }
+
+
 def test_a_flat_image_stays_flat_when_cropped_and_rotated():
     flat = np.full((4, 16, 16, 1), 77, np.uint8)
     for name in ("crop", "rotate"):
@@ -67,6 +76,15 @@ def test_noise_has_the_stated_size():
     wave[0, 0] = 10.0
     noisy = augmented(wave, "noise", augmentation.AUDIO)
     assert np.std(noisy[0, 1:]) == pytest.approx(0.5, rel=0.02)
+
+
+def test_noise_is_as_loud_as_its_own_example_asks():
+    waves = np.zeros((3, 50_000), np.int16)
+    waves[1, 0], waves[2, 0] = -32768, 1000
+    noisy = augmented(waves, "noise", augmentation.AUDIO)
+    assert not noisy[0].any()
+    assert np.std(noisy[1, 1:]) == pytest.approx(0.05 * 32768, rel=0.02)
+    assert np.std(noisy[2, 1:]) == pytest.approx(50, rel=0.02)
 
 
 def test_time_mask_silences_one_stretch_of_a_fifth_at_most():

@@ -15,6 +15,8 @@ SPREADS = [
     {"partition": "iid", "num_clients": 7},
     {"partition": "shards", "num_clients": 7, "shards_per_client": 3},
     {"partition": "dirichlet", "num_clients": 7, "dirichlet_alpha": 0.5},
+    {"partition": "quantity", "num_clients": 7, "quantity_exponent": 1.0},
+    {"partition": "label_k", "num_clients": 7, "labels_per_client": 2},
 ]
 NAMES = [options["partition"] for options in SPREADS]
 
@@ -116,6 +118,147 @@ def test_dirichlet_gives_all_examples_and_leaves_no_client_empty(
     assert len(clients) == num_clients
 
 
+@given(labels_and_counts(), st.floats(0, 1e308), SEEDS)
+def test_quantity_gives_all_examples_in_shares_that_fall_as_a_power(
+    counts, exponent, seed
+):
+    labels, num_clients, _ = counts
+    clients = split(
+        labels,
+        seed,
+        partition="quantity",
+        num_clients=num_clients,
+        quantity_exponent=exponent,
+    )
+    check_complete(clients, len(labels))
+    assert len(clients) == num_clients
+    # One each, and of the rest what is in proportion, but for rounding.
+    ranks = np.arange(1, num_clients + 1)
+    shares = np.array([float(rank) ** -exponent for rank in ranks])
+    wanted = 1 + shares / shares.sum() * (len(labels) - num_clients)
+    sizes = np.array([len(indices) for indices in clients.values()])
+    assert np.abs(sizes - wanted).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("exponent", "sizes"),
+    [(1.0, [479, 240, 160, 121]), (0.0, [250] * 4), (1e308, [997, 1, 1, 1])],
+)
+def test_quantity_has_the_stated_sizes(exponent, sizes):
+    clients = split(
+        labels_of(1000, 10),
+        partition="quantity",
+        num_clients=4,
+        quantity_exponent=exponent,
+    )
+    assert [len(indices) for indices in clients.values()] == sizes
+
+
+def test_quantity_shuffles_and_so_is_skewed_in_sizes_only():
+    labels = np.sort(labels_of(60000, 10))
+    clients = split(
+        labels, partition="quantity", num_clients=10, quantity_exponent=1.0
+    )
+    for indices in clients.values():
+        shares = np.bincount(labels[indices], minlength=10) / len(indices)
+        assert abs(shares - 0.1).max() < 0.03
+
+
+@given(st.data(), st.integers(1, 12), st.integers(1, 8), SEEDS)
+def test_label_k_gives_every_client_k_labels_in_equal_parts(
+    data, num_clients, num_classes, seed
+):
+    # So many that all labels have a client.
+    least = -(-num_classes // num_clients)
+    k = data.draw(st.integers(least, num_classes))
+    labels = np.concatenate(
+        [
+            # Classes of other sizes, with names that are no row of numbers.
+            np.full(12 + 5 * label, 3 * label + 1)
+            for label in range(num_classes)
+        ]
+    )
+    labels = np.random.default_rng(0).permutation(labels)
+    clients = split(
+        labels,
+        seed,
+        partition="label_k",
+        num_clients=num_clients,
+        labels_per_client=k,
+    )
+    check_complete(clients, len(labels))
+    assert len(clients) == num_clients
+    held = {name: labels[indices] for name, indices in clients.items()}
+    assert {len(set(mine.tolist())) for mine in held.values()} == {k}
+    holders = []
+    for label in np.unique(labels):
+        parts = [(mine == label).sum() for mine in held.values()]
+        parts = [part for part in parts if part]
+        holders.append(len(parts))
+        assert max(parts) - min(parts) <= 1
+    assert max(holders) - min(holders) <= 1
+
+
+def test_label_k_halves_each_digit_between_two_of_ten_clients():
+    labels = labels_of(60000, 10)
+    clients = split(
+        labels, partition="label_k", num_clients=10, labels_per_client=2
+    )
+    for indices in clients.values():
+        counts = np.bincount(labels[indices], minlength=10)
+        assert sorted(counts.tolist()) == [0] * 8 + [3000] * 2
+
+
+def test_label_k_pairs_labels_in_many_ways():
+    # Dealt in a fixed order, ten labels would make five pairs only.
+    labels = labels_of(10000, 10)
+    clients = split(
+        labels, partition="label_k", num_clients=100, labels_per_client=2
+    )
+    pairs = {tuple(np.unique(labels[i])) for i in clients.values()}
+    assert len(pairs) > 20
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            {"num_clients": 5, "labels_per_client": 6},
+            ["--labels_per_client=6", "5 labels there are", "lower it"],
+        ),
+        (
+            {"num_clients": 2, "labels_per_client": 2},
+            [
+                "--num_clients=2",
+                "--labels_per_client=2",
+                "no room for all 5",
+                "raise one",
+            ],
+        ),
+        (
+            {"num_clients": 15, "labels_per_client": 1},
+            ["--num_clients=15", "3 of which have the label", "there are 2"],
+        ),
+    ],
+)
+def test_label_k_that_cannot_be_is_refused_in_one_sentence(options, words):
+    with pytest.raises(errors.ConfigError) as caught:
+        split(labels_of(10, 5), partition="label_k", **options)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["shards", "dirichlet", "label_k"])
+def test_partitions_by_class_are_refused_where_labels_are_none(name):
+    numbers = Examples(np.arange(300), np.zeros(300, np.float32))
+    sequences = Examples(np.arange(300), np.zeros([300, 4], np.int32))
+    for examples in (numbers, sequences):
+        with pytest.raises(errors.ConfigError, match=f"--partition={name} is"):
+            partition(examples, DataConfig(partition=name, num_clients=3), 0)
+        iid = DataConfig(partition="quantity", num_clients=3)
+        assert len(partition(examples, iid, 0)) == 3
+
+
 OWNERS = st.lists(
     st.sampled_from(["ann", "bob", "cid", "writer_0007", "é"]),
     min_size=1,
@@ -181,6 +324,9 @@ def test_clients_are_numbered_so_that_their_names_sort(
     options = {**options, "num_clients": num_clients}
     if "dirichlet_alpha" in options:
         options["dirichlet_alpha"] = 100.0
+    if "labels_per_client" in options:
+        # All, so that even one client has room for them.
+        options["labels_per_client"] = 10
     names = list(split(labels_of(2000, 10), **options))
     assert names == sorted(names)
     assert (names[0], names[-1]) == (first, last)
@@ -333,8 +479,9 @@ def test_max_examples_are_drawn_at_random_from_the_seed():
             ["--num_clients=4", "--shards_per_client=3"],
         ),
         ({"partition": "dirichlet", "num_clients": 11}, ["--num_clients=11"]),
+        ({"partition": "quantity", "num_clients": 11}, ["--num_clients=11"]),
     ],
-    ids=["iid", "shards", "dirichlet"],
+    ids=["iid", "shards", "dirichlet", "quantity"],
 )
 def test_more_clients_than_examples_are_refused(options, flags):
     with pytest.raises(errors.ConfigError) as caught:
@@ -349,8 +496,10 @@ def test_more_clients_than_examples_are_refused(options, flags):
     [
         {"partition": "iid", "num_clients": 10},
         {"partition": "shards", "num_clients": 5, "shards_per_client": 2},
+        {"partition": "quantity", "num_clients": 10},
+        {"partition": "label_k", "num_clients": 10, "labels_per_client": 1},
     ],
-    ids=["iid", "shards"],
+    ids=["iid", "shards", "quantity", "label_k"],
 )
 def test_as_many_parts_as_examples_is_allowed(options):
     check_complete(split(labels_of(10, 5), **options), 10)

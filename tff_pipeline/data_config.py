@@ -18,12 +18,14 @@ PARTITION_OPTIONS: Mapping[str, Mapping[str, Any]] = {
 # Options of what comes before a partition, by the partition likewise.
 _HOLD_OUT_OPTIONS = {"natural": {"unseen_clients": 0}}
 _FRACTION = {"test_fraction": 0.2}
+_TFF_DATA = {"tff_data": "download"}
 # The options that tasks take; a task that is not named here takes none.
 TASK_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "csv": {
         "client_column": None,
         "label_column": None,
         "feature_columns": None,
+        "categorical_columns": None,
         "task_type": "classification",
         "split_column": None,
         **_FRACTION,
@@ -31,6 +33,7 @@ TASK_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "npz": {"task_type": "classification", **_FRACTION},
     "sqlite": {"task_type": "classification", **_FRACTION},
     "ner_tagger": {"tag_decoder": "softmax", "word_vectors": None},
+    **{name: _TFF_DATA for name in registry.TASKS if name.startswith("tff_")},
 }
 # Where examples belong to no one; elsewhere each has a client of its own.
 _WITHOUT_CLIENTS = ("digits_", "mnist_")
@@ -41,6 +44,11 @@ TASK_TYPES = {
 TAG_DECODERS = {
     "softmax": "each token's tag on its own",
     "crf": "a chain of tags (Lafferty et al. 2001)",
+}
+
+TFF_DATA = {
+    "download": "TFF's files, in --data_dir or fetched to it",
+    "synthetic": "a few made-up clients, for trying",
 }
 
 
@@ -119,6 +127,12 @@ class DataConfig(fields.Group):
         fields.TEXT,
         "Columns to predict from, with commas (csv: default all others).",
     )
+    categorical_columns: Optional[str] = fields.field(
+        None,
+        fields.TEXT,
+        "Columns that hold categories even where these are numbers, with "
+        "commas (csv).",
+    )
     task_type: Optional[str] = fields.field(
         None,
         fields.known(TASK_TYPES),
@@ -140,6 +154,11 @@ class DataConfig(fields.Group):
         None,
         fields.TEXT,
         "Text file of a word and its numbers a line (ner_tagger).",
+    )
+    tff_data: Optional[str] = fields.field(
+        None,
+        fields.known(TFF_DATA),
+        "Where TFF's clients come from (tff_*: default download).",
     )
 
     def __post_init__(self) -> None:

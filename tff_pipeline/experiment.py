@@ -184,6 +184,7 @@ def evaluate(
     report = {
         "task": task.name,
         "round": round_number,
+        **({"notes": task.notes} if task.notes else {}),
         **evaluation.report(task, weights),
     }
     folder = RunDirectory(run_dir).evaluations

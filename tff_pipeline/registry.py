@@ -67,6 +67,7 @@ OPTIMIZERS = {
     "momentum": "tff_pipeline.algorithms.optimizers:momentum",
     "adam": "tff_pipeline.algorithms.optimizers:adam",
     "adamw": "tff_pipeline.algorithms.optimizers:adamw",
+    "fedadam": "tff_pipeline.algorithms.optimizers:fedadam",
     "yogi": "tff_pipeline.algorithms.optimizers:yogi",
     "adagrad": "tff_pipeline.algorithms.optimizers:adagrad",
     "rmsprop": "tff_pipeline.algorithms.optimizers:rmsprop",

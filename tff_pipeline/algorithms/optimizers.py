@@ -8,6 +8,7 @@ not belong to the optimizer.
 import tensorflow_federated as tff
 
 from tff_pipeline import registry
+from tff_pipeline.algorithms.fed_adam import FedAdam
 from tff_pipeline.config import OptimizerConfig
 
 
@@ -40,6 +41,11 @@ def adamw(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
         options.epsilon,
         options.weight_decay,
     )
+
+
+def fedadam(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
+    names = ("learning_rate", "beta_1", "beta_2", "epsilon")
+    return FedAdam(**{name: getattr(options, name) for name in names})
 
 
 def yogi(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:

@@ -23,7 +23,7 @@ AUDIO = ("shift", "noise", "time_mask")
 _SHIFT = 0.1  # Of the length of an axis, at most, either way.
 _CROP = 0.8  # The least share of an axis that is kept.
 _DEGREES = 15.0
-_NOISE = 0.05  # Of the largest absolute value.
+_NOISE = 0.05  # Of the largest absolute value of an example.
 _MASK = 0.2  # Of the time, at most.
 
 
@@ -58,9 +58,12 @@ def of(
 
 
 def shift(x: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    """Moves each example by up to a tenth along its axes; edges repeat."""
+    """Moves each example by up to a tenth along its axes; edges repeat.
+
+    By up to one place at least, for pictures as small as 8x8.
+    """
     axes = x.shape[1:3]
-    most = [int(_SHIFT * length) for length in axes]
+    most = [max(1, int(_SHIFT * length)) for length in axes]
     moves = np.stack(
         [draw.integers(-m, m, len(x), endpoint=True) for m in most], axis=1
     )
@@ -84,7 +87,7 @@ def crop(x: np.ndarray, draw: np.random.Generator) -> np.ndarray:
         corner = draw.uniform(0, 1 - kept, 2) * (np.array(image.shape[:2]) - 1)
         return ndimage.affine_transform(
             image,
-            [kept, kept, 1.0],
+            np.diag([kept, kept, 1.0]),
             [*corner, 0.0],
             order=1,
             mode="nearest",
@@ -110,9 +113,11 @@ def rotate(x: np.ndarray, draw: np.random.Generator) -> np.ndarray:
 
 
 def noise(x: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    """Adds Gaussian noise of a twentieth of the largest absolute value."""
-    largest = np.abs(x.astype(np.float64)).max(initial=0.0)
-    noisy = x + draw.normal(0, _NOISE * largest, x.shape)
+    """Adds Gaussian noise of a twentieth of each one's largest value."""
+    axes = tuple(range(1, x.ndim))
+    # In floating point, where -32768 has an absolute value.
+    largest = np.abs(x.astype(np.float64)).max(axes, keepdims=True, initial=0.0)
+    noisy = x + _NOISE * largest * draw.standard_normal(x.shape)
     if np.issubdtype(x.dtype, np.integer):
         limits = np.iinfo(x.dtype)
         noisy = np.clip(np.round(noisy), limits.min, limits.max)

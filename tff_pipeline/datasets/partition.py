@@ -177,17 +177,16 @@ def quantity(
 ) -> Parts:
     """Shuffles and cuts into sizes that fall as a power of the client's rank.
 
-    The k-th client's share is proportional to k**-exponent, after one example
-    each. 1,000 examples over 4 clients with exponent 1 are 480, 241, 160 and
-    119; with exponent 0, 250 each.
+    Every client gets one example, and of the rest the k-th a share in
+    proportion to k**-exponent, rounded. 1,000 examples over 4 clients with
+    exponent 1 are 479, 240, 160 and 121; with exponent 0, 250 each.
     """
     del owners
     _check_enough(
         len(labels), num_clients, f"--num_clients={num_clients} clients"
     )
-    shares = np.arange(1, num_clients + 1, dtype=np.float64)
-    # So that no power overflows: the largest is 1.
-    shares = np.exp(-quantity_exponent * np.log(shares))
+    # Never above 1, so that no exponent overflows.
+    shares = np.arange(1.0, num_clients + 1) ** -quantity_exponent
     bounds = np.cumsum(shares) / shares.sum() * (len(labels) - num_clients)
     cuts = np.round(bounds[:-1]).astype(int) + np.arange(1, num_clients)
     return _numbered(np.split(draw.permutation(len(labels)), cuts))
@@ -202,9 +201,10 @@ def label_k(
 ) -> Parts:
     """Gives every client exactly k labels, and of each an equal part.
 
-    Labels are dealt so that each has about as many clients as any other; Li et
-    al. 2022, section IV-B, "quantity-based label imbalance". 60,000 examples of
-    ten digits over 10 clients with k = 2: each digit is halved between two.
+    Labels are drawn so that the clients that two of them have differ by one at
+    most; Li et al. 2022, section IV-B, "quantity-based label imbalance". 60,000
+    examples of ten digits over 10 clients with k = 2: each digit is halved
+    between two.
     """
     del owners
     _check_classes(labels, "label_k")
@@ -220,10 +220,15 @@ def label_k(
             f"{labels_per_client} have no room for all {len(names)} labels; "
             "raise one of them."
         )
-    order = draw.permutation(len(names))
     holders: list[list[int]] = [[] for _ in names]
-    for hand in range(num_clients * labels_per_client):
-        holders[order[hand % len(names)]].append(hand // labels_per_client)
+    for client in range(num_clients):
+        # Those that fewest have, chance among equals: counts never differ by
+        # more than one.
+        fewest = np.lexsort(
+            [draw.random(len(names)), [len(held) for held in holders]]
+        )
+        for label in fewest[:labels_per_client]:
+            holders[label].append(client)
     hands: list[list[np.ndarray]] = [[] for _ in range(num_clients)]
     for name, clients in zip(names, holders):
         members = draw.permutation(np.flatnonzero(labels == name))

@@ -64,7 +64,7 @@ def split(
     if options.partition != "natural" or owners is None:
         spread = partition.partition(train, options, seed, owners)
         return Split(spread, _at_most(test, most, seed))
-    held_out = _drawn(owners, options.unseen_clients or 0, seed)
+    held_out = drawn(owners, options.unseen_clients or 0, seed)
     trains = ~np.isin(owners, held_out)
     spread = partition.partition(
         train.take(np.flatnonzero(trains)) if held_out.size else train,
@@ -102,7 +102,7 @@ def _at_most(examples: Examples, most: Optional[int], seed: int) -> Examples:
     return examples.take(np.sort(draw.permutation(len(examples))[:most]))
 
 
-def _drawn(owners: np.ndarray, count: int, seed: int) -> np.ndarray:
+def drawn(owners: np.ndarray, count: int, seed: int) -> np.ndarray:
     """The names of `count` clients, drawn at random."""
     names = np.unique(owners)
     if count >= len(names):

@@ -47,3 +47,47 @@ def two_convolutions(
         tf.keras.layers.Dense(num_classes, name="logits"),
     ]
     return tf.keras.Sequential(layers)
+
+
+def conv_conv_pool(
+    image_shape: Sequence[int],
+    num_classes: int,
+    scale: float = 1.0,
+    offset: float = 0.0,
+    dtype: str = "uint8",
+    dropout: tuple[float, float] = (0.25, 0.5),
+) -> tf.keras.Model:
+    """The CNN for EMNIST of Reddi et al. 2021, appendix C.
+
+    Two 3x3 convolutions of 32 and 64 filters without padding, one 2x2
+    max-pool, a hidden layer of 128; dropout after the pool and after the
+    hidden layer.
+
+    Args:
+      image_shape: Of one image, such as [28, 28, 1].
+      num_classes: How many logits come out.
+      scale: What pixels are multiplied with first.
+      offset: What is added then.
+      dtype: Of the pixels.
+      dropout: The two rates; zeros leave it out.
+
+    Returns:
+      A model from "image", `dtype` [batch, *image_shape], to logits, float32
+      [batch, num_classes]; for 28x28, 1,206,590 parameters with 62 classes and
+      1,199,882 with ten.
+    """
+    after_pool, after_hidden = dropout
+    return tf.keras.Sequential(
+        [
+            tf.keras.Input(image_shape, dtype=dtype, name="image"),
+            tf.keras.layers.Rescaling(scale, offset),
+            tf.keras.layers.Conv2D(32, 3, activation="relu"),
+            tf.keras.layers.Conv2D(64, 3, activation="relu"),
+            tf.keras.layers.MaxPool2D(),
+            *([tf.keras.layers.Dropout(after_pool)] if after_pool else []),
+            tf.keras.layers.Flatten(),
+            tf.keras.layers.Dense(128, activation="relu"),
+            *([tf.keras.layers.Dropout(after_hidden)] if after_hidden else []),
+            tf.keras.layers.Dense(num_classes, name="logits"),
+        ]
+    )

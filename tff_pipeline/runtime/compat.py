@@ -80,3 +80,55 @@ def all_layers(model: tf.keras.Model) -> list[Any]:
     Not `submodules`, which fails where recurrent cells keep masks.
     """
     return list(model._flatten_layers(include_self=False))
+
+
+def resnet18(shape: Sequence[int], classes: int) -> tf.keras.Model:
+    """TFF's ResNet-18 with group normalization; its last layer is a softmax."""
+    models = tff.simulation.models.resnet_models
+    return models.create_resnet18(tuple(shape), classes)
+
+
+def baseline_characters(length: int) -> Callable[[Any], tf.Tensor]:
+    """How TFF's Shakespeare baseline makes ids of a snippet.
+
+    Args:
+      length: Of the padded ids a multiple.
+
+    Returns:
+      A function from {"snippets": a string} to int64 ids; 0 is padding.
+    """
+    baseline = tff.simulation.baselines.shakespeare
+    return baseline.char_prediction_preprocessing._build_tokenize_fn(length)
+
+
+def baseline_words(words: Sequence[str], length: int) -> Callable:
+    """How TFF's Stack Overflow baseline makes ids of a sentence.
+
+    Args:
+      words: The vocabulary.
+      length: How many words of a sentence are kept.
+
+    Returns:
+      A function from {"tokens": a string} to at most `length` + 1 int64 ids.
+    """
+    baseline = tff.simulation.baselines.stackoverflow
+    return baseline.word_prediction_preprocessing.build_to_ids_fn(
+        list(words), length
+    )
+
+
+def baseline_tags(words: Sequence[str], tags: Sequence[str]) -> Callable:
+    """How TFF's Stack Overflow baseline makes bags of words and of tags.
+
+    Args:
+      words: The vocabulary.
+      tags: The tags that are predicted.
+
+    Returns:
+      A function from {"tokens", "title", "tags": a string each} to float32
+      arrays of shape [words] and [tags].
+    """
+    baseline = tff.simulation.baselines.stackoverflow
+    return baseline.tag_prediction_preprocessing.build_to_ids_fn(
+        list(words), list(tags)
+    )

@@ -1,5 +1,7 @@
 """What an exported model gives, by name, from what the trained one gives."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 
@@ -18,6 +20,14 @@ def of_classes(logits: tf.Tensor) -> dict[str, tf.Tensor]:
         "probabilities": tf.nn.softmax(logits),
         "class_id": tf.argmax(logits, axis=-1),
     }
+
+
+def of_named_classes(
+    names: Sequence[str], logits: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """As `of_classes`, and `class_name`, string: the name of `class_id`."""
+    given = of_classes(logits)
+    return {**given, "class_name": tf.gather(list(names), given["class_id"])}
 
 
 def of_labels(logits: tf.Tensor) -> dict[str, tf.Tensor]:

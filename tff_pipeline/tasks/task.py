@@ -48,6 +48,7 @@ class Task:
       outputs_fn: The model's output -> what the exported model gives, by name.
       serving_fn: The trained model -> one of named inputs as users have them,
         which is exported in its place.
+      notes: How the data were read and are scored, where figures depend on it.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Task:
     input_name: str = "image"
     outputs_fn: Callable[[tf.Tensor], dict[str, tf.Tensor]] = outputs.of_classes
     serving_fn: Optional[Callable[[tf.keras.Model], tf.keras.Model]] = None
+    notes: str = ""
     _outputs: int = dataclasses.field(init=False, repr=False, default=0)
 
     def __post_init__(self) -> None:

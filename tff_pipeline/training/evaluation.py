@@ -11,6 +11,8 @@ from tff_pipeline.datasets.federated import Examples, FederatedData
 from tff_pipeline.tasks.task import Task
 
 _BATCH_SIZE = 1000
+# What a batch of outputs may hold: 100 MB, of which a loss makes a few more.
+_BATCH_NUMBERS = 25_000_000
 _WORST_CLIENTS = 5
 
 
@@ -49,6 +51,12 @@ class Evaluator:
             return {metric.name: metric.result() for metric in metrics}
 
         self._update = update.get_concrete_function()
+        # Of sequences over 10,000 words, 1,000 would be most of a gigabyte.
+        numbers = self._update.structured_outputs.shape[1:].num_elements()
+        self.batch_size = _BATCH_SIZE
+        if numbers is not None:
+            most = max(1, _BATCH_NUMBERS // max(1, numbers))
+            self.batch_size = min(_BATCH_SIZE, most)
         self._reset = reset.get_concrete_function()
         self._results = results.get_concrete_function()
 
@@ -68,8 +76,8 @@ class Evaluator:
         )
         self._reset()
         outputs = []
-        for start in range(0, len(examples), _BATCH_SIZE):
-            batch = slice(start, start + _BATCH_SIZE)
+        for start in range(0, len(examples), self.batch_size):
+            batch = slice(start, start + self.batch_size)
             output = self._update(
                 tf.constant(examples.x[batch]), tf.constant(examples.y[batch])
             )
@@ -169,7 +177,7 @@ def _worst(
 
 
 # What `metrics.csv` says of a metric over clients.
-SPREAD = ("p10", "median", "p90", "gap")
+SPREAD = ("mean", "p10", "median", "p90", "gap")
 
 
 def spread_columns(

@@ -1,0 +1,97 @@
+"""Shows how a task's examples are spread over clients; trains nothing.
+
+python scripts/inspect_data.py --task=digits_2nn --partition=dirichlet
+
+Takes the flags and flagfiles of train.py. Prints what clients hold, and draws
+it to --output.
+"""
+
+from tff_pipeline import flags
+
+flags.define_inspection_flags()
+
+_CLIENTS = 5
+_LABELS = 20
+_BAR = 30
+
+
+def main() -> None:
+    config, output = flags.inspection()
+    # Here and not above: flags are refused before TensorFlow is imported.
+    from tff_pipeline import experiment
+    from tff_pipeline.datasets import census
+    from tff_pipeline.reporting import partition_picture
+    from tff_pipeline.training import evaluation
+
+    task = experiment.load_task(config)
+    data = config.data
+    title = f"{data.task}, partition {data.partition}, seed {config.run.seed}"
+    x, y = task.test.x, task.test.y
+    print(title)
+    print(f"input  {_type(x)}\nlabel  {_type(y)}")
+    if task.notes:
+        print(task.notes)
+
+    train = census.of(task.train)
+    print(f"\n{'':<40}{'clients':>9}{'examples':>11}", end="")
+    print("".join(f"{name:>9}" for name in ("min", "median", "mean", "max")))
+    _print_sizes("training clients", train.sizes)
+    for words, clients in evaluation.groups(task).values():
+        if clients is not task.train:
+            counted = [clients.size(name) for name in clients.client_ids]
+            _print_sizes(words, counted)
+    print(f"{'central test set':<40}{'':>9}{len(task.test):>11,}")
+    if train.labels is not None:
+        _print_labels(train)
+        _print_clients(train)
+    partition_picture.draw(train, output, title)
+    print(f"\nPicture  {output}")
+
+
+def _type(values):
+    shape = " x ".join(map(str, values.shape[1:]))
+    return f"{values.dtype.name} {f'[{shape}]' if shape else 'of one number'}"
+
+
+def _print_sizes(words, sizes):
+    import numpy as np
+
+    print(
+        f"{words:<40}{len(sizes):>9,}{np.sum(sizes):>11,}{np.min(sizes):>9,}"
+        f"{np.median(sizes):>9,.0f}{np.mean(sizes):>9,.1f}{np.max(sizes):>9,}"
+    )
+
+
+def _print_labels(train):
+    import numpy as np
+
+    totals = np.asarray(train.counts.sum(axis=0)).ravel()
+    holders = train.counts.getnnz(axis=0)
+    shown = np.argsort(-totals, kind="stable")[:_LABELS]
+    if len(shown) == len(totals):
+        shown = np.arange(len(totals))
+    print(f"\n{'class':>7}{'labels':>12}{'share':>8}{'clients':>9}")
+    for column in shown:
+        share = totals[column] / totals.sum()
+        bar = "#" * round(_BAR * totals[column] / totals.max())
+        print(
+            f"{train.labels[column]:>7}{totals[column]:>12,}{share:>8.1%}"
+            f"{holders[column]:>9,}  {bar}"
+        )
+    if len(shown) < len(totals):
+        print(f"{'':>7}and {len(totals) - len(shown):,} rarer classes")
+
+
+def _print_clients(train):
+    width = max(map(len, train.client_ids[:_CLIENTS]))
+    print("\nFirst clients, as class:labels, the most frequent first")
+    for position, name in enumerate(train.client_ids[:_CLIENTS]):
+        labels, counts = train.of_client(position)
+        pairs = [f"{k}:{n}" for k, n in zip(labels, counts)][:_LABELS]
+        more = len(labels) - len(pairs)
+        rest = f" and {more:,} rarer" if more else ""
+        print(f"  {name:<{width}}  {' '.join(pairs)}{rest}")
+
+
+if __name__ == "__main__":
+    flags.run(main)

@@ -1,0 +1,424 @@
+"""FLamby's small federations: heart disease and breast cancer."""
+
+import csv
+import itertools
+import os
+import pathlib
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from tests.conftest import ROOT, run_script
+from tff_pipeline import errors, experiment, registry
+from tff_pipeline.algorithms.fed_adam import FedAdam
+from tff_pipeline.config import (
+    ClientConfig,
+    ExperimentConfig,
+    OptimizerConfig,
+    RunConfig,
+    ServerConfig,
+)
+from tff_pipeline.data_config import DataConfig
+from tff_pipeline.datasets import heart_disease, tcga_brca
+from tff_pipeline.export import saved_model
+from tff_pipeline.models import survival
+from tff_pipeline.training import evaluation
+
+FLAGFILES = ROOT / "configs" / "papers" / "flamby2022"
+
+
+def folder(name):
+    root = os.environ.get("TFF_PIPELINE_DATA")
+    if root is None:
+        pytest.skip(
+            "TFF_PIPELINE_DATA is not set; it names a folder with "
+            f"{name}/ in it"
+        )
+    return pathlib.Path(root).resolve() / name
+
+
+@pytest.fixture(scope="module")
+def heart_dir():
+    return folder("heart_disease")
+
+
+@pytest.fixture(scope="module")
+def brca_dir():
+    return folder("tcga_brca")
+
+
+def load(name, data_dir, **options):
+    options = DataConfig(task=name, data_dir=str(data_dir), **options)
+    return registry.load(name, registry.TASKS)(options, seed=0)
+
+
+@pytest.fixture(scope="module")
+def heart(heart_dir):
+    return load("heart_disease_logistic", heart_dir)
+
+
+@pytest.fixture(scope="module")
+def brca(brca_dir):
+    return load("tcga_brca_cox", brca_dir)
+
+
+def sizes(clients):
+    return {name: clients.size(name) for name in clients.client_ids}
+
+
+def test_heart_has_flambys_patients(heart):
+    assert sizes(heart.train) == {
+        "cleveland": 199,
+        "hungarian": 172,
+        "switzerland": 30,
+        "va": 85,
+    }
+    assert sizes(heart.test_clients) == {
+        "cleveland": 104,
+        "hungarian": 89,
+        "switzerland": 16,
+        "va": 45,
+    }
+    assert len(heart.test) == 254
+    assert heart.build_model().count_params() == 14
+
+
+def test_heart_standardises_as_each_hospital_does(heart, heart_dir):
+    """Against FLamby's steps, taken with pandas on one hospital's file."""
+    frame = pd.read_csv(
+        heart_dir / "processed.va.data", header=None, na_values="?"
+    )
+    frame = frame.drop(columns=[10, 11, 12]).dropna().iloc[:, :-1]
+    others = pd.get_dummies(frame, columns=[2, 6]).astype(float)
+    others = others.drop(columns=["2_1.0", "6_0.0"], errors="ignore")
+    others = others.drop(columns=["2_1", "6_0"], errors="ignore").to_numpy()
+    rows = frame.to_numpy(np.float32)
+    x = heart.train.load("va").x
+    trains = [np.flatnonzero((rows == row[1:]).all(axis=1))[0] for row in x]
+    mean = others[trains].mean(axis=0)
+    deviation = others[trains].std(axis=0, ddof=1)
+    model = heart.build_model()
+    kernel, bias = model.get_weights()
+    expected = (others[trains] - mean) / deviation @ kernel + bias
+    np.testing.assert_allclose(model(x), expected, atol=1e-4)
+
+
+def test_heart_unseen_hospital_is_standardised_by_the_others(heart_dir):
+    task = load("heart_disease_logistic", heart_dir, unseen_clients=1)
+    (unseen,) = task.unseen.client_ids
+    assert task.unseen.size(unseen) in (303, 261, 46, 130)
+    assert unseen not in task.train.client_ids
+    x = task.unseen.load(unseen).x
+    unknown = x.copy()
+    unknown[:, 0] = 0
+    model = task.build_model()
+    np.testing.assert_array_equal(model(x), model(unknown))
+    seen = task.train.load(task.train.client_ids[0]).x
+    unknown = seen.copy()
+    unknown[:, 0] = 0
+    assert np.abs(model(seen) - model(unknown)).max() > 0.01
+
+
+def test_heart_without_hospitals_is_standardised_as_a_whole(heart_dir):
+    task = load(
+        "heart_disease_logistic", heart_dir, partition="iid", num_clients=1
+    )
+    x = task.test.x
+    unknown = x.copy()
+    unknown[:, 0] = 0
+    model = task.build_model()
+    np.testing.assert_array_equal(model(x), model(unknown))
+
+
+def test_heart_exported_takes_columns_by_name(heart, tmp_path):
+    weights = experiment.initial_weights(heart, seed=3)
+    evaluated = evaluation.Evaluator(heart).evaluate(weights, heart.test)
+    saved_model.export(heart, weights, str(tmp_path / "model"))
+    serve = served(tmp_path / "model")
+    x, y = heart.test.x, heart.test.y
+    right = (serve(x)["probabilities"] > 0.5) == (y == 1)
+    assert np.mean(right) == pytest.approx(evaluated["accuracy"], abs=1e-6)
+    elsewhere = serve(x, ["elsewhere"] * len(x))
+    assert np.isfinite(elsewhere["logits"]).all()
+
+
+def served(path):
+    """The exported model at `path`, as a function of patients' `x`."""
+    model = tf.saved_model.load(str(path))
+    serve = model.signatures["serving_default"]
+
+    def call(x, hospitals=None):
+        if hospitals is None:
+            known = np.array(["", *heart_disease.HOSPITALS])
+            hospitals = known[x[:, 0].astype(int)]
+        columns = {
+            name: tf.constant(values)
+            for name, values in zip(heart_disease.ATTRIBUTES, x[:, 1:].T)
+        }
+        # The model is named here so that it lives as long as the function.
+        assert model is not None
+        return serve(hospital=tf.constant(hospitals), **columns)
+
+    return call
+
+
+def test_heart_learns_with_fedadam(heart_dir, tmp_path):
+    """One seed of the recorded baseline, five rounds of its fifteen."""
+    config = ExperimentConfig(
+        data=DataConfig(task="heart_disease_logistic", data_dir=str(heart_dir)),
+        clients=ClientConfig(
+            clients_per_round=4,
+            steps_per_round=100,
+            batch_size=4,
+            optimizer=OptimizerConfig("client", "sgd", 0.01),
+        ),
+        server=ServerConfig(
+            OptimizerConfig(
+                "server", "fedadam", 0.01, beta_2=0.999, epsilon=1e-8
+            )
+        ),
+        run=RunConfig(
+            output_dir=str(tmp_path), total_rounds=5, eval_clients="seen"
+        ),
+    )
+    experiment.run(config)
+    rows = last_row(tmp_path, every=True)
+    assert rows[-1]["eval_loss"] < rows[0]["eval_loss"]
+    assert rows[-1]["eval_accuracy"] > 0.65
+    spread = [rows[-1][f"seen_accuracy_{s}"] for s in ("p10", "mean", "p90")]
+    assert spread == sorted(spread)
+
+
+def last_row(run_dir, every=False):
+    with open(run_dir / "metrics.csv", newline="") as file:
+        rows = [
+            {name: float(value) for name, value in row.items() if value}
+            for row in csv.DictReader(file)
+        ]
+    return rows if every else rows[-1]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (None, "processed.va.data does not exist"),
+        ("63,1,4,140,260\n", "line 1, has 5 values where there must be 14"),
+        (
+            "63,1,4,140,high,0,1,112,1,3,2,?,?,2\n",
+            "line 1, has 'high' in column chol",
+        ),
+        ("63,1,4,140,?,0,1,112,1,3,2,?,?,2\n", "0 patients without missing"),
+        ("", "has no rows"),
+        (b"\xff\xfe\x00", "cannot be read"),
+    ],
+)
+def test_heart_bad_file_is_named(heart_dir, tmp_path, change, words):
+    shutil.copytree(heart_dir, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "processed.va.data"
+    path.unlink()
+    if isinstance(change, bytes):
+        path.write_bytes(change)
+    elif change is not None:
+        path.write_text(change)
+    with pytest.raises(errors.DataError, match=r"processed\.va\.data") as error:
+        load("heart_disease_logistic", tmp_path)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["heart_disease_logistic", "tcga_brca_cox"])
+def test_task_without_files_says_which(name):
+    with pytest.raises(errors.ConfigError, match=f"{name} needs --data_dir"):
+        registry.load(name, registry.TASKS)(DataConfig(task=name), seed=0)
+
+
+def test_brca_has_flambys_patients(brca):
+    assert sizes(brca.train) == dict(
+        northeast=248, south=156, west=164, midwest=129, europe=129, canada=40
+    )
+    assert sizes(brca.test_clients) == dict(
+        northeast=63, south=40, west=42, midwest=33, europe=33, canada=11
+    )
+    assert brca.build_model().count_params() == 40
+    assert brca.test.x[:, 0].max() == 90
+    assert brca.evaluated_names == ["loss", "c_index"]
+
+
+def test_brca_exported_gives_what_is_evaluated(brca, tmp_path):
+    weights = experiment.initial_weights(brca, seed=0)
+    evaluated = evaluation.Evaluator(brca).evaluate(weights, brca.test)
+    saved_model.export(brca, weights, str(tmp_path / "model"))
+    serve = tf.saved_model.load(str(tmp_path / "model")).signatures[
+        "serving_default"
+    ]
+    scores = serve(patient=tf.constant(brca.test.x))["log_hazard"].numpy()
+    assert survival.concordance_index(brca.test.y, scores) == pytest.approx(
+        evaluated["c_index"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("brca.csv", "pid,E,T\na,1,2\n", "has 0 features"),
+        ("brca.csv", "pid,E,E\na,1,2\n", "two columns named 'E'"),
+        ("brca.csv", "pid,E\na,1\n", "has no column T"),
+        ("train_test_split.csv", "pid,fold2\nx,train_0\n", "patient x"),
+        ("train_test_split.csv", "pid,fold2\nx,train_9\n", "puts nobody"),
+    ],
+)
+def test_brca_bad_file_is_named(brca_dir, tmp_path, file, text, words):
+    shutil.copytree(brca_dir, tmp_path, dirs_exist_ok=True)
+    (tmp_path / file).unlink()
+    (tmp_path / file).write_text(text)
+    with pytest.raises(errors.DataError, match=file) as error:
+        tcga_brca.load(str(tmp_path))
+    assert words in str(error.value)
+
+
+def survivors(seed, count=12):
+    """Random (y, scores), with ties among times and among scores."""
+    draw = np.random.default_rng(seed)
+    y = np.stack([draw.integers(2, size=count), draw.integers(6, size=count)])
+    scores = draw.integers(-3, 4, size=[count, 1])
+    return y.T.astype(np.float32), scores.astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_cox_loss_is_the_partial_likelihood(seed):
+    y, scores = survivors(seed)
+    terms = [
+        event * (np.log(np.exp(scores[y[:, 1] >= time]).sum()) - score[0])
+        for (event, time), score in zip(y, scores)
+    ]
+    loss = survival.CoxLoss()(y, scores)
+    np.testing.assert_allclose(loss, np.mean(terms), rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1e4])
+def test_cox_loss_has_a_finite_gradient(scale):
+    y, scores = survivors(0)
+    scores = tf.constant(scores * scale)
+    with tf.GradientTape() as tape:
+        tape.watch(scores)
+        loss = survival.CoxLoss()(y, scores)
+    assert np.isfinite(loss)
+    assert np.isfinite(tape.gradient(loss, scores)).all()
+
+
+def test_cox_loss_without_a_death_is_zero():
+    y, scores = survivors(0)
+    y[:, 0] = 0
+    scores = tf.constant(scores)
+    with tf.GradientTape() as tape:
+        tape.watch(scores)
+        loss = survival.CoxLoss()(y, scores)
+    assert loss == 0
+    np.testing.assert_array_equal(tape.gradient(loss, scores), 0 * scores)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_concordance_is_that_of_all_pairs(seed):
+    y, scores = survivors(seed)
+    right, pairs = 0.0, 0
+    for one, other in itertools.permutations(range(len(y)), 2):
+        died, day = y[one]
+        also, later = y[other]
+        if died and (later > day or (later == day and not also)):
+            pairs += 1
+            right += (scores[one] > scores[other]).item()
+            right += 0.5 * (scores[one] == scores[other]).item()
+    given = survival.concordance_index(y, scores)
+    assert given == pytest.approx(right / pairs)
+
+
+def test_concordance_of_known_orders():
+    y = np.array([[1, 1], [1, 2], [0, 3]])
+    best = np.array([[3.0], [2.0], [1.0]])
+    assert survival.concordance_index(y, best) == 1
+    assert survival.concordance_index(y, -best) == 0
+    assert survival.concordance_index(y, 0 * best) == 0.5
+    y[:, 0] = 0
+    assert survival.concordance_index(y, best) == 0.5
+
+
+def test_fedadam_is_algorithm_2_of_reddi():
+    rate, beta_1, beta_2, tau = 0.1, 0.9, 0.99, 1e-2
+    optimizer = FedAdam(rate, beta_1, beta_2, tau)
+    draw = np.random.default_rng(0)
+    weights = draw.normal(size=[3]).astype(np.float32)
+    given = (tf.constant(weights),)
+    state = optimizer.initialize((tf.TensorSpec([3], tf.float32),))
+    m, v = np.zeros(3), np.full(3, tau**2)
+    for _ in range(4):
+        gradient = draw.normal(size=[3]).astype(np.float32)
+        state, given = optimizer.next(state, given, (tf.constant(gradient),))
+        m = beta_1 * m + (1 - beta_1) * gradient
+        v = beta_2 * v + (1 - beta_2) * gradient**2
+        weights = weights - rate * m / (np.sqrt(v) + tau)
+        np.testing.assert_allclose(given[0], weights, rtol=1e-5)
+
+
+def five_seeds(flagfile, data_dir, figure, tmp_path):
+    """The mean over five runs of a flagfile of `figure` of a run directory."""
+    figures = []
+    for seed in range(5):
+        run_dir = tmp_path / f"{flagfile}_{seed}"
+        done = run_script(
+            "train.py",
+            f"--flagfile={FLAGFILES / flagfile}.flags",
+            f"--data_dir={data_dir}",
+            f"--output_dir={run_dir}",
+            f"--seed={seed}",
+        )
+        assert done.returncode == 0, done.stderr
+        figures.append(figure(run_dir))
+    mean, deviation = np.mean(figures), np.std(figures, ddof=1)
+    print(f"\n{flagfile}: {mean:.4f} +- {deviation:.4f}", np.round(figures, 4))
+    return mean
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("flagfile", "published", "deviation"),
+    [("heart_fed_avg", 0.685, 0.025), ("heart_fed_adam", 0.726, 0.012)],
+)
+def test_heart_over_five_seeds(
+    heart_dir, tmp_path, flagfile, published, deviation
+):
+    def figure(run_dir):
+        return last_row(run_dir)["seen_accuracy_mean"]
+
+    mean = five_seeds(flagfile, heart_dir, figure, tmp_path)
+    assert abs(mean - published) <= 2 * deviation
+
+
+@pytest.mark.soak
+def test_heart_pooled_over_five_seeds(heart, heart_dir, tmp_path):
+    def figure(run_dir):
+        serve, accuracies = served(run_dir / "saved_model"), []
+        for hospital in heart.test_clients.client_ids:
+            mine = heart.test_clients.load(hospital)
+            sick = serve(mine.x)["probabilities"].numpy() > 0.5
+            accuracies.append(np.mean(sick == (mine.y == 1)))
+        return np.mean(accuracies)
+
+    mean = five_seeds("heart_pooled", heart_dir, figure, tmp_path)
+    assert abs(mean - 0.735) <= 2 * 0.003
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("flagfile", "published", "deviation"),
+    [("tcga_brca_fed_avg", 0.732, 0.162), ("tcga_brca_fed_adam", 0.815, 0.023)],
+)
+def test_brca_over_five_seeds(
+    brca_dir, tmp_path, flagfile, published, deviation
+):
+    def figure(run_dir):
+        return last_row(run_dir)["seen_c_index_mean"]
+
+    mean = five_seeds(flagfile, brca_dir, figure, tmp_path)
+    assert abs(mean - published) <= 2 * deviation

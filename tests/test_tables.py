@@ -1,0 +1,346 @@
+"""Credit, incomes, ratings and synthetic devices."""
+
+import os
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.conftest import ROOT, rows_of, run_script
+from tff_pipeline import errors, experiment, registry
+from tff_pipeline.data_config import DataConfig
+from tff_pipeline.datasets import credit, movielens, synthetic
+from tff_pipeline.export import saved_model
+from tff_pipeline.models import factorisation
+from tff_pipeline.tasks import credit as credit_tasks
+from tff_pipeline.training import evaluation
+
+
+def load(name, seed=0, **options):
+    options = DataConfig(task=name, **options)
+    return registry.load(name, registry.TASKS)(options, seed=seed)
+
+
+def sizes(clients):
+    return {name: clients.size(name) for name in clients.client_ids}
+
+
+@pytest.fixture(scope="module")
+def german_dir():
+    root = os.environ.get("TFF_PIPELINE_DATA")
+    if root is None:
+        pytest.skip(
+            "TFF_PIPELINE_DATA is not set; it names a folder with "
+            "german_credit/ in it"
+        )
+    return str(pathlib.Path(root).resolve() / "german_credit")
+
+
+@pytest.fixture(scope="module")
+def german(german_dir):
+    return load("credit_mlp", data_dir=german_dir)
+
+
+def test_german_credit_has_the_published_applicants(german, german_dir):
+    applicants = credit.german(german_dir)
+    assert np.bincount(applicants.y).tolist() == [700, 300]
+    kinds = [column.categories is None for column in applicants.columns]
+    assert (sum(kinds), len(kinds)) == (7, 20)
+    purposes = dict(zip(*np.unique(applicants.owners, return_counts=True)))
+    assert purposes["television"] == 280
+    assert purposes["new_car"] == 234
+    assert len(purposes) == len(german.train) == 10
+    train, test = sizes(german.train), sizes(german.test_clients)
+    assert (train["television"], test["television"]) == (224, 56)
+    assert sum(train.values()) + len(german.test) == 1000
+
+
+def test_german_credit_test_set_is_drawn_by_the_seed(german, german_dir):
+    again = load("credit_mlp", data_dir=german_dir)
+    other = load("credit_mlp", data_dir=german_dir, seed=1)
+    np.testing.assert_array_equal(again.test.x, german.test.x)
+    assert not np.array_equal(other.test.x, german.test.x)
+
+
+def test_german_credit_exported_takes_columns_by_name(german, tmp_path):
+    weights = experiment.initial_weights(german, seed=0)
+    evaluated = evaluation.Evaluator(german).evaluate(weights, german.test)
+    saved_model.export(german, weights, str(tmp_path / "model"))
+    serve = tf.saved_model.load(str(tmp_path / "model")).signatures[
+        "serving_default"
+    ]
+    inputs = serve.structured_input_signature[1]
+    assert inputs["purpose"].dtype == tf.string
+    assert inputs["amount"].dtype == tf.float32
+    # An applicant's codes, of which some are not known, and numbers.
+    applicant = {
+        name: tf.constant(["A11"] if spec.dtype == tf.string else [1.0])
+        for name, spec in inputs.items()
+    }
+    given = serve(**applicant)
+    assert given["class_name"].numpy()[0] in (b"good", b"bad")
+    assert 0 <= evaluated["auc"] <= 1
+    assert 0 <= evaluated["cost_loss"] <= 5
+
+
+def test_german_cost_is_that_of_the_published_matrix():
+    y = np.array([1, 1, 0, 0])
+    # Accepted, refused, accepted, refused: 5 + 0 + 0 + 1.
+    logits = np.array([[9.0, 0], [0, 0], [9, 0], [0, 0]])
+    assert credit_tasks.german_cost(y, logits) == 6 / 4
+
+
+def test_area_under_curve_is_that_of_all_pairs():
+    draw = np.random.default_rng(0)
+    y = np.array([0, 1] * 6)
+    logits = draw.integers(3, size=[12, 2]).astype(np.float32)
+    score = logits[:, 1] - logits[:, 0]
+    pairs = score[y == 1][:, np.newaxis] - score[y == 0]
+    expected = np.mean((pairs > 0) + 0.5 * (pairs == 0))
+    given = credit_tasks.area_under_curve(y, logits)
+    assert given == pytest.approx(expected)
+    assert credit_tasks.area_under_curve(y * 0, logits) == 0.5
+
+
+def test_german_credit_learns(german_dir, tmp_path):
+    done = run_script(
+        "train.py",
+        f"--flagfile={ROOT}/configs/tasks/credit_mlp.flags",
+        f"--data_dir={german_dir}",
+        f"--output_dir={tmp_path / 'run'}",
+        "--total_rounds=15",
+    )
+    assert done.returncode == 0, done.stderr
+    last = rows_of(tmp_path / "run")[-1]
+    assert float(last["train_loss"]) < 0.55
+    assert float(last["eval_auc"]) > 0.65
+
+
+DEFAULT_NAMES = [
+    *("ID", "LIMIT_BAL", "SEX", "EDUCATION", "MARRIAGE", "AGE"),
+    *(f"PAY_{month}" for month in (0, 2, 3, 4, 5, 6)),
+    *(f"BILL_AMT{month}" for month in range(1, 7)),
+    *(f"PAY_AMT{month}" for month in range(1, 7)),
+]
+
+
+def default_rows(count):
+    for row in range(count):
+        states = [-1, 0, 2, -2, 0, 0]
+        yield [
+            *(row, 20000 + row, 1 + row % 2, row % 2, 1, 24 + row),
+            *(*states, *range(6), *range(6), row % 3 == 0),
+        ]
+
+
+def write_default(path, label, two_lines):
+    lines = [",".join([*DEFAULT_NAMES, label])]
+    if two_lines:
+        numbers = [f"X{number}" for number in range(1, 24)]
+        lines.insert(0, ",".join(["", *numbers, "Y"]))
+    for row in default_rows(20):
+        lines.append(",".join(str(int(value)) for value in row))
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "two_lines"),
+    [
+        (
+            "default of credit card clients.csv",
+            "default payment next month",
+            True,
+        ),
+        ("UCI_Credit_Card.csv", "default.payment.next.month", False),
+    ],
+)
+def test_credit_default_reads_either_file(tmp_path, name, label, two_lines):
+    write_default(tmp_path / name, label, two_lines)
+    applicants = credit.credit_default(str(tmp_path))
+    assert len(applicants.columns) == 23
+    assert applicants.y.sum() == 7
+    assert set(applicants.owners) == {"education_0", "education_1"}
+    by_name = {column.name: column for column in applicants.columns}
+    assert set(by_name["PAY_3"].values) == {2}
+    assert "PAY_3" in applicants.coded
+    np.testing.assert_array_equal(
+        by_name["LIMIT_BAL"].values, 20000 + np.arange(20)
+    )
+    task = load("credit_default_mlp", data_dir=str(tmp_path))
+    assert sizes(task.train) == {"education_0": 8, "education_1": 8}
+
+
+def test_credit_default_without_its_label_lists_the_columns(tmp_path):
+    write_default(tmp_path / "UCI_Credit_Card.csv", "defaulted", False)
+    with pytest.raises(errors.DataError, match="columns are: ID, LIMIT_BAL"):
+        load("credit_default_mlp", data_dir=str(tmp_path))
+
+
+PERSON = (
+    "39, State-gov, 77516, Bachelors, 13, Never-married, {job}, "
+    "Not-in-family, White, Male, 2174, 0, 40, United-States, {income}\n"
+)
+
+
+def write_adult(path, test_income="<=50K."):
+    jobs = ["Sales", "Sales", "?", "Tech-support"]
+    train = [PERSON.format(job=job, income=">50K") for job in jobs]
+    (path / "adult.data").write_text("".join(train) + "\n")
+    test = PERSON.format(job="Sales", income=test_income)
+    (path / "adult.test").write_text(f"|1x3 Cross validator\n{test}\n")
+
+
+def test_adult_takes_its_own_test_file(tmp_path):
+    write_adult(tmp_path)
+    task = load("adult_mlp", data_dir=str(tmp_path))
+    assert sizes(task.train) == {"Sales": 2, "Tech-support": 1, "unknown": 1}
+    assert task.test.y.tolist() == [0]
+    assert task.train.load("unknown").y.tolist() == [1]
+
+
+def test_adult_with_another_class_names_the_line(tmp_path):
+    write_adult(tmp_path, test_income="a lot")
+    with pytest.raises(errors.DataError, match=r"adult\.test, line 2.*'a lot'"):
+        load("adult_mlp", data_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("A11 6 A34\n", "line 1, has 3 values where there must be 21"),
+        ("", "has no rows"),
+        (None, "does not exist"),
+    ],
+)
+def test_german_bad_file_is_named(tmp_path, text, words):
+    if text is not None:
+        (tmp_path / "german.data").write_text(text)
+    with pytest.raises(errors.DataError, match=r"german\.data") as error:
+        load("credit_mlp", data_dir=str(tmp_path))
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["credit_mlp", "credit_default_mlp", "adult_mlp"]
+)
+def test_credit_without_files_says_which(name):
+    with pytest.raises(errors.ConfigError, match=f"{name} needs --data_dir"):
+        load(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("u.data", "{}\t{}\t{}\t881250949"), ("ratings.dat", "{}::{}::{}::97")],
+)
+def test_movielens_reads_either_file(tmp_path, name, line):
+    rows = [(9, 50, 4), (9, 7, 1), (12, 50, 5), (12, 3, 3), (12, 7, 2)]
+    text = "".join(line.format(*row) + "\n" for row in rows)
+    (tmp_path / name).write_text(text)
+    ratings = movielens.load(str(tmp_path))
+    assert ratings.users == ("12", "9")
+    assert ratings.items == ("3", "50", "7")
+    assert ratings.pairs.tolist() == [[1, 1], [1, 2], [0, 1], [0, 0], [0, 2]]
+    assert ratings.stars[:, 0].tolist() == [4, 1, 5, 3, 2]
+    task = load("movielens_mf", data_dir=str(tmp_path))
+    assert sizes(task.train) == {"12": 2, "9": 2}
+
+
+def test_movielens_with_six_stars_names_the_line(tmp_path):
+    (tmp_path / "u.data").write_text("1\t1\t5\t0\n1\t2\t6\t0\n")
+    with pytest.raises(errors.DataError, match=r"u\.data, line 2, has 6"):
+        load("movielens_mf", data_dir=str(tmp_path))
+    with pytest.raises(errors.DataError, match=r"neither u\.data"):
+        movielens.load(str(tmp_path / "elsewhere"))
+
+
+def test_generated_ratings_have_known_factors():
+    ratings, expected = movielens.generate(seed=0)
+    again, _ = movielens.generate(seed=0)
+    np.testing.assert_array_equal(again.stars, ratings.stars)
+    assert ratings.stars.shape == (12000, 1)
+    assert set(ratings.stars[:, 0]) == {1, 2, 3, 4, 5}
+    pairs = {tuple(pair) for pair in ratings.pairs.tolist()}
+    assert len(pairs) == 12000
+    # Noise of 0.4 and rounding, of 1/12: about 0.49.
+    floor = np.sqrt(np.mean((ratings.stars - expected) ** 2))
+    assert 0.45 < floor < 0.5
+
+
+def test_factorisation_is_its_formula():
+    model = factorisation.biased(3, 4, 2, 3.0, (1.0, 5.0))
+    assert model.count_params() == 7 * 3
+    draw = np.random.default_rng(0)
+    shapes = {v.name: v.shape for v in model.trainable_variables}
+    values = {name: draw.normal(size=shape) for name, shape in shapes.items()}
+    for variable in model.trainable_variables:
+        variable.assign(values[variable.name])
+    p, q, b, c = (
+        values[f"{name}/embeddings:0"]
+        for name in ("user_factors", "item_factors", "user_bias", "item_bias")
+    )
+    expected = 3 + b[2] + c[1] + p[2] @ q[1]
+    pair = tf.constant([[2, 1]])
+    np.testing.assert_allclose(
+        model(pair, training=True)[0], expected, rtol=1e-5
+    )
+    model.get_layer("user_bias").set_weights([np.full([3, 1], 9.0)])
+    assert model(pair, training=False) == 5
+
+
+@pytest.mark.soak
+def test_movielens_comes_near_the_floor(tmp_path):
+    done = run_script(
+        "train.py",
+        f"--flagfile={ROOT}/configs/tasks/movielens_mf.flags",
+        f"--output_dir={tmp_path / 'run'}",
+    )
+    assert done.returncode == 0, done.stderr
+    ratings, expected = movielens.generate(seed=0)
+    floor = np.sqrt(np.mean((ratings.stars - expected) ** 2))
+    last = rows_of(tmp_path / "run")[-1]
+    error = float(last["eval_root_mean_squared_error"])
+    print(f"\nmovielens_mf: {error:.4f}, the floor is {floor:.4f}")
+    # Nine factors a user and an item, of 48 and 96 ratings, cost a tenth.
+    assert error < 1.2 * floor
+
+
+@pytest.mark.parametrize("name", ["iid", "0_0", "0.5_0.5", "1_1"])
+def test_synthetic_has_thirty_devices(name):
+    task = load(f"synthetic_{name}", seed=3)
+    assert len(task.train) == len(task.test_clients) == 30
+    assert task.build_model().count_params() == 610
+    for device in task.train.client_ids:
+        size = task.train.size(device) + task.test_clients.size(device)
+        assert 50 <= size <= synthetic.MOST_EXAMPLES
+    again = load(f"synthetic_{name}", seed=3)
+    np.testing.assert_array_equal(again.test.x, task.test.x)
+    other = load(f"synthetic_{name}", seed=4)
+    assert not np.array_equal(other.test.x[:9], task.test.x[:9])
+
+
+def test_synthetic_inputs_have_the_papers_variances():
+    train, _, owners, _ = synthetic.generate(None, seed=0)
+    expected = np.arange(1, 61) ** -1.2
+    np.testing.assert_allclose(train.x.var(axis=0), expected, rtol=0.1)
+    assert np.abs(train.x.mean(axis=0)).max() < 0.1
+    assert len(np.unique(owners)) == 30
+
+
+def test_synthetic_devices_differ_as_they_are_told_to():
+    def spread(heterogeneity):
+        """How far devices' mean inputs lie apart, and how few labels each."""
+        train, _, owners, _ = synthetic.generate(heterogeneity, seed=0)
+        mine = [train.take(owners == name) for name in np.unique(owners)]
+        centres = [device.x.mean() for device in mine]
+        labels = [len(np.unique(device.y)) for device in mine]
+        return np.std(centres), np.mean(labels)
+
+    alike, apart, farther = map(spread, (None, (0.0, 0.0), (1.0, 1.0)))
+    assert alike[0] < apart[0] < farther[0]
+    assert alike[1] > apart[1]
+
+
+def test_synthetic_takes_no_files(tmp_path):
+    with pytest.raises(errors.ConfigError, match="is not used with"):
+        load("synthetic_1_1", data_dir=str(tmp_path))

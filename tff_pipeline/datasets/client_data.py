@@ -1,0 +1,140 @@
+"""`tff.simulation.datasets.ClientData` as clients that are read when asked."""
+
+import zlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_pipeline import errors, randomness
+from tff_pipeline.datasets.federated import Examples, FederatedData
+
+# A client's features by name, each of shape [n, ...] -> its examples.
+Encode = Callable[[Mapping[str, tf.Tensor]], tuple[tf.Tensor, tf.Tensor]]
+
+# More examples than any client has.
+_ALL = 2**24
+
+
+def whole(dataset: tf.data.Dataset) -> Any:
+    """All elements of a dataset as one batch."""
+    return dataset.batch(_ALL).get_single_element()
+
+
+class ClientDataExamples(FederatedData):
+    """Clients of one or more `ClientData`, encoded as they are read."""
+
+    def __init__(
+        self,
+        parts: Sequence[tff.simulation.datasets.ClientData],
+        encode: Encode,
+        client_ids: Sequence[str],
+        seed: int = 0,
+        most: Optional[int] = None,
+    ):
+        """Wraps them; nothing is read yet.
+
+        Args:
+          parts: A client's examples are those that it has in each of these.
+          encode: Raw examples to inputs and labels; called in a `tf.function`.
+          client_ids: Which clients; they must be in each of `parts`.
+          seed: The experiment's seed.
+          most: How many examples a client keeps, drawn at random before they
+            are encoded, and cut to as many after.
+        """
+        self.client_ids = client_ids
+        self._seed = seed
+        self._most = most
+        # Each is traced once, not for every client.
+        self._reads = [_reader(part) for part in parts]
+        raw = self._reads[0].get_concrete_function().structured_outputs
+        self._encode = tf.function(
+            encode,
+            input_signature=[
+                {
+                    name: tf.TensorSpec([None, *each.shape[1:]], each.dtype)
+                    for name, each in raw.items()
+                }
+            ],
+        )
+
+    def size(self, client_id: str) -> int:
+        return len(self.load(client_id))
+
+    def load(self, client_id: str) -> Examples:
+        examples = [self._load(read, client_id) for read in self._reads]
+        if len(examples) == 1:
+            return examples[0]
+        return Examples(
+            np.concatenate([each.x for each in examples]),
+            np.concatenate([each.y for each in examples]),
+        )
+
+    def _load(self, read: tf.function, client_id: str) -> Examples:
+        try:
+            raw = read(tf.constant(client_id))
+        except tf.errors.OpError as error:
+            raise errors.DataError(
+                f"Client {client_id} cannot be read ({error.message}); remove "
+                "the file from --data_dir and have it fetched again."
+            ) from None
+        count = len(next(iter(raw.values())))
+        if self._most is not None and self._most < count:
+            draw = randomness.generator(
+                self._seed, "partition", zlib.crc32(client_id.encode())
+            )
+            chosen = np.sort(draw.permutation(count)[: self._most])
+            raw = {name: tf.gather(raw[name], chosen) for name in raw}
+        x, y = self._encode(raw)
+        # An example may be cut into several.
+        return Examples(x.numpy()[: self._most], y.numpy()[: self._most])
+
+
+def _reader(part: tff.simulation.datasets.ClientData) -> tf.function:
+    """A function from a client's name to its features by name."""
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+    def read(client_id: tf.Tensor) -> dict[str, tf.Tensor]:
+        dataset = part.serializable_dataset_fn(client_id)
+        return dict(whole(dataset))
+
+    return read
+
+
+def test_set(
+    clients: FederatedData, most: Optional[int], seed: int
+) -> tuple[Examples, list[str]]:
+    """The examples of all clients, or those of some that are drawn.
+
+    Args:
+      clients: The testers.
+      most: How many examples at most; clients are read in random order until
+        there are as many, and the rest is never read. `None` is all.
+      seed: The experiment's seed.
+
+    Returns:
+      (examples, the names of the clients that they are of).
+    """
+    order: Collection[int] = range(len(clients))
+    if most is not None:
+        order = randomness.generator(seed, "test").permutation(len(clients))
+    names: list[str] = []
+    parts: list[Examples] = []
+    missing = most
+    for position in order:
+        if missing is not None and missing <= 0:
+            break
+        name = clients.client_ids[position]
+        part = clients.load(name)
+        if missing is not None:
+            part = Examples(part.x[:missing], part.y[:missing])
+            missing -= len(part)
+        names.append(name)
+        parts.append(part)
+    examples = Examples(
+        np.concatenate([part.x for part in parts]),
+        np.concatenate([part.y for part in parts]),
+    )
+    return examples, names

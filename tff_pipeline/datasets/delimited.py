@@ -1,0 +1,141 @@
+"""Text files of rows with known columns, as UCI and GroupLens publish them.
+
+Every value is text until `numbers` is asked for; the index of a frame is the
+line in the file, so that an error can name it.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from typing import Optional, TextIO
+
+import numpy as np
+import pandas as pd
+
+from tff_pipeline import errors
+
+
+def read(
+    path: str,
+    columns: Optional[Sequence[str]] = None,
+    separator: str = ",",
+    comment: Optional[str] = None,
+    encoding: str = "utf-8",
+) -> pd.DataFrame:
+    """Reads a file of rows.
+
+    Args:
+      path: The file.
+      columns: The names of its columns; by default its first row's.
+      separator: What stands between values: ",", where quotes count, any other
+        text, or " " for blanks of any length.
+      comment: A line that starts so is passed over.
+      encoding: Of the text.
+
+    Returns:
+      A frame of text without spaces around it, in the file's order; its index
+      is the line, from 1.
+
+    Raises:
+      DataError: If the file is missing or not text, has no rows, or one of
+        another number of values; the file and the line are named.
+    """
+    lines, rows = [], []
+    try:
+        with open(path, encoding=encoding, newline="") as file:
+            for line, values in _rows(file, separator):
+                if not values or (comment and values[0].startswith(comment)):
+                    continue
+                if columns is None:
+                    columns = values
+                    _check_unique(path, columns)
+                    continue
+                if len(values) != len(columns):
+                    raise errors.DataError(
+                        f"{path}, line {line}, has {len(values)} values where "
+                        f"there must be {len(columns)} ({columns[0]} to "
+                        f"{columns[-1]}); mend the line, or fetch the file "
+                        "again."
+                    )
+                lines.append(line)
+                rows.append(values)
+    except FileNotFoundError:
+        raise errors.DataError(
+            f"{path} does not exist; --data_dir must name its folder."
+        ) from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise errors.DataError(
+            f"{path} cannot be read ({error}); fetch it again."
+        ) from None
+    if not rows:
+        raise errors.DataError(f"{path} has no rows; fetch it again.")
+    return pd.DataFrame(rows, index=lines, columns=list(columns or []))
+
+
+def _rows(file: TextIO, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """(line, values) of every line; of an empty one, no values."""
+    if separator == ",":
+        reader = csv.reader(file, skipinitialspace=True)
+        for row in reader:
+            yield reader.line_num, [value.strip() for value in row]
+        return
+    for line, text in enumerate(file, start=1):
+        values = text.split(None if separator == " " else separator)
+        yield line, [value.strip() for value in values] if text.strip() else []
+
+
+def _check_unique(path: str, columns: Sequence[str]) -> None:
+    twice = [name for name in columns if columns.count(name) > 1]
+    if twice:
+        raise errors.DataError(
+            f"{path} has two columns named {twice[0]!r}; rename one."
+        )
+
+
+def check_columns(
+    path: str, frame: pd.DataFrame, wanted: Sequence[str]
+) -> None:
+    """Raises `DataError` if `frame`, read from `path`, lacks a column."""
+    missing = [name for name in wanted if name not in frame]
+    if missing:
+        raise errors.DataError(
+            f"{path} has no column {missing[0]}; its columns are: "
+            f"{', '.join(frame.columns)}."
+        )
+
+
+def numbers(
+    path: str,
+    frame: pd.DataFrame,
+    columns: Sequence[str],
+    missing: Optional[str] = None,
+) -> np.ndarray:
+    """Columns of a frame as numbers.
+
+    Args:
+      path: The file that it was read from, for errors.
+      frame: What `read` returned.
+      columns: Which.
+      missing: The text of a missing value, where some may be.
+
+    Returns:
+      float64 of shape [rows, columns]; missing values are NaN.
+
+    Raises:
+      DataError: If a value is not a finite number; line and column are named.
+    """
+    values = np.empty([len(frame), len(columns)])
+    for position, name in enumerate(columns):
+        text = frame[name]
+        number = pd.to_numeric(text, errors="coerce").to_numpy(np.float64)
+        wrong = ~np.isfinite(number)
+        if missing is not None:
+            wrong &= (text != missing).to_numpy()
+        if wrong.any():
+            line = frame.index[np.argmax(wrong)]
+            raise errors.DataError(
+                f"{path}, line {line}, has {text[line]!r} in column {name}, "
+                "which must be a number; mend the line, or fetch the file "
+                "again."
+            )
+        values[:, position] = number
+    return values

@@ -1,0 +1,202 @@
+"""Electricity transformers: hourly load and oil temperature of stations.
+
+Zhou et al. 2021, "Informer" (ETTh1 and ETTh2). A station is a CSV file, gzipped
+or not; all files of a folder are read, so that other stations can be added.
+"""
+
+import dataclasses
+import gzip
+import os
+import zlib
+
+import numpy as np
+import pandas as pd
+
+from tff_pipeline import errors
+from tff_pipeline.datasets.federated import Examples
+
+# Six loads (high, middle and low; useful and useless) and the oil's temperature
+# in degrees Celsius, which is to be predicted.
+COLUMNS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
+TARGET = COLUMNS.index("OT")
+_ENDS = (".csv.gz", ".csv")
+_MONTH = 30 * 24
+# Informer's split: 12 months to train on, 4 to choose by, 4 to test on.
+TRAIN_HOURS = 12 * _MONTH
+TEST_HOURS = (16 * _MONTH, 20 * _MONTH)
+
+
+@dataclasses.dataclass(frozen=True)
+class Station:
+    """A station's readings, hour after hour.
+
+    Attributes:
+      name: Its file's name.
+      values: float32 [hours, 7], the columns of `COLUMNS`.
+      months: Of shape [hours], such as "2016-07".
+    """
+
+    name: str
+    values: np.ndarray
+    months: np.ndarray
+
+
+def load(data_dir: str) -> list[Station]:
+    """Reads every station.
+
+    Args:
+      data_dir: A folder of `ETTh1.csv.gz` and the like, or one such file.
+
+    Returns:
+      The stations in the order of their names, of at least 14,400 hours each.
+
+    Raises:
+      DataError: If there are none, or a file is damaged, lacks a column, has a
+        value that is no number, leaves out an hour or is too short.
+    """
+    if os.path.isfile(data_dir):
+        return [_read(data_dir)]
+    if not os.path.isdir(data_dir):
+        raise errors.DataError(
+            f"{data_dir} does not exist; --data_dir must name the folder of "
+            "ETTh1.csv.gz and ETTh2.csv.gz."
+        )
+    names = sorted(
+        name for name in os.listdir(data_dir) if name.endswith(_ENDS)
+    )
+    if not names:
+        raise errors.DataError(
+            f"{data_dir} holds no .csv.gz or .csv file; --data_dir must name "
+            "the folder of ETTh1.csv.gz and ETTh2.csv.gz."
+        )
+    stations = [_read(os.path.join(data_dir, name)) for name in names]
+    known = [station.name for station in stations]
+    if len(set(known)) < len(known):
+        raise errors.DataError(
+            f"{data_dir} holds a station twice, as .csv and as .csv.gz; take "
+            "one of them away."
+        )
+    return stations
+
+
+def _read(path: str) -> Station:
+    try:
+        opened = gzip.open if path.endswith(".gz") else open
+        with opened(path, "rb") as file:
+            table = pd.read_csv(file)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise errors.DataError(
+            f"{path} cannot be read as CSV ({error}); fetch it again."
+        ) from None
+    missing = [name for name in ("date", *COLUMNS) if name not in table.columns]
+    if missing:
+        raise errors.DataError(
+            f"{path} lacks the columns {', '.join(missing)}; it has "
+            f"{', '.join(map(str, table.columns))}."
+        )
+    if len(table) < TEST_HOURS[1]:
+        raise errors.DataError(
+            f"{path} holds {len(table):,} hours; the split into 12, 4 and 4 "
+            f"months of 30 days needs {TEST_HOURS[1]:,}."
+        )
+    values = np.stack([_numbers(path, table[name]) for name in COLUMNS], axis=1)
+    hours = pd.to_datetime(table["date"], errors="coerce")
+    # Line 1 is the header, so that row i stands in line i + 2.
+    wrong = np.flatnonzero(hours.diff()[1:] != pd.Timedelta(hours=1))
+    if wrong.size:
+        line = wrong[0] + 3
+        raise errors.DataError(
+            f"{path} has the date {table['date'][line - 2]} in line {line}, "
+            "not one hour after the line before; fetch it again, or fill in "
+            "the hours that are missing."
+        )
+    name = os.path.basename(path)
+    for end in _ENDS:
+        name = name.removesuffix(end)
+    return Station(name, values, hours.dt.strftime("%Y-%m").to_numpy(str))
+
+
+def _numbers(path: str, column: pd.Series) -> np.ndarray:
+    values = pd.to_numeric(column, errors="coerce").to_numpy(np.float32)
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if wrong.size:
+        raise errors.DataError(
+            f"{path} has {column[wrong[0]]} for {column.name} in line "
+            f"{wrong[0] + 2}, which is no number; mend it."
+        )
+    return values
+
+
+def training_readings(stations: list[Station]) -> dict[str, np.ndarray]:
+    """The 12 months to train on, cut by calendar month.
+
+    Returns:
+      Client, such as "ETTh1_2016-07" -> float32 [hours, 7]. No reading is in
+      two clients.
+    """
+    clients = {}
+    for station in stations:
+        months = station.months[:TRAIN_HOURS]
+        for month in np.unique(months):
+            readings = station.values[:TRAIN_HOURS][months == month]
+            clients[f"{station.name}_{month}"] = readings
+    return clients
+
+
+def training_windows(
+    clients: dict[str, np.ndarray], history: int, horizon: int
+) -> tuple[Examples, np.ndarray]:
+    """Every window that lies within one client's readings.
+
+    Args:
+      clients: What `training_readings` gives.
+      history: Hours that are known.
+      horizon: Hours after these that are to be predicted.
+
+    Returns:
+      (examples, owners): `x` float32 [n, history, 7], `y` float32 [n, horizon],
+      the temperature.
+    """
+    parts, owners = [], []
+    for client, readings in clients.items():
+        if len(readings) >= history + horizon:
+            parts.append(_windows(readings, history, horizon))
+            owners += [client] * len(parts[-1])
+    return _joined(parts), np.array(owners)
+
+
+def test_windows(
+    stations: list[Station], history: int, horizon: int
+) -> tuple[Examples, np.ndarray]:
+    """Every forecast within the 4 months to test on, as Informer counts them.
+
+    The first ones know hours before these months. With a horizon of 24 they
+    are 2,857 a station.
+
+    Returns:
+      As `training_windows`; the owner is the station with the month of the
+      first hour that is to be predicted.
+    """
+    first, last = TEST_HOURS
+    parts, owners = [], []
+    for station in stations:
+        parts.append(
+            _windows(station.values[first - history : last], history, horizon)
+        )
+        months = station.months[first : first + len(parts[-1])]
+        owners += [f"{station.name}_{month}" for month in months]
+    return _joined(parts), np.array(owners)
+
+
+def _windows(readings: np.ndarray, history: int, horizon: int) -> Examples:
+    windows = np.lib.stride_tricks.sliding_window_view(
+        readings, history + horizon, axis=0
+    ).swapaxes(1, 2)
+    return Examples(windows[:, :history], windows[:, history:, TARGET])
+
+
+def _joined(parts: list[Examples]) -> Examples:
+    return Examples(
+        np.concatenate([part.x for part in parts]),
+        np.concatenate([part.y for part in parts]),
+    )

@@ -1,0 +1,120 @@
+"""FEMNIST: handwritten characters of 62 classes, by writer.
+
+Caldas et al. 2018, "LEAF: A Benchmark for Federated Settings" (the writers and
+the split of each one's characters); the images are NIST's Special Database 19.
+"""
+
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from tff_pipeline import errors
+from tff_pipeline.datasets.federated import Examples
+
+TRAIN = "femnist_300writers_train.npz"
+TEST = "femnist_300writers_test.npz"
+UNSEEN = "femnist_240unseen_writers_eval.npz"
+CLASSES = 62
+
+# What each file holds: the kind of values, and the shape of one item.
+_ARRAYS: Mapping[str, tuple[str, tuple[int, ...]]] = {
+    "pixels": ("u", (28, 28)),
+    "labels": ("u", ()),
+    "writer_ids": ("U", ()),
+    "writer_offsets": ("i", ()),
+}
+
+
+class Part(NamedTuple):
+    """Examples and who wrote each: `writers` is a str array of shape [n]."""
+
+    examples: Examples
+    writers: np.ndarray
+
+
+def load(data_dir: str) -> tuple[Part, Part, Part]:
+    """Training and test images of 300 writers, and test images of 240 others.
+
+    Args:
+      data_dir: Folder of the three `.npz` files.
+
+    Returns:
+      (train, test, unseen), of 41,495, 4,763 and 7,350 images: `x` uint8 of
+      shape [n, 28, 28, 1], 255 where the paper is white; `y` int32 of shape
+      [n]: 0 to 9 are digits, 10 to 35 capitals, 36 to 61 small letters.
+
+    Raises:
+      DataError: If a file is missing, damaged or not such a file; it is named.
+    """
+    train, test, unseen = (
+        _read(os.path.join(data_dir, name)) for name in (TRAIN, TEST, UNSEEN)
+    )
+    return train, test, unseen
+
+
+def _read(path: str) -> Part:
+    arrays = _arrays(path)
+    pixels, labels, writers, offsets = (arrays[name] for name in _ARRAYS)
+    if len(labels) != len(pixels):
+        raise errors.DataError(
+            f"{path} holds {len(pixels)} images but {len(labels)} labels; "
+            "fetch it again."
+        )
+    if len(labels) and labels.max() >= CLASSES:
+        raise errors.DataError(
+            f"{path} holds the label {labels.max()}; FEMNIST's are 0 to "
+            f"{CLASSES - 1}."
+        )
+    sizes = np.diff(offsets)
+    if (
+        len(sizes) != len(writers)
+        or (sizes < 0).any()
+        or offsets[0] != 0
+        or offsets[-1] != len(labels)
+    ):
+        raise errors.DataError(
+            f"{path}: writer_offsets do not cut {len(labels)} images into "
+            f"{len(writers)} writers' parts; fetch it again."
+        )
+    return Part(
+        Examples(pixels[..., np.newaxis], labels.astype(np.int32)),
+        np.repeat(writers, sizes),
+    )
+
+
+def _arrays(path: str) -> dict[str, np.ndarray]:
+    """The arrays of `_ARRAYS`, each of the kind and shape that it says."""
+    arrays = {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            for name in _ARRAYS:
+                if name not in file:
+                    raise errors.DataError(
+                        f"{path} has no array {name}; it holds: "
+                        f"{', '.join(file) or 'none'}."
+                    )
+                arrays[name] = file[name]
+    except FileNotFoundError:
+        raise errors.DataError(
+            f"{path} does not exist; --data_dir must name the folder of "
+            f"{TRAIN}, {TEST} and {UNSEEN}."
+        ) from None
+    except (
+        *(OSError, EOFError, ValueError, NotImplementedError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
+        raise errors.DataError(
+            f"{path} cannot be read as numpy's .npz ({error}); fetch it again."
+        ) from None
+    for name, (kind, shape) in _ARRAYS.items():
+        given = arrays[name]
+        if given.dtype.kind != kind or given.shape[1:] != shape:
+            raise errors.DataError(
+                f"{path}: {name} is {given.dtype} of shape {given.shape}; it "
+                "is not one of FEMNIST's files."
+            )
+    return arrays

@@ -1,0 +1,28 @@
+"""Examples that are changed when they are read."""
+
+from collections.abc import Callable
+
+from tff_pipeline.datasets.federated import Examples, FederatedData
+
+
+class MappedData(FederatedData):
+    """Clients whose examples are a function of others', made at each read."""
+
+    def __init__(
+        self, data: FederatedData, function: Callable[[Examples], Examples]
+    ):
+        """Takes the clients, and what makes of their examples as many others.
+
+        Args:
+          data: The clients.
+          function: Called with all of a client's examples.
+        """
+        self._data = data
+        self._function = function
+        self.client_ids = data.client_ids
+
+    def size(self, client_id: str) -> int:
+        return self._data.size(client_id)
+
+    def load(self, client_id: str) -> Examples:
+        return self._function(self._data.load(client_id))

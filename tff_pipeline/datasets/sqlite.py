@@ -1,0 +1,252 @@
+"""Clients in an SQLite file of TFF's format, read a client at a time.
+
+The format is that of `tff.simulation.datasets.load_and_parse_sql_client_data`:
+a table `examples` (split_name, client_id, serialized_example_proto, each a
+`tf.train.Example`) and a table `client_metadata` (client_id, split_name,
+num_examples). A file that `sqlite_writer` made has two more, which TFF's reader
+passes over: `features` (name, dtype, shape in JSON) and `class_names`
+(class_id, name).
+"""
+
+import contextlib
+import json
+import os
+import sqlite3
+import urllib.parse
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from tff_pipeline import errors
+from tff_pipeline.datasets.federated import Examples, FederatedData
+
+ENDINGS = (".sqlite", ".sqlite3", ".db")
+_TABLES = {
+    "examples": ("split_name", "client_id", "serialized_example_proto"),
+    "client_metadata": ("client_id", "split_name", "num_examples"),
+}
+_MANY = 1000
+
+
+def key(client_id: str) -> int:
+    """A number of a client's own, for its randomness."""
+    return zlib.crc32(client_id.encode())
+
+
+class Database:
+    """A file of clients.
+
+    Attributes:
+      path: Of the file.
+      sizes: Split's name -> client's name -> how many examples.
+      class_names: Where the file has them.
+    """
+
+    def __init__(self, path: str):
+        """Opens the file, to read only.
+
+        Args:
+          path: The file, or a folder with one that ends like `ENDINGS`.
+
+        Raises:
+          DataError: If it is missing, damaged or of another format.
+        """
+        self.path = _find(path)
+        self.sizes: dict[str, dict[str, int]] = {}
+        self.class_names: Optional[list[str]] = None
+        with self._connected() as connection:
+            tables = [
+                name
+                for (name,) in connection.execute(
+                    "SELECT name FROM sqlite_master WHERE type = 'table'"
+                )
+            ]
+            for table, columns in _TABLES.items():
+                found = connection.execute(f"PRAGMA table_info({table})")
+                if not set(columns) <= {row[1] for row in found}:
+                    raise errors.DataError(
+                        f"{self.path} has no table {table} with the columns "
+                        f"{', '.join(columns)}; it has the tables: "
+                        f"{', '.join(tables) or 'none'}."
+                    )
+            for client, split, count in connection.execute(
+                "SELECT client_id, split_name, num_examples "
+                "FROM client_metadata ORDER BY client_id"
+            ):
+                self.sizes.setdefault(split, {})[client] = count
+            if "class_names" in tables:
+                names = connection.execute(
+                    "SELECT name FROM class_names ORDER BY class_id"
+                )
+                self.class_names = [name for (name,) in names] or None
+            if "features" in tables:
+                specs = {
+                    name: (np.dtype(dtype), json.loads(shape))
+                    for name, dtype, shape in connection.execute(
+                        "SELECT name, dtype, shape FROM features"
+                    )
+                }
+            else:
+                specs = self._inferred(connection)
+        self._specs = {name: specs[name] for name in ("x", "y")}
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        address = f"file:{urllib.parse.quote(self.path)}?mode=ro"
+        try:
+            with contextlib.closing(
+                sqlite3.connect(address, uri=True)
+            ) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise errors.DataError(
+                f"{self.path} cannot be read as SQLite ({error}); it may be "
+                "damaged or packed: unpack or write it again."
+            ) from None
+
+    def _inferred(self, connection: sqlite3.Connection) -> dict[str, Any]:
+        """Types and shapes of x and y, as the first example has them."""
+        first = connection.execute(
+            "SELECT serialized_example_proto FROM examples LIMIT 1"
+        ).fetchone()
+        if first is None:
+            raise errors.DataError(f"{self.path} has no examples.")
+        try:
+            features = tf.train.Example.FromString(first[0]).features.feature
+        except Exception:  # Protocol buffers' own, of several modules.
+            raise errors.DataError(
+                f"{self.path} has examples that are no tf.train.Example."
+            ) from None
+        specs = {}
+        for name in ("x", "y"):
+            kind = features[name].WhichOneof("kind") if name in features else ""
+            if kind not in ("int64_list", "float_list"):
+                raise errors.DataError(
+                    f"{self.path} has examples without numbers in the feature "
+                    f"{name}; they have: {', '.join(sorted(features))}."
+                )
+            count = len(getattr(features[name], kind).value)
+            dtype = np.int32 if kind == "int64_list" else np.float32
+            shape = [] if name == "y" and count == 1 else [count]
+            specs[name] = (np.dtype(dtype), shape)
+        return specs
+
+    def load(self, client_id: str, splits: Sequence[str]) -> Examples:
+        """Reads a client's examples of some splits.
+
+        Raises:
+          DataError: If they are not what the tables say of them.
+        """
+        marks = ", ".join("?" for _ in splits)
+        with self._connected() as connection:
+            rows = connection.execute(
+                "SELECT serialized_example_proto FROM examples WHERE "
+                f"client_id = ? AND split_name IN ({marks}) ORDER BY rowid",
+                (client_id, *splits),
+            ).fetchall()
+        wanted = sum(self.sizes[each].get(client_id, 0) for each in splits)
+        if len(rows) != wanted:
+            raise errors.DataError(
+                f"{self.path} has {len(rows)} examples of the client "
+                f"{client_id!r}, but client_metadata says {wanted}; write it "
+                "again."
+            )
+        return self._parsed([row[0] for row in rows], client_id)
+
+    def _parsed(self, rows: list[bytes], client_id: str) -> Examples:
+        specs = {
+            name: tf.io.FixedLenFeature(
+                shape, tf.int64 if dtype.kind in "bui" else tf.float32
+            )
+            for name, (dtype, shape) in self._specs.items()
+        }
+        try:
+            # Eagerly, whatever graph the caller builds.
+            with tf.init_scope():
+                parsed = tf.io.parse_example(rows, specs)
+        except tf.errors.OpError as error:
+            raise errors.DataError(
+                f"{self.path} has examples of the client {client_id!r} that "
+                "are not like the first one or like what `features` says "
+                f"({error.message.splitlines()[0]}); write it again."
+            ) from None
+        x, y = (
+            parsed[name].numpy().astype(self._specs[name][0], copy=False)
+            for name in ("x", "y")
+        )
+        return Examples(x, y)
+
+    def labels(self, splits: Sequence[str]) -> Iterator[np.ndarray]:
+        """Yields the labels of all clients, some at a time."""
+        marks = ", ".join("?" for _ in splits)
+        with self._connected() as connection:
+            rows = connection.execute(
+                "SELECT serialized_example_proto FROM examples WHERE "
+                f"split_name IN ({marks})",
+                tuple(splits),
+            )
+            while some := rows.fetchmany(_MANY):
+                yield self._parsed([row[0] for row in some], "of some rows").y
+
+
+class SqliteData(FederatedData):
+    """Clients of a database, each read when it is asked for."""
+
+    def __init__(
+        self,
+        database: Database,
+        client_ids: Sequence[str],
+        splits: Sequence[str],
+        chosen: Callable[[str, int], np.ndarray],
+        labels: Callable[[np.ndarray], np.ndarray],
+    ):
+        """Makes the clients.
+
+        Args:
+          database: Where they are.
+          client_ids: Their names.
+          splits: Which of their examples.
+          chosen: (client's name, how many examples it has there) -> the places
+            of those that are taken.
+          labels: Labels as the file has them -> as the model learns them.
+        """
+        self.client_ids = tuple(client_ids)
+        self._database = database
+        self._splits = tuple(splits)
+        self._chosen = chosen
+        self._labels = labels
+
+    def _places(self, client_id: str) -> np.ndarray:
+        count = sum(
+            self._database.sizes[split].get(client_id, 0)
+            for split in self._splits
+        )
+        return self._chosen(client_id, count)
+
+    def size(self, client_id: str) -> int:
+        return len(self._places(client_id))
+
+    def load(self, client_id: str) -> Examples:
+        examples = self._database.load(client_id, self._splits)
+        taken = examples.take(self._places(client_id))
+        return Examples(taken.x, self._labels(taken.y))
+
+
+def _find(path: str) -> str:
+    if os.path.isdir(path):
+        names = sorted(n for n in os.listdir(path) if n.endswith(ENDINGS))
+        if len(names) != 1:
+            raise errors.DataError(
+                f"{path} holds {len(names)} files that end in "
+                f"{', '.join(ENDINGS)}; name one with --data_dir."
+            )
+        path = os.path.join(path, names[0])
+    if not os.path.exists(path):
+        raise errors.DataError(
+            f"{path} does not exist; --data_dir must name an SQLite file of "
+            "clients (scripts/prepare_data.py writes one)."
+        )
+    return path

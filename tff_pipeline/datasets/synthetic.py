@@ -1,0 +1,75 @@
+"""Synthetic(alpha, beta): devices that differ as much as one likes.
+
+Li et al. 2020, "Federated Optimization in Heterogeneous Networks", section 5.1
+and appendix C.1, after Shamir et al. 2014.
+"""
+
+from typing import Optional
+
+import numpy as np
+
+from tff_pipeline import randomness
+from tff_pipeline.datasets.federated import Examples
+
+DEVICES, FEATURES, CLASSES = 30, 60, 10
+# The paper's sizes have no bound, and a rare device would have as many examples
+# as all others together.
+MOST_EXAMPLES = 5000
+_FEWEST_EXAMPLES = 50
+_TEST_FRACTION = 0.1
+
+
+def generate(
+    heterogeneity: Optional[tuple[float, float]], seed: int
+) -> tuple[Examples, Examples, np.ndarray, np.ndarray]:
+    """30 devices, each with a softmax regression and inputs of its own.
+
+    Device k has about lognormal(4, 2) + 50 examples, at most 5,000. Its labels
+    are argmax(W x + b) with all of W and b drawn from N(u, 1), u itself from
+    N(0, alpha); its inputs from N(v, S), S diagonal with j^-1.2, all of v from
+    N(B, 1), B itself from N(0, beta). Alpha and beta are standard deviations,
+    as in the authors' code.
+
+    Args:
+      heterogeneity: (alpha, beta), or `None` for devices that are all alike:
+        one W and b from N(0, 1), and v zero.
+      seed: The experiment's seed.
+
+    Returns:
+      (train, test, owners, test_owners); a tenth of each device's examples is
+      tested on. `x` float32 [n, 60], `y` int32 [n], 0 to 9.
+    """
+    common = randomness.generator(seed, "synthetic")
+    sizes = common.lognormal(4, 2, DEVICES).astype(int) + _FEWEST_EXAMPLES
+    deviations = np.arange(1, FEATURES + 1) ** -0.6
+    weights = common.normal(size=[FEATURES, CLASSES])
+    biases = common.normal(size=CLASSES)
+    parts: list[tuple[Examples, Examples]] = []
+    for device, size in enumerate(np.minimum(sizes, MOST_EXAMPLES)):
+        draw = randomness.generator(seed, "synthetic", device)
+        centre = np.zeros(FEATURES)
+        if heterogeneity is not None:
+            alpha, beta = heterogeneity
+            model_mean, input_mean = draw.normal(0, [alpha, beta])
+            weights = draw.normal(model_mean, 1, [FEATURES, CLASSES])
+            biases = draw.normal(model_mean, 1, CLASSES)
+            centre = draw.normal(input_mean, 1, FEATURES)
+        x = draw.normal(centre, deviations, [size, FEATURES])
+        labels = np.argmax(x @ weights + biases, axis=1)
+        mine = Examples(x.astype(np.float32), labels.astype(np.int32))
+        cut = size - max(1, round(size * _TEST_FRACTION))
+        parts.append(
+            (mine.take(np.arange(cut)), mine.take(np.arange(cut, size)))
+        )
+    names = [f"device_{device:02d}" for device in range(DEVICES)]
+    train, test = (
+        Examples(
+            np.concatenate([part.x for part in side]),
+            np.concatenate([part.y for part in side]),
+        )
+        for side in zip(*parts)
+    )
+    owners, test_owners = (
+        np.repeat(names, [len(part) for part in side]) for side in zip(*parts)
+    )
+    return train, test, owners, test_owners

@@ -1,0 +1,245 @@
+"""Columns of a table: which are numbers and which are categories.
+
+What a column is, is told by its content. In a Parquet file its type says it.
+In a CSV or TSV file it holds numbers if all of its cells that are not missing
+are numbers (whole numbers too, however few there are of them), else categories.
+But where at most a tenth of the distinct cells are no numbers, or at most a
+hundredth of all cells, it is a column of numbers with mistakes in it, and
+refused: a typing error must not turn amounts into thousands of categories.
+"""
+
+import dataclasses
+from collections.abc import Collection
+from typing import Optional
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tff_pipeline import errors
+from tff_pipeline.datasets import table_files
+
+# Cells that say that there is no value, without spaces around them.
+MISSING = (
+    *("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>"),
+    *("NaN", "nan", "NULL", "null", "None"),
+)
+_FEW_DISTINCT, _FEW = 0.1, 0.01
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column's cells.
+
+    Attributes:
+      name: Of the column.
+      values: Of shape [rows]. Numbers: float64, NaN where missing. Categories:
+        int32, the place in `categories`, -1 where missing.
+      categories: The distinct cells, sorted, without spaces around them;
+        `None` for numbers.
+    """
+
+    name: str
+    values: np.ndarray
+    categories: Optional[tuple[str, ...]] = None
+
+    @property
+    def missing(self) -> np.ndarray:
+        """Of shape [rows], where there is no value."""
+        if self.categories is None:
+            return np.isnan(self.values)
+        return self.values < 0
+
+    def strings(self) -> np.ndarray:
+        """The cells of a column of categories, "" where missing."""
+        assert self.categories is not None
+        return np.array([*self.categories, ""])[self.values]
+
+
+class Table:
+    """A table in one file or several, of which only some columns are read."""
+
+    def __init__(self, path: str):
+        """Finds the files and reads the columns' names.
+
+        Args:
+          path: See `table_files.find`.
+
+        Raises:
+          DataError: If there are no files, one is damaged, or they do not have
+            the same columns.
+        """
+        self._path = path
+        self._files = table_files.find(path)
+        self.names = table_files.column_names(self._files[0])
+        for file in self._files[1:]:
+            odd = set(self.names) ^ set(table_files.column_names(file))
+            if odd:
+                raise errors.DataError(
+                    f"{file} and {self._files[0]} are parts of one table, but "
+                    f"only one of them has the column {sorted(odd)[0]!r}; give "
+                    "them the same columns."
+                )
+        self._columns: dict[str, pa.ChunkedArray] = {}
+        self._rows: list[int] = []
+
+    def require(self, name: str, flag: str) -> None:
+        """Raises `DataError`, listing what there is, if `name` is missing."""
+        if name not in self.names:
+            raise errors.DataError(
+                f"--{flag} names the column {name!r}, which {self._path} does "
+                f"not have; it has: {', '.join(self.names)}."
+            )
+
+    def load(self, names: Collection[str]) -> int:
+        """Reads the columns `names` into memory; returns how many rows.
+
+        Raises:
+          DataError: If a file is damaged or there are no rows.
+        """
+        wanted = [name for name in self.names if name in names]
+        parts = [table_files.read(file, wanted) for file in self._files]
+        for file, part in zip(self._files, parts):
+            for name in wanted:
+                if part[name].type != parts[0][name].type:
+                    raise errors.DataError(
+                        f"{file} has {part[name].type} in the column {name!r}, "
+                        f"but {self._files[0]} has {parts[0][name].type}; give "
+                        "them the same type."
+                    )
+        self._rows = [part.num_rows for part in parts]
+        if not sum(self._rows):
+            raise errors.DataError(
+                f"{self._path} has column names but no rows; give it some."
+            )
+        whole = pa.concat_tables(parts)
+        self._columns = {name: whole[name] for name in wanted}
+        return whole.num_rows
+
+    def place(self, row: int) -> str:
+        """Where a row is, in words; rows count from 0, in words from 1."""
+        for file, count in zip(self._files, self._rows):
+            if row < count:
+                return f"{file}: row {row + 1} below the header"
+            row -= count
+        raise IndexError(row)
+
+    def text(self, name: str) -> Column:
+        """Gives a column that was loaded, once, as categories in any case.
+
+        Raises:
+          DataError: If it holds something else than numbers and text.
+        """
+        return _categories(name, self._cells(name))
+
+    def take(self, name: str, strict: bool = True) -> Column:
+        """Gives a column that was loaded, once: it is then forgotten.
+
+        Args:
+          name: Of the column.
+          strict: Whether a column of numbers with mistakes in it is refused;
+            else it is one of categories.
+
+        Raises:
+          DataError: If it is refused, holds numbers that are infinite or
+            beyond float32, or something else than numbers and text.
+        """
+        kind = self._columns[name].type
+        if _is_number(kind):
+            numbers = pc.cast(self._columns.pop(name), pa.float64(), safe=False)
+            return self._numbers(name, numbers)
+        cells = self._cells(name)
+        if self._is_delimited():
+            parsed = self._parsed(name, cells, strict)
+            if parsed is not None:
+                return self._numbers(name, parsed)
+        return _categories(name, cells)
+
+    def _cells(self, name: str) -> pa.ChunkedArray:
+        """The cells as text, null where missing."""
+        cells = self._columns.pop(name)
+        if pa.types.is_dictionary(cells.type):
+            cells = cells.cast(cells.type.value_type)
+        kind = cells.type
+        if not (
+            _is_number(kind)
+            or pa.types.is_string(kind)
+            or pa.types.is_large_string(kind)
+            or pa.types.is_boolean(kind)
+        ):
+            raise errors.DataError(
+                f"The column {name!r} of {self._path} is of type {kind}, "
+                "neither numbers nor text; turn it into one of them, or leave "
+                "it out of --feature_columns."
+            )
+        cells = pc.ascii_trim_whitespace(pc.cast(cells, pa.string()))
+        absent = pc.is_in(cells, pa.array(MISSING))
+        return pc.if_else(absent, pa.scalar(None, pa.string()), cells)
+
+    def _is_delimited(self) -> bool:
+        return not self._files[0].lower().endswith(".parquet")
+
+    def _parsed(
+        self, name: str, cells: pa.ChunkedArray, strict: bool
+    ) -> Optional[pa.ChunkedArray]:
+        """The cells as numbers, or `None` if they are no column of numbers."""
+        try:
+            return pc.cast(cells, pa.float64())
+        except pa.ArrowInvalid:
+            pass
+        distinct = pc.unique(cells).drop_null().to_pandas()
+        numbers = pd.to_numeric(distinct, errors="coerce")
+        wrong = distinct[numbers.isna()].tolist()
+        if not wrong:
+            # Numbers that Arrow does not know, such as +1.
+            encoded = cells.dictionary_encode().combine_chunks()
+            values = pd.to_numeric(encoded.dictionary.to_pandas()).astype(float)
+            known = np.append(values.to_numpy(), np.nan)
+            codes = pc.fill_null(encoded.indices, len(values)).to_numpy(False)
+            return pa.chunked_array([pa.array(known[codes], from_pandas=True)])
+        strange = pc.sum(pc.is_in(cells, pa.array(wrong))).as_py()
+        present = len(cells) - cells.null_count
+        if not strict or (
+            len(wrong) > _FEW_DISTINCT * len(distinct)
+            and strange > _FEW * present
+        ):
+            return None
+        row = pc.index(cells, wrong[0]).as_py()
+        raise errors.DataError(
+            f"{self.place(row)} has {wrong[0]!r} in the column {name!r}, which "
+            f"holds numbers but for {strange} of {present} cells; mend or "
+            "empty the cell, or name the column in --categorical_columns."
+        )
+
+    def _numbers(self, name: str, cells: pa.ChunkedArray) -> Column:
+        values = cells.to_numpy().astype(np.float64, copy=False)
+        wrong = np.abs(values) > _LARGEST
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise errors.DataError(
+                f"{self.place(row)} has {values[row]:g} in the column "
+                f"{name!r}; a number must be finite and at most "
+                f"{_LARGEST:.1e}: mend or empty the cell."
+            )
+        return Column(name, values)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return (
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+    )
+
+
+def _categories(name: str, cells: pa.ChunkedArray) -> Column:
+    encoded = cells.dictionary_encode().combine_chunks()
+    given = encoded.dictionary.to_pylist()
+    order = sorted(range(len(given)), key=given.__getitem__)
+    rank = np.empty(len(given) + 1, np.int32)
+    rank[order] = np.arange(len(given), dtype=np.int32)
+    rank[-1] = -1
+    codes = pc.fill_null(encoded.indices, len(given)).to_numpy(False)
+    return Column(name, rank[codes], tuple(given[place] for place in order))

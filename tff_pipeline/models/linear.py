@@ -1,0 +1,98 @@
+"""Models with one layer of weights: logistic, softmax and Cox regression."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+
+def regression(
+    features: int, outputs: int, name: str = "features"
+) -> tf.keras.Model:
+    """One dense layer, without an activation.
+
+    Its first weights and biases are uniform within 1 / sqrt(features), as in
+    the PyTorch baselines of FLamby, from whose starting points short trainings
+    do not get far away.
+
+    Args:
+      features: How many numbers go in.
+      outputs: How many come out.
+      name: What the input is called.
+
+    Returns:
+      A model from float32 [batch, features] to float32 [batch, outputs];
+      (features + 1) * outputs parameters.
+    """
+    return tf.keras.Sequential(
+        [
+            tf.keras.Input([features], name=name),
+            _dense(features, outputs),
+        ]
+    )
+
+
+def patient_logistic(
+    hospital_means: np.ndarray, hospital_deviations: np.ndarray
+) -> tf.keras.Model:
+    """Logistic regression on a patient of UCI Heart Disease; 14 parameters.
+
+    Every feature is standardised by the hospital's own statistics, as each
+    does for itself in FLamby.
+
+    Args:
+      hospital_means: float32 [hospitals + 1, 13], of `encoded_patients`; row 0
+        is for a hospital that is not known.
+      hospital_deviations: float32, of the same shape; all above 0.
+
+    Returns:
+      A model from "patient", float32 [batch, 11], to a logit, float32
+      [batch, 1].
+    """
+    patient = tf.keras.Input([11], name="patient")
+    hospital = tf.cast(patient[:, 0], tf.int32)
+    centred = encoded_patients(patient) - tf.gather(hospital_means, hospital)
+    scaled = centred / tf.gather(hospital_deviations, hospital)
+    return tf.keras.Model(patient, _dense(13, 1)(scaled))
+
+
+def encoded_patients(patients: tf.Tensor) -> tf.Tensor:
+    """The 13 features of FLamby's Fed-Heart-Disease.
+
+    Args:
+      patients: float32 [batch, 11], as in `datasets.heart_disease`.
+
+    Returns:
+      float32 [batch, 13]: age, sex, trestbps, chol, fbs, thalach, exang and
+      oldpeak as they are; whether cp is 2, 3, 4; whether restecg is 1, 2 (the
+      first kind of each is the one that is none of the others).
+    """
+
+    def kinds(column: int, others: Sequence[float]) -> tf.Tensor:
+        value = patients[:, column : column + 1]
+        return tf.cast(tf.equal(value, others), tf.float32)
+
+    return tf.concat(
+        [
+            patients[:, 1:3],
+            patients[:, 4:7],
+            patients[:, 8:],
+            kinds(3, [2.0, 3.0, 4.0]),
+            kinds(7, [1.0, 2.0]),
+        ],
+        axis=1,
+    )
+
+
+def _dense(features: int, outputs: int) -> tf.keras.layers.Dense:
+    initializers = tf.keras.initializers
+    return tf.keras.layers.Dense(
+        outputs,
+        kernel_initializer=initializers.VarianceScaling(
+            1 / 3, "fan_in", "uniform"
+        ),
+        bias_initializer=initializers.RandomUniform(
+            -(features**-0.5), features**-0.5
+        ),
+        name="output",
+    )

@@ -1,0 +1,40 @@
+"""Residual networks."""
+
+import tensorflow as tf
+
+from tff_pipeline.runtime import compat
+
+_CROPPED = (24, 24, 3)
+
+
+class Standardize(tf.keras.layers.Layer):
+    """Brings each image to mean 0 and variance 1."""
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        """float32 [batch, height, width, channels] to the same."""
+        return tf.image.per_image_standardization(images)
+
+
+def cifar_resnet18(num_classes: int = 100) -> tf.keras.Model:
+    """TFF's ResNet-18 with group normalization, as Reddi et al. 2021 use it.
+
+    appendix C: images are cropped to 24x24 (here to the middle) and
+    standardized; batch normalization is replaced by group normalization.
+
+    Args:
+      num_classes: How many logits come out.
+
+    Returns:
+      A model from "image", uint8 [batch, 32, 32, 3], to logits, float32
+      [batch, num_classes]; 11,227,812 parameters for 100 classes.
+    """
+    network = compat.resnet18(_CROPPED, num_classes)
+    # TFF's ends in a softmax; the same layer without it gives logits.
+    settings = network.layers[-1].get_config()
+    settings.update(name="logits", activation="linear")
+    image = tf.keras.Input((32, 32, 3), dtype="uint8", name="image")
+    cropped = tf.keras.layers.CenterCrop(*_CROPPED[:2])(image)
+    body = tf.keras.Model(network.inputs, network.layers[-2].output)
+    features = body(Standardize()(cropped))
+    logits = tf.keras.layers.Dense.from_config(settings)(features)
+    return tf.keras.Model(image, logits)

@@ -1,0 +1,151 @@
+"""Networks for rows of a table, of numbers and categories."""
+
+import re
+from collections.abc import Sequence
+from typing import Optional
+
+import tensorflow as tf
+
+from tff_pipeline.datasets import table
+from tff_pipeline.datasets.table_features import (
+    ABSENT,
+    UNKNOWN,
+    Category,
+    Feature,
+)
+
+_HIDDEN = (64, 32)
+
+
+def two_hidden_layers(
+    features: Sequence[Feature],
+    outputs: int,
+    label_mean: Optional[float] = None,
+    label_deviation: float = 1.0,
+) -> tf.keras.Model:
+    """A network of two hidden ReLU layers of 64 and 32 units.
+
+    Missing numbers become the median; all numbers are scaled to mean 0 and
+    variance 1. A category is one-hot: as what follows is a dense layer, this is
+    a row of its weights, which is looked up. An unknown category is all zeros.
+
+    Args:
+      features: What is known of the columns.
+      outputs: How many logits or numbers come out.
+      label_mean: Of the numbers to predict, which the last layer's are scaled
+        to; `None` for logits.
+      label_deviation: Likewise.
+
+    Returns:
+      A model from "row", float32 [batch, columns] (numbers, NaN where missing,
+      and categories' codes), to float32 [batch, outputs].
+    """
+    row = tf.keras.Input([len(features)], name="row")
+    parts = []
+    numbers = [f for f in features if not isinstance(f, Category)]
+    categories = [f for f in features if isinstance(f, Category)]
+    if numbers:
+        values = tf.gather(row, _places(features, numbers), axis=1)
+        medians = [feature.median for feature in numbers]
+        values = tf.where(tf.math.is_nan(values), medians, values)
+        # Subtracted first, or float32 would lose what large numbers differ in.
+        values = values - [feature.mean for feature in numbers]
+        values = values / [feature.deviation for feature in numbers]
+        parts.append(tf.keras.layers.Dense(_HIDDEN[0])(values))
+    if categories:
+        codes = tf.gather(row, _places(features, categories), axis=1)
+        codes = tf.cast(codes, tf.int32)
+        starts, total = [], 0
+        for feature in categories:
+            starts.append(total)
+            total += feature.codes
+        rows = tf.keras.layers.Embedding(total, _HIDDEN[0])(codes + starts)
+        weights = tf.cast(codes != UNKNOWN, tf.float32)[..., tf.newaxis]
+        parts.append(tf.reduce_sum(rows * weights, axis=1))
+    hidden = parts[0] + parts[1] if len(parts) == 2 else parts[0]
+    hidden = tf.keras.layers.ReLU()(hidden)
+    for units in _HIDDEN[1:]:
+        hidden = tf.keras.layers.Dense(units, activation="relu")(hidden)
+    output = tf.keras.layers.Dense(outputs)(hidden)
+    if label_mean is not None:
+        output = output * label_deviation + label_mean
+    return tf.keras.Model(row, output, name="table.model")
+
+
+def _places(
+    features: Sequence[Feature], chosen: Sequence[Feature]
+) -> list[int]:
+    return [place for place, each in enumerate(features) if each in chosen]
+
+
+def serving(
+    features: Sequence[Feature], model: tf.keras.Model
+) -> tf.keras.Model:
+    """Puts what turns raw columns into a row before a trained model.
+
+    Args:
+      features: What is known of the columns.
+      model: Such as `two_hidden_layers` makes.
+
+    Returns:
+      A model with an input of shape [batch] for each column, named by
+      `input_names`: float32 for numbers (NaN is missing) and string for
+      categories that are text (any of `table.MISSING` is).
+    """
+    names = input_names([feature.name for feature in features])
+    inputs, columns = {}, []
+    for name, feature in zip(names, features):
+        if not isinstance(feature, Category):
+            inputs[name] = tf.keras.Input([], name=name)
+            columns.append(inputs[name])
+        elif feature.of_numbers:
+            inputs[name] = tf.keras.Input([], name=name)
+            columns.append(_code_of_numbers(inputs[name], feature))
+        else:
+            inputs[name] = tf.keras.Input([], dtype=tf.string, name=name)
+            columns.append(_code(inputs[name], name, feature))
+    return tf.keras.Model(inputs, model(tf.stack(columns, axis=1)))
+
+
+def _code(cells: tf.Tensor, name: str, feature: Category) -> tf.Tensor:
+    # Column names have no full stop, so no input is called like the layer.
+    lookup = tf.keras.layers.StringLookup(
+        vocabulary=[*table.MISSING, *feature.known],
+        mask_token=None,
+        # No cell has spaces around it when it is looked up.
+        oov_token=" unknown ",
+        name=f"{name}.code",
+    )
+    place = lookup(tf.strings.strip(cells))
+    # 0 for the unknown, 1 for each word for missing, 2 and up for the known.
+    missing = len(table.MISSING)
+    code = tf.minimum(place, 1) + tf.maximum(place - missing, 0)
+    return tf.cast(code, tf.float32)
+
+
+def _code_of_numbers(cells: tf.Tensor, feature: Category) -> tf.Tensor:
+    # Of no number, or of NaN, none is equal, and NaN alone is not itself.
+    equal = cells[:, tf.newaxis] == [list(feature.known)]
+    codes = tf.range(2.0, feature.codes)
+    code = tf.reduce_sum(tf.cast(equal, tf.float32) * codes, axis=1)
+    return code + ABSENT * tf.cast(tf.math.is_nan(cells), tf.float32)
+
+
+def input_names(columns: Sequence[str]) -> list[str]:
+    """Names that a SavedModel's inputs may have, for columns of any names.
+
+    Other characters than ASCII's letters, digits and "_" become "_"; a name
+    that does not start with a letter gets "column_" before it; one that is
+    taken, whatever the case of its letters, gets "_2", "_3" and so on.
+    """
+    taken: dict[str, str] = {}
+    for column in columns:
+        name = re.sub(r"\W", "_", column, flags=re.ASCII)
+        if not re.match("[A-Za-z]", name):
+            name = f"column_{name}"
+        unique, number = name, 1
+        while unique.lower() in taken:
+            number += 1
+            unique = f"{name}_{number}"
+        taken[unique.lower()] = unique
+    return list(taken.values())

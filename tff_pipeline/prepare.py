@@ -1,0 +1,199 @@
+"""Data of a user's own, of several formats, to an SQLite file of clients."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Optional
+
+import numpy as np
+
+from tff_pipeline import errors
+from tff_pipeline.data_config import DataConfig
+from tff_pipeline.datasets import (
+    arrays,
+    image_folder,
+    json_lines,
+    sqlite_writer,
+    table_features,
+)
+from tff_pipeline.datasets.sqlite_writer import Row
+from tff_pipeline.tasks import arrays as array_task
+from tff_pipeline.tasks import table as table_task
+
+_JSON = (".jsonl", ".jsonl.gz")
+_TABLE_OPTIONS = (
+    "client_column",
+    "label_column",
+    "feature_columns",
+    "categorical_columns",
+    "split_column",
+)
+
+
+def write(
+    source: str,
+    output: str,
+    options: Mapping[str, Any],
+    image_size: Optional[Sequence[int]] = None,
+) -> tuple[int, int]:
+    """Reads `source` and writes `output`, whole or not at all.
+
+    Numbers become float32 (whole ones of NPZ int32, or uint8 as they are); in a
+    table, categories become a 0 or 1 for each. Missing numbers are NaN.
+
+    Args:
+      source: A table or a folder of parts of one (see `table_files.find`), an
+        NPZ file, a folder CLIENT/CLASS/*.png or *.jpg, or JSON lines.
+      output: The SQLite file.
+      options: Of `DataConfig`: task_type, and for tables those that name
+        columns.
+      image_size: Height and width that images are brought to.
+
+    Returns:
+      How many examples and clients it holds.
+
+    Raises:
+      PipelineError: In a sentence, what is wrong with the source or an option.
+    """
+    if not os.path.exists(source):
+        raise errors.DataError(
+            f"{source} does not exist; --input must name a file or a folder."
+        )
+    lower = source.lower()
+    images = os.path.isdir(source) and image_folder.is_one(source)
+    tabular = not images and not lower.endswith((*_JSON, ".npz"))
+    for name in () if tabular else _TABLE_OPTIONS:
+        if name in options:
+            raise errors.ConfigError(
+                f"--{name}={options[name]} is for tables, which {source} is "
+                "not; leave it out."
+            )
+    if image_size is not None and not images:
+        raise errors.ConfigError(
+            f"--image_size is for a folder of images, which {source} is not; "
+            "leave it out."
+        )
+    task_type = options.get("task_type", "classification")
+    rows: Iterator[Row]
+    names: Optional[Sequence[str]]
+    if images:
+        if task_type != "classification":
+            raise errors.ConfigError(
+                f"--task_type={task_type} is not used with a folder of images "
+                "by class; leave it out."
+            )
+        rows, names = image_folder.read(source, image_size)
+    elif tabular:
+        rows, names = _table(source, options)
+    elif lower.endswith(".npz"):
+        rows, names = _arrays(source, task_type)
+    else:
+        rows, names = _json(source, task_type)
+    clients: set[str] = set()
+
+    def counted() -> Iterator[Row]:
+        for row in rows:
+            clients.add(row.client_id)
+            yield row
+
+    examples = sqlite_writer.write(output, counted(), names)
+    return examples, len(clients)
+
+
+def _table(
+    source: str, options: Mapping[str, Any]
+) -> tuple[Iterator[Row], Optional[list[str]]]:
+    config = DataConfig(task="csv", data_dir=source, **options)
+    if config.client_column is None:
+        raise errors.ConfigError(
+            "--client_column is not set; name the column that names each row's "
+            "client."
+        )
+    given = table_task.read(config)
+    everything = np.arange(len(given.y))
+    columns: list[np.ndarray] = []
+    for name in given.features:
+        forced = name in given.categorical
+        column = given.table.take(name, strict=not forced)
+        feature = table_features.fit(column, everything, forced)
+        values = table_features.encode(column, feature)
+        if isinstance(feature, table_features.Number):
+            columns.append(values)
+        else:
+            columns += [
+                (values == code).astype(np.float32)
+                for code in range(feature.codes)
+                if (values == code).any()
+            ]
+    x = np.stack(columns, axis=1)
+    assert given.owners is not None
+    rows = _rows(given.owners, given.is_test, x, given.y)
+    return rows, given.class_names
+
+
+def _arrays(
+    source: str, task_type: str
+) -> tuple[Iterator[Row], Optional[list[str]]]:
+    given = arrays.load(source)
+    if given.owners is None:
+        raise errors.DataError(
+            f"{source} has no array client_id; add one: a text or whole number "
+            "an example."
+        )
+    y, names = array_task.labels(given.y, task_type, source)
+    return _rows(given.owners, given.is_test, given.x, y), names
+
+
+def _json(
+    source: str, task_type: str
+) -> tuple[Iterator[Row], Optional[list[str]]]:
+    objects = json_lines.read(source, {})
+    inputs, owners, is_test = [], [], []
+    for number, each in enumerate(objects, start=1):
+        for name in ("client_id", "x", "y"):
+            if name not in each:
+                raise errors.DataError(
+                    f"{source}: object {number} has no {name!r}; every line is "
+                    "an object with client_id, x and y."
+                )
+        where = f"{source}: object {number}"
+        try:
+            x = np.asarray(each["x"], np.float32)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise errors.DataError(
+                f"{where} has an x that is no number and no list of numbers "
+                f"({error}); mend it."
+            ) from None
+        inputs.append(arrays.as_input(x, f"{where}: x"))
+        owners.append(str(each["client_id"]))
+        part = each.get("split", "train")
+        if part not in ("train", "test"):
+            raise errors.DataError(
+                f"{where} has the split {part!r}; it must be train or test."
+            )
+        is_test.append(part == "test")
+    labels = [each["y"] for each in objects]
+    kinds = {isinstance(label, str) for label in labels}
+    try:
+        y = np.asarray(labels, str if kinds == {True} else np.float64)
+    except (TypeError, ValueError) as error:
+        raise errors.DataError(
+            f"{source}: the y of all objects must be numbers, or all text "
+            f"({error}); mend it."
+        ) from None
+    y, names = array_task.labels(y, task_type, source)
+    rows = zip(owners, is_test, inputs, y)
+    return (
+        Row(o, "test" if t else "train", x, v) for o, t, x, v in rows
+    ), names
+
+
+def _rows(
+    owners: np.ndarray,
+    is_test: Optional[np.ndarray],
+    x: np.ndarray,
+    y: np.ndarray,
+) -> Iterator[Row]:
+    for place, owner in enumerate(owners):
+        held_out = is_test is not None and is_test[place]
+        part = "test" if held_out else "train"
+        yield Row(str(owner), part, x[place], y[place])

@@ -1,0 +1,97 @@
+"""UCI Heart Disease: four hospitals, FLamby's logistic regression."""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from tff_pipeline import errors
+from tff_pipeline.data_config import DataConfig
+from tff_pipeline.datasets import heart_disease
+from tff_pipeline.datasets.federated import FederatedData
+from tff_pipeline.datasets.split import split
+from tff_pipeline.models import linear
+from tff_pipeline.tasks import outputs
+from tff_pipeline.tasks.task import Task
+
+
+def heart_disease_logistic(options: DataConfig, seed: int) -> Task:
+    """Who is diseased, from 13 features; 14 parameters.
+
+    Data, split, features and model are those of FLamby's Fed-Heart-Disease
+    (Ogier du Terrail et al. 2022, section 3 and appendix): every hospital
+    standardises by the mean and deviation of its own training patients. A
+    hospital that does not train is standardised by those of all that do; so is
+    one that the exported model does not know, and so are all where clients are
+    no hospitals but another `--partition`'s (FLamby's pooled training). A
+    feature that does not vary in a hospital is centred only, where FLamby
+    divides it by 1e-9.
+
+    The exported model takes a patient's columns by name, as in the files, and
+    "hospital", text.
+    """
+    if options.data_dir is None:
+        raise errors.ConfigError(
+            "--task=heart_disease_logistic needs --data_dir, the folder of "
+            "UCI's files processed.cleveland.data, processed.hungarian.data, "
+            "processed.switzerland.data and processed.va.data."
+        )
+    train, test, owners, test_owners = heart_disease.load(options.data_dir)
+    data = split(train, test, options, seed, owners, test_owners)
+    by_hospital = options.partition == "natural"
+    means, deviations = _statistics(data.train, by_hospital)
+    return Task(
+        "heart_disease_logistic",
+        **vars(data),
+        model_fn=functools.partial(linear.patient_logistic, means, deviations),
+        loss_fn=_loss,
+        metrics_fn=_metrics,
+        outputs_fn=outputs.of_labels,
+        serving_fn=_serving,
+    )
+
+
+def _loss() -> tf.keras.losses.Loss:
+    return tf.keras.losses.BinaryCrossentropy(from_logits=True)
+
+
+def _metrics() -> list[tf.keras.metrics.Metric]:
+    # A logit above 0 is a probability above one half.
+    return [tf.keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]
+
+
+def _statistics(
+    clients: FederatedData, by_hospital: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of features by hospital's number, over `clients`.
+
+    Returns:
+      (means, deviations), float32 [hospitals + 1, 13]. Row 0 is that of all,
+      and so is the row of a hospital that has no two examples, and every row
+      if not `by_hospital`.
+    """
+    x = np.concatenate([clients.load(each).x for each in clients.client_ids])
+    features = linear.encoded_patients(tf.constant(x)).numpy()
+    rows = []
+    for number in range(len(heart_disease.HOSPITALS) + 1):
+        mine = features[x[:, 0] == number]
+        chosen = mine if by_hospital and len(mine) > 1 else features
+        deviation = np.std(chosen, axis=0, ddof=1)
+        deviation[deviation == 0] = 1.0
+        rows.append((np.mean(chosen, axis=0), deviation))
+    means, deviations = zip(*rows)
+    return np.stack(means), np.stack(deviations)
+
+
+def _serving(model: tf.keras.Model) -> tf.keras.Model:
+    """The model of a patient's columns, each of shape [batch]."""
+    hospital = tf.keras.Input([], name="hospital", dtype="string")
+    columns = [
+        tf.keras.Input([], name=name) for name in heart_disease.ATTRIBUTES
+    ]
+    # Hospitals become 1, 2 and so on, an unknown one 0.
+    number = tf.keras.layers.StringLookup(
+        vocabulary=list(heart_disease.HOSPITALS)
+    )(hospital)
+    patient = tf.stack([tf.cast(number, tf.float32), *columns], axis=1)
+    return tf.keras.Model([hospital, *columns], model(patient))

@@ -1,0 +1,147 @@
+"""Electricity transformers: how the oil's temperature goes on for a day."""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tff_pipeline import errors
+from tff_pipeline.data_config import DataConfig
+from tff_pipeline.datasets import ett
+from tff_pipeline.datasets.federated import Examples
+from tff_pipeline.datasets.split import split
+from tff_pipeline.models import forecast
+from tff_pipeline.tasks import outputs
+from tff_pipeline.tasks.task import Task
+
+HISTORY = 96  # Hours that are known,
+HORIZON = 24  # and hours after them that are predicted.
+
+
+def load_forecast_gru(options: DataConfig, seed: int) -> Task:
+    """A GRU on the hourly readings of ETTh1 and ETTh2.
+
+    Zhou et al. 2021, "Informer": 12 months train, 4 are for choosing settings
+    and are not read, 4 are the test set. A client is a station in one calendar
+    month. Errors are counted in the station's standard deviation over the
+    months that train, as the literature does it; the model takes and gives the
+    readings' own units.
+    """
+    if options.data_dir is None:
+        raise errors.ConfigError(
+            "--task=load_forecast_gru needs --data_dir, the folder of "
+            "ETTh1.csv.gz and ETTh2.csv.gz."
+        )
+    stations = ett.load(options.data_dir)
+    readings = ett.training_readings(stations)
+    train, owners = ett.training_windows(readings, HISTORY, HORIZON)
+    test, test_owners = ett.test_windows(stations, HISTORY, HORIZON)
+    names = [station.name for station in stations]
+    data = split(
+        _with_station(train, owners, names),
+        _with_station(test, test_owners, names),
+        options,
+        seed,
+        owners,
+        test_owners,
+    )
+    if options.partition == "natural":
+        readings = {name: readings[name] for name in data.train.client_ids}
+    everything = np.concatenate(list(readings.values())).astype(np.float64)
+    deviations = _target_deviations(readings, names)
+    return Task(
+        "load_forecast_gru",
+        **vars(data),
+        model_fn=functools.partial(
+            forecast.gru,
+            HISTORY,
+            HORIZON,
+            everything.mean(axis=0).tolist(),
+            [float(value) or 1.0 for value in everything.std(axis=0)],
+            ett.TARGET,
+        ),
+        loss_fn=functools.partial(ScaledSquaredError, deviations),
+        metrics_fn=functools.partial(_metrics, deviations),
+        input_name="history",
+        outputs_fn=outputs.of_values,
+        notes=_notes(data.test, deviations),
+    )
+
+
+def _station(client: str) -> str:
+    return client.rpartition("_")[0]
+
+
+def _with_station(
+    examples: Examples, owners: np.ndarray, names: Sequence[str]
+) -> Examples:
+    """Labels float32 [n, HORIZON, 2]: the temperature, the station's number."""
+    of_client = {name: names.index(_station(name)) for name in set(owners)}
+    stations = np.array([of_client[name] for name in owners], np.float32)
+    stations = np.broadcast_to(stations[:, np.newaxis], examples.y.shape)
+    return Examples(examples.x, np.stack([examples.y, stations], axis=-1))
+
+
+def _target_deviations(
+    readings: dict[str, np.ndarray], names: Sequence[str]
+) -> list[float]:
+    """Each station's deviation; that of all where none of its months train."""
+    deviations = []
+    for name in names:
+        own = [r for client, r in readings.items() if _station(client) == name]
+        target = np.concatenate(own or list(readings.values()))[:, ett.TARGET]
+        deviations.append(float(np.std(target, dtype=np.float64)) or 1.0)
+    return deviations
+
+
+def _scaled_error(
+    deviations: Sequence[float], y: tf.Tensor, predicted: tf.Tensor
+) -> tf.Tensor:
+    """Errors in the station's deviation, float32 [batch, HORIZON]."""
+    station = tf.cast(y[..., 1], tf.int32)
+    scale = tf.gather(tf.constant(deviations, predicted.dtype), station)
+    return (predicted - y[..., 0]) / scale
+
+
+class ScaledSquaredError(tf.keras.losses.Loss):
+    """The mean of squared errors in the station's deviation."""
+
+    def __init__(self, deviations: Sequence[float]) -> None:
+        """Takes each station's deviation."""
+        super().__init__()
+        self._deviations = list(deviations)
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        error = _scaled_error(self._deviations, y_true, y_pred)
+        return tf.reduce_mean(tf.square(error), axis=-1)
+
+
+def _metrics(deviations: Sequence[float]) -> list[tf.keras.metrics.Metric]:
+    def squared(y: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
+        return tf.square(_scaled_error(deviations, y, predicted))
+
+    def absolute(y: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
+        return tf.abs(_scaled_error(deviations, y, predicted))
+
+    return [
+        tf.keras.metrics.MeanMetricWrapper(squared, "mean_squared_error"),
+        tf.keras.metrics.MeanMetricWrapper(absolute, "mean_absolute_error"),
+    ]
+
+
+def _notes(test: Examples, deviations: Sequence[float]) -> str:
+    """What forecasts without a model get on the test set."""
+    known = test.x[..., ett.TARGET]
+    scale = np.array(deviations)[test.y[..., 1].astype(int)]
+
+    def errors_of(predicted: np.ndarray) -> str:
+        error = (predicted - test.y[..., 0]) / scale
+        return f"{np.mean(error**2):.4f} and {np.mean(np.abs(error)):.4f}"
+
+    return (
+        "Errors are in each station's standard deviation over the months that "
+        "train. Mean squared and mean absolute error without a model: the last "
+        f"hour, repeated, {errors_of(known[:, -1:])}; the last day, repeated, "
+        f"{errors_of(known[:, -HORIZON:])}."
+    )

@@ -1,0 +1,204 @@
+"""Named entities in sentences that stay with those who wrote them."""
+
+import collections
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Optional
+
+import numpy as np
+import tensorflow as tf
+
+from tff_pipeline import errors, randomness
+from tff_pipeline.data_config import DataConfig
+from tff_pipeline.datasets import conll, word_vectors
+from tff_pipeline.datasets.federated import Examples, FederatedData
+from tff_pipeline.datasets.mapped import MappedData
+from tff_pipeline.datasets.split import Split, split
+from tff_pipeline.datasets.tags import Tags
+from tff_pipeline.models import tagger
+from tff_pipeline.tasks import tagging
+from tff_pipeline.tasks.sequence import TokenAccuracy, TokenCrossEntropy
+from tff_pipeline.tasks.task import Task
+
+# Of a word or a character among the clients that train; what is rarer is
+# unknown, so that the model learns what unknown ones are like.
+_LEAST_OFTEN = 2
+# Characters of a token that the model sees.
+_WIDTH = 20
+# Words that a file of vectors adds to those of the clients.
+_MOST_ADDED = 50_000
+
+# The loss, the metric of training, and how tags are found, in a sentence.
+_DECODERS = {
+    "softmax": (
+        TokenCrossEntropy,
+        TokenAccuracy,
+        "Tags found are each token's best, and a stray I- is read as B-, as "
+        "seqeval does by default.",
+    ),
+    "crf": (
+        tagging.CrfLoss,
+        tagging.CrfAccuracy,
+        "Tags found are the best legal sequence.",
+    ),
+}
+
+
+def ner_tagger(options: DataConfig, seed: int) -> Task:
+    """The char-CNN and BiLSTM of Ma and Hovy 2016 on column files.
+
+    Sections of the Broad Twitter Corpus are clients (Derczynski et al. 2016),
+    or runs of documents of CoNLL-2003. Tags are BIO, whatever the files have;
+    lines -DOCSTART- are no tokens. Words and characters are known if the
+    clients that train have them twice, or if `--word_vectors` has the word.
+    """
+    if options.data_dir is None:
+        raise errors.ConfigError(
+            f"--task={options.task} needs --data_dir, the folder of column "
+            "files: eng.train and eng.testb, or a *.conll file for each client."
+        )
+    corpus = conll.load(options.data_dir)
+    parts = (corpus.train, corpus.test)
+    tags = Tags({tag for part in parts for tag in _flat(part.tags)})
+    tokens = sorted({token for part in parts for token in _flat(part.tokens)})
+    length = max(len(each) for part in parts for each in part.tokens)
+    train, test = (
+        Examples(
+            _numbered(part.tokens, ["", *tokens], length),
+            _numbered(part.tags, tags.names, length),
+        )
+        for part in parts
+    )
+    data = split(
+        train, test, options, seed, corpus.train.owners, corpus.test.owners
+    )
+    counts = _counts(data.train, ["", *tokens])
+    by_word = _by_word(counts)
+    words, vectors = _often(by_word), None
+    if options.word_vectors is not None:
+        words, vectors = _with_vectors(options.word_vectors, by_word, seed)
+    characters = _characters(counts)
+    if not words or not characters:
+        raise errors.DataError(
+            f"{options.data_dir} has no word that the clients that train have "
+            f"{_LEAST_OFTEN} times, so that none is known; give more sentences."
+        )
+    to_ids = functools.partial(tagger.TokenIds, words, characters, _WIDTH)
+    data = _with_ids(data, to_ids()(tf.constant([["", *tokens]])).numpy()[0])
+    assert options.tag_decoder is not None  # `DataConfig` settles it.
+    loss_fn, accuracy, notes = _DECODERS[options.tag_decoder]
+    return Task(
+        options.task,
+        **vars(data),
+        model_fn=functools.partial(
+            tagger.bilstm,
+            num_words=2 + len(words),
+            num_characters=2 + len(characters),
+            width=_WIDTH,
+            legal=tags.legal,
+            decoder=options.tag_decoder,
+            word_vectors=vectors,
+        ),
+        loss_fn=loss_fn,
+        metrics_fn=lambda: [accuracy()],
+        set_metrics=tagging.metrics(tags),
+        outputs_fn=functools.partial(tagging.outputs, tags),
+        serving_fn=functools.partial(_serving, to_ids),
+        notes=f"{corpus.notes} {notes}",
+    )
+
+
+def _flat(sentences: Iterable[Sequence[str]]) -> Iterator[str]:
+    return itertools.chain.from_iterable(sentences)
+
+
+def _numbered(
+    sentences: Sequence[Sequence[str]], names: Sequence[str], length: int
+) -> np.ndarray:
+    """Places in `names`, int32 [sentences, length]; 0 where a sentence ends."""
+    number = {name: place for place, name in enumerate(names)}
+    numbers = np.zeros([len(sentences), length], np.int32)
+    for row, sentence in zip(numbers, sentences):
+        row[: len(sentence)] = [number[name] for name in sentence]
+    return numbers
+
+
+def _counts(train: FederatedData, tokens: Sequence[str]) -> Mapping[str, int]:
+    """How often the clients that train have each token, where they do."""
+    counts = np.zeros(len(tokens), np.int64)
+    for client_id in train.client_ids:
+        places = train.load(client_id).x.ravel()
+        counts += np.bincount(places, minlength=len(tokens))
+    # The first is padding.
+    return {tokens[i]: int(counts[i]) for i in np.flatnonzero(counts) if i}
+
+
+def _often(counts: Mapping[str, int]) -> list[str]:
+    """What is known by its count, the most frequent first."""
+    known = [name for name in counts if counts[name] >= _LEAST_OFTEN]
+    return sorted(known, key=lambda name: (-counts[name], name))
+
+
+def _by_word(counts: Mapping[str, int]) -> collections.Counter[str]:
+    words: collections.Counter[str] = collections.Counter()
+    lowered = tagger.lower(tf.constant(list(counts))).numpy()
+    for word, count in zip(lowered, counts.values()):
+        words[word.decode()] += count
+    return words
+
+
+def _characters(counts: Mapping[str, int]) -> list[str]:
+    characters: collections.Counter[str] = collections.Counter()
+    for token, count in counts.items():
+        for character in token[:_WIDTH]:
+            characters[character] += count
+    return _often(characters)
+
+
+def _with_vectors(
+    path: str, by_word: Mapping[str, int], seed: int
+) -> tuple[list[str], np.ndarray]:
+    """The known words, and the embedding to begin with.
+
+    Returns:
+      The words of the clients that are frequent or have a vector, and those
+      that the file adds; and vectors as `tagger.bilstm` wants them, random for
+      words that the file lacks.
+    """
+    found = word_vectors.read(path, by_word, _MOST_ADDED)
+    words = _often(by_word)
+    words += [word for word in found if by_word.get(word, 0) < _LEAST_OFTEN]
+    scale = np.std([*found.values()])
+    size = len(next(iter(found.values())))
+    draw = randomness.generator(seed, "word_vectors")
+    vectors = draw.normal(scale=scale, size=[2 + len(words), size])
+    for place, word in enumerate(words, start=2):
+        if word in found:
+            vectors[place] = found[word]
+    return words, vectors.astype(np.float32)
+
+
+def _with_ids(data: Split, ids: np.ndarray) -> Split:
+    """The split, each token's place in all tokens replaced by its `ids`."""
+
+    def examples(places: Examples) -> Examples:
+        return Examples(ids[places.x], places.y)
+
+    def clients(places: Optional[FederatedData]) -> Optional[FederatedData]:
+        return None if places is None else MappedData(places, examples)
+
+    return Split(
+        MappedData(data.train, examples),
+        examples(data.test),
+        clients(data.test_clients),
+        clients(data.unseen),
+    )
+
+
+def _serving(
+    to_ids: Callable[[], tagger.TokenIds], model: tf.keras.Model
+) -> tf.keras.Model:
+    """The model of "tokens", string [batch, length], "" for padding."""
+    tokens = tf.keras.Input([None], dtype="string", name="tokens")
+    return tf.keras.Model(tokens, model(to_ids()(tokens)))

@@ -1,0 +1,93 @@
+"""Shakespeare's roles as clients, who learn the next character."""
+
+import functools
+from collections.abc import Callable
+
+from tff_pipeline import errors
+from tff_pipeline.data_config import DataConfig
+from tff_pipeline.datasets import characters, sequences, shakespeare
+from tff_pipeline.datasets.characters import Alphabet
+from tff_pipeline.datasets.split import split
+from tff_pipeline.models import recurrent
+from tff_pipeline.tasks import sequence, text_serving
+from tff_pipeline.tasks.task import Task
+
+_LENGTH = 80
+
+
+def shakespeare_lstm(options: DataConfig, seed: int) -> Task:
+    """The character LSTM of McMahan et al. 2017, section 3; 866,578 parameters.
+
+    A role's lines are one text of bytes, cut into windows of 80. The paper's
+    number of parameters is met with peepholes and 258 symbols, which it does
+    not mention; see `recurrent.two_lstms`. A plain Keras LSTM has 865,042.
+    """
+    return _task(
+        "shakespeare_lstm",
+        options,
+        seed,
+        characters.of_bytes(),
+        # One text, for one newline more between the lines of two speeches.
+        lambda speeches: ["\n".join(speeches)],
+        peepholes=True,
+    )
+
+
+def shakespeare_next_char(options: DataConfig, seed: int) -> Task:
+    """The character LSTM of Reddi et al. 2021, appendix C; 820,522 parameters.
+
+    Every speech is a text that begins and ends, cut into windows of 80; the
+    last is padded. As in `tff.simulation.baselines.shakespeare`, but that a
+    window goes on where the one before ends, so that no character is lost.
+    """
+    return _task(
+        "shakespeare_next_char",
+        options,
+        seed,
+        characters.reddi(),
+        lambda speeches: speeches,
+    )
+
+
+def _task(
+    name: str,
+    options: DataConfig,
+    seed: int,
+    alphabet: Alphabet,
+    texts_of: Callable[[list[str]], list[str]],
+    peepholes: bool = False,
+) -> Task:
+    if options.data_dir is None:
+        raise errors.ConfigError(
+            f"--task={name} needs --data_dir, the folder of "
+            f"{shakespeare.FILE}.gz."
+        )
+    roles = shakespeare.load(options.data_dir, name)
+    (train, owners), (test, test_owners) = (
+        sequences.of_clients(
+            (
+                (
+                    role.name,
+                    [alphabet.encode(t) for t in texts_of(getattr(role, part))],
+                )
+                for role in roles
+            ),
+            _LENGTH,
+        )
+        for part in ("train", "test")
+    )
+    return Task(
+        name,
+        **vars(split(train, test, options, seed, owners, test_owners)),
+        model_fn=functools.partial(
+            recurrent.two_lstms, len(alphabet.symbols), peepholes
+        ),
+        loss_fn=sequence.TokenCrossEntropy,
+        metrics_fn=lambda: [sequence.TokenAccuracy()],
+        outputs_fn=text_serving.of_next(alphabet.symbols),
+        serving_fn=lambda model: text_serving.taking_text(
+            text_serving.NextToken(
+                model, text_serving.CharacterIds(alphabet), _LENGTH
+            )
+        ),
+    )

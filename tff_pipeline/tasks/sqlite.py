@@ -1,0 +1,157 @@
+"""A user's own clients: an SQLite file of TFF's format."""
+
+from collections.abc import Callable
+from typing import Optional
+
+import numpy as np
+
+from tff_pipeline import errors, randomness
+from tff_pipeline.data_config import DataConfig
+from tff_pipeline.datasets import hold_out
+from tff_pipeline.datasets import sqlite as files
+from tff_pipeline.datasets.federated import Examples, FederatedData
+from tff_pipeline.datasets.split import Split, drawn
+from tff_pipeline.tasks import arrays, targets
+from tff_pipeline.tasks.task import Task
+
+
+def sqlite(options: DataConfig, seed: int) -> Task:
+    """Predicts the feature y from x; see `models.arrays.by_rank`.
+
+    Only the clients of a round are in memory, and the central test set. Clients
+    train on the split "train" and are tested on "test"; where there is no
+    "test", on a share of "train". Other splits are not used. The exported model
+    takes "x".
+
+    Raises:
+      ConfigError: If flags contradict each other.
+      DataError: If the file cannot be read, or does not fit the flags.
+    """
+    if options.data_dir is None:
+        raise errors.ConfigError(
+            "--task=sqlite needs --data_dir, an SQLite file of clients in "
+            "TFF's format (scripts/prepare_data.py writes one)."
+        )
+    if options.partition != "natural":
+        raise errors.ConfigError(
+            f"--partition={options.partition} is not used with --task=sqlite, "
+            "whose file says who has what; leave it out."
+        )
+    database = files.Database(options.data_dir)
+    if "train" not in database.sizes:
+        raise errors.DataError(
+            f"{database.path} has no split named train; it has: "
+            f"{', '.join(database.sizes) or 'none'}."
+        )
+    names, labels = _labels(database, str(options.task_type))
+    return arrays.task("sqlite", _split(database, options, seed, labels), names)
+
+
+def _labels(
+    database: files.Database, task_type: str
+) -> tuple[Optional[list[str]], Callable[[np.ndarray], np.ndarray]]:
+    """Classes' names, or `None`, and how labels become what a model learns."""
+    if task_type == "regression":
+        return None, lambda y: y.reshape(len(y), -1).astype(np.float32)
+    names = database.class_names
+    source = f"y of {database.path}"
+    if names is None:
+        splits = [s for s in ("train", "test") if s in database.sizes]
+        most = 0
+        for part in database.labels(splits):
+            if part.dtype.kind == "f" or part.ndim > 1 or part.min() < 0:
+                raise errors.DataError(
+                    f"{source} is no class number (one whole number from 0 an "
+                    "example); choose --task_type=regression, or write it "
+                    "again."
+                )
+            most = max(most, int(part.max()))
+        names = [str(number) for number in range(most + 1)]
+    targets.check_classes(names, source, fractions=False)
+    return names, lambda y: y.astype(np.int32)
+
+
+def _split(
+    database: files.Database,
+    options: DataConfig,
+    seed: int,
+    labels: Callable[[np.ndarray], np.ndarray],
+) -> Split:
+    def data(
+        clients: list[str],
+        splits: list[str],
+        chosen: Callable[[str, int], np.ndarray],
+    ) -> files.SqliteData:
+        return files.SqliteData(database, clients, splits, chosen, labels)
+
+    def tested(client: str, count: int) -> np.ndarray:
+        return hold_out.of_client(
+            count, options.test_fraction or 0.0, seed, files.key(client)
+        )
+
+    def first(client: str, places: np.ndarray) -> np.ndarray:
+        most = options.max_examples_per_client
+        if most is None or most >= len(places):
+            return places
+        draw = randomness.generator(seed, "partition", files.key(client))
+        return draw.permutation(places)[:most]
+
+    def everything(client: str, count: int) -> np.ndarray:
+        return np.arange(count)
+
+    trained = list(database.sizes["train"])
+    most = options.unseen_clients or 0
+    held_out = set(drawn(np.array(trained), most, seed).tolist())
+    trained = [name for name in trained if name not in held_out]
+    if "test" in database.sizes:
+        train = data(trained, ["train"], lambda c, n: first(c, np.arange(n)))
+        known = [c for c in trained if c in database.sizes["test"]]
+        test = data(known, ["test"], everything)
+        others = [c for c in database.sizes["test"] if c not in set(trained)]
+        unseen = data(
+            sorted(held_out.union(others)), ["train", "test"], everything
+        )
+    else:
+        train = data(
+            trained,
+            ["train"],
+            lambda c, n: first(c, np.flatnonzero(~tested(c, n))),
+        )
+        known = [
+            c for c in trained if tested(c, database.sizes["train"][c]).any()
+        ]
+        test = data(known, ["train"], lambda c, n: np.flatnonzero(tested(c, n)))
+        unseen = data(sorted(held_out), ["train"], everything)
+    central = test if len(test) else unseen
+    if not len(central):
+        raise errors.DataError(
+            f"No example of {database.path} is left to test on; raise "
+            f"--test_fraction={options.test_fraction} or add a split test."
+        )
+    return Split(
+        train,
+        _gathered(central, options.max_test_examples, seed),
+        test if len(test) else None,
+        unseen if len(unseen) else None,
+    )
+
+
+def _gathered(
+    clients: FederatedData, most: Optional[int], seed: int
+) -> Examples:
+    """All clients' examples, or at most so many of them, drawn at random."""
+    sizes = [clients.size(name) for name in clients.client_ids]
+    chosen = np.ones(sum(sizes), bool)
+    if most is not None and most < len(chosen):
+        draw = randomness.generator(seed, "test")
+        chosen[draw.permutation(len(chosen))[most:]] = False
+    parts = np.split(chosen, np.cumsum(sizes)[:-1])
+    taken = [
+        clients.load(name).take(np.flatnonzero(part))
+        for name, part in zip(clients.client_ids, parts)
+        if part.any()
+    ]
+    return Examples(
+        np.concatenate([each.x for each in taken]),
+        np.concatenate([each.y for each in taken]),
+    )

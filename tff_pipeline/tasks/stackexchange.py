@@ -1,0 +1,173 @@
+"""Users of Stack Exchange as clients: tags of questions, and next words.
+
+After Reddi et al. 2021, appendix C, and `tff.simulation.baselines`; the
+vocabularies are counted over what the clients that train have to train on.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from tff_pipeline import errors
+from tff_pipeline.data_config import DataConfig
+from tff_pipeline.datasets import sequences, stackexchange, words
+from tff_pipeline.datasets.federated import Examples
+from tff_pipeline.datasets.split import drawn, split
+from tff_pipeline.datasets.stackexchange import Post
+from tff_pipeline.models import bag_of_words, recurrent
+from tff_pipeline.tasks import multi_label, sequence, text_serving
+from tff_pipeline.tasks.task import Task
+
+_WORDS = 10_000
+_TAGS = 500
+_MOST_WORDS_OF_A_QUESTION = 1_000
+_LENGTH = 20
+_BEGIN, _END = _WORDS + 2, _WORDS + 3
+
+
+def stackexchange_tags(options: DataConfig, seed: int) -> Task:
+    """Logistic regression of 500 tags on 10,000 words; 5,000,500 parameters.
+
+    The loss is the cross-entropy summed over tags, the mean over questions;
+    recall@5 counts tags, as in TFF. (TFF's loss is the mean over tags, summed
+    over questions: its rate for a batch of B is B / 500 of the one here.)
+    """
+    name = "stackexchange_tags"
+    data_dir = _data_dir(options, name)
+    posts = [
+        post
+        for post in stackexchange.load(data_dir, name)
+        if post.tags is not None
+    ]
+    if not any(post.tags for post in posts):
+        raise errors.DataError(
+            f"--data_dir={data_dir} has no question with a tag, which "
+            f"--task={name} is to learn; give a file that has."
+        )
+    texts = words.WordTexts.of([post.text for post in posts])
+    owners = np.array([post.client for post in posts])
+    tested = stackexchange.held_out(owners)
+    counted = _counted(owners, tested, options, seed)
+    vocabulary = texts.vocabulary(counted, _WORDS)
+    tags = words.most_frequent(
+        np.array(
+            [
+                tag
+                for post, use in zip(posts, counted)
+                if use
+                for tag in post.tags or ()
+            ]
+        ),
+        _TAGS,
+    )
+    examples = Examples(_padded(texts.ids(vocabulary)), _labels(posts, tags))
+    data = split(
+        examples.take(np.flatnonzero(~tested)),
+        examples.take(np.flatnonzero(tested)),
+        options,
+        seed,
+        owners[~tested],
+        owners[tested],
+    )
+    return Task(
+        name,
+        **vars(data),
+        model_fn=functools.partial(
+            bag_of_words.logistic_regression,
+            len(vocabulary) + words.FIRST_WORD,
+            len(tags),
+        ),
+        loss_fn=multi_label.LabelCrossEntropy,
+        metrics_fn=lambda: [multi_label.RecallAtK(5)],
+        outputs_fn=multi_label.of_tags(tags),
+        serving_fn=lambda model: text_serving.taking_text(
+            text_serving.WholeText(model, text_serving.WordIds(vocabulary))
+        ),
+    )
+
+
+def stackexchange_next_word(options: DataConfig, seed: int) -> Task:
+    """The word LSTM of Reddi et al. 2021, appendix C; 4,050,748 parameters.
+
+    A post's words, begun and ended, are cut into windows of 20. Accuracy is
+    over all tokens but padding, and over those that are words of the
+    vocabulary. With tied embeddings:
+    --model_fn=tff_pipeline.models.recurrent:next_word_tied.
+    """
+    name = "stackexchange_next_word"
+    posts = stackexchange.load(_data_dir(options, name), name)
+    texts = words.WordTexts.of([post.text for post in posts])
+    owners = np.array([post.client for post in posts])
+    tested = stackexchange.held_out(owners)
+    vocabulary = texts.vocabulary(
+        _counted(owners, tested, options, seed), _WORDS
+    )
+    ids = texts.ids(vocabulary)
+    (train, train_owners), (test, test_owners) = (
+        sequences.of_clients(
+            (
+                (owners[i], [np.r_[_BEGIN, ids[i], _END].astype(np.int32)])
+                for i in np.flatnonzero(part)
+            ),
+            _LENGTH,
+        )
+        for part in (~tested, tested)
+    )
+    data = split(train, test, options, seed, train_owners, test_owners)
+    no_words = (words.PADDING, words.UNKNOWN, _END)
+    unnamed = [""] * (recurrent.WORD_IDS - words.FIRST_WORD - len(vocabulary))
+    return Task(
+        name,
+        **vars(data),
+        model_fn=recurrent.next_word,
+        loss_fn=sequence.TokenCrossEntropy,
+        metrics_fn=lambda: [
+            sequence.TokenAccuracy(),
+            sequence.TokenAccuracy("word_accuracy", left_out=no_words),
+        ],
+        outputs_fn=text_serving.of_next(["", "", *vocabulary, *unnamed]),
+        serving_fn=lambda model: text_serving.taking_text(
+            text_serving.NextToken(
+                model, text_serving.WordIds(vocabulary, _BEGIN), _LENGTH
+            )
+        ),
+    )
+
+
+def _data_dir(options: DataConfig, name: str) -> str:
+    if options.data_dir is None:
+        raise errors.ConfigError(
+            f"--task={name} needs --data_dir, the folder of "
+            f"{stackexchange.FILE}.gz."
+        )
+    return options.data_dir
+
+
+def _counted(
+    owners: np.ndarray, tested: np.ndarray, options: DataConfig, seed: int
+) -> np.ndarray:
+    """Which posts make the vocabulary: what is trained on, bool [posts]."""
+    if options.partition != "natural":
+        return ~tested
+    unseen = drawn(owners, options.unseen_clients or 0, seed)
+    return ~tested & ~np.isin(owners, unseen)
+
+
+def _padded(ids: Sequence[np.ndarray]) -> np.ndarray:
+    """Texts as rows, int32 [texts, most words]; longer ones are cut."""
+    rows = np.full(
+        [len(ids), _MOST_WORDS_OF_A_QUESTION], words.PADDING, np.int32
+    )
+    for row, text in zip(rows, ids):
+        row[: len(text)] = text[:_MOST_WORDS_OF_A_QUESTION]
+    return rows
+
+
+def _labels(posts: Sequence[Post], tags: Sequence[str]) -> np.ndarray:
+    """1 where a question has a tag, float32 [questions, tags]."""
+    numbers = {tag: number for number, tag in enumerate(tags)}
+    labels = np.zeros([len(posts), len(tags)], np.float32)
+    for row, post in zip(labels, posts):
+        row[[numbers[tag] for tag in post.tags or () if tag in numbers]] = 1
+    return labels

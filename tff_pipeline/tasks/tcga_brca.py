@@ -1,0 +1,49 @@
+"""TCGA-BRCA: six regions, FLamby's Cox regression."""
+
+import functools
+
+import tensorflow as tf
+
+from tff_pipeline import errors
+from tff_pipeline.data_config import DataConfig
+from tff_pipeline.datasets import tcga_brca
+from tff_pipeline.datasets.split import split
+from tff_pipeline.models import linear, survival
+from tff_pipeline.tasks.task import Task
+
+
+def tcga_brca_cox(options: DataConfig, seed: int) -> Task:
+    """Who dies early, from 39 features; 40 parameters.
+
+    Data, split and model are those of FLamby's Fed-TCGA-BRCA (Ogier du Terrail
+    et al. 2022): a linear score, trained with Cox's partial likelihood over the
+    patients of a batch, and judged by the concordance index, "c_index".
+
+    The exported model takes "patient", float32 [batch, 39], the features in
+    the order of `brca.csv`.
+    """
+    if options.data_dir is None:
+        raise errors.ConfigError(
+            "--task=tcga_brca_cox needs --data_dir, the folder of FLamby's "
+            "files brca.csv and train_test_split.csv."
+        )
+    train, test, owners, test_owners = tcga_brca.load(options.data_dir)
+    data = split(train, test, options, seed, owners, test_owners)
+    return Task(
+        "tcga_brca_cox",
+        **vars(data),
+        model_fn=functools.partial(
+            linear.regression, tcga_brca.NUM_FEATURES, 1, "patient"
+        ),
+        loss_fn=survival.CoxLoss,
+        # The c-index is no mean over examples.
+        metrics_fn=list,
+        set_metrics={"c_index": survival.concordance_index},
+        input_name="patient",
+        outputs_fn=_outputs,
+    )
+
+
+def _outputs(score: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The logarithm of the hazard, as against a patient with score 0."""
+    return {"log_hazard": score}

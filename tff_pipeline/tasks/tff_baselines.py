@@ -1,0 +1,286 @@
+"""The tasks of `tff.simulation.baselines`, on TFF's own clients.
+
+Each takes TFF's files from `--data_dir`, where they are fetched once, or with
+`--tff_data=synthetic` the few made-up clients that TFF has for trying: these
+are tested on what they train on. A client is read when it is sampled. With
+`--max_test_examples` so many are tested on, of clients that are drawn, and
+client by client it is these that are evaluated.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Optional
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_pipeline import errors
+from tff_pipeline.data_config import DataConfig
+from tff_pipeline.datasets import tff_data
+from tff_pipeline.datasets.augmentation import IMAGE
+from tff_pipeline.datasets.client_data import (
+    ClientDataExamples,
+    Encode,
+    test_set,
+    whole,
+)
+from tff_pipeline.datasets.split import Split, drawn
+from tff_pipeline.models import conv, recurrent, residual
+from tff_pipeline.runtime import compat
+from tff_pipeline.tasks import sequence
+from tff_pipeline.tasks.task import Task
+
+_CHARACTERS = 80
+_WORDS = 20
+# Padding, those of TFF's alphabet, unknown, begin and end.
+_CHARACTER_IDS = tff.simulation.baselines.shakespeare.VOCAB_LENGTH
+_Raw = Mapping[str, tf.Tensor]
+
+
+def tff_emnist(options: DataConfig, seed: int) -> Task:
+    """Characters of 62 classes by writer; Reddi et al. 2021, appendix C.
+
+    Their CNN with dropout, 1,206,590 parameters, on pixels as TFF has them:
+    float32, ink 0 and paper 1.
+    """
+
+    def encode(raw: _Raw) -> tuple[tf.Tensor, tf.Tensor]:
+        return raw["pixels"][..., tf.newaxis], raw["label"]
+
+    name = "tff_emnist"
+    folder = _folder(name, options, "emnist_all.sqlite")
+    return Task(
+        name,
+        **vars(_split(name, options, seed, tff_data.emnist(folder), encode)),
+        model_fn=functools.partial(
+            conv.conv_conv_pool,
+            image_shape=(28, 28, 1),
+            num_classes=62,
+            dtype="float32",
+        ),
+        augmentations=IMAGE,
+    )
+
+
+def tff_cifar100(options: DataConfig, seed: int) -> Task:
+    """CIFAR-100 by Pachinko allocation; Reddi et al. 2021, appendix C.
+
+    TFF's ResNet-18, 11,227,812 parameters; cropping and standardizing, which
+    TFF does to the data, are in the model.
+    """
+
+    def encode(raw: _Raw) -> tuple[tf.Tensor, tf.Tensor]:
+        return raw["image"], tf.cast(raw["label"], tf.int32)
+
+    name = "tff_cifar100"
+    folder = _folder(name, options, "cifar100.sqlite")
+    return Task(
+        name,
+        **vars(_split(name, options, seed, tff_data.cifar100(folder), encode)),
+        model_fn=residual.cifar_resnet18,
+        augmentations=IMAGE,
+    )
+
+
+def tff_shakespeare(options: DataConfig, seed: int) -> Task:
+    """The next character of a role's lines; Reddi et al. 2021, appendix C.
+
+    TFF's alphabet of 90 ids and windows of 80; two LSTMs, 820,522 parameters.
+    """
+    name = "tff_shakespeare"
+    folder = _folder(name, options, "shakespeare.sqlite")
+    to_ids = compat.baseline_characters(_CHARACTERS + 1)
+
+    def encode(raw: _Raw) -> tuple[tf.Tensor, tf.Tensor]:
+        ids = tf.data.Dataset.from_tensor_slices(raw).map(to_ids).unbatch()
+        return _shifted(ids.batch(_CHARACTERS + 1), _CHARACTERS + 1)
+
+    parts = tff_data.shakespeare(folder)
+    return Task(
+        name,
+        **vars(_split(name, options, seed, parts, encode)),
+        model_fn=functools.partial(recurrent.two_lstms, _CHARACTER_IDS),
+        loss_fn=sequence.TokenCrossEntropy,
+        metrics_fn=lambda: [sequence.TokenAccuracy()],
+        input_name="tokens",
+    )
+
+
+def tff_stackoverflow_word(options: DataConfig, seed: int) -> Task:
+    """The next word of a user's posts; Reddi et al. 2021, appendix C.
+
+    The first 20 words of a sentence, 10,004 ids; an LSTM of 670, 4,050,748
+    parameters. Accuracy counts unknown words and ends; `word_accuracy`, which
+    Reddi et al. report, does not.
+    """
+    name = "tff_stackoverflow_word"
+    folder = _folder(name, options, "stackoverflow.sqlite", many=True)
+    words = tff_data.stackoverflow_words(folder)
+    to_ids = compat.baseline_words(words, _WORDS)
+    unknown, end = len(words) + 1, len(words) + 3
+
+    def encode(raw: _Raw) -> tuple[tf.Tensor, tf.Tensor]:
+        ids = tf.data.Dataset.from_tensor_slices(raw).map(to_ids)
+        return _shifted(ids, _WORDS + 1)
+
+    parts = tff_data.stackoverflow(folder)
+    return Task(
+        name,
+        **vars(_split(name, options, seed, parts, encode)),
+        model_fn=recurrent.next_word,
+        loss_fn=sequence.TokenCrossEntropy,
+        metrics_fn=lambda: [
+            sequence.TokenAccuracy(),
+            sequence.TokenAccuracy("word_accuracy", left_out=(0, unknown, end)),
+        ],
+        input_name="tokens",
+    )
+
+
+def tff_stackoverflow_tag(options: DataConfig, seed: int) -> Task:
+    """The tags of a user's posts; Reddi et al. 2021, appendix C.
+
+    Logistic regression of 500 tags on a bag of 10,000 words, 5,000,500
+    parameters. The exported model takes text: words with spaces between them.
+    The loss is a mean over tags and posts, where TFF adds the posts of a batch
+    up: its learning rates count a batch's size times as much here.
+    """
+    name = "tff_stackoverflow_tag"
+    folder = _folder(name, options, "stackoverflow.sqlite", many=True)
+    words = tff_data.stackoverflow_words(folder)
+    tags = tff_data.stackoverflow_tags(folder)
+    to_bags = compat.baseline_tags(words, tags)
+
+    def encode(raw: _Raw) -> tuple[tf.Tensor, tf.Tensor]:
+        bags = tf.data.Dataset.from_tensor_slices(raw).map(to_bags)
+        return whole(bags)
+
+    def model_fn() -> tf.keras.Model:
+        return tf.keras.Sequential(
+            [
+                tf.keras.Input([len(words)], name="words"),
+                tf.keras.layers.Dense(len(tags), activation="sigmoid"),
+            ]
+        )
+
+    parts = tff_data.stackoverflow(folder)
+    return Task(
+        name,
+        **vars(_split(name, options, seed, parts, encode)),
+        model_fn=model_fn,
+        loss_fn=tf.keras.losses.BinaryCrossentropy,
+        metrics_fn=lambda: [
+            tf.keras.metrics.Precision(name="precision"),
+            tf.keras.metrics.Recall(top_k=5, name="recall_at_5"),
+        ],
+        input_name="words",
+        outputs_fn=lambda shares: {"probabilities": shares},
+        serving_fn=functools.partial(_of_text, words=words),
+    )
+
+
+def _of_text(model: tf.keras.Model, words: list[str]) -> tf.keras.Model:
+    """`model` of bags of words as one of "text", a string each."""
+    text = tf.keras.Input([], dtype="string", name="text")
+    counts = tf.keras.layers.TextVectorization(
+        standardize=None, output_mode="count", vocabulary=words
+    )(text)[:, 1:]  # Without the unknown.
+    totals = tf.reduce_sum(counts, axis=1, keepdims=True)
+    return tf.keras.Model(text, model(tf.math.divide_no_nan(counts, totals)))
+
+
+def _shifted(ids: tf.data.Dataset, length: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Ids of at most `length`, padded, without the last and the first."""
+
+    def pad(row: tf.Tensor) -> tf.Tensor:
+        row = tf.pad(tf.cast(row, tf.int32), [[0, length - tf.size(row)]])
+        return tf.ensure_shape(row, [length])
+
+    padded = whole(ids.map(pad))
+    return padded[:, :-1], padded[:, 1:]
+
+
+def _folder(
+    name: str, options: DataConfig, file: str, many: bool = False
+) -> Optional[str]:
+    """The folder of TFF's files; `None` for made-up clients.
+
+    Raises:
+      ConfigError: If the options do not go with these data.
+    """
+    if options.partition != "natural":
+        raise errors.ConfigError(
+            f"--partition={options.partition} is not used with --task={name}, "
+            "whose clients are TFF's; leave it out."
+        )
+    if options.tff_data == "synthetic":
+        if options.data_dir is not None:
+            raise errors.ConfigError(
+                f"--data_dir={options.data_dir} is not used with "
+                "--tff_data=synthetic, whose clients are made up; leave one "
+                "out."
+            )
+        return None
+    if options.data_dir is None:
+        raise errors.ConfigError(
+            f"--task={name} needs --data_dir, the folder where {file} lies or "
+            f"is fetched to from {tff_data.ORIGIN}{file}.lzma; "
+            "--tff_data=synthetic tries the task on made-up clients."
+        )
+    if many and options.max_test_examples is None:
+        raise errors.ConfigError(
+            f"--task={name} needs --max_test_examples, such as 10000: there "
+            "are 16,586,035 test examples, which do not fit into memory."
+        )
+    return options.data_dir
+
+
+def _split(
+    name: str,
+    options: DataConfig,
+    seed: int,
+    parts: tff_data.Parts,
+    encode: Encode,
+) -> Split:
+    """TFF's clients as those that train, test and stay unseen.
+
+    Raises:
+      ConfigError: If there are not as many clients to hold out.
+    """
+    members: Callable[..., Any] = functools.partial(
+        ClientDataExamples, encode=encode, seed=seed
+    )
+    most = options.max_test_examples
+    train_ids, test_ids = parts.train.client_ids, parts.test.client_ids
+    unseen = None
+    if options.unseen_clients:
+        if not parts.testers_train or parts.held_out is not None:
+            raise errors.ConfigError(
+                f"--unseen_clients={options.unseen_clients} is not used with "
+                f"--task={name}, whose data hold clients out already; leave "
+                "it out."
+            )
+        held_out = drawn(train_ids, options.unseen_clients, seed).tolist()
+        # On all that they have.
+        both = [parts.train, parts.test]
+        unseen = members(both, client_ids=held_out)
+        train_ids = sorted(set(train_ids) - set(held_out))
+        test_ids = sorted(set(test_ids) - set(held_out))
+    testers = members([parts.test], client_ids=test_ids)
+    test, used = test_set(testers, most, seed)
+    testers = members([parts.test], client_ids=used)
+    if parts.held_out is not None:
+        ids = parts.held_out.client_ids
+        others = members([parts.held_out], client_ids=ids)
+        _, used = test_set(others, most, seed)
+        unseen = members([parts.held_out], client_ids=used)
+    return Split(
+        members(
+            [parts.train],
+            client_ids=train_ids,
+            most=options.max_examples_per_client,
+        ),
+        test,
+        testers if parts.testers_train else None,
+        unseen if parts.testers_train else testers,
+    )
