@@ -23,8 +23,9 @@ def main() -> None:
         run_dir, output, round_number, data_dir, flags.FLAGS.overwrite
     )
     print(
-        f"Round {round_number} is a Keras SavedModel in {output}: image in; "
-        "logits, probabilities and class_id out."
+        f"Round {round_number} is a Keras SavedModel in {output}. What goes in "
+        "and what comes out:\n  saved_model_cli show --tag_set=serve "
+        f"--signature_def=serving_default --dir={output}"
     )
 
 

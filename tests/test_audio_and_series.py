@@ -323,6 +323,8 @@ def test_an_untrained_model_repeats_the_last_hour(forecast):
     assert "the last hour, repeated, 0.1318 and 0.2483;" in forecast.notes
 
 
+# The recordings' training is the same road in every test run.
+@pytest.mark.soak
 def test_a_forecast_is_learned_and_exported(forecast, tmp_path):
     result = train(
         "load_forecast_gru",

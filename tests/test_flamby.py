@@ -398,12 +398,15 @@ def test_heart_over_five_seeds(
 @pytest.mark.soak
 def test_heart_pooled_over_five_seeds(heart, heart_dir, tmp_path):
     def figure(run_dir):
-        serve, accuracies = served(run_dir / "saved_model"), []
-        for hospital in heart.test_clients.client_ids:
-            mine = heart.test_clients.load(hospital)
-            sick = serve(mine.x)["probabilities"].numpy() > 0.5
-            accuracies.append(np.mean(sick == (mine.y == 1)))
-        return np.mean(accuracies)
+        # Trained on patients standardised as a whole, and tested, as theirs,
+        # on those that each hospital standardises by itself.
+        model = heart.build_model()
+        pooled = tf.keras.models.load_model(run_dir / "saved_model")
+        model.set_weights(pooled.get_weights())
+        tested = map(heart.test_clients.load, heart.test_clients.client_ids)
+        return np.mean(
+            [np.mean((model(each.x) > 0) == (each.y == 1)) for each in tested]
+        )
 
     mean = five_seeds("heart_pooled", heart_dir, figure, tmp_path)
     assert abs(mean - 0.735) <= 2 * 0.003

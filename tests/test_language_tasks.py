@@ -458,6 +458,25 @@ def test_served_tags_are_those_of_evaluation(tmp_path):
     assert given["tags"].shape == (1, 5)
 
 
+def test_served_words_are_those_of_evaluation(tmp_path):
+    posts = [{"text": "One two, THREE."}, {"text": "two two four"}]
+    users = [{"client": "a", "posts": posts}]
+    folder = write(tmp_path, stackexchange.FILE, users)
+    task = load("stackexchange_next_word", data_dir=folder)
+    # Begin; "one", "three" and "two" are 2, 3 and 4, "four" is unknown.
+    assert task.test.x[0, :5].tolist() == [10002, 4, 4, 1, 0]
+    assert task.test.y[0, :5].tolist() == [4, 4, 1, 10003, 0]
+    serve, weights = served(task, str(tmp_path / "model"))
+    given = serve(text=tf.constant(["Two two -- four!"]))
+    model = task.build_model()
+    weights.assign_weights_to(model)
+    expected = model(task.test.x)[:, 3]
+    np.testing.assert_allclose(given["logits"], expected, atol=1e-5)
+    names = {2: b"one", 3: b"three", 4: b"two"}
+    name = names.get(int(given["class_id"][0]), b"")
+    assert given["next"].numpy().tolist() == [name]
+
+
 @pytest.fixture(scope="module")
 def trained_tags(tmp_path_factory):
     path = tmp_path_factory.mktemp("tags")

@@ -123,7 +123,7 @@ def load(data_dir: str) -> Corpus:
             f"{data_dir} has no entity among its training sentences: all tags "
             "are O; the tag must be the last column."
         )
-    return Corpus(*parts, notes=_notes(files))
+    return Corpus(parts[0], parts[1], _notes(files))
 
 
 def _named(

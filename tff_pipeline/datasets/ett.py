@@ -5,7 +5,6 @@ or not; all files of a folder are read, so that other stations can be added.
 """
 
 import dataclasses
-import gzip
 import os
 import zlib
 
@@ -81,9 +80,7 @@ def load(data_dir: str) -> list[Station]:
 
 def _read(path: str) -> Station:
     try:
-        opened = gzip.open if path.endswith(".gz") else open
-        with opened(path, "rb") as file:
-            table = pd.read_csv(file)
+        table = pd.read_csv(path)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise errors.DataError(
             f"{path} cannot be read as CSV ({error}); fetch it again."

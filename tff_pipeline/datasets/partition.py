@@ -201,10 +201,9 @@ def label_k(
 ) -> Parts:
     """Gives every client exactly k labels, and of each an equal part.
 
-    Labels are drawn so that the clients that two of them have differ by one at
-    most; Li et al. 2022, section IV-B, "quantity-based label imbalance". 60,000
-    examples of ten digits over 10 clients with k = 2: each digit is halved
-    between two.
+    Labels are drawn so that none has over one client more than another; Li et
+    al. 2022, section IV-B, "quantity-based label imbalance". 60,000 examples of
+    ten digits over 10 clients with k = 2: each digit is halved between two.
     """
     del owners
     _check_classes(labels, "label_k")
@@ -224,9 +223,8 @@ def label_k(
     for client in range(num_clients):
         # Those that fewest have, chance among equals: counts never differ by
         # more than one.
-        fewest = np.lexsort(
-            [draw.random(len(names)), [len(held) for held in holders]]
-        )
+        held = np.array([len(clients) for clients in holders])
+        fewest = np.lexsort((draw.random(len(names)), held))
         for label in fewest[:labels_per_client]:
             holders[label].append(client)
     hands: list[list[np.ndarray]] = [[] for _ in range(num_clients)]

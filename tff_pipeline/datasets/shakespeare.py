@@ -76,7 +76,8 @@ def load(data_dir: str, task: str) -> list[Role]:
 
 def _role(name: str, speeches: list[list[str]], trained: int) -> Role:
     """Cuts a role's speeches after so many lines."""
-    train, test = [], []
+    train: list[str] = []
+    test: list[str] = []
     for lines in speeches:
         here = max(0, trained)
         for part, kept in ((train, lines[:here]), (test, lines[here:])):

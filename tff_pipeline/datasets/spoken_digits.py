@@ -6,6 +6,7 @@ in a folder or in a zip file, which is read in place and never extracted.
 """
 
 import contextlib
+import functools
 import io
 import pathlib
 import re
@@ -135,7 +136,7 @@ def _zipped(
                 f"{name} in {path} is of {info.file_size:,} bytes, no short "
                 "recording; take it away."
             )
-        yield f"{path}/{name}", lambda info=info: archive.read(info)
+        yield f"{path}/{name}", functools.partial(archive.read, info)
 
 
 def _second(path: str, read: Reader) -> np.ndarray:

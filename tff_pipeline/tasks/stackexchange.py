@@ -116,7 +116,8 @@ def stackexchange_next_word(options: DataConfig, seed: int) -> Task:
     )
     data = split(train, test, options, seed, train_owners, test_owners)
     no_words = (words.PADDING, words.UNKNOWN, _END)
-    unnamed = [""] * (recurrent.WORD_IDS - words.FIRST_WORD - len(vocabulary))
+    names = [b"", b"", *(word.encode() for word in vocabulary)]
+    names += [b""] * (recurrent.WORD_IDS - len(names))
     return Task(
         name,
         **vars(data),
@@ -126,7 +127,7 @@ def stackexchange_next_word(options: DataConfig, seed: int) -> Task:
             sequence.TokenAccuracy(),
             sequence.TokenAccuracy("word_accuracy", left_out=no_words),
         ],
-        outputs_fn=text_serving.of_next(["", "", *vocabulary, *unnamed]),
+        outputs_fn=text_serving.of_next(names),
         serving_fn=lambda model: text_serving.taking_text(
             text_serving.NextToken(
                 model, text_serving.WordIds(vocabulary, _BEGIN), _LENGTH

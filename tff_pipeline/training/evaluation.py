@@ -21,6 +21,9 @@ class Evaluator:
 
     All that touches Keras is traced once, here: a Keras model that TFF builds
     later, in a graph of its own, invalidates the calls of earlier ones.
+
+    Attributes:
+      batch_size: How many examples are evaluated at once.
     """
 
     def __init__(self, task: Task):
