@@ -3,6 +3,8 @@
 An upgrade that moves one of them breaks this module's test, and nothing else.
 """
 
+import atexit
+import gc
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,6 +29,23 @@ def worker_binary() -> str:
             f"Linux wheel has it, and this is TFF {tff.__version__}."
         )
     return path
+
+
+class _AtExit(tff.framework.SyncContext):
+    """What runs computations when Python ends: nothing."""
+
+    def invoke(self, comp: Any, arg: Any) -> Any:
+        raise RuntimeError("Python is ending.")
+
+
+@atexit.register
+def _let_go_of_default_context() -> None:
+    """Ends TFF's own context while the modules that it needs are there.
+
+    Left to the end of Python itself, it complains that they are gone.
+    """
+    tff.framework.set_default_context(_AtExit())
+    gc.collect()
 
 
 def register_functions(library: Any) -> None:
