@@ -46,7 +46,8 @@ def test_tutorials_of_tensorflow_privacy(
         ("pld", exact),
     ):
         found = accounting.epsilon(setting, noise, 1e-5, accountant)
-        assert found == pytest.approx(published, abs=6e-4), accountant
+        # Three digits, as published.
+        assert found == pytest.approx(published, rel=5e-4, abs=6e-4), accountant
 
 
 def test_headline_of_mcmahan_2018_table_1():

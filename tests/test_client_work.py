@@ -36,6 +36,7 @@ OPTIONS = {
         "epsilon": 1e-3,
         "weight_decay": 0.1,
     },
+    "fedadam": {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-2},
     "yogi": {
         "beta_1": 0.8,
         "beta_2": 0.95,
@@ -164,6 +165,12 @@ def stepper(name, rate, **options):
         beta_1, beta_2 = options["beta_1"], options["beta_2"]
         m = state["m"] = beta_1 * state.get("m", 0) + (1 - beta_1) * g
         v = state.get("v", options.get("initial_accumulator", 0))
+        if name == "fedadam":
+            v = state["v"] = (
+                beta_2 * state.get("v", options["epsilon"] ** 2)
+                + (1 - beta_2) * g * g
+            )
+            return w - rate * m / (np.sqrt(v) + options["epsilon"])
         if name == "yogi":
             v = v + (1 - beta_2) * np.sign(g * g - v) * g * g
         else:

@@ -177,6 +177,21 @@ class DataConfig(fields.Group):
         if self.task == "csv":
             self._check_columns()
 
+    def needed_data_dir(self, wanted: str) -> str:
+        """The value of --data_dir, which the task cannot do without.
+
+        Args:
+          wanted: What it must name, in words.
+
+        Raises:
+          ConfigError: If it is not set.
+        """
+        if self.data_dir is None:
+            raise errors.ConfigError(
+                f"--task={self.task} needs --data_dir, {wanted}."
+            )
+        return self.data_dir
+
     def _check_columns(self) -> None:
         if self.label_column is None:
             raise errors.ConfigError(

@@ -26,18 +26,16 @@ def npz(options: DataConfig, seed: int) -> Task:
       ConfigError: If flags contradict each other.
       DataError: If the file cannot be read, or does not fit the flags.
     """
-    if options.data_dir is None:
-        raise errors.ConfigError(
-            "--task=npz needs --data_dir, an NPZ file with the arrays x, y and "
-            "client_id."
-        )
-    given = arrays.load(options.data_dir)
+    data_dir = options.needed_data_dir(
+        "an NPZ file with the arrays x, y and client_id"
+    )
+    given = arrays.load(data_dir)
     if given.owners is None and options.partition == "natural":
         raise errors.DataError(
-            f"{options.data_dir} has no array client_id; add one, or choose a "
+            f"{data_dir} has no array client_id; add one, or choose a "
             "--partition that makes clients, such as iid."
         )
-    y, names = labels(given.y, str(options.task_type), options.data_dir)
+    y, names = labels(given.y, str(options.task_type), data_dir)
     is_test = given.is_test
     if is_test is None:
         is_test = hold_out.drawn(
@@ -45,7 +43,7 @@ def npz(options: DataConfig, seed: int) -> Task:
         )
     if not is_test.any():
         raise errors.DataError(
-            f"No example of {options.data_dir} is left to test on; raise "
+            f"No example of {data_dir} is left to test on; raise "
             f"--test_fraction={options.test_fraction} or add examples: a "
             "client with one trains on it."
         )

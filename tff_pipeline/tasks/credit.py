@@ -85,17 +85,14 @@ def _task(
     `x` is float32 [rows, columns], see `table_features.encode`; all statistics
     are of the clients that train. The exported model takes the columns by name.
     """
-    if options.data_dir is None:
-        raise errors.ConfigError(
-            f"--task={name} needs --data_dir, the folder of {files}."
-        )
-    applicants = load(options.data_dir)
+    data_dir = options.needed_data_dir(f"the folder of {files}")
+    applicants = load(data_dir)
     owners, is_test = applicants.owners, applicants.is_test
     if is_test is None:
         is_test = hold_out.drawn(len(owners), owners, _TEST_FRACTION, seed)
     if not is_test.any():
         raise errors.DataError(
-            f"{options.data_dir} has too few rows for --task={name}: none is "
+            f"{data_dir} has too few rows for --task={name}: none is "
             "left to test on."
         )
     rows = (np.flatnonzero(~is_test), np.flatnonzero(is_test))

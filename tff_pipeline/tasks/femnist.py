@@ -5,7 +5,6 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from tff_pipeline import errors
 from tff_pipeline.data_config import DataConfig
 from tff_pipeline.datasets import femnist
 from tff_pipeline.datasets.augmentation import IMAGE
@@ -74,12 +73,10 @@ def _split(
     name: str, options: DataConfig, seed: int, of_images: bool = False
 ) -> Split:
     """The writers; with `of_images` each image is its own label."""
-    if options.data_dir is None:
-        raise errors.ConfigError(
-            f"--task={name} needs --data_dir, the folder of FEMNIST's .npz "
-            f"files ({femnist.TRAIN} and its siblings)."
-        )
-    train, test, unseen = femnist.load(options.data_dir)
+    data_dir = options.needed_data_dir(
+        f"the folder of FEMNIST's .npz files ({femnist.TRAIN} and its siblings)"
+    )
+    train, test, unseen = femnist.load(data_dir)
     examples, writers = test
     if options.partition == "natural":
         # `split` knows by their names that these writers never train.

@@ -5,7 +5,6 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from tff_pipeline import errors
 from tff_pipeline.data_config import DataConfig
 from tff_pipeline.datasets import heart_disease
 from tff_pipeline.datasets.federated import FederatedData
@@ -30,13 +29,12 @@ def heart_disease_logistic(options: DataConfig, seed: int) -> Task:
     The exported model takes a patient's columns by name, as in the files, and
     "hospital", text.
     """
-    if options.data_dir is None:
-        raise errors.ConfigError(
-            "--task=heart_disease_logistic needs --data_dir, the folder of "
-            "UCI's files processed.cleveland.data, processed.hungarian.data, "
-            "processed.switzerland.data and processed.va.data."
-        )
-    train, test, owners, test_owners = heart_disease.load(options.data_dir)
+    data_dir = options.needed_data_dir(
+        "the folder of UCI's files processed.cleveland.data, "
+        "processed.hungarian.data, processed.switzerland.data and "
+        "processed.va.data"
+    )
+    train, test, owners, test_owners = heart_disease.load(data_dir)
     data = split(train, test, options, seed, owners, test_owners)
     by_hospital = options.partition == "natural"
     means, deviations = _statistics(data.train, by_hospital)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from tff_pipeline import errors
 from tff_pipeline.data_config import DataConfig
 from tff_pipeline.datasets import ett
 from tff_pipeline.datasets.federated import Examples
@@ -28,12 +27,10 @@ def load_forecast_gru(options: DataConfig, seed: int) -> Task:
     months that train, as the literature does it; the model takes and gives the
     readings' own units.
     """
-    if options.data_dir is None:
-        raise errors.ConfigError(
-            "--task=load_forecast_gru needs --data_dir, the folder of "
-            "ETTh1.csv.gz and ETTh2.csv.gz."
-        )
-    stations = ett.load(options.data_dir)
+    data_dir = options.needed_data_dir(
+        "the folder of ETTh1.csv.gz and ETTh2.csv.gz"
+    )
+    stations = ett.load(data_dir)
     readings = ett.training_readings(stations)
     train, owners = ett.training_windows(readings, HISTORY, HORIZON)
     test, test_owners = ett.test_windows(stations, HISTORY, HORIZON)

@@ -2,7 +2,6 @@
 
 import functools
 
-from tff_pipeline import errors
 from tff_pipeline.data_config import DataConfig
 from tff_pipeline.datasets import mnist
 from tff_pipeline.datasets.augmentation import IMAGE
@@ -26,17 +25,16 @@ def mnist_cnn(options: DataConfig, seed: int) -> Task:
 
 
 def _task(name: str, model_fn: ModelFn, options: DataConfig, seed: int) -> Task:
-    if options.data_dir is None:
-        raise errors.ConfigError(
-            f"--task={name} needs --data_dir, the folder of MNIST's IDX files "
-            "(train-images-idx3-ubyte.gz and its siblings)."
-        )
-    train, test = mnist.load(options.data_dir)
+    data_dir = options.needed_data_dir(
+        "the folder of MNIST's IDX files "
+        "(train-images-idx3-ubyte.gz and its siblings)"
+    )
+    train, test = mnist.load(data_dir)
     writers, test_writers = None, None
     if options.partition == "natural":
         # No writer of the test images wrote a training image.
         writers, test_writers = mnist.load_writers(
-            options.data_dir, len(train), len(test)
+            data_dir, len(train), len(test)
         )
     data = split(train, test, options, seed, writers, test_writers)
     return Task(name, **vars(data), model_fn=model_fn, augmentations=IMAGE)

@@ -53,12 +53,11 @@ def ner_tagger(options: DataConfig, seed: int) -> Task:
     lines -DOCSTART- are no tokens. Words and characters are known if the
     clients that train have them twice, or if `--word_vectors` has the word.
     """
-    if options.data_dir is None:
-        raise errors.ConfigError(
-            f"--task={options.task} needs --data_dir, the folder of column "
-            "files: eng.train and eng.testb, or a *.conll file for each client."
-        )
-    corpus = conll.load(options.data_dir)
+    data_dir = options.needed_data_dir(
+        "the folder of column files: eng.train and eng.testb, or a "
+        "*.conll file for each client"
+    )
+    corpus = conll.load(data_dir)
     parts = (corpus.train, corpus.test)
     tags = Tags({tag for part in parts for tag in _flat(part.tags)})
     tokens = sorted({token for part in parts for token in _flat(part.tokens)})
@@ -81,7 +80,7 @@ def ner_tagger(options: DataConfig, seed: int) -> Task:
     characters = _characters(counts)
     if not words or not characters:
         raise errors.DataError(
-            f"{options.data_dir} has no word that the clients that train have "
+            f"{data_dir} has no word that the clients that train have "
             f"{_LEAST_OFTEN} times, so that none is known; give more sentences."
         )
     to_ids = functools.partial(tagger.TokenIds, words, characters, _WIDTH)

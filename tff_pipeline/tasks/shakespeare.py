@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Callable
 
-from tff_pipeline import errors
 from tff_pipeline.data_config import DataConfig
 from tff_pipeline.datasets import characters, sequences, shakespeare
 from tff_pipeline.datasets.characters import Alphabet
@@ -57,12 +56,8 @@ def _task(
     texts_of: Callable[[list[str]], list[str]],
     peepholes: bool = False,
 ) -> Task:
-    if options.data_dir is None:
-        raise errors.ConfigError(
-            f"--task={name} needs --data_dir, the folder of "
-            f"{shakespeare.FILE}.gz."
-        )
-    roles = shakespeare.load(options.data_dir, name)
+    data_dir = options.needed_data_dir(f"the folder of {shakespeare.FILE}.gz")
+    roles = shakespeare.load(data_dir, name)
     (train, owners), (test, test_owners) = (
         sequences.of_clients(
             (

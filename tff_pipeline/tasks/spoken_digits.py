@@ -2,7 +2,6 @@
 
 import functools
 
-from tff_pipeline import errors
 from tff_pipeline.data_config import DataConfig
 from tff_pipeline.datasets import spoken_digits
 from tff_pipeline.datasets.augmentation import AUDIO
@@ -17,12 +16,10 @@ def spoken_digits_cnn(options: DataConfig, seed: int) -> Task:
     Jackson et al., Free Spoken Digit Dataset: 3,000 recordings of a second at
     8 kHz, of which 2,700 train. The spectrogram is part of the model.
     """
-    if options.data_dir is None:
-        raise errors.ConfigError(
-            "--task=spoken_digits_cnn needs --data_dir, the folder of fsdd.zip "
-            "or of recordings such as 7_jackson_32.wav."
-        )
-    train, test, owners, test_owners = spoken_digits.load(options.data_dir)
+    data_dir = options.needed_data_dir(
+        "the folder of fsdd.zip or of recordings such as 7_jackson_32.wav"
+    )
+    train, test, owners, test_owners = spoken_digits.load(data_dir)
     data = split(train, test, options, seed, owners, test_owners)
     return Task(
         "spoken_digits_cnn",

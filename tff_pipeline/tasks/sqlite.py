@@ -27,17 +27,16 @@ def sqlite(options: DataConfig, seed: int) -> Task:
       ConfigError: If flags contradict each other.
       DataError: If the file cannot be read, or does not fit the flags.
     """
-    if options.data_dir is None:
-        raise errors.ConfigError(
-            "--task=sqlite needs --data_dir, an SQLite file of clients in "
-            "TFF's format (scripts/prepare_data.py writes one)."
-        )
+    data_dir = options.needed_data_dir(
+        "an SQLite file of clients in TFF's format "
+        "(scripts/prepare_data.py writes one)"
+    )
     if options.partition != "natural":
         raise errors.ConfigError(
             f"--partition={options.partition} is not used with --task=sqlite, "
             "whose file says who has what; leave it out."
         )
-    database = files.Database(options.data_dir)
+    database = files.Database(data_dir)
     if "train" not in database.sizes:
         raise errors.DataError(
             f"{database.path} has no split named train; it has: "

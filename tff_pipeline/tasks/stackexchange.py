@@ -25,6 +25,8 @@ _MOST_WORDS_OF_A_QUESTION = 1_000
 _LENGTH = 20
 _BEGIN, _END = _WORDS + 2, _WORDS + 3
 
+_WANTED = f"the folder of {stackexchange.FILE}.gz"
+
 
 def stackexchange_tags(options: DataConfig, seed: int) -> Task:
     """Logistic regression of 500 tags on 10,000 words; 5,000,500 parameters.
@@ -34,7 +36,7 @@ def stackexchange_tags(options: DataConfig, seed: int) -> Task:
     over questions: its rate for a batch of B is B / 500 of the one here.)
     """
     name = "stackexchange_tags"
-    data_dir = _data_dir(options, name)
+    data_dir = options.needed_data_dir(_WANTED)
     posts = [
         post
         for post in stackexchange.load(data_dir, name)
@@ -96,7 +98,7 @@ def stackexchange_next_word(options: DataConfig, seed: int) -> Task:
     --model_fn=tff_pipeline.models.recurrent:next_word_tied.
     """
     name = "stackexchange_next_word"
-    posts = stackexchange.load(_data_dir(options, name), name)
+    posts = stackexchange.load(options.needed_data_dir(_WANTED), name)
     texts = words.WordTexts.of([post.text for post in posts])
     owners = np.array([post.client for post in posts])
     tested = stackexchange.held_out(owners)
@@ -134,15 +136,6 @@ def stackexchange_next_word(options: DataConfig, seed: int) -> Task:
             )
         ),
     )
-
-
-def _data_dir(options: DataConfig, name: str) -> str:
-    if options.data_dir is None:
-        raise errors.ConfigError(
-            f"--task={name} needs --data_dir, the folder of "
-            f"{stackexchange.FILE}.gz."
-        )
-    return options.data_dir
 
 
 def _counted(

@@ -34,11 +34,10 @@ def csv(options: DataConfig, seed: int) -> Task:
       ConfigError: If flags contradict each other.
       DataError: If the table cannot be read, or lacks what the flags name.
     """
-    if options.data_dir is None:
-        raise errors.ConfigError(
-            "--task=csv needs --data_dir, a table (.csv, .tsv, either also in "
-            ".gz, or .parquet) or a folder of such files."
-        )
+    data_dir = options.needed_data_dir(
+        "a table (.csv, .tsv, either also in .gz, or .parquet) or a folder of "
+        "such files"
+    )
     given = read(options)
     table, y, owners = given.table, given.y, given.owners
     is_test = given.is_test
@@ -48,7 +47,7 @@ def csv(options: DataConfig, seed: int) -> Task:
         )
     if not is_test.any():
         raise errors.DataError(
-            f"No row of {options.data_dir} is left to test on; raise "
+            f"No row of {data_dir} is left to test on; raise "
             f"--test_fraction={options.test_fraction} or add rows: a client "
             "with one row trains on it."
         )

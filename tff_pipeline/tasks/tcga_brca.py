@@ -4,7 +4,6 @@ import functools
 
 import tensorflow as tf
 
-from tff_pipeline import errors
 from tff_pipeline.data_config import DataConfig
 from tff_pipeline.datasets import tcga_brca
 from tff_pipeline.datasets.split import split
@@ -22,12 +21,10 @@ def tcga_brca_cox(options: DataConfig, seed: int) -> Task:
     The exported model takes "patient", float32 [batch, 39], the features in
     the order of `brca.csv`.
     """
-    if options.data_dir is None:
-        raise errors.ConfigError(
-            "--task=tcga_brca_cox needs --data_dir, the folder of FLamby's "
-            "files brca.csv and train_test_split.csv."
-        )
-    train, test, owners, test_owners = tcga_brca.load(options.data_dir)
+    data_dir = options.needed_data_dir(
+        "the folder of FLamby's files brca.csv and train_test_split.csv"
+    )
+    train, test, owners, test_owners = tcga_brca.load(data_dir)
     data = split(train, test, options, seed, owners, test_owners)
     return Task(
         "tcga_brca_cox",

@@ -221,18 +221,17 @@ def _folder(
                 "out."
             )
         return None
-    if options.data_dir is None:
-        raise errors.ConfigError(
-            f"--task={name} needs --data_dir, the folder where {file} lies or "
-            f"is fetched to from {tff_data.ORIGIN}{file}.lzma; "
-            "--tff_data=synthetic tries the task on made-up clients."
-        )
+    data_dir = options.needed_data_dir(
+        f"the folder where {file} lies or is fetched to from "
+        f"{tff_data.ORIGIN}{file}.lzma; --tff_data=synthetic tries "
+        "the task on made-up clients"
+    )
     if many and options.max_test_examples is None:
         raise errors.ConfigError(
             f"--task={name} needs --max_test_examples, such as 10000: there "
             "are 16,586,035 test examples, which do not fit into memory."
         )
-    return options.data_dir
+    return data_dir
 
 
 def _split(
