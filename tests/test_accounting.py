@@ -325,8 +325,8 @@ def test_the_script_finds_the_cheapest_cohort_and_draws(tmp_path):
 
 def test_the_script_does_without_tensorflow():
     code = (
-        "import sys; from tff_pipeline import flags;"
-        "flags.define_privacy_flags();"
+        "import sys; from tff_pipeline import tool_flags;"
+        "tool_flags.define_privacy_flags();"
         "from tff_pipeline.privacy import answer;"
         "assert not [m for m in sys.modules if m.startswith('tensorflow')]"
     )

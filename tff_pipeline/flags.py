@@ -5,10 +5,8 @@ check and help text are written once, there. A script calls `run(main)`; in
 `main`, `experiment_config()` gives the flags' `ExperimentConfig`.
 """
 
-import dataclasses
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Optional
@@ -16,7 +14,7 @@ from typing import Any, Optional
 from absl import flags
 from absl import logging as absl_logging  # noqa: F401  (--verbosity)
 
-from tff_pipeline import config, errors, fields
+from tff_pipeline import config, errors
 from tff_pipeline.fields import Allowed
 from tff_pipeline.runtime import silence
 
@@ -43,22 +41,29 @@ def define_experiment_flags() -> None:
             continue
         for name, field in group.options():
             _define(title, name, field, field.default)
-    _define_switch(
+    define_switch(
         "Run", "overwrite", "Delete the run that --output_dir holds, if any."
     )
-    _define_switch(
+    define_switch(
         "Run", "profile", "Say where the time went, and trace a few rounds."
     )
 
 
 def _define(title: str, name: str, field: Any, default: Any) -> None:
-    allowed = field.metadata["allowed"]
+    """Defines the flag of a field of `config`."""
+    metadata = field.metadata
+    define_flag(title, name, metadata["allowed"], metadata["help"], default)
+
+
+def define_flag(
+    title: str, name: str, allowed: Allowed, help_text: str, default: Any = None
+) -> None:
+    """Defines a flag, shown by --help below the heading `title`."""
     define = {
         str: flags.DEFINE_string,
         int: flags.DEFINE_integer,
         float: flags.DEFINE_float,
     }[allowed.kind]
-    help_text = field.metadata["help"]
     if allowed.names:
         help_text += f" ({', '.join(allowed.names)})"
     define(name, default, help_text)
@@ -76,7 +81,8 @@ def _define_optimizer_flags(title: str, group: config.OptimizerConfig) -> None:
             _define(title, flag, fields[name], None)
 
 
-def _define_switch(title: str, name: str, help_text: str) -> None:
+def define_switch(title: str, name: str, help_text: str) -> None:
+    """Defines a flag that is there or not."""
     flags.DEFINE_boolean(name, False, help_text)
     _SECTIONS.setdefault(title, []).append(name)
 
@@ -171,171 +177,12 @@ def define_export_flags() -> None:
     """Defines where and how scripts/export.py writes."""
     flags.DEFINE_string("output", None, "Folder to write the model to.")
     _SECTIONS["Export"] = ["output"]
-    _define_switch(
+    define_switch(
         "Export", "overwrite", "Replace what --output holds, if anything."
     )
 
 
 # What scripts/prepare_data.py takes of `config.DataConfig`.
-_PREPARE_OPTIONS = (
-    "client_column",
-    "label_column",
-    "feature_columns",
-    "categorical_columns",
-    "task_type",
-    "split_column",
-)
-_IMAGE_SIZE = Allowed(
-    str,
-    "height x width in pixels, such as 32x32",
-    lambda v: re.fullmatch(r"[1-9]\d{0,3}x[1-9]\d{0,3}", v) is not None,
-)
-
-
-def define_prepare_flags() -> None:
-    """Defines the flags of scripts/prepare_data.py."""
-    flags.DEFINE_string("input", None, "File or folder to read.")
-    flags.DEFINE_string("output", None, "SQLite file to write.")
-    flags.DEFINE_string(
-        "image_size",
-        None,
-        "Make images of this height x width, such as 32x32 (default: they must "
-        "all have the size of the first).",
-    )
-    _SECTIONS["Files"] = ["input", "output", "image_size"]
-    _define_switch(
-        "Files", "overwrite", "Replace what --output holds, if anything."
-    )
-    options = dict(config.DataConfig().options())
-    for name in _PREPARE_OPTIONS:
-        _define("Labels and tables", name, options[name], None)
-
-
-def prepare_question() -> tuple[str, str, dict[str, Any], Optional[list[int]]]:
-    """(--input, --output, options of `DataConfig`, image height and width).
-
-    Raises:
-      ConfigError: If one is missing or not allowed; it is named.
-    """
-    paths = {name: FLAGS[name].value for name in ("input", "output")}
-    for name, value in paths.items():
-        if value is None:
-            raise errors.ConfigError(f"--{name} is not set; name a file.")
-    if os.path.exists(paths["output"]) and not FLAGS["overwrite"].value:
-        raise errors.ConfigError(
-            f"--output={paths['output']} exists; give another, or --overwrite "
-            "to replace it."
-        )
-    options = {
-        name: FLAGS[name].value
-        for name in _PREPARE_OPTIONS
-        if FLAGS[name].value is not None
-    }
-    size = FLAGS["image_size"].value
-    if size is None:
-        return paths["input"], paths["output"], options, None
-    _IMAGE_SIZE.check("image_size", size)
-    return (
-        paths["input"],
-        paths["output"],
-        options,
-        list(map(int, size.split("x"))),
-    )
-
-
-_FORMATS = fields.known({"text": "for people", "json": "for programs"})
-_PRIVACY_FLAGS: tuple[tuple[str, Allowed, Any, str], ...] = (
-    ("mechanism", fields.TEXT, "gaussian", "gaussian, tree or tree_restart."),
-    (
-        "sampling",
-        fields.TEXT,
-        "poisson",
-        "poisson, uniform, shuffled or min_separation.",
-    ),
-    ("population", fields.COUNT, None, "Clients there are."),
-    ("cohort_size", fields.COUNT, None, "Clients a round."),
-    ("rounds", fields.COUNT, None, "Rounds."),
-    (
-        "min_separation",
-        fields.COUNT,
-        None,
-        "Least rounds from one participation of a client to the next.",
-    ),
-    (
-        "noise_multiplier",
-        fields.NOT_NEGATIVE,
-        None,
-        "Noise over sensitivity: a clip, or two with --sampling=uniform.",
-    ),
-    ("target_epsilon", fields.POSITIVE, None, "Find the noise it needs."),
-    (
-        "mean_noise",
-        fields.POSITIVE,
-        None,
-        "Find the smallest cohort that keeps --target_epsilon with this noise "
-        "on the mean, in clips.",
-    ),
-    ("delta", fields.FRACTION, None, "Default: 1 / population^1.1."),
-    (
-        "accountant",
-        fields.TEXT,
-        None,
-        "pld, rdp or rdp_classic; default: the tightest for the sampling.",
-    ),
-    (
-        "format",
-        fields.known({"text": "", "json": ""}),
-        "text",
-        "Of the answer.",
-    ),
-    ("curve", fields.TEXT, None, "PNG file to draw epsilon to, over rounds."),
-)
-
-
-def define_privacy_flags() -> None:
-    """Defines the flags of scripts/privacy.py."""
-    for name, allowed, default, help_text in _PRIVACY_FLAGS:
-        metadata = {"allowed": allowed, "help": help_text}
-        field = dataclasses.field(metadata=metadata)
-        _define("Setting", name, field, default)
-
-
-def privacy_question() -> Any:
-    """The flags of scripts/privacy.py as an `answer.Question`.
-
-    Raises:
-      ConfigError: If one is missing or out of range; it is named.
-    """
-    from tff_pipeline.privacy import accounting, answer
-
-    values = {name: FLAGS[name].value for name, *_ in _PRIVACY_FLAGS}
-    for name, allowed, *_ in _PRIVACY_FLAGS:
-        if values[name] is not None:
-            allowed.check(name, values[name])
-    if values["cohort_size"] is None and values["mean_noise"] is not None:
-        values["cohort_size"] = values["population"]
-    for name in ("population", "cohort_size", "rounds"):
-        if values[name] is None:
-            raise errors.ConfigError(f"--{name} is not set; give a number.")
-    setting = accounting.Setting(
-        **{
-            f.name: values.pop(f.name)
-            for f in dataclasses.fields(accounting.Setting)
-        }
-    )
-    delta = values.pop("delta")
-    if delta is None:
-        delta = accounting.default_delta(setting.population)
-    accountant = values.pop("accountant")
-    return answer.Question(
-        setting,
-        delta,
-        accountant or accounting.default_accountant(setting),
-        as_json=values.pop("format") == "json",
-        **values,
-    )
-
-
 def run_dir() -> tuple[str, Optional[int], Optional[str]]:
     """The flags --run_dir, --round and --data_dir, the first one checked."""
     if FLAGS.run_dir is None:

@@ -1,0 +1,170 @@
+"""The flags of tools that look at no experiment: prepare_data and privacy."""
+
+import dataclasses
+import os
+import re
+from typing import Any, Optional
+
+from tff_pipeline import config, errors, fields, flags
+from tff_pipeline.fields import Allowed
+
+_PREPARE_OPTIONS = (
+    "client_column",
+    "label_column",
+    "feature_columns",
+    "categorical_columns",
+    "task_type",
+    "split_column",
+)
+_IMAGE_SIZE = Allowed(
+    str,
+    "height x width in pixels, such as 32x32",
+    lambda v: re.fullmatch(r"[1-9]\d{0,3}x[1-9]\d{0,3}", v) is not None,
+)
+
+
+def define_prepare_flags() -> None:
+    """Defines the flags of scripts/prepare_data.py."""
+    for name, allowed, help_text in (
+        ("input", fields.TEXT, "File or folder to read."),
+        ("output", fields.TEXT, "SQLite file to write."),
+        (
+            "image_size",
+            _IMAGE_SIZE,
+            "Make images of this height x width, such as 32x32 (default: they "
+            "must all have the size of the first).",
+        ),
+    ):
+        flags.define_flag("Files", name, allowed, help_text)
+    flags.define_switch(
+        "Files", "overwrite", "Replace what --output holds, if anything."
+    )
+    options = dict(config.DataConfig().options())
+    for name in _PREPARE_OPTIONS:
+        metadata = options[name].metadata
+        flags.define_flag(
+            "Labels and tables", name, metadata["allowed"], metadata["help"]
+        )
+
+
+def prepare_question() -> tuple[str, str, dict[str, Any], Optional[list[int]]]:
+    """(--input, --output, options of `DataConfig`, image height and width).
+
+    Raises:
+      ConfigError: If one is missing or not allowed; it is named.
+    """
+    paths = {name: flags.FLAGS[name].value for name in ("input", "output")}
+    for name, value in paths.items():
+        if value is None:
+            raise errors.ConfigError(f"--{name} is not set; name a file.")
+    if os.path.exists(paths["output"]) and not flags.FLAGS["overwrite"].value:
+        raise errors.ConfigError(
+            f"--output={paths['output']} exists; give another, or --overwrite "
+            "to replace it."
+        )
+    options = {
+        name: flags.FLAGS[name].value
+        for name in _PREPARE_OPTIONS
+        if flags.FLAGS[name].value is not None
+    }
+    size = flags.FLAGS["image_size"].value
+    if size is None:
+        return paths["input"], paths["output"], options, None
+    _IMAGE_SIZE.check("image_size", size)
+    return (
+        paths["input"],
+        paths["output"],
+        options,
+        list(map(int, size.split("x"))),
+    )
+
+
+_FORMATS = fields.known({"text": "for people", "json": "for programs"})
+_PRIVACY_FLAGS: tuple[tuple[str, Allowed, Any, str], ...] = (
+    ("mechanism", fields.TEXT, "gaussian", "gaussian, tree or tree_restart."),
+    (
+        "sampling",
+        fields.TEXT,
+        "poisson",
+        "poisson, uniform, shuffled or min_separation.",
+    ),
+    ("population", fields.COUNT, None, "Clients there are."),
+    ("cohort_size", fields.COUNT, None, "Clients a round."),
+    ("rounds", fields.COUNT, None, "Rounds."),
+    (
+        "min_separation",
+        fields.COUNT,
+        None,
+        "Least rounds from one participation of a client to the next.",
+    ),
+    (
+        "noise_multiplier",
+        fields.NOT_NEGATIVE,
+        None,
+        "Noise over sensitivity: a clip, or two with --sampling=uniform.",
+    ),
+    ("target_epsilon", fields.POSITIVE, None, "Find the noise it needs."),
+    (
+        "mean_noise",
+        fields.POSITIVE,
+        None,
+        "Find the smallest cohort that keeps --target_epsilon with this noise "
+        "on the mean, in clips.",
+    ),
+    ("delta", fields.FRACTION, None, "Default: 1 / population^1.1."),
+    (
+        "accountant",
+        fields.TEXT,
+        None,
+        "pld, rdp or rdp_classic; default: the tightest for the sampling.",
+    ),
+    (
+        "format",
+        fields.known({"text": "", "json": ""}),
+        "text",
+        "Of the answer.",
+    ),
+    ("curve", fields.TEXT, None, "PNG file to draw epsilon to, over rounds."),
+)
+
+
+def define_privacy_flags() -> None:
+    """Defines the flags of scripts/privacy.py."""
+    for name, allowed, default, help_text in _PRIVACY_FLAGS:
+        flags.define_flag("Setting", name, allowed, help_text, default)
+
+
+def privacy_question() -> Any:
+    """The flags of scripts/privacy.py as an `answer.Question`.
+
+    Raises:
+      ConfigError: If one is missing or out of range; it is named.
+    """
+    from tff_pipeline.privacy import accounting, answer
+
+    values = {name: flags.FLAGS[name].value for name, *_ in _PRIVACY_FLAGS}
+    for name, allowed, *_ in _PRIVACY_FLAGS:
+        if values[name] is not None:
+            allowed.check(name, values[name])
+    if values["cohort_size"] is None and values["mean_noise"] is not None:
+        values["cohort_size"] = values["population"]
+    for name in ("population", "cohort_size", "rounds"):
+        if values[name] is None:
+            raise errors.ConfigError(f"--{name} is not set; give a number.")
+    setting = accounting.Setting(
+        **{
+            f.name: values.pop(f.name)
+            for f in dataclasses.fields(accounting.Setting)
+        }
+    )
+    delta = values.pop("delta")
+    if delta is None:
+        delta = accounting.default_delta(setting.population)
+    accountant = values.pop("accountant")
+    return answer.Question(
+        setting,
+        delta,
+        accountant or accounting.default_accountant(setting),
+        as_json=values.pop("format") == "json",
+        **values,
+    )
