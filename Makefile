@@ -43,9 +43,10 @@ quickstart: install
 figures: quickstart
 	cp runs/quickstart/plots/learning_curve.png docs/learning_curve.png
 
-# Two at a time; a file's tests together, for they share what they trained.
+# Two at a time; a file's tests together, for they share what they trained, and
+# in the order that tests/conftest.py gives them.
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The figures are printed. Not beside other work, which would slow it.
 soak: install

@@ -20,6 +20,19 @@ silence.silence()
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
+# Few tests and long ones: begun first, so that no process waits at the end.
+_LONG = (
+    "test_train.py",
+    "test_local_worker.py",
+    "test_saved_runs.py",
+    "test_ner.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in _LONG)
+
+
 ROOT = pathlib.Path(__file__).parent.parent
 SCRIPTS = ROOT / "scripts"
 
