@@ -93,14 +93,19 @@ def small_run(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="session")
-def mnist_dir():
-    """Folder of MNIST's files, or a skip that says how to give it."""
+def data_folder(name):
+    """Folder of a dataset's files, or a skip that says how to give it."""
     root = os.environ.get("TFF_PIPELINE_DATA")
     if root is None:
         pytest.skip(
-            "TFF_PIPELINE_DATA is not set; it names a folder with mnist/ in it"
+            f"TFF_PIPELINE_DATA is not set; it names a folder with {name}/ in "
+            "it"
         )
-    path = pathlib.Path(root).resolve() / "mnist"
-    assert path.is_dir(), f"TFF_PIPELINE_DATA={root} holds no mnist/"
+    path = pathlib.Path(root).resolve() / name
+    assert path.is_dir(), f"TFF_PIPELINE_DATA={root} holds no {name}/"
     return path
+
+
+@pytest.fixture(scope="session")
+def mnist_dir():
+    return data_folder("mnist")

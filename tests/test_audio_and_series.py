@@ -1,8 +1,6 @@
 """Spoken digits by speaker; oil temperatures by station and month."""
 
 import gzip
-import os
-import pathlib
 import wave
 import zipfile
 
@@ -11,6 +9,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from tests.conftest import data_folder
 from tff_pipeline import errors, experiment, registry
 from tff_pipeline.config import (
     ClientConfig,
@@ -25,16 +24,6 @@ from tff_pipeline.tasks import load_forecast
 from tff_pipeline.training.evaluation import Evaluator
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
-
-
-def folder_of(name):
-    """Folder of a dataset's files, or a skip that says how to give it."""
-    root = os.environ.get("TFF_PIPELINE_DATA")
-    if root is None:
-        pytest.skip(
-            f"TFF_PIPELINE_DATA is not set; it names a folder with {name}/"
-        )
-    return str(pathlib.Path(root).resolve() / name)
 
 
 def load(name, data_dir, **options):
@@ -73,7 +62,7 @@ def served(result, **inputs):
 
 @pytest.fixture(scope="module")
 def fsdd():
-    return load("spoken_digits_cnn", folder_of("fsdd"))
+    return load("spoken_digits_cnn", str(data_folder("fsdd")))
 
 
 def test_fsdd_has_the_published_recordings(fsdd):
@@ -89,7 +78,7 @@ def test_fsdd_has_the_published_recordings(fsdd):
 
 
 def test_a_speaker_held_out_is_in_no_part_that_trains():
-    task = load("spoken_digits_cnn", folder_of("fsdd"), unseen_clients=1)
+    task = load("spoken_digits_cnn", str(data_folder("fsdd")), unseen_clients=1)
     (speaker,) = task.unseen.client_ids
     assert task.unseen.size(speaker) == 500
     assert set(task.train.client_ids) == set(SPEAKERS) - {speaker}
@@ -99,7 +88,7 @@ def test_a_speaker_held_out_is_in_no_part_that_trains():
 def test_fsdd_is_learned_with_augmentation_and_exported(tmp_path):
     result = train(
         "spoken_digits_cnn",
-        folder_of("fsdd"),
+        str(data_folder("fsdd")),
         tmp_path / "run",
         rounds=3,
         rate=0.002,
@@ -109,7 +98,7 @@ def test_fsdd_is_learned_with_augmentation_and_exported(tmp_path):
     # One in ten, and log(10) or 2.303, by chance.
     assert result.evaluation["accuracy"] > 0.15
     assert result.evaluation["loss"] < 2.25
-    _, test, _, _ = spoken_digits.load(folder_of("fsdd"))
+    _, test, _, _ = spoken_digits.load(str(data_folder("fsdd")))
     outputs = served(result, audio=test.x)
     accuracy = np.mean(outputs["class_id"] == test.y)
     assert accuracy == pytest.approx(result.evaluation["accuracy"], abs=0.0034)
@@ -280,12 +269,12 @@ def test_log_mel_comes_back_from_its_config():
 
 @pytest.fixture(scope="module")
 def stations():
-    return ett.load(folder_of("ett"))
+    return ett.load(str(data_folder("ett")))
 
 
 @pytest.fixture(scope="module")
 def forecast():
-    return load("load_forecast_gru", folder_of("ett"))
+    return load("load_forecast_gru", str(data_folder("ett")))
 
 
 def test_ett_has_the_published_hours_and_clients(stations, forecast):
@@ -328,7 +317,7 @@ def test_an_untrained_model_repeats_the_last_hour(forecast):
 def test_a_forecast_is_learned_and_exported(forecast, tmp_path):
     result = train(
         "load_forecast_gru",
-        folder_of("ett"),
+        str(data_folder("ett")),
         tmp_path / "run",
         rounds=2,
         rate=0.005,
@@ -336,7 +325,7 @@ def test_a_forecast_is_learned_and_exported(forecast, tmp_path):
         max_test_examples=500,
     )
     options = {"max_test_examples": 500}
-    test = load("load_forecast_gru", folder_of("ett"), **options).test
+    test = load("load_forecast_gru", str(data_folder("ett")), **options).test
     error = served(result, history=test.x)["value"] - test.y[..., 0]
     scale = np.array([9.17649, 11.58472])[test.y[..., 1].astype(int)]
     found = np.mean((error / scale) ** 2)
@@ -349,7 +338,7 @@ def test_a_forecast_is_learned_and_exported(forecast, tmp_path):
 
 
 def test_the_scale_is_that_of_the_months_that_train(stations):
-    task = load("load_forecast_gru", folder_of("ett"), unseen_clients=20)
+    task = load("load_forecast_gru", str(data_folder("ett")), unseen_clients=20)
     trained = ett.training_readings(stations)
     assert len(task.train) == 4
     readings = np.concatenate([trained[c] for c in task.train.client_ids])

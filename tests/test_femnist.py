@@ -1,15 +1,13 @@
 """FEMNIST's files, and the two tasks on them."""
 
 import csv
-import os
-import pathlib
 import zipfile
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import run_script
+from tests.conftest import data_folder, run_script
 from tff_pipeline import errors, registry
 from tff_pipeline.data_config import DataConfig
 from tff_pipeline.datasets import femnist
@@ -26,16 +24,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def femnist_dir():
-    """Folder of FEMNIST's files, or a skip that says how to give it."""
-    root = os.environ.get("TFF_PIPELINE_DATA")
-    if root is None:
-        pytest.skip(
-            "TFF_PIPELINE_DATA is not set; it names a folder with femnist/ in "
-            "it"
-        )
-    path = pathlib.Path(root).resolve() / "femnist"
-    assert path.is_dir(), f"TFF_PIPELINE_DATA={root} holds no femnist/"
-    return path
+    return data_folder("femnist")
 
 
 def load(name, **options):

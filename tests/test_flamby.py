@@ -2,8 +2,6 @@
 
 import csv
 import itertools
-import os
-import pathlib
 import shutil
 
 import numpy as np
@@ -11,7 +9,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from tests.conftest import ROOT, run_script
+from tests.conftest import ROOT, data_folder, run_script
 from tff_pipeline import errors, experiment, registry
 from tff_pipeline.algorithms.fed_adam import FedAdam
 from tff_pipeline.config import (
@@ -30,24 +28,14 @@ from tff_pipeline.training import evaluation
 FLAGFILES = ROOT / "configs" / "papers" / "flamby2022"
 
 
-def folder(name):
-    root = os.environ.get("TFF_PIPELINE_DATA")
-    if root is None:
-        pytest.skip(
-            "TFF_PIPELINE_DATA is not set; it names a folder with "
-            f"{name}/ in it"
-        )
-    return pathlib.Path(root).resolve() / name
-
-
 @pytest.fixture(scope="module")
 def heart_dir():
-    return folder("heart_disease")
+    return data_folder("heart_disease")
 
 
 @pytest.fixture(scope="module")
 def brca_dir():
-    return folder("tcga_brca")
+    return data_folder("tcga_brca")
 
 
 def load(name, data_dir, **options):

@@ -3,14 +3,13 @@
 import gzip
 import json
 import math
-import os
-import pathlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tests.conftest import data_folder
 from tff_pipeline import errors, experiment, registry
 from tff_pipeline.config import (
     ClientConfig,
@@ -33,16 +32,6 @@ from tff_pipeline.models import bag_of_words, recurrent
 from tff_pipeline.models.peephole import PeepholeLSTMCell
 from tff_pipeline.tasks import multi_label, sequence
 from tff_pipeline.training.evaluation import Evaluator
-
-
-def data_dir(name):
-    root = os.environ.get("TFF_PIPELINE_DATA")
-    if root is None:
-        pytest.skip(
-            f"TFF_PIPELINE_DATA is not set; it names a folder with {name}/ in "
-            "it"
-        )
-    return str(pathlib.Path(root).resolve() / name)
 
 
 def load(name, seed=0, **options):
@@ -148,7 +137,7 @@ def test_roles_are_cut_by_lines_across_speeches(tmp_path):
 def next_char():
     return load(
         "shakespeare_next_char",
-        data_dir=data_dir("shakespeare"),
+        data_dir=str(data_folder("shakespeare")),
         max_examples_per_client=128,
     )
 
@@ -164,7 +153,7 @@ def test_shakespeare_has_its_clients_characters_and_parameters(next_char):
 
 
 def test_mcmahans_lstm_has_the_published_number_of_parameters():
-    task = load("shakespeare_lstm", data_dir=data_dir("shakespeare"))
+    task = load("shakespeare_lstm", data_dir=str(data_folder("shakespeare")))
     assert task.build_model().count_params() == 866578
     assert recurrent.two_lstms(258).count_params() == 866578 - 2 * 3 * 256
     assert len(task.train) == 1144
@@ -283,7 +272,7 @@ def test_questions_have_their_titles_and_answers_no_tags(tmp_path):
 def tags():
     return load(
         "stackexchange_tags",
-        data_dir=data_dir("stackexchange"),
+        data_dir=str(data_folder("stackexchange")),
         unseen_clients=300,
     )
 
@@ -327,7 +316,7 @@ def test_tags_and_words_of_unseen_users_and_test_posts_are_not_counted(
 def test_next_word_has_its_clients_words_and_parameters():
     task = load(
         "stackexchange_next_word",
-        data_dir=data_dir("stackexchange"),
+        data_dir=str(data_folder("stackexchange")),
         unseen_clients=300,
     )
     assert len(task.train) + len(task.unseen) == 3009
@@ -483,7 +472,7 @@ def trained_tags(tmp_path_factory):
     config = ExperimentConfig(
         data=DataConfig(
             task="stackexchange_tags",
-            data_dir=data_dir("stackexchange"),
+            data_dir=str(data_folder("stackexchange")),
             unseen_clients=300,
         ),
         clients=ClientConfig(
@@ -517,7 +506,9 @@ def test_tags_are_learned_and_the_saved_model_gives_what_was_evaluated(
     serve = serve.signatures["serving_default"]
     posts = [
         post
-        for post in stackexchange.load(data_dir("stackexchange"), "task")
+        for post in stackexchange.load(
+            str(data_folder("stackexchange")), "task"
+        )
         if post.tags is not None
     ]
     clients = np.array([post.client for post in posts])

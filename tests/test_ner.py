@@ -2,13 +2,12 @@
 
 import collections
 import itertools
-import os
-import pathlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.conftest import data_folder
 from tff_pipeline import errors, experiment
 from tff_pipeline.config import (
     ClientConfig,
@@ -48,14 +47,7 @@ Paris NNP B-NP I-LOC
 
 @pytest.fixture(scope="module")
 def btc_dir():
-    root = os.environ.get("TFF_PIPELINE_DATA")
-    if root is None:
-        pytest.skip(
-            "TFF_PIPELINE_DATA is not set; it names a folder with btc/ in it"
-        )
-    path = pathlib.Path(root).resolve() / "btc"
-    assert path.is_dir(), f"TFF_PIPELINE_DATA={root} holds no btc/"
-    return path
+    return data_folder("btc")
 
 
 @pytest.fixture(scope="module")

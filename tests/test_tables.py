@@ -1,13 +1,10 @@
 """Credit, incomes, ratings and synthetic devices."""
 
-import os
-import pathlib
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import ROOT, rows_of, run_script
+from tests.conftest import ROOT, data_folder, rows_of, run_script
 from tff_pipeline import errors, experiment, registry
 from tff_pipeline.data_config import DataConfig
 from tff_pipeline.datasets import credit, movielens, synthetic
@@ -28,13 +25,7 @@ def sizes(clients):
 
 @pytest.fixture(scope="module")
 def german_dir():
-    root = os.environ.get("TFF_PIPELINE_DATA")
-    if root is None:
-        pytest.skip(
-            "TFF_PIPELINE_DATA is not set; it names a folder with "
-            "german_credit/ in it"
-        )
-    return str(pathlib.Path(root).resolve() / "german_credit")
+    return str(data_folder("german_credit"))
 
 
 @pytest.fixture(scope="module")

@@ -44,9 +44,15 @@ def reader(
         try:
             examples = task.train.load(client_id)
             task.check(examples, client_id)
-            draw = randomness.generator(seed, "augment", round_number, position)
+            if config.data.augment is not None:
+                examples = augment(
+                    examples,
+                    randomness.generator(
+                        seed, "augment", round_number, position
+                    ),
+                )
             block = client_work.block(
-                augment(examples, draw),
+                examples,
                 _epochs(config.clients, len(examples)),
                 seed,
                 round_number,

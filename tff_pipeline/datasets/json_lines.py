@@ -1,37 +1,14 @@
 """JSON lines: one object a line, gzipped if the name ends in `.gz`."""
 
-import gzip
 import json
-import os
-import zlib
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from tff_pipeline import errors
+from tff_pipeline.datasets import packed
 
 # What a value may be, in words, by Python's type for it.
 _WORDS = {str: "text", list: "a list", int: "a whole number"}
-
-
-def find(data_dir: str, name: str, task: str) -> str:
-    """The path of `name` in a folder, packed (`.gz`) or plain.
-
-    Args:
-      data_dir: The folder.
-      name: The file's name without `.gz`.
-      task: Who asks, for the error.
-
-    Raises:
-      DataError: If there is neither.
-    """
-    for end in (".gz", ""):
-        path = os.path.join(data_dir, name + end)
-        if os.path.exists(path):
-            return path
-    raise errors.DataError(
-        f"{os.path.join(data_dir, name)}.gz does not exist (nor without .gz); "
-        f"--data_dir of --task={task} must name the folder that holds it."
-    )
 
 
 def read(path: str, fields: Mapping[str, type]) -> list[dict[str, Any]]:
@@ -49,12 +26,8 @@ def read(path: str, fields: Mapping[str, type]) -> list[dict[str, Any]]:
         names the line.
     """
     try:
-        with open(path, "rb") as file:
-            content = file.read()
-        if path.endswith(".gz"):
-            content = gzip.decompress(content)
-        lines = content.decode("utf-8").split("\n")
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        lines = packed.read(path).decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
         raise errors.DataError(
             f"{path} cannot be read ({error}); fetch it again."
         ) from None

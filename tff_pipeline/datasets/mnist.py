@@ -4,16 +4,14 @@ LeCun, Cortes and Burges 1998; Yadav and Bottou 2019, "Cold Case: the Lost
 MNIST Digits" (the writers). Files may be gzipped (`.gz`) or plain.
 """
 
-import gzip
 import math
-import os
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from tff_pipeline import errors
+from tff_pipeline.datasets import packed
 from tff_pipeline.datasets.federated import Examples
 
 _WRITER_COLUMN = 2
@@ -91,13 +89,8 @@ def load_writers(
 
 
 def _find(data_dir: str, name: str) -> str:
-    for path in (os.path.join(data_dir, name + end) for end in (".gz", "")):
-        if os.path.exists(path):
-            return path
-    raise errors.DataError(
-        f"{os.path.join(data_dir, name)}.gz does not exist (nor without "
-        ".gz); --data_dir must name the folder of MNIST's IDX files."
-    )
+    remedy = "--data_dir must name the folder of MNIST's IDX files"
+    return packed.find(data_dir, name, remedy)
 
 
 # IDX: two zero bytes, a type code, the number of dimensions, each dimension
@@ -121,15 +114,7 @@ def read_idx(
     Raises:
       DataError: If the file cannot be read or is not such a file.
     """
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-        if path.endswith(".gz"):
-            content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise errors.DataError(
-            f"{path} cannot be read ({error}); fetch it again."
-        ) from None
+    content = packed.read(path)
     dtype = np.dtype(dtype)
     magic = bytes([0, 0, _TYPE_CODES[dtype], 1 + len(shape)])
     if content[:4] != magic:

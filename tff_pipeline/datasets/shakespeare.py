@@ -6,7 +6,7 @@ Project Gutenberg's text 100 gives the same roles and lines.
 
 import dataclasses
 
-from tff_pipeline.datasets import json_lines
+from tff_pipeline.datasets import json_lines, packed
 
 FILE = "shakespeare_roles.jsonl"
 _TEST_SHARE = 0.2
@@ -48,7 +48,8 @@ def load(data_dir: str, task: str) -> list[Role]:
     Raises:
       DataError: If the file is missing, damaged or has no such role.
     """
-    path = json_lines.find(data_dir, FILE, task)
+    remedy = f"--data_dir of --task={task} must name the folder that holds it"
+    path = packed.find(data_dir, FILE, remedy)
     roles = []
     fields = {"client": str, "speeches": list}
     for number, value in enumerate(json_lines.read(path, fields), start=1):

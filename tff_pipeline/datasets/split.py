@@ -94,6 +94,30 @@ def split(
     )
 
 
+def split_where(
+    is_test: np.ndarray,
+    examples: Examples,
+    options: DataConfig,
+    seed: int,
+    owners: Optional[np.ndarray] = None,
+) -> Split:
+    """As `split`, of examples that lie together.
+
+    Args:
+      is_test: bool of shape [len(examples)], which are to test on.
+      examples: All of them.
+      options: The partition and its options.
+      seed: The experiment's seed.
+      owners: Of shape [len(examples)], each example's client, where known.
+    """
+    train, test = (
+        examples.take(np.flatnonzero(chosen)) for chosen in (~is_test, is_test)
+    )
+    if owners is None:
+        return split(train, test, options, seed)
+    return split(train, test, options, seed, owners[~is_test], owners[is_test])
+
+
 def _at_most(examples: Examples, most: Optional[int], seed: int) -> Examples:
     """At most so many of the examples, drawn at random, in their order."""
     if most is None or most >= len(examples):

@@ -9,7 +9,7 @@ from typing import Optional
 
 import numpy as np
 
-from tff_pipeline.datasets import json_lines
+from tff_pipeline.datasets import json_lines, packed
 
 FILE = "stackexchange_users.jsonl"
 _TEST_SHARE = 0.2
@@ -42,7 +42,8 @@ def load(data_dir: str, task: str) -> list[Post]:
     Raises:
       DataError: If the file is missing or damaged; it is named.
     """
-    path = json_lines.find(data_dir, FILE, task)
+    remedy = f"--data_dir of --task={task} must name the folder that holds it"
+    path = packed.find(data_dir, FILE, remedy)
     posts = []
     for user in json_lines.read(path, {"client": str, "posts": list}):
         client = user["client"]

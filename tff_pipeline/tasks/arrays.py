@@ -10,7 +10,7 @@ from tff_pipeline import errors
 from tff_pipeline.data_config import DataConfig
 from tff_pipeline.datasets import arrays, hold_out
 from tff_pipeline.datasets.federated import Examples, FederatedData
-from tff_pipeline.datasets.split import Split, split
+from tff_pipeline.datasets.split import Split, split_where
 from tff_pipeline.models import arrays as models
 from tff_pipeline.tasks import targets
 from tff_pipeline.tasks.task import Task
@@ -47,14 +47,8 @@ def npz(options: DataConfig, seed: int) -> Task:
             f"--test_fraction={options.test_fraction} or add examples: a "
             "client with one trains on it."
         )
-    train, test = (
-        Examples(given.x, y).take(np.flatnonzero(chosen))
-        for chosen in (~is_test, is_test)
-    )
-    owners, test_owners = None, None
-    if given.owners is not None:
-        owners, test_owners = given.owners[~is_test], given.owners[is_test]
-    data = split(train, test, options, seed, owners, test_owners)
+    examples = Examples(given.x, y)
+    data = split_where(is_test, examples, options, seed, given.owners)
     return task("npz", data, names)
 
 

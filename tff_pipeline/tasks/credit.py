@@ -12,7 +12,7 @@ from tff_pipeline import errors
 from tff_pipeline.data_config import DataConfig
 from tff_pipeline.datasets import credit, hold_out, table_features
 from tff_pipeline.datasets.federated import Examples
-from tff_pipeline.datasets.split import Split, split
+from tff_pipeline.datasets.split import Split, split_where
 from tff_pipeline.models import table
 from tff_pipeline.tasks import outputs
 from tff_pipeline.tasks.task import SetMetric, Task
@@ -95,14 +95,10 @@ def _task(
             f"{data_dir} has too few rows for --task={name}: none is "
             "left to test on."
         )
-    rows = (np.flatnonzero(~is_test), np.flatnonzero(is_test))
 
     def spread(x: np.ndarray) -> Split:
         everyone = Examples(x, applicants.y)
-        train, test = (everyone.take(part) for part in rows)
-        return split(
-            train, test, options, seed, *(owners[part] for part in rows)
-        )
+        return split_where(is_test, everyone, options, seed, owners)
 
     # Who trains is drawn by the seed alone; first with rows' numbers as x.
     train = spread(np.arange(len(owners))).train

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tff_pipeline.data_config import DataConfig
 from tff_pipeline.datasets import hold_out, movielens
 from tff_pipeline.datasets.federated import Examples
-from tff_pipeline.datasets.split import split
+from tff_pipeline.datasets.split import split_where
 from tff_pipeline.models import factorisation
 from tff_pipeline.tasks import outputs
 from tff_pipeline.tasks.task import Task
@@ -42,14 +42,7 @@ def movielens_mf(options: DataConfig, seed: int) -> Task:
     owners = np.array(ratings.users)[ratings.pairs[:, 0]]
     is_test = hold_out.drawn(len(owners), owners, _TEST_FRACTION, seed)
     everything = Examples(ratings.pairs, ratings.stars)
-    data = split(
-        everything.take(np.flatnonzero(~is_test)),
-        everything.take(np.flatnonzero(is_test)),
-        options,
-        seed,
-        owners[~is_test],
-        owners[is_test],
-    )
+    data = split_where(is_test, everything, options, seed, owners)
     stars = [data.train.load(name).y for name in data.train.client_ids]
     return Task(
         "movielens_mf",

@@ -13,7 +13,7 @@ from tff_pipeline import errors
 from tff_pipeline.data_config import DataConfig
 from tff_pipeline.datasets import sequences, stackexchange, words
 from tff_pipeline.datasets.federated import Examples
-from tff_pipeline.datasets.split import drawn, split
+from tff_pipeline.datasets.split import drawn, split, split_where
 from tff_pipeline.datasets.stackexchange import Post
 from tff_pipeline.models import bag_of_words, recurrent
 from tff_pipeline.tasks import multi_label, sequence, text_serving
@@ -64,14 +64,7 @@ def stackexchange_tags(options: DataConfig, seed: int) -> Task:
         _TAGS,
     )
     examples = Examples(_padded(texts.ids(vocabulary)), _labels(posts, tags))
-    data = split(
-        examples.take(np.flatnonzero(~tested)),
-        examples.take(np.flatnonzero(tested)),
-        options,
-        seed,
-        owners[~tested],
-        owners[tested],
-    )
+    data = split_where(tested, examples, options, seed, owners)
     return Task(
         name,
         **vars(data),

@@ -12,7 +12,7 @@ from tff_pipeline import errors
 from tff_pipeline.data_config import DataConfig
 from tff_pipeline.datasets import hold_out, table_features
 from tff_pipeline.datasets.federated import Examples, FederatedData
-from tff_pipeline.datasets.split import Split, split
+from tff_pipeline.datasets.split import Split, split_where
 from tff_pipeline.datasets.table import Column, Table
 from tff_pipeline.models import table as models
 from tff_pipeline.tasks import targets
@@ -53,15 +53,7 @@ def csv(options: DataConfig, seed: int) -> Task:
         )
 
     def spread(x: np.ndarray) -> Split:
-        train, test = (
-            Examples(x, y).take(np.flatnonzero(chosen))
-            for chosen in (~is_test, is_test)
-        )
-        if owners is None:
-            return split(train, test, options, seed)
-        return split(
-            train, test, options, seed, owners[~is_test], owners[is_test]
-        )
+        return split_where(is_test, Examples(x, y), options, seed, owners)
 
     # Who trains is drawn by the seed alone; first with rows' numbers as x.
     training = _all_x(spread(np.arange(len(y))).train)

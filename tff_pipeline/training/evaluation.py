@@ -72,11 +72,18 @@ class Evaluator:
           weights: The model's.
           examples: At least one.
         """
+        self._assign(weights)
+        return self._measure(examples)
+
+    def _assign(self, weights: tff.learning.models.ModelWeights) -> None:
         tf.nest.map_structure(
             lambda variable, value: variable.assign(value),
             (list(self._weights.trainable), list(self._weights.non_trainable)),
             (list(weights.trainable), list(weights.non_trainable)),
         )
+
+    def _measure(self, examples: Examples) -> dict[str, float]:
+        """As `evaluate`, with the weights that were assigned last."""
         self._reset()
         outputs = []
         for start in range(0, len(examples), self.batch_size):
@@ -103,8 +110,9 @@ class Evaluator:
           Name -> float64 array of shape [clients], in the order of
           `clients.client_ids`.
         """
+        self._assign(weights)
         rows = [
-            self.evaluate(weights, clients.load(client_id))
+            self._measure(clients.load(client_id))
             for client_id in clients.client_ids
         ]
         return {name: np.array([row[name] for row in rows]) for name in rows[0]}
