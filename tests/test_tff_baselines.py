@@ -107,8 +107,11 @@ def stackoverflow_preprocessing(name):
         (
             "tff_emnist",
             tff.simulation.datasets.emnist,
+            # Without a seed TFF maps the images in whatever order they finish.
             lambda _: (
-                BASELINES.emnist.emnist_preprocessing.create_preprocess_fn(SPEC)
+                BASELINES.emnist.emnist_preprocessing.create_preprocess_fn(
+                    SPEC, debug_seed=0
+                )
             ),
         ),
         (

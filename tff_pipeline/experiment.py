@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
 import tensorflow as tf
@@ -23,7 +23,7 @@ from tff_pipeline.export import saved_model
 from tff_pipeline.reporting import learning_curve
 from tff_pipeline.tasks import own_model
 from tff_pipeline.tasks.task import Task
-from tff_pipeline.training import evaluation, metrics
+from tff_pipeline.training import columns, evaluation, metrics
 from tff_pipeline.training.checkpoint import CheckpointStore
 from tff_pipeline.training.loop import Loop
 from tff_pipeline.training.profile import Profile
@@ -124,7 +124,7 @@ def _run(
         )
         evaluator = evaluation.Evaluator(task)
     log = metrics.MetricsLog(
-        directory.metrics, directory.tensorboard, _columns(task, groups)
+        directory.metrics, directory.tensorboard, columns.names(task, groups)
     )
     checkpoints = CheckpointStore(
         directory.checkpoints, config.run.keep_checkpoints
@@ -132,8 +132,8 @@ def _run(
     loop = Loop(
         process,
         cohort_of,
-        functools.partial(_evaluate, evaluator, task, groups),
-        functools.partial(_measure, names=task.metric_names),
+        functools.partial(columns.evaluated, evaluator, task, groups),
+        functools.partial(columns.measured, names=task.metric_names),
         config.run,
         log,
         checkpoints,
@@ -156,7 +156,7 @@ def _run(
     return Result(
         directory,
         outcome.round_number,
-        _last_evaluation(directory.metrics),
+        columns.last_evaluation(directory.metrics),
         outcome.target_reached,
         outcome.interrupted_by,
     )
@@ -257,22 +257,6 @@ def _eval_groups(
     return {name: known[name][1] for name in names}
 
 
-def _columns(task: Task, groups: Iterable[str]) -> list[str]:
-    return [
-        "round",
-        *(f"train_{name}" for name in task.metric_names),
-        *(f"eval_{name}" for name in task.evaluated_names),
-        *(
-            f"{group}_{name}_{statistic}"
-            for group in groups
-            for name in task.evaluated_names
-            for statistic in evaluation.SPREAD
-        ),
-        *("clients", "dropped_clients", "rejected_update", "examples"),
-        *("bytes_down", "bytes_up", "seconds"),
-    ]
-
-
 def _check_target(config: ExperimentConfig, task: Task) -> None:
     known = [f"eval_{name}" for name in task.evaluated_names]
     if config.run.target_metric not in [None, *known]:
@@ -280,45 +264,3 @@ def _check_target(config: ExperimentConfig, task: Task) -> None:
             f"--target_metric={config.run.target_metric} is not a metric of "
             f"--task={config.data.task}; choose one of: {', '.join(known)}."
         )
-
-
-def _evaluate(
-    evaluator: evaluation.Evaluator,
-    task: Task,
-    groups: Mapping[str, FederatedData],
-    weights: tff.learning.models.ModelWeights,
-) -> dict[str, float]:
-    """Columns of metrics.csv from evaluating `weights`."""
-    central = evaluator.evaluate(weights, task.test)
-    columns = {f"eval_{name}": value for name, value in central.items()}
-    for group, clients in groups.items():
-        values = evaluator.evaluate_clients(weights, clients)
-        columns |= evaluation.spread_columns(group, values)
-    return columns
-
-
-def _measure(output: Any, names: list[str]) -> dict[str, metrics.Value]:
-    """Columns of metrics.csv from what the process measured."""
-    train = output["client_work"]["train"]
-    columns: dict[str, metrics.Value] = {
-        "dropped_clients": int(output["client_work"]["dropped_clients"]),
-        # The server takes no mean that is not finite.
-        "rejected_update": int(output["finalizer"]["update_non_finite"]),
-    }
-    # Where all clients were dropped there is no loss, though TFF says 0.
-    if train["num_examples"]:
-        for name in names:
-            columns[f"train_{name}"] = float(train[name])
-    return columns
-
-
-def _last_evaluation(metrics_csv: str) -> dict[str, float]:
-    for row in reversed(metrics.read(metrics_csv)):
-        values = {
-            name.partition("_")[2]: value
-            for name, value in row.items()
-            if name.startswith("eval_")
-        }
-        if values:
-            return values
-    return {}

@@ -1,0 +1,70 @@
+"""The columns of metrics.csv: which there are, and what fills them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import tensorflow_federated as tff
+
+from tff_pipeline.datasets.federated import FederatedData
+from tff_pipeline.tasks.task import Task
+from tff_pipeline.training import evaluation, metrics
+
+
+def names(task: Task, groups: Iterable[str]) -> list[str]:
+    """All columns, in order; `groups` are those evaluated client by client."""
+    return [
+        "round",
+        *(f"train_{name}" for name in task.metric_names),
+        *(f"eval_{name}" for name in task.evaluated_names),
+        *(
+            f"{group}_{name}_{statistic}"
+            for group in groups
+            for name in task.evaluated_names
+            for statistic in evaluation.SPREAD
+        ),
+        *("clients", "dropped_clients", "rejected_update", "examples"),
+        *("bytes_down", "bytes_up", "seconds"),
+    ]
+
+
+def evaluated(
+    evaluator: evaluation.Evaluator,
+    task: Task,
+    groups: Mapping[str, FederatedData],
+    weights: tff.learning.models.ModelWeights,
+) -> dict[str, float]:
+    """Columns of metrics.csv from evaluating `weights`."""
+    central = evaluator.evaluate(weights, task.test)
+    columns = {f"eval_{name}": value for name, value in central.items()}
+    for group, clients in groups.items():
+        values = evaluator.evaluate_clients(weights, clients)
+        columns |= evaluation.spread_columns(group, values)
+    return columns
+
+
+def measured(output: Any, names: list[str]) -> dict[str, metrics.Value]:
+    """Columns of metrics.csv from what the process measured."""
+    train = output["client_work"]["train"]
+    columns: dict[str, metrics.Value] = {
+        "dropped_clients": int(output["client_work"]["dropped_clients"]),
+        # The server takes no mean that is not finite.
+        "rejected_update": int(output["finalizer"]["update_non_finite"]),
+    }
+    # Where all clients were dropped there is no loss, though TFF says 0.
+    if train["num_examples"]:
+        for name in names:
+            columns[f"train_{name}"] = float(train[name])
+    return columns
+
+
+def last_evaluation(metrics_csv: str) -> dict[str, float]:
+    """The central metrics of the last row that has some, by name."""
+    for row in reversed(metrics.read(metrics_csv)):
+        values = {
+            name.partition("_")[2]: value
+            for name, value in row.items()
+            if name.startswith("eval_")
+        }
+        if values:
+            return values
+    return {}
