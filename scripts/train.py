@@ -35,9 +35,15 @@ def main() -> None:
         )
         return
     reached = " (target reached)" if result.target_reached else ""
+    if result.budget_spent:
+        reached = " (another would exceed --dp_max_epsilon)"
     print(f"\nDone after {result.round_number} rounds{reached}. Test set:")
     for name, value in result.evaluation.items():
         print(f"  {name:<12} {value:.4f}")
+    if result.epsilon is not None:
+        print(f"\nPrivacy         {directory.privacy_text}")
+        with open(directory.privacy_text) as file:
+            print("  " + file.read().split("\n\n")[0].replace("\n", "\n  "))
     # As it can be typed here, in an environment that is active or not.
     python = os.path.relpath(sys.executable)
     if python.startswith(os.pardir):

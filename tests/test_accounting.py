@@ -227,7 +227,7 @@ def test_a_tree_is_charged_for_the_worst_participation(
     while at < rounds:
         positions.append(at)
         at += data.draw(st.integers(separation, 2 * separation))
-    event = setting.event(1.0)
+    event, _ = setting.events(1.0)
     charged = event.noise_multiplier**-2
     assert tree_by_brute_force(rounds, positions) <= charged * (1 + 1e-9)
 

@@ -1,16 +1,19 @@
 """The cohort of a round: who takes part, with which examples in which order."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow_federated as tff
 
-from tff_pipeline import errors, randomness
+from tff_pipeline import errors, randomness, registry
 from tff_pipeline.algorithms import client_work
 from tff_pipeline.config import ClientConfig, ExperimentConfig
 from tff_pipeline.datasets import augmentation
-from tff_pipeline.sampling import UniformSampler
+from tff_pipeline.datasets.federated import Examples
+from tff_pipeline.privacy import canaries
+from tff_pipeline.privacy.plan import Plan
+from tff_pipeline.sampling import Sampler
 from tff_pipeline.tasks.task import Task
 from tff_pipeline.training.loop import Cohort
 
@@ -19,6 +22,7 @@ def reader(
     config: ExperimentConfig,
     task: Task,
     weights: tff.learning.models.ModelWeights,
+    plan: Optional[Plan] = None,
 ) -> Callable[[int], Cohort]:
     """A function from a round's number to its cohort, of the seed alone.
 
@@ -26,6 +30,8 @@ def reader(
       config: The experiment.
       task: Its data.
       weights: The model's, for their sizes.
+      plan: Of privacy; then cohorts are drawn from its secret, and it may have
+        canaries, who stand behind the clients.
 
     Raises:
       ConfigError: If `--augment` does not suit the task, or there are fewer
@@ -33,9 +39,8 @@ def reader(
     """
     seed = config.run.seed
     augment = augmentation.of(config.data.augment, task.augmentations)
-    sampler = UniformSampler(
-        task.train.client_ids, config.clients.clients_per_round, seed
-    )
+    sampler = _sampler(config, task, plan)
+    clients = len(task.train.client_ids)
     up = sum(np.asarray(value).nbytes for value in weights.trainable)
     fixed = sum(np.asarray(value).nbytes for value in weights.non_trainable)
 
@@ -66,15 +71,49 @@ def reader(
             ) from None
         return block, len(examples)
 
+    def canary(number: int) -> tuple[Any, int]:
+        # It trains on something, but sends a direction of its own.
+        some = task.train.load(task.train.client_ids[0])
+        block = client_work.block(
+            Examples(some.x[:1], some.y[:1]),
+            _epochs(config.clients, 1),
+            seed,
+            key=canaries.key_of(number),
+        )
+        return block, 0
+
     def cohort_of(round_number: int) -> Cohort:
-        clients = [
+        cohort = [
             read(position, round_number)
+            if position < clients
+            else canary(position - clients)
             for position in sampler.positions(round_number)
         ]
-        datasets, sizes = zip(*clients)
-        return Cohort(datasets, sum(sizes), up + fixed, up)
+        return Cohort(
+            [data for data, _ in cohort],
+            sum(size for _, size in cohort),
+            up + fixed,
+            up,
+        )
 
     return cohort_of
+
+
+def _sampler(
+    config: ExperimentConfig, task: Task, plan: Optional[Plan]
+) -> Sampler:
+    assert config.clients.sampling is not None  # `ExperimentConfig` does.
+    ids, seed = task.train.client_ids, config.run.seed
+    if plan is not None:
+        seed = plan.cohort_seed
+        if plan.num_canaries:
+            names = [f"canary {i + 1}" for i in range(plan.num_canaries)]
+            ids = [*ids, *names]
+    options = {}
+    if config.clients.sampling == "min_separation":
+        options["min_separation"] = config.clients.min_separation
+    sampler = registry.load(config.clients.sampling, registry.SAMPLERS)
+    return sampler(ids, config.clients.clients_per_round, seed, **options)
 
 
 def _epochs(clients: ClientConfig, examples: int) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from tff_pipeline import errors, fields, registry
+from tff_pipeline.aggregation_config import SAMPLINGS_OF, AggregatorConfig
 from tff_pipeline.data_config import DataConfig
 
 # The options that each optimizer takes, with defaults; all others refuse them.
@@ -28,6 +29,13 @@ OPTIMIZER_OPTIONS: Mapping[str, Mapping[str, float]] = {
     "yogi": {**_ADAM, "epsilon": 1e-3, "initial_accumulator": 1e-6},
     "adagrad": {"epsilon": 1e-7, "initial_accumulator": 0.1},
     "rmsprop": {"decay": 0.9, "epsilon": 1e-7},
+}
+SAMPLING_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "uniform": {},
+    "poisson": {},
+    "shuffled": {},
+    # By default as many rounds as the population allows.
+    "min_separation": {"min_separation": None},
 }
 RUNTIME_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     # By default as many threads as there are processors.
@@ -111,6 +119,16 @@ class ClientConfig(fields.Group):
     clients_per_round: int = fields.field(
         10, fields.COUNT, "Clients sampled a round."
     )
+    sampling: Optional[str] = fields.field(
+        None,
+        fields.known(registry.SAMPLERS),
+        "How (default: uniform, or what --aggregator takes).",
+    )
+    min_separation: Optional[int] = fields.field(
+        None,
+        fields.COUNT,
+        "Least rounds from one participation of a client to the next.",
+    )
     epochs_per_round: int = fields.field(
         1,
         fields.COUNT,
@@ -126,10 +144,11 @@ class ClientConfig(fields.Group):
     batch_size: int = fields.field(
         10, fields.COUNT, "Examples a client's step.", flag="client_batch_size"
     )
-    weighting: str = fields.field(
-        "num_examples",
+    weighting: Optional[str] = fields.field(
+        None,
         fields.known(WEIGHTINGS),
-        "What a client's update counts for in the mean.",
+        "What a client's update counts for in the mean (default: "
+        "num_examples, or what --aggregator takes).",
         flag="client_weighting",
     )
     optimizer: OptimizerConfig = OptimizerConfig("client")
@@ -137,6 +156,8 @@ class ClientConfig(fields.Group):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_side(self.optimizer, "clients", "client")
+        if self.sampling is not None:
+            self.settle("sampling", SAMPLING_OPTIONS)
         if self.steps_per_round is not None and self.epochs_per_round != 1:
             raise errors.ConfigError(
                 f"--client_steps_per_round={self.steps_per_round} and "
@@ -233,9 +254,11 @@ class ExperimentConfig:
     data: DataConfig = DataConfig()
     clients: ClientConfig = ClientConfig()
     server: ServerConfig = ServerConfig()
+    aggregator: AggregatorConfig = AggregatorConfig()
     run: RunConfig = RunConfig()
 
     def __post_init__(self) -> None:
+        self._settle_clients()
         population = self.data.num_clients
         if population and self.clients.clients_per_round > population:
             raise errors.ConfigError(
@@ -245,6 +268,32 @@ class ExperimentConfig:
                 "second."
             )
 
+    def _settle_clients(self) -> None:
+        """Fills in sampling and weighting as the aggregator takes them."""
+        clients, name = self.clients, self.aggregator.name
+        takes = SAMPLINGS_OF.get(name, ("uniform", *SAMPLING_OPTIONS))
+        if clients.sampling not in (None, *takes):
+            raise errors.ConfigError(
+                f"--sampling={clients.sampling} is not accounted for with "
+                f"--aggregator={name}; choose {' or '.join(takes)}, or leave "
+                "it out."
+            )
+        private = self.aggregator.private
+        if private and clients.weighting not in (None, "uniform"):
+            raise errors.ConfigError(
+                f"--client_weighting={clients.weighting} with "
+                f"--aggregator={name} would let a client with many examples "
+                "move the mean by more than the clip; leave it out, and all "
+                "count the same."
+            )
+        clients = dataclasses.replace(
+            clients,
+            sampling=clients.sampling or takes[0],
+            weighting=clients.weighting
+            or ("uniform" if private else "num_examples"),
+        )
+        object.__setattr__(self, "clients", clients)
+
     def groups(self) -> tuple[fields.Group, ...]:
         """All groups of fields, the optimizers' too."""
         return (
@@ -253,6 +302,7 @@ class ExperimentConfig:
             self.clients.optimizer,
             self.server,
             self.server.optimizer,
+            self.aggregator,
             self.run,
         )
 

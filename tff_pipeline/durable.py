@@ -30,8 +30,13 @@ def explained(path: str) -> Iterator[None]:
         ) from error
 
 
-def write_text(path: str, text: str) -> None:
+def write_text(path: str, text: str, mode: int = 0o666) -> None:
     """Writes `text` to the file `path`, replacing it whole.
+
+    Args:
+      path: The file.
+      text: What it will hold.
+      mode: Who may read and write it, of whom the umask takes away.
 
     Raises:
       RunDirectoryError: If it cannot; an older version then still stands.
@@ -40,7 +45,10 @@ def write_text(path: str, text: str) -> None:
     temporary = os.path.join(folder, TEMPORARY + name)
     with explained(path):
         try:
-            with open(temporary, "w", encoding="utf-8", newline="") as file:
+            descriptor = os.open(
+                temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode
+            )
+            with open(descriptor, "w", encoding="utf-8", newline="") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())

@@ -20,6 +20,7 @@ from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
 from tff_pipeline.datasets.federated import FederatedData
 from tff_pipeline.export import saved_model
+from tff_pipeline.privacy import parts
 from tff_pipeline.reporting import learning_curve
 from tff_pipeline.tasks import own_model
 from tff_pipeline.tasks.task import Task
@@ -40,6 +41,8 @@ class Result:
       evaluation: The last evaluation's metrics by name, empty if there was
         none.
       target_reached: Whether it stopped for `--target_metric`.
+      budget_spent: Whether it stopped for `--dp_max_epsilon`.
+      epsilon: What was spent of privacy, `None` without an account of it.
       interrupted_by: The signal that stopped it, or `None`; a run that was
         stopped is saved, but neither exported nor drawn.
     """
@@ -48,6 +51,8 @@ class Result:
     round_number: int
     evaluation: Mapping[str, float]
     target_reached: bool
+    budget_spent: bool
+    epsilon: Optional[float]
     interrupted_by: Optional[str]
 
 
@@ -115,16 +120,25 @@ def _run(
     groups = _eval_groups(config, task)
     with spans.span("building"):
         weights = initial_weights(task, config.run.seed)
-    cohort_of = cohorts.reader(config, task, weights)
+        plan = parts.plan_of(
+            config, len(task.train.client_ids), directory, overwrite
+        )
+    cohort_of = cohorts.reader(config, task, weights, plan)
     directory.claim(config, overwrite)
-
     with spans.span("building"):
+        private = parts.of(plan, directory)
         process = fed_avg.build(
-            task.tff_model_fn, config.clients, config.server
+            task.tff_model_fn,
+            config.clients,
+            config.server,
+            private.aggregator,
+            private.release,
         )
         evaluator = evaluation.Evaluator(task)
     log = metrics.MetricsLog(
-        directory.metrics, directory.tensorboard, columns.names(task, groups)
+        directory.metrics,
+        directory.tensorboard,
+        columns.names(task, groups, private.columns, private.exact),
     )
     checkpoints = CheckpointStore(
         directory.checkpoints, config.run.keep_checkpoints
@@ -138,6 +152,7 @@ def _run(
         log,
         checkpoints,
         around_round,
+        private.budget,
     )
     with _runtime(config.run):
         state = process.initialize()
@@ -158,6 +173,8 @@ def _run(
         outcome.round_number,
         columns.last_evaluation(directory.metrics),
         outcome.target_reached,
+        outcome.budget_spent,
+        None if plan is None else plan.epsilon(outcome.round_number),
         outcome.interrupted_by,
     )
 

@@ -28,7 +28,10 @@ class Allowed:
     def check(self, flag: str, value: Any) -> None:
         """Raises `ConfigError` if `value` is not allowed for `flag`."""
         kinds = (int, float) if self.kind is float else (self.kind,)
-        fits = isinstance(value, kinds) and not isinstance(value, bool)
+        # A bool is an int to Python.
+        fits = isinstance(value, kinds) and (
+            self.kind is bool or not isinstance(value, bool)
+        )
         if fits and self.kind is float:
             # The comparison is for whole numbers that no float can hold.
             fits = abs(value) <= sys.float_info.max
@@ -74,6 +77,8 @@ SEED = Allowed(
 FINITE = Allowed(float, "a finite number", lambda v: True)
 POSITIVE = Allowed(float, "a finite number above 0", lambda v: v > 0)
 NOT_NEGATIVE = Allowed(float, "a finite number, 0 or above", lambda v: v >= 0)
+PROBABILITY = Allowed(float, "above 0 and below 1", lambda v: 0 < v < 1)
+SWITCH = Allowed(bool, "true or false", lambda v: True)
 FRACTION = Allowed(float, "at least 0 and below 1", lambda v: 0 <= v < 1)
 
 

@@ -32,6 +32,7 @@ def define_experiment_flags() -> None:
         "Client optimizer",
         "Server",
         "Server optimizer",
+        "Aggregation and privacy",
         "Run",
     )
     groups = config.ExperimentConfig().groups()
@@ -63,6 +64,7 @@ def define_flag(
         str: flags.DEFINE_string,
         int: flags.DEFINE_integer,
         float: flags.DEFINE_float,
+        bool: flags.DEFINE_boolean,
     }[allowed.kind]
     if allowed.names:
         help_text += f" ({', '.join(allowed.names)})"
@@ -120,6 +122,7 @@ def experiment_config() -> config.ExperimentConfig:
         data=_group(config.DataConfig),
         clients=_group(config.ClientConfig, optimizer=client_optimizer),
         server=_group(config.ServerConfig, optimizer=server_optimizer),
+        aggregator=_group(config.AggregatorConfig),
         run=_group(config.RunConfig),
     )
     if experiment.run.output_dir is None:
@@ -182,7 +185,6 @@ def define_export_flags() -> None:
     )
 
 
-# What scripts/prepare_data.py takes of `config.DataConfig`.
 def run_dir() -> tuple[str, Optional[int], Optional[str]]:
     """The flags --run_dir, --round and --data_dir, the first one checked."""
     if FLAGS.run_dir is None:

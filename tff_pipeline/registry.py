@@ -73,6 +73,26 @@ OPTIMIZERS = {
     "rmsprop": "tff_pipeline.algorithms.optimizers:rmsprop",
 }
 
+AGGREGATORS = {
+    "mean": "tff_pipeline.aggregators.mean:WeightedMeanFactory",
+    "dp_gaussian": "tff_pipeline.privacy.mechanisms:dp_gaussian",
+    "dp_gaussian_adaptive": (
+        "tff_pipeline.privacy.mechanisms:dp_gaussian_adaptive"
+    ),
+    "dp_tree": "tff_pipeline.privacy.mechanisms:dp_tree",
+    "dp_tree_restart": "tff_pipeline.privacy.mechanisms:dp_tree_restart",
+    "dp_matrix": "tff_pipeline.privacy.mechanisms:dp_matrix",
+    "dp_local": "tff_pipeline.privacy.mechanisms:dp_local",
+    "dp_distributed": "tff_pipeline.privacy.mechanisms:dp_distributed",
+}
+
+SAMPLERS = {
+    "uniform": "tff_pipeline.sampling:UniformSampler",
+    "poisson": "tff_pipeline.sampling:PoissonSampler",
+    "shuffled": "tff_pipeline.sampling:ShuffledSampler",
+    "min_separation": "tff_pipeline.sampling:SeparatedSampler",
+}
+
 RUNTIMES = {
     "in_process": "tff_pipeline.runtime.in_process:InProcessContext",
     "local": "tff_pipeline.runtime.local:LocalWorker",

@@ -10,8 +10,8 @@ The result is an ordinary `tff.learning.templates.ClientWorkProcess`.
 """
 
 import collections
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -23,10 +23,16 @@ from tff_pipeline.config import ClientConfig
 from tff_pipeline.datasets.federated import Examples
 
 ModelFn = Callable[[], tff.learning.models.VariableModel]
+# What leaves a client, from its update and its block.
+Release = Callable[[Any, Mapping[str, tf.Tensor]], Any]
 
 
 def block(
-    examples: Examples, epochs: int, seed: int, *counters: int
+    examples: Examples,
+    epochs: int,
+    seed: int,
+    *counters: int,
+    key: Optional[int] = None,
 ) -> list[collections.OrderedDict]:
     """A client's data of one round.
 
@@ -36,6 +42,7 @@ def block(
       seed: The experiment's seed.
       *counters: Which round, which client; with the seed they decide the order
         of examples in every epoch, and dropout.
+      key: Of the client in this round, if not one that they decide.
 
     Returns:
       A list of one element, as TFF wants sequences on clients: `x`, `y`
@@ -49,13 +56,15 @@ def block(
             for epoch in range(epochs)
         ]
     )
-    draw = randomness.generator(seed, "client", *counters)
+    if key is None:
+        draw = randomness.generator(seed, "client", *counters)
+        key = int(draw.integers(2**62))
     return [
         collections.OrderedDict(
             x=examples.x,
             y=examples.y,
             order=order.astype(np.int32),
-            key=draw.integers(2**62),
+            key=np.int64(key),
         )
     ]
 
@@ -64,6 +73,7 @@ def build(
     model_fn: ModelFn,
     optimizer: tff.learning.optimizers.Optimizer,
     options: ClientConfig,
+    release: Optional[Release] = None,
 ) -> tff.learning.templates.ClientWorkProcess:
     """The client work of federated averaging on blocks.
 
@@ -71,6 +81,7 @@ def build(
       model_fn: Makes the model; TFF calls it in its graphs.
       optimizer: Of the clients' steps.
       options: Batch size, weighting.
+      release: What a client does to its update before it sends it.
 
     Returns:
       A process whose clients' data are what `block` makes. A client whose
@@ -101,7 +112,12 @@ def build(
 
         @tf.function(autograph=False)
         def train(weights: Any, block: Any) -> Any:
-            return _train(model, generators, optimizer, options, weights, block)
+            result, metrics, dropped = _train(
+                model, generators, optimizer, options, weights, block
+            )
+            if release is not None:
+                result.update = release(result.update, block)
+            return result, metrics, dropped
 
         return train(weights, data.get_single_element())
 

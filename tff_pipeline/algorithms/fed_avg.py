@@ -11,7 +11,7 @@ client work that takes its data in blocks.
 """
 
 from collections.abc import Callable
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 import tensorflow_federated as tff
@@ -20,12 +20,18 @@ from tff_pipeline.aggregators.mean import WeightedMeanFactory
 from tff_pipeline.algorithms import client_work, optimizers
 from tff_pipeline.config import ClientConfig, ServerConfig
 
+Aggregator = Union[
+    tff.aggregators.WeightedAggregationFactory,
+    tff.aggregators.UnweightedAggregationFactory,
+]
+
 
 def build(
     model_fn: Callable[[], tff.learning.models.VariableModel],
     clients: ClientConfig,
     server: ServerConfig,
-    aggregator: Optional[tff.aggregators.WeightedAggregationFactory] = None,
+    aggregator: Optional[Aggregator] = None,
+    release: Optional[client_work.Release] = None,
 ) -> tff.learning.templates.LearningProcess:
     """The process.
 
@@ -33,13 +39,15 @@ def build(
       model_fn: Makes the model; TFF calls it in its graphs.
       clients: What a client does.
       server: What the server does with the mean.
-      aggregator: How updates become one; by default the weighted mean.
+      aggregator: How updates become one; by default the weighted mean. One
+        without weights counts all clients the same.
+      release: What a client does to its update before it sends it.
 
     Returns:
       A process whose clients' data are what `client_work.block` makes.
     """
     work = client_work.build(
-        model_fn, optimizers.build(clients.optimizer), clients
+        model_fn, optimizers.build(clients.optimizer), clients, release
     )
     weights_type = work.next.type_signature.parameter[1].member
 
@@ -47,14 +55,15 @@ def build(
     def initial_weights() -> Any:
         return tff.learning.models.ModelWeights.from_model(model_fn())
 
+    aggregator = aggregator or WeightedMeanFactory()
+    if isinstance(aggregator, tff.aggregators.UnweightedAggregationFactory):
+        aggregator = tff.aggregators.as_weighted_aggregator(aggregator)
     templates = tff.learning.templates
     return templates.compose_learning_process(
         initial_weights,
         templates.build_broadcast_process(weights_type),
         work,
-        (aggregator or WeightedMeanFactory()).create(
-            weights_type.trainable, tff.TensorType(np.float32)
-        ),
+        aggregator.create(weights_type.trainable, tff.TensorType(np.float32)),
         templates.build_apply_optimizer_finalizer(
             optimizers.build(server.optimizer), weights_type
         ),

@@ -18,6 +18,7 @@ import numpy as np
 from dp_accounting import pld, rdp
 
 from tff_pipeline import errors
+from tff_pipeline.aggregation_config import ACCOUNTANTS
 
 _Relation = dp_accounting.NeighboringRelation
 
@@ -25,6 +26,17 @@ MECHANISMS = {
     "gaussian": "fresh noise in every round (McMahan et al. 2018)",
     "tree": "noise of one binary tree over all rounds (Kairouz et al. 2021)",
     "tree_restart": "a new tree in every epoch (Kairouz et al. 2021)",
+    "matrix": (
+        "noise of a banded matrix, of as many bands as there are rounds "
+        "between two participations (Choquette-Choo et al. 2023)"
+    ),
+    "local": "every client adds noise of its own to what it sends",
+}
+# Of each, the samplings that its analysis takes; all if it is not here.
+SAMPLINGS_OF = {
+    "tree": ("shuffled", "min_separation"),
+    "tree_restart": ("shuffled",),
+    "matrix": ("min_separation",),
 }
 # Sampling -> how neighbouring populations differ, as the analysis needs it.
 SAMPLINGS = {
@@ -44,11 +56,8 @@ SENSITIVITIES = {
     _Relation.REPLACE_ONE: 2.0,
     _Relation.REPLACE_SPECIAL: 1.0,
 }
-ACCOUNTANTS = {
-    "pld": "privacy loss distribution, discretised upwards at 1e-4",
-    "rdp": "Renyi divergences of 156 orders, converted by Canonne et al. 2020",
-    "rdp_classic": "Renyi divergences, converted by Mironov 2017",
-}
+# How finely privacy losses are told apart; always rounded to the safe side.
+_LOSS_STEP = 1e-3
 _LARGEST_MULTIPLIER = 1e4
 _TOLERANCE = 2e-3  # How far a target epsilon may be undershot, relatively.
 
@@ -62,7 +71,7 @@ class Setting:
       sampling: Of `SAMPLINGS`: each client on its own with probability
         cohort_size / population; a fixed number without replacement; everyone
         once an epoch, in some order; or nobody again within `min_separation`
-        rounds. The last two, and trees, have no amplification by sampling.
+        rounds. The first two are amplification by sampling to `gaussian`.
       population: Clients there are.
       cohort_size: Clients of a round; expected ones with Poisson sampling.
       rounds: How many.
@@ -90,19 +99,12 @@ class Setting:
                 f"--cohort_size={self.cohort_size} is more than "
                 f"--population={self.population}; lower it."
             )
-        if self.mechanism != "gaussian" and self.sampling in (
-            "poisson",
-            "uniform",
-        ):
+        takes = SAMPLINGS_OF.get(self.mechanism, SAMPLINGS)
+        if self.sampling not in takes:
             raise errors.ConfigError(
-                f"--mechanism={self.mechanism} is accounted for without "
-                f"sampling, and --sampling={self.sampling} may take a client "
-                "again in the next round; choose shuffled or min_separation."
-            )
-        if self.mechanism == "tree_restart" and self.sampling != "shuffled":
-            raise errors.ConfigError(
-                "--mechanism=tree_restart takes every client once a tree; "
-                "choose --sampling=shuffled."
+                f"--mechanism={self.mechanism} has an analysis for "
+                f"--sampling={' or '.join(takes)} alone, not for "
+                f"{self.sampling}; choose one of these."
             )
         if (self.sampling == "min_separation") != bool(self.min_separation):
             raise errors.ConfigError(
@@ -114,7 +116,25 @@ class Setting:
     @property
     def adjacency(self) -> dp_accounting.NeighboringRelation:
         """How two populations differ that epsilon compares."""
+        if self.mechanism == "local":
+            return _Relation.REPLACE_ONE
         return SAMPLINGS[self.sampling]
+
+    @property
+    def amplified(self) -> bool:
+        """Whether not knowing who takes part lowers epsilon."""
+        return self.mechanism == "gaussian" and self.sampling in (
+            "poisson",
+            "uniform",
+        )
+
+    @property
+    def sensitivity(self) -> float:
+        """How far one client moves a round's sum, in clips.
+
+        With `local`: its own message.
+        """
+        return SENSITIVITIES[self.adjacency]
 
     @property
     def epoch(self) -> int:
@@ -130,28 +150,30 @@ class Setting:
             return math.ceil(self.rounds / self.min_separation)
         return self.rounds
 
-    def event(self, noise_multiplier: float) -> dp_accounting.DpEvent:
-        """What is released in all rounds, for `dp_accounting`."""
+    def events(
+        self, noise_multiplier: float
+    ) -> tuple[dp_accounting.DpEvent, int]:
+        """What is released, for `dp_accounting`: an event, and how often."""
         gaussian = dp_accounting.GaussianDpEvent(noise_multiplier)
-        if self.sampling == "poisson":
-            event = dp_accounting.PoissonSampledDpEvent(
-                self.cohort_size / self.population, gaussian
-            )
-            return dp_accounting.SelfComposedDpEvent(event, self.rounds)
-        if self.sampling == "uniform":
+        if self.amplified and self.sampling == "poisson":
+            probability = self.cohort_size / self.population
+            event = dp_accounting.PoissonSampledDpEvent(probability, gaussian)
+            return event, self.rounds
+        if self.amplified:
             event = dp_accounting.SampledWithoutReplacementDpEvent(
                 self.population, self.cohort_size, gaussian
             )
-            return dp_accounting.SelfComposedDpEvent(event, self.rounds)
-        # All of these are one Gaussian mechanism, on the vector of all that is
+            return event, self.rounds
+        # All else is one Gaussian mechanism, on the vector of all that is
         # released; its sensitivity is the norm of a client's part of that.
-        return dp_accounting.GaussianDpEvent(
-            noise_multiplier / math.sqrt(self._squared_sensitivity())
-        )
+        sensitivity = math.sqrt(self.squared_sensitivity())
+        return dp_accounting.GaussianDpEvent(noise_multiplier / sensitivity), 1
 
-    def _squared_sensitivity(self) -> float:
+    def squared_sensitivity(self) -> float:
         """Of all releases together, where one round's is 1."""
-        if self.mechanism == "gaussian":
+        if self.mechanism in ("gaussian", "local", "matrix"):
+            # Of a matrix with no more bands than rounds between two
+            # participations, a client's columns have nothing in common.
             return self.participations
         if self.mechanism == "tree_restart":
             full, rest = divmod(self.rounds, self.epoch)
@@ -196,7 +218,8 @@ def default_delta(population: int) -> float:
 
 def default_accountant(setting: Setting) -> str:
     """The tightest that can account for the setting."""
-    return "rdp" if setting.sampling == "uniform" else "pld"
+    uniform = setting.amplified and setting.sampling == "uniform"
+    return "rdp" if uniform else "pld"
 
 
 def epsilon(
@@ -207,6 +230,8 @@ def epsilon(
     orders: Optional[Sequence[float]] = None,
 ) -> float:
     """The epsilon of (epsilon, delta)-differential privacy.
+
+    What other rounds of the same setting took is kept, and so is quick.
 
     Args:
       setting: What is run.
@@ -229,27 +254,82 @@ def epsilon(
         )
     if noise_multiplier == 0:
         return math.inf
-    if accountant == "pld" and setting.sampling == "uniform":
-        raise errors.ConfigError(
-            "--accountant=pld does not know --sampling=uniform; use "
-            "--accountant=rdp, or --sampling=poisson."
-        )
-    event = setting.event(noise_multiplier)
+    check_accountant(setting, accountant)
+    event, times = setting.events(noise_multiplier)
     if accountant == "pld":
-        # Without sampling, a Gaussian's loss is the same for all adjacencies.
-        return pld.PLDAccountant().compose(event).get_epsilon(delta)
-    accounted = rdp.RdpAccountant(orders, setting.adjacency).compose(event)
-    divergences, alphas = accounted.rdp, accounted.orders
-    if setting.sampling == "uniform":
+        losses = _losses(event).self_compose(times)
+        return float(losses.get_epsilon_for_delta(delta))
+    if accountant == "zcdp":
+        # Bun and Steinke 2016, proposition 1.3.
+        rho = 0.5 / event.noise_multiplier**2
+        return rho + 2 * math.sqrt(-rho * math.log(delta))
+    alphas, divergences = _divergences(
+        event, setting.adjacency, None if orders is None else tuple(orders)
+    )
+    divergences = times * divergences
+    if setting.amplified and setting.sampling == "uniform":
         # The bound for a sample may be above that for everyone in every round,
         # which holds as well: a sample's output is a mixture of such.
-        everyone = setting.rounds * alphas / (2 * noise_multiplier**2)
+        everyone = times * alphas / (2 * noise_multiplier**2)
         divergences = np.minimum(divergences, everyone)
     if accountant == "rdp":
         return rdp.compute_epsilon(alphas, divergences, delta)[0]
     # Mironov 2017, proposition 3.
     bounds = divergences - math.log(delta) / (alphas - 1)
     return float(max(0.0, np.min(bounds)))
+
+
+def unamplified_epsilon(
+    setting: Setting, noise_multiplier: float, delta: float
+) -> float:
+    """As `epsilon`, if it were known who takes part in which round."""
+    if noise_multiplier == 0:
+        return math.inf
+    sensitivity = math.sqrt(setting.squared_sensitivity())
+    event = dp_accounting.GaussianDpEvent(noise_multiplier / sensitivity)
+    return float(_losses(event).get_epsilon_for_delta(delta))
+
+
+@functools.lru_cache(maxsize=8)
+def _losses(event: dp_accounting.DpEvent) -> Any:
+    """The privacy loss distribution of an event."""
+    if isinstance(event, dp_accounting.PoissonSampledDpEvent):
+        noise, probability = event.event, event.sampling_probability
+    else:
+        noise, probability = event, 1.0
+    # Without sampling, a Gaussian's loss is the same for all adjacencies.
+    return pld.privacy_loss_distribution.from_gaussian_mechanism(
+        noise.noise_multiplier,
+        sampling_prob=probability,
+        value_discretization_interval=_LOSS_STEP,
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _divergences(
+    event: dp_accounting.DpEvent,
+    adjacency: dp_accounting.NeighboringRelation,
+    orders: Optional[tuple[float, ...]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """(orders, Renyi divergences of these orders) of an event."""
+    accounted = rdp.RdpAccountant(orders, adjacency).compose(event)
+    return accounted.orders, accounted.rdp
+
+
+def check_accountant(setting: Setting, accountant: str) -> None:
+    """Raises `ConfigError` if it cannot account for the setting."""
+    if not setting.amplified:
+        return
+    if accountant == "pld" and setting.sampling == "uniform":
+        raise errors.ConfigError(
+            "--accountant=pld does not know --sampling=uniform; use "
+            "--accountant=rdp, or --sampling=poisson."
+        )
+    if accountant == "zcdp":
+        raise errors.ConfigError(
+            "--accountant=zcdp does not know what sampling gains, with "
+            f"--sampling={setting.sampling}; use --accountant=rdp."
+        )
 
 
 def noise_multiplier(

@@ -10,10 +10,11 @@ from tff_pipeline.privacy import accounting
 from tff_pipeline.privacy.accounting import Setting
 
 _POINTS = 10  # Rows of the table over rounds.
-_CONVERSIONS = {
+CONVERSIONS = {
     "pld": "exact",
     "rdp": "Canonne et al. 2020",
     "rdp_classic": "Mironov 2017",
+    "zcdp": "Bun and Steinke 2016",
 }
 
 
@@ -83,7 +84,7 @@ def figures_of(question: Question) -> dict[str, Any]:
             setting, question.target_epsilon, delta, question.accountant
         )
     assert multiplier is not None
-    clips = multiplier * accounting.SENSITIVITIES[setting.adjacency]
+    clips = multiplier * setting.sensitivity
     return {
         "epsilon": _finite(
             accounting.epsilon(setting, multiplier, delta, question.accountant)
@@ -93,7 +94,7 @@ def figures_of(question: Question) -> dict[str, Any]:
         "noise_in_clips": clips,
         "mean_noise_in_clips": clips / setting.cohort_size,
         "accountant": question.accountant,
-        "conversion": _CONVERSIONS[question.accountant],
+        "conversion": CONVERSIONS[question.accountant],
         "adjacency": accounting.ADJACENCIES[setting.adjacency],
         "unit": "one client with all its data",
         **dataclasses.asdict(setting),
@@ -134,7 +135,7 @@ def _smallest_cohort(question: Question, mean_noise: float) -> Setting:
 
     def keeps(cohort_size: int) -> bool:
         setting = dataclasses.replace(question.setting, cohort_size=cohort_size)
-        sensitivity = accounting.SENSITIVITIES[setting.adjacency]
+        sensitivity = setting.sensitivity
         epsilon = accounting.epsilon(
             setting,
             mean_noise * cohort_size / sensitivity,

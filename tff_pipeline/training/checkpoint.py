@@ -14,6 +14,7 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from typing import Any, Optional, Union
 
 import numpy as np
@@ -55,13 +56,19 @@ class CheckpointStore:
         matches = [re.fullmatch(f"{_PREFIX}([0-9]+)", name) for name in names]
         return sorted(int(match[1]) for match in matches if match)
 
-    def save(self, round_number: int, state: Any) -> None:
+    def save(
+        self,
+        round_number: int,
+        state: Any,
+        privacy: Optional[Mapping[str, Any]] = None,
+    ) -> None:
         """Saves `state`, replacing what this round had; prunes old ones.
 
         Args:
           round_number: How many rounds it has seen.
           state: Nested structure of arrays, such as
             `tff.learning.templates.LearningAlgorithmState`.
+          privacy: The account of what these rounds spent, as JSON.
 
         Raises:
           RunDirectoryError: If it cannot be written; older checkpoints stand.
@@ -85,6 +92,7 @@ class CheckpointStore:
                     name: [str(array.dtype), list(array.shape)]
                     for name, array in arrays.items()
                 },
+                **({"privacy": privacy} if privacy is not None else {}),
             }
             manifest = {"content": content, "sha256": _sha256_of(content)}
             with open(
@@ -114,7 +122,7 @@ class CheckpointStore:
             `like`.
         """
         path = self._path(round_number)
-        arrays = _read(path, round_number)
+        arrays, _ = _read(path, round_number)
         expected = _flatten(like)
         for name in {**expected, **arrays}:
             saved, wanted = (
@@ -153,6 +161,14 @@ class CheckpointStore:
             )
         return None
 
+    def load_privacy(self, round_number: int) -> Optional[dict[str, Any]]:
+        """The account that was saved with a round, or `None` without one.
+
+        Raises:
+          InvalidCheckpointError: If the checkpoint is missing or damaged.
+        """
+        return _read(self._path(round_number), round_number)[1].get("privacy")
+
     def load_weights(
         self, round_number: Optional[int] = None
     ) -> tuple[int, tff.learning.models.ModelWeights]:
@@ -178,7 +194,7 @@ class CheckpointStore:
                 f"--round={round_number} is not among the saved rounds of "
                 f"{self._directory}: {', '.join(map(str, rounds))}."
             )
-        arrays = _read(self._path(round_number), round_number)
+        arrays, _ = _read(self._path(round_number), round_number)
 
         def part(kind: str) -> list[np.ndarray]:
             names = [n for n in arrays if n.startswith(f"{_WEIGHTS}/{kind}/")]
@@ -216,8 +232,13 @@ def _sha256_of(content: Any) -> str:
     return _sha256(json.dumps(content, sort_keys=True).encode())
 
 
-def _read(path: str, round_number: int) -> dict[str, np.ndarray]:
-    """The arrays of the checkpoint `path` by name, checked against its sum."""
+def _read(
+    path: str, round_number: int
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of the checkpoint `path` by name, and its manifest's content.
+
+    Both are checked against their sums.
+    """
     try:
         with open(os.path.join(path, _MANIFEST), encoding="utf-8") as file:
             manifest = json.load(file)
@@ -231,7 +252,8 @@ def _read(path: str, round_number: int) -> dict[str, np.ndarray]:
         if content["sha256"][_STATE] != _sha256(state):
             raise ValueError(f"{_STATE} does not have its SHA-256")
         with np.load(io.BytesIO(state), allow_pickle=False) as archive:
-            return {name: archive[name] for name in content["arrays"]}
+            arrays = {name: archive[name] for name in content["arrays"]}
+        return arrays, content
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidCheckpointError(
             f"{path} is damaged ({type(error).__name__}: {error})."

@@ -9,10 +9,25 @@ from tff_pipeline.datasets.federated import FederatedData
 from tff_pipeline.tasks.task import Task
 from tff_pipeline.training import evaluation, metrics
 
+# What is exact and of the clients that train: withheld from what is private.
+_EXACT = ("clients", "dropped_clients", "examples")
 
-def names(task: Task, groups: Iterable[str]) -> list[str]:
-    """All columns, in order; `groups` are those evaluated client by client."""
-    return [
+
+def names(
+    task: Task,
+    groups: Iterable[str],
+    more: Iterable[str] = (),
+    exact: bool = True,
+) -> list[str]:
+    """All columns, in order.
+
+    Args:
+      task: For its metrics.
+      groups: Those evaluated client by client.
+      more: Those of the aggregator.
+      exact: Whether there are columns that no noise protects.
+    """
+    columns = [
         "round",
         *(f"train_{name}" for name in task.metric_names),
         *(f"eval_{name}" for name in task.evaluated_names),
@@ -24,6 +39,14 @@ def names(task: Task, groups: Iterable[str]) -> list[str]:
         ),
         *("clients", "dropped_clients", "rejected_update", "examples"),
         *("bytes_down", "bytes_up", "seconds"),
+        *more,
+    ]
+    if exact:
+        return columns
+    return [
+        name
+        for name in columns
+        if name not in _EXACT and not name.startswith("train_")
     ]
 
 
@@ -50,6 +73,10 @@ def measured(output: Any, names: list[str]) -> dict[str, metrics.Value]:
         # The server takes no mean that is not finite.
         "rejected_update": int(output["finalizer"]["update_non_finite"]),
     }
+    # The clip, where it adapts.
+    for name, value in dict(output["aggregator"] or {}).items():
+        if name == "clip":
+            columns[name] = float(value)
     # Where all clients were dropped there is no loss, though TFF says 0.
     if train["num_examples"]:
         for name in names:

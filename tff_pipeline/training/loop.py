@@ -4,8 +4,8 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Optional
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Optional, Protocol
 
 import tensorflow_federated as tff
 
@@ -35,6 +35,25 @@ class Cohort:
     bytes_up: int
 
 
+class Budget(Protocol):
+    """What may be spent, and an account of what was."""
+
+    def epsilon(self, rounds: int) -> float:
+        """Spent after so many rounds."""
+
+    def allows(self, round_number: int) -> bool:
+        """Whether that round may be run."""
+
+    def record(self, rounds: int) -> Mapping[str, Any]:
+        """The account that a checkpoint of so many rounds keeps."""
+
+    def check(self, saved: Optional[Mapping[str, Any]], rounds: int) -> None:
+        """Raises `ConfigError` if a checkpoint's account is another one's."""
+
+    def publish(self, rounds: int, state: Any) -> None:
+        """Called when so many rounds are saved, with the state after them."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     """How training ended.
@@ -43,12 +62,14 @@ class Outcome:
       round_number: The rounds that the state has seen, all of them.
       state: The server's state after them.
       target_reached: Whether it stopped for `--target_metric`.
+      budget_spent: Whether it stopped because another round was not allowed.
       interrupted_by: The signal that it stopped for, or `None`.
     """
 
     round_number: int
     state: tff.learning.templates.LearningAlgorithmState
     target_reached: bool = False
+    budget_spent: bool = False
     interrupted_by: Optional[str] = None
 
 
@@ -65,6 +86,7 @@ class Loop:
       log: Where rows go.
       checkpoints: Where states go.
       around_round: Round number -> a context manager to be around all of it.
+      budget: What is spent of privacy, if it is accounted for.
     """
 
     process: tff.learning.templates.LearningProcess
@@ -75,6 +97,7 @@ class Loop:
     log: MetricsLog
     checkpoints: CheckpointStore
     around_round: Callable[[int], contextlib.AbstractContextManager]
+    budget: Optional[Budget] = None
 
     def run(
         self, initial: tff.learning.templates.LearningAlgorithmState
@@ -90,11 +113,19 @@ class Loop:
           TrainingError: If no client's update was finite in as many rounds in
             a row as the config allows.
           RunDirectoryError: If metrics or a checkpoint cannot be written.
+          ConfigError: If the budget is not that of the newest checkpoint.
         """
-        start, state = self.checkpoints.load_latest(initial) or (0, initial)
+        start, state = self._start(initial)
         rows = self.log.rewind(start)
-        outcome = Outcome(start, state, bool(rows) and self._reached(rows[-1]))
-        total = start if outcome.target_reached else self.config.total_rounds
+        outcome = Outcome(
+            start,
+            state,
+            bool(rows) and self._reached(rows[-1]),
+            not self._allowed(start + 1),
+        )
+        total = self.config.total_rounds
+        if outcome.target_reached or outcome.budget_spent:
+            total = start
         reader = concurrent.futures.ThreadPoolExecutor(1)
         with StopRequest() as stop, Progress(start, total) as progress, reader:
             cohorts = _ahead(self.cohort_of, start + 1, total, reader)
@@ -109,21 +140,46 @@ class Loop:
                     rows.append(row)
                     self._check_lost(rows)
                     outcome = Outcome(
-                        number, state, self._reached(row), stop.signal_name
+                        number,
+                        state,
+                        self._reached(row),
+                        number < total and not self._allowed(number + 1),
+                        stop.signal_name,
                     )
                     last = (
                         number == total
                         or outcome.target_reached
+                        or outcome.budget_spent
                         or outcome.interrupted_by is not None
                     )
                     if last or number % self.config.rounds_per_checkpoint == 0:
                         with spans.span("checkpoint"):
-                            self.checkpoints.save(number, state)
+                            self._save(number, state)
                 progress.update(row, last)
                 if last:
                     break
         self.log.close()
         return outcome
+
+    def _start(self, initial: Any) -> tuple[int, Any]:
+        """The rounds that were run, and the state after them."""
+        saved = self.checkpoints.load_latest(initial)
+        if saved is None:
+            return 0, initial
+        if self.budget is not None:
+            account = self.checkpoints.load_privacy(saved[0])
+            self.budget.check(account, saved[0])
+        return saved
+
+    def _allowed(self, number: int) -> bool:
+        return self.budget is None or self.budget.allows(number)
+
+    def _save(self, number: int, state: Any) -> None:
+        if self.budget is None:
+            self.checkpoints.save(number, state)
+            return
+        self.checkpoints.save(number, state, self.budget.record(number))
+        self.budget.publish(number, state)
 
     def _round(
         self, number: int, cohort: Cohort, state: Any
@@ -142,6 +198,10 @@ class Loop:
         row["examples"] = cohort.num_examples
         row["bytes_down"] = cohort.bytes_down
         row["bytes_up"] = cohort.bytes_up
+        if self.budget is not None:
+            row["epsilon"] = self.budget.epsilon(number)
+        # What the log has no column for must not be shown either.
+        row = {name: row[name] for name in row if name in self.log.columns}
         return output.state, row
 
     def _check_lost(self, rows: Sequence[Row]) -> None:

@@ -32,7 +32,7 @@ class MetricsLog:
         """
         self._csv_path = csv_path
         self._tensorboard_dir = tensorboard_dir
-        self._columns = list(columns)
+        self.columns = list(columns)
 
     def rewind(self, round_number: int) -> list[dict[str, Value]]:
         """Keeps the rows up to `round_number`, returns them, drops the rest.
@@ -48,7 +48,7 @@ class MetricsLog:
                 if row["round"] <= round_number
             ]
         text = io.StringIO()
-        writer = csv.DictWriter(text, self._columns, lineterminator="\n")
+        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         durable.write_text(self._csv_path, text.getvalue())
@@ -69,7 +69,7 @@ class MetricsLog:
             durable.explained(self._csv_path),
             open(self._csv_path, "a", encoding="utf-8", newline="") as file,
         ):
-            csv.DictWriter(file, self._columns, lineterminator="\n").writerow(
+            csv.DictWriter(file, self.columns, lineterminator="\n").writerow(
                 row
             )
             file.flush()

@@ -10,6 +10,9 @@ plots/            learning_curve.png
 saved_model/      the trained Keras model
 evaluations/      what evaluate.py found
 profile.txt       where the time went, with --profile
+noise_secret      with differential privacy: whoever has it can undo the noise
+privacy.json      and what was promised and spent
+privacy.txt       the same in words
 """
 
 import importlib.metadata
@@ -43,6 +46,9 @@ _CONTENTS = (
     "saved_model",
     "evaluations",
     "profile.txt",
+    "noise_secret",
+    "privacy.json",
+    "privacy.txt",
 )
 
 
@@ -60,6 +66,9 @@ class RunDirectory:
         self.learning_curve = os.path.join(path, "plots", "learning_curve.png")
         self.saved_model = os.path.join(path, "saved_model")
         self.profile = os.path.join(path, "profile.txt")
+        self.noise_secret = os.path.join(path, "noise_secret")
+        self.privacy_json = os.path.join(path, "privacy.json")
+        self.privacy_text = os.path.join(path, "privacy.txt")
         self.evaluations = os.path.join(path, "evaluations")
 
     def read_config(self) -> ExperimentConfig:

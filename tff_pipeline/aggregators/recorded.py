@@ -1,0 +1,59 @@
+"""An aggregator that keeps the sum of all that it has released."""
+
+import collections
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_pipeline.aggregators.dp_mean import specs_of
+
+
+class RecordedFactory(tff.aggregators.UnweightedAggregationFactory):
+    """Another one's results, and in the state, as `released`, their sum."""
+
+    def __init__(self, inner: tff.aggregators.UnweightedAggregationFactory):
+        """Wraps it."""
+        self._inner = inner
+
+    def create(self, value_type: tff.Type) -> tff.templates.AggregationProcess:
+        inner = self._inner.create(value_type)
+        specs = specs_of(value_type)
+
+        @tff.tensorflow.computation
+        def nothing() -> Any:
+            return [tf.zeros(spec.shape, spec.dtype) for spec in specs]
+
+        @tff.tensorflow.computation(nothing.type_signature.result, value_type)
+        def add(released: Any, result: Any) -> Any:
+            return [a + b for a, b in zip(released, tf.nest.flatten(result))]
+
+        @tff.federated_computation
+        def initialize() -> Any:
+            return tff.federated_zip(
+                collections.OrderedDict(
+                    inner=inner.initialize(),
+                    released=tff.federated_eval(nothing, tff.SERVER),
+                )
+            )
+
+        @tff.federated_computation(
+            initialize.type_signature.result,
+            tff.FederatedType(value_type, tff.CLIENTS),
+        )
+        def next_fn(state: Any, value: Any) -> Any:
+            output = inner.next(state["inner"], value)
+            released = tff.federated_map(
+                add, (state["released"], output.result)
+            )
+            return tff.templates.MeasuredProcessOutput(
+                tff.federated_zip(
+                    collections.OrderedDict(
+                        inner=output.state, released=released
+                    )
+                ),
+                output.result,
+                output.measurements,
+            )
+
+        return tff.templates.AggregationProcess(initialize, next_fn)

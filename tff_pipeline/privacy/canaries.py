@@ -1,0 +1,228 @@
+"""One-shot audit: what the run gives away of clients made to be found.
+
+Andrew et al. 2023, "One-shot Empirical Privacy Estimation for Federated
+Learning": among the clients there are canaries, each sending a random direction
+of the clip's norm whenever it takes part. How much better their directions are
+found again in what was released than ones that never took part says how much
+was given away, at least to who looks like this: an estimate from below.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow as tf
+from scipy import optimize, stats
+
+from tff_pipeline.aggregators.noise import standard_normal
+from tff_pipeline.privacy.plan import Plan
+
+# Any clip cuts a canary down to its norm.
+_NORM = 1e6
+_RESAMPLES = 1000
+_CONFIDENCE = 0.95
+
+
+class Canaries:
+    """What canaries send, a `release` of `client_work.build`."""
+
+    def __init__(self, key: np.ndarray):
+        """Takes the key of their directions, int64 [2]."""
+        self._key = key
+
+    def __call__(self, update: Any, block: Mapping[str, tf.Tensor]) -> Any:
+        """The update of a client, or of a canary, whose key is negative."""
+        flat = tf.nest.flatten(update)
+        specs = [tf.TensorSpec(leaf.shape, leaf.dtype) for leaf in flat]
+        key = block["key"]
+
+        def direction() -> Any:
+            vector = standard_normal(self._key, number_of(key), specs)
+            norm = tf.linalg.global_norm(vector)
+            return tf.nest.pack_sequence_as(
+                update, [_NORM / norm * part for part in vector]
+            )
+
+        return tf.cond(key < 0, direction, lambda: update)
+
+    def cosines(
+        self, numbers: Iterable[int], released: Sequence[np.ndarray]
+    ) -> np.ndarray:
+        """How near the sum of all that was released lies to directions.
+
+        Args:
+          numbers: Of canaries, or of directions that took no part.
+          released: The sum, in float32 arrays.
+
+        Returns:
+          Cosines, float64 [count].
+        """
+        specs = [tf.TensorSpec(part.shape, part.dtype) for part in released]
+        total = np.concatenate([np.ravel(part) for part in released])
+        total = total.astype(np.float64)
+        length = np.linalg.norm(total) or 1.0
+
+        def cosine(number: int) -> float:
+            parts = standard_normal(
+                self._key, tf.constant(number, tf.int64), specs
+            )
+            vector = np.concatenate([np.ravel(part) for part in parts])
+            return float(total @ vector / length / np.linalg.norm(vector))
+
+        return np.array([cosine(number) for number in numbers])
+
+
+def audit(
+    plan: Plan, released: Sequence[np.ndarray]
+) -> Optional[dict[str, Any]]:
+    """What a run's canaries say, as JSON; `None` if it has none.
+
+    Args:
+      plan: Of the run.
+      released: The sum of all that was released, in float32 arrays.
+    """
+    if not plan.num_canaries:
+        return None
+    numbers = range(plan.num_canaries)
+    cosines = Canaries(plan.canary_key).cosines(numbers, released)
+    dimension = sum(np.size(part) for part in released)
+    found = estimate(cosines, dimension, plan.delta)
+    return {
+        "canaries": found.canaries,
+        "epsilon": _finite(found.epsilon),
+        "interval": [_finite(found.low), _finite(found.high)],
+        "confidence": found.confidence,
+        "delta": plan.delta,
+    }
+
+
+def _finite(number: float) -> Optional[float]:
+    return number if np.isfinite(number) else None
+
+
+def key_of(number: int) -> int:
+    """The negative key of a canary's block, from its number, 0 or above."""
+    return -1 - number
+
+
+def number_of(key: tf.Tensor) -> tf.Tensor:
+    """The number of the canary with that key, int64."""
+    return -1 - key
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """What an audit found.
+
+    Attributes:
+      epsilon: At the run's delta.
+      low: The lower end of its confidence interval.
+      high: The upper end.
+      confidence: Of the interval.
+      canaries: How many there were.
+    """
+
+    epsilon: float
+    low: float
+    high: float
+    confidence: float
+    canaries: int
+
+
+def estimate(
+    known: np.ndarray, dimension: int, delta: float, seed: int = 0
+) -> Estimate:
+    """Epsilon from canaries' cosines, by fitting a normal distribution.
+
+    Andrew et al. 2023, section 3: cosines of directions that took no part are
+    normal with mean 0 and variance 1 / dimension, those of canaries normal with
+    a mean and variance of their own; epsilon is that between the two.
+
+    Args:
+      known: Of the canaries, at least 2.
+      dimension: How many coordinates were released.
+      delta: The probability that is left out.
+      seed: Of the bootstrap that gives the interval.
+    """
+    scaled = known * np.sqrt(dimension)
+    found = epsilon_between(scaled.mean(), scaled.std(ddof=1), delta)
+    draw = np.random.default_rng(seed)
+    again = [
+        epsilon_between(sample.mean(), sample.std(ddof=1), delta)
+        for sample in (
+            draw.normal(scaled.mean(), scaled.std(ddof=1), len(scaled))
+            for _ in range(_RESAMPLES)
+        )
+    ]
+    tail = (1 - _CONFIDENCE) / 2
+    low, high = np.quantile(again, [tail, 1 - tail])
+    return Estimate(found, float(low), float(high), _CONFIDENCE, len(known))
+
+
+def epsilon_between(mean: float, stddev: float, delta: float) -> float:
+    """Epsilon between N(mean, stddev^2) and N(0, 1), at `delta`; at least 0.
+
+    The larger of the two directions.
+    """
+
+    def delta_of(epsilon: float) -> float:
+        return max(
+            _beyond(mean, stddev, 0.0, 1.0, epsilon),
+            _beyond(0.0, 1.0, mean, stddev, epsilon),
+        )
+
+    if delta_of(0.0) <= delta:
+        return 0.0
+    high = 1.0
+    while delta_of(high) > delta:
+        high *= 2
+        if high > 1e6:
+            return float("inf")
+    return float(
+        optimize.brentq(lambda epsilon: delta_of(epsilon) - delta, 0.0, high)
+    )
+
+
+def _beyond(
+    mean: float, stddev: float, other: float, spread: float, epsilon: float
+) -> float:
+    """P(S) - exp(epsilon) Q(S), S where P's density is that much larger.
+
+    P is N(mean, stddev^2), Q is N(other, spread^2).
+    """
+    # log p - log q - epsilon = a x^2 + b x + c
+    a = 0.5 / spread**2 - 0.5 / stddev**2
+    b = mean / stddev**2 - other / spread**2
+    c = (
+        0.5 * other**2 / spread**2
+        - 0.5 * mean**2 / stddev**2
+        + np.log(spread / stddev)
+        - epsilon
+    )
+    p, q = stats.norm(mean, stddev), stats.norm(other, spread)
+
+    def gain(low: float, high: float) -> float:
+        # On the side where the tails do not round to 1.
+        return _mass(p, low, high) - np.exp(epsilon) * _mass(q, low, high)
+
+    if abs(a) < 1e-12:
+        if abs(b) < 1e-300:
+            return 0.0
+        root = -c / b
+        return gain(root, np.inf) if b > 0 else gain(-np.inf, root)
+    square = b * b - 4 * a * c
+    if square <= 0:
+        return gain(-np.inf, np.inf) if a > 0 else 0.0
+    low, high = sorted(
+        [(-b - np.sqrt(square)) / (2 * a), (-b + np.sqrt(square)) / (2 * a)]
+    )
+    if a < 0:
+        return gain(low, high)
+    return gain(-np.inf, low) + gain(high, np.inf)
+
+
+def _mass(distribution: Any, low: float, high: float) -> float:
+    if low > distribution.mean():
+        return distribution.sf(low) - distribution.sf(high)
+    return distribution.cdf(high) - distribution.cdf(low)

@@ -1,0 +1,73 @@
+"""The banded matrix whose noise hurts all partial sums of rounds least.
+
+Choquette-Choo et al. 2023, "(Amplified) Banded Matrix Factorization: A unified
+approach to private training": noise C^-1 z on the rounds' sums leaves A C^-1 z
+in the models, where A sums up. Among matrices C of as many bands as there are
+rounds between two participations of a client, the one is sought for which that
+noise is least, for a given sensitivity; here C is Toeplitz, which for many
+rounds loses little (Kalinin and Lampert 2024, "Banded Square Root Matrix
+Factorization for Differentially Private Model Training").
+"""
+
+import functools
+
+import numpy as np
+from scipy import optimize, signal
+
+
+@functools.cache
+def coefficients(rounds: int, bands: int) -> tuple[float, ...]:
+    """The first column of the best C, as far as it is not 0.
+
+    Args:
+      rounds: Of the run.
+      bands: At most as many numbers; 1 is independent noise.
+
+    Returns:
+      Numbers of norm 1, so that a client moves what is released by the clip for
+      each time that it takes part.
+    """
+    bands = min(bands, rounds)
+    # Where the search starts: the root of the matrix that sums up.
+    root = np.cumprod([1.0, *((k - 0.5) / k for k in range(1, bands))])
+    if bands == 1:
+        return (1.0,)
+    found = optimize.minimize(
+        _loss, root[1:], args=(rounds,), jac=True, method="L-BFGS-B"
+    )
+    best = min(root[1:], found.x, key=lambda tail: _loss(tail, rounds)[0])
+    column = np.array([1.0, *best])
+    return tuple(column / np.linalg.norm(column))
+
+
+def mean_variance(column: tuple[float, ...], rounds: int) -> float:
+    """Of a coordinate of the model's noise, the mean over all rounds.
+
+    In units of the square of noise multiplier times clip, for a server of plain
+    steps at rate 1 and sums in place of means.
+    """
+    sums = _partial_sums(np.asarray(column), rounds)
+    return float(np.cumsum(sums**2).mean())
+
+
+def _partial_sums(column: np.ndarray, rounds: int) -> np.ndarray:
+    """The first column of A C^-1, [rounds]."""
+    return signal.lfilter([1.0], column, np.ones(rounds))
+
+
+def _loss(tail: np.ndarray, rounds: int) -> tuple[float, np.ndarray]:
+    """The logarithm of the mean variance at sensitivity 1, and its gradient."""
+    column = np.array([1.0, *tail])
+    sums = _partial_sums(column, rounds)
+    left = np.arange(rounds, 0, -1)  # In how many models each number is.
+    variance, square = np.sum(left * sums**2), np.sum(column**2)
+    # d sums / d column[k] is this, k rounds later.
+    change = -signal.lfilter([1.0], column, sums)
+    gradient = [
+        2 * np.sum(left[k:] * sums[k:] * change[: rounds - k]) / variance
+        for k in range(1, len(column))
+    ]
+    return (
+        float(np.log(variance) + np.log(square)),
+        np.array(gradient) + 2 * tail / square,
+    )

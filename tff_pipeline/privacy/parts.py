@@ -1,0 +1,99 @@
+"""What a plan contributes to a run, piece by piece."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any, Optional
+
+import tensorflow_federated as tff
+
+from tff_pipeline.algorithms.client_work import Release
+from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.privacy import (
+    canaries,
+    mechanisms,
+    plan,
+    secret_file,
+    statement,
+)
+from tff_pipeline.privacy.ledger import Ledger
+from tff_pipeline.privacy.plan import Plan
+from tff_pipeline.training.run_directory import RunDirectory
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """The pieces; by default those of a run without a plan.
+
+    Attributes:
+      aggregator: How updates become one, if not the mean.
+      release: What a client does to its update before it sends it.
+      budget: What may be spent and what was.
+      columns: Of metrics.csv, those that it brings.
+      exact: Whether exact figures of training may be written.
+    """
+
+    aggregator: Optional[tff.aggregators.UnweightedAggregationFactory] = None
+    release: Optional[Release] = None
+    budget: Optional[Ledger] = None
+    columns: Sequence[str] = ()
+    exact: bool = True
+
+
+def plan_of(
+    config: ExperimentConfig,
+    clients: int,
+    directory: RunDirectory,
+    overwrite: bool,
+) -> Optional[Plan]:
+    """The plan of a run, with the secret that it has; `None` if not private.
+
+    Args:
+      config: The experiment.
+      clients: How many there are.
+      directory: Of the run, if it was begun.
+      overwrite: Whether it begins anew.
+
+    Raises:
+      PipelineError: In a sentence, what the user should change.
+    """
+    options = config.aggregator
+    if not options.private:
+        return None
+    secret = secret_file.read_or_draw(
+        None if overwrite else directory.noise_secret, options.dp_noise_seed
+    )
+    return plan.make(config, clients + (options.audit_canaries or 0), secret)
+
+
+def of(planned: Optional[Plan], directory: RunDirectory) -> Parts:
+    """The pieces of a plan; its secret is in the directory from now on.
+
+    Raises:
+      RunDirectoryError: If the secret cannot be written.
+    """
+    if planned is None:
+        return Parts()
+    if not planned.seeded:
+        secret_file.keep(directory.noise_secret, planned.secret)
+    return Parts(
+        mechanisms.aggregator(planned),
+        mechanisms.release(planned),
+        Ledger(planned, functools.partial(_publish, planned, directory)),
+        planned.columns,
+        bool(planned.options.dp_release_exact_metrics),
+    )
+
+
+def _publish(
+    planned: Plan, directory: RunDirectory, rounds: int, state: Any
+) -> None:
+    """Writes the privacy statement of so many rounds."""
+    audit = None
+    if planned.num_canaries:
+        audit = canaries.audit(planned, state.aggregator["released"])
+    statement.write(
+        directory.privacy_json,
+        directory.privacy_text,
+        statement.content(planned, rounds, audit),
+    )

@@ -1,0 +1,229 @@
+"""All that epsilon depends on, decided in one place.
+
+The plan is made before training from the flags and the population. Noise, clip,
+sampling and accounting come from it and from nowhere else, so that they agree.
+Needs no TensorFlow.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tff_pipeline import errors
+from tff_pipeline.aggregation_config import AggregatorConfig
+from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.privacy import accounting, matrix
+from tff_pipeline.privacy.accounting import Setting
+
+# Aggregator -> its mechanism in `accounting.MECHANISMS`.
+MECHANISMS = {
+    "dp_gaussian": "gaussian",
+    "dp_gaussian_adaptive": "gaussian",
+    "dp_tree": "tree",
+    "dp_tree_restart": "tree_restart",
+    "dp_matrix": "matrix",
+    "dp_local": "local",
+}
+_COUNT_STDDEV = 0.05  # Of the cohort: Andrew et al. 2021, section 3.1.
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is promised, and how it is kept.
+
+    Attributes:
+      options: The flags that it is made from.
+      setting: What the accountant is told, with all rounds that are planned.
+      noise_multiplier: Standard deviation of the noise on a round's sum over
+        the clip; with `dp_local`, on a client's update.
+      delta: The probability that is left out.
+      accountant: Of `accounting.ACCOUNTANTS`.
+      secret: 128 bits, of which noise and cohorts are drawn.
+    """
+
+    options: AggregatorConfig
+    setting: Setting
+    noise_multiplier: float
+    delta: float
+    accountant: str
+    secret: int = dataclasses.field(repr=False)
+
+    @property
+    def seeded(self) -> bool:
+        """Whether the noise can be guessed, so that there is no privacy."""
+        return self.options.dp_noise_seed is not None
+
+    @property
+    def columns(self) -> list[str]:
+        """Of metrics.csv, those that it brings."""
+        adapts = self.options.dp_initial_clip is not None
+        return ["epsilon", "clip"] if adapts else ["epsilon"]
+
+    @property
+    def matrix(self) -> tuple[float, ...]:
+        """The first column of the matrix mechanism's matrix."""
+        assert self.setting.min_separation is not None
+        return matrix.coefficients(
+            self.setting.rounds, self.setting.min_separation
+        )
+
+    @property
+    def num_canaries(self) -> int:
+        """Clients that are there to be found."""
+        return self.options.audit_canaries or 0
+
+    @property
+    def canary_key(self) -> np.ndarray:
+        """The key of the canaries' directions, int64 [2]."""
+        return np.frombuffer(self._derived("canaries"), np.int64)
+
+    @property
+    def noise_key(self) -> np.ndarray:
+        """The key of the noise, int64 [2]."""
+        return np.frombuffer(self._derived("noise"), np.int64)
+
+    @property
+    def cohort_seed(self) -> int:
+        """The seed of the cohorts: who takes part must not be guessed."""
+        return int.from_bytes(self._derived("cohort"), "big")
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the secret, which it does not give away."""
+        return self._derived("fingerprint").hex()
+
+    def _derived(self, purpose: str) -> bytes:
+        """16 bytes from which the secret cannot be found, nor others'."""
+        text = f"{purpose}:{self.secret:032x}"
+        return hashlib.sha256(text.encode()).digest()[:16]
+
+    @property
+    def clip(self) -> float:
+        """The clip that stays as it is."""
+        assert self.options.dp_clip is not None
+        return self.options.dp_clip
+
+    @property
+    def count_stddev(self) -> float:
+        """Of the adaptive clip's count, in clients."""
+        given = self.options.dp_count_stddev
+        return given or _COUNT_STDDEV * self.setting.cohort_size
+
+    def epsilon(self, rounds: int) -> float:
+        """After so many rounds; infinite without noise."""
+        if not rounds:
+            return 0.0
+        return accounting.epsilon(
+            dataclasses.replace(self.setting, rounds=rounds),
+            self.noise_multiplier / self.setting.sensitivity,
+            self.delta,
+            self.accountant,
+        )
+
+    def terms(self) -> dict[str, Any]:
+        """What must stay the same while a run lasts, as JSON."""
+        terms = {
+            "aggregator": self.options.name,
+            **dataclasses.asdict(self.setting),
+            "noise_multiplier": self.noise_multiplier,
+            "delta": self.delta,
+            "accountant": self.accountant,
+            "seeded": self.seeded,
+        }
+        if not self._rounds_matter:
+            del terms["rounds"]
+        return terms
+
+    @property
+    def _rounds_matter(self) -> bool:
+        """Whether noise was made for a number of rounds."""
+        return (
+            self.options.dp_target_epsilon is not None
+            or self.setting.mechanism in ("tree", "matrix")
+        )
+
+
+def make(config: ExperimentConfig, population: int, secret: int) -> Plan:
+    """The plan of an experiment.
+
+    Args:
+      config: Its `aggregator` must be private.
+      population: Clients there are, canaries too.
+      secret: Of 128 bits; see `secret_file`.
+
+    Raises:
+      ConfigError: If the flags do not go together, or the noise that the target
+        epsilon needs cannot be had; the flag to change is named.
+    """
+    options, clients = config.aggregator, config.clients
+    size = clients.clients_per_round
+    if size > population:
+        raise errors.ConfigError(
+            f"--clients_per_round={size} is more than the {population} clients "
+            f"there are; lower it to at most {population}."
+        )
+    min_separation = None
+    if clients.sampling == "min_separation":
+        min_separation = clients.min_separation or population // size
+    assert clients.sampling is not None  # `ExperimentConfig` settles it.
+    setting = Setting(
+        MECHANISMS[options.name],
+        clients.sampling,
+        population,
+        size,
+        config.run.total_rounds,
+        min_separation,
+    )
+    delta = options.dp_delta or accounting.default_delta(population)
+    accountant = options.dp_accountant or accounting.default_accountant(setting)
+    multiplier = options.dp_noise_multiplier
+    with _flags_of_training():
+        accounting.check_accountant(setting, accountant)
+        if multiplier is None:
+            assert options.dp_target_epsilon is not None
+            multiplier = setting.sensitivity * accounting.noise_multiplier(
+                setting, options.dp_target_epsilon, delta, accountant
+            )
+    plan = Plan(options, setting, multiplier, delta, accountant, secret)
+    if options.name == "dp_gaussian_adaptive":
+        _check_count(plan)
+    return plan
+
+
+@contextlib.contextmanager
+def _flags_of_training() -> Iterator[None]:
+    """Flags of scripts/privacy.py in errors become those of train.py."""
+    try:
+        yield
+    except errors.ConfigError as error:
+        text = re.sub(
+            r"--(accountant|delta|noise_multiplier|target_epsilon)\b",
+            r"--dp_\1",
+            str(error),
+        )
+        raise errors.ConfigError(text) from None
+
+
+def _check_count(plan: Plan) -> None:
+    """Refuses an adaptive clip whose count has too little noise."""
+    noise, size = plan.noise_multiplier, plan.setting.cohort_size
+    # Andrew et al. 2021, theorem 1: the count alone would spend it all.
+    if noise < 2 * plan.count_stddev:
+        return
+    if plan.options.dp_count_stddev is not None:
+        raise errors.ConfigError(
+            f"--dp_count_stddev={plan.options.dp_count_stddev} is too little "
+            f"for a noise multiplier of {noise:.4g}; raise it above "
+            f"{noise / 2:.4g}, such as {noise:.4g}, or leave it out."
+        )
+    least = int(noise / (2 * _COUNT_STDDEV)) + 1
+    raise errors.ConfigError(
+        f"--clients_per_round={size} is too few for the count by which the "
+        f"clip adapts, with a noise multiplier of {noise:.4g}; raise it to "
+        f"{least} or more, or give --dp_count_stddev above {noise / 2:.4g}."
+    )

@@ -1,0 +1,242 @@
+"""privacy.json and privacy.txt: what was promised, and what it rests on.
+
+After the statement of TensorFlow Privacy (`compute_dp_sgd_privacy_statement`):
+unit, adjacency, accountant, and the epsilon without amplification.
+"""
+
+import dataclasses
+import json
+import math
+import textwrap
+from typing import Any, Optional
+
+from tff_pipeline import durable
+from tff_pipeline.privacy import accounting
+from tff_pipeline.privacy.answer import CONVERSIONS
+from tff_pipeline.privacy.plan import Plan
+
+_SAMPLED = {
+    "poisson": "each client on its own with probability {q:.4g}",
+    "uniform": "{m} of {n} clients, each such set as likely",
+    "shuffled": "all {n} clients once an epoch of {e} rounds, {m} a round",
+    "min_separation": (
+        "{m} of {n} clients, nobody again within {b} rounds of taking part"
+    ),
+}
+_SEEDED = (
+    "Simulation only, no privacy: noise and cohorts come from a seed "
+    "(--dp_noise_seed) that can be guessed."
+)
+_EXACT = (
+    "Metrics of training in metrics.csv and tensorboard/, which are exact "
+    "(--dp_release_exact_metrics)."
+)
+# What epsilon says nothing of.
+_NOT_COVERED = (
+    "Evaluation: the columns eval_ of metrics.csv, and what evaluate.py "
+    "writes, are exact figures of the evaluated examples.",
+    "Choosing: whoever looks at several runs on the same clients spends the "
+    "epsilon of all of them.",
+    "What the task computed from the data before training, such as a "
+    "vocabulary, the scale of a column or the number of clients.",
+    "Numbers: noise is float32, from a generator that is fast and not made for "
+    "cryptography, keyed with 128 bits of the operating system's.",
+    "Time: how long rounds take.",
+)
+_STATEFUL = (
+    "checkpoints/ hold noise of rounds to come (their `aggregator` arrays): "
+    "keep them as secret as the clients' data."
+)
+
+
+def content(
+    plan: Plan, rounds: int, audit: Optional[dict[str, Any]] = None
+) -> dict[str, Any]:
+    """The statement as a JSON object; infinite numbers are `null`.
+
+    Args:
+      plan: Of the run.
+      rounds: Those run so far.
+      audit: What the canaries said, if there were some.
+    """
+    setting = plan.setting
+    run = dataclasses.replace(setting, rounds=max(rounds, 1))
+    multiplier = plan.noise_multiplier / setting.sensitivity
+    unamplified = accounting.unamplified_epsilon(run, multiplier, plan.delta)
+    return {
+        "private": not plan.seeded and plan.noise_multiplier > 0,
+        "warning": _warning(plan),
+        "epsilon": _finite(plan.epsilon(rounds)),
+        "delta": plan.delta,
+        "epsilon_without_amplification": _finite(unamplified if rounds else 0),
+        "epsilon_of_all_planned_rounds": _finite(plan.epsilon(setting.rounds)),
+        "unit": "one client with all its data",
+        "adjacency": accounting.ADJACENCIES[setting.adjacency],
+        "mechanism": plan.options.name,
+        "mechanism_in_words": accounting.MECHANISMS[setting.mechanism],
+        "noise_multiplier": plan.noise_multiplier,
+        "noise_over_sensitivity": multiplier,
+        "sensitivity_in_clips": setting.sensitivity,
+        "clip": plan.options.dp_clip,
+        "adaptive_clip": _adaptive(plan),
+        "matrix": _matrix(plan),
+        "sampling": setting.sampling,
+        "cohort_size": setting.cohort_size,
+        "population": setting.population,
+        "min_separation": setting.min_separation,
+        "participations": run.participations if rounds else 0,
+        "rounds": rounds,
+        "rounds_planned": setting.rounds,
+        "accountant": plan.accountant,
+        "accountant_in_words": accounting.ACCOUNTANTS[plan.accountant],
+        "conversion": CONVERSIONS[plan.accountant],
+        "audit": audit,
+        "not_covered": _not_covered(plan),
+    }
+
+
+def write(json_path: str, text_path: str, statement: dict[str, Any]) -> None:
+    """Writes a statement as JSON and in words.
+
+    Raises:
+      RunDirectoryError: If it cannot be written.
+    """
+    text = json.dumps(statement, indent=2, allow_nan=False)
+    durable.write_text(json_path, text + "\n")
+    durable.write_text(text_path, in_words(statement))
+
+
+def in_words(statement: dict[str, Any]) -> str:
+    """The statement for people."""
+    s = statement
+    rounds = f"{s['rounds']} of {s['rounds_planned']} rounds"
+    epsilon = s["epsilon"]
+    if epsilon is None:
+        first = f"No guarantee: {rounds} were run without noise."
+    else:
+        first = (
+            f"({epsilon:.4g}, {s['delta']:.3g})-differential privacy after "
+            f"{rounds}: what was released would have been nearly as likely, by "
+            f"a factor of e^{epsilon:.3g} and but for a probability of "
+            f"{s['delta']:.3g}, whatever any one client's data."
+        )
+    clip = s["clip"]
+    if s["adaptive_clip"] is not None:
+        adaptive = s["adaptive_clip"]
+        clip = (
+            f"adapts from {adaptive['initial']:g} to the quantile "
+            f"{adaptive['quantile']:g} of the norms; the count behind it has "
+            f"noise of {adaptive['count_stddev']:.4g} clients, which is in the "
+            "noise multiplier"
+        )
+    else:
+        clip = f"L2 norm {clip:g}, of the whole update"
+    of = "an update" if s["mechanism"] == "dp_local" else "a round's sum"
+    facts = [
+        ("unit", s["unit"]),
+        ("adjacency", f"{s['adjacency']}"),
+        ("mechanism", f"{s['mechanism']}: {s['mechanism_in_words']}"),
+        ("clip", clip),
+        (
+            "noise",
+            f"{s['noise_multiplier']:.4g} clips on {of}, "
+            f"{s['noise_over_sensitivity']:.4g} times its sensitivity",
+        ),
+        (
+            "sampling",
+            f"{s['sampling']}: "
+            + _SAMPLED[s["sampling"]].format(
+                q=s["cohort_size"] / s["population"],
+                m=s["cohort_size"],
+                n=s["population"],
+                e=math.ceil(s["population"] / s["cohort_size"]),
+                b=s["min_separation"],
+            ),
+        ),
+        (
+            "without",
+            f"epsilon {_shown(s['epsilon_without_amplification'])} if it were "
+            "known who took part in which round",
+        ),
+        (
+            "planned",
+            f"epsilon {_shown(s['epsilon_of_all_planned_rounds'])} after all "
+            f"{s['rounds_planned']} rounds",
+        ),
+        ("accountant", f"{s['accountant']}: {s['accountant_in_words']}"),
+    ]
+    if s["audit"] is not None:
+        facts.append(("audit", _audit_in_words(s["audit"], epsilon)))
+    paragraphs = [first]
+    if s["warning"]:
+        paragraphs.insert(0, s["warning"])
+    lines = [_filled(each) for each in paragraphs]
+    lines.append("\n".join(_filled(f"{a:<12}{b}", 12) for a, b in facts))
+    lines.append(
+        "Not covered:\n"
+        + "\n".join(_filled(f"- {each}", 2) for each in s["not_covered"])
+    )
+    return "\n\n".join(lines) + "\n"
+
+
+def _audit_in_words(audit: dict[str, Any], epsilon: Optional[float]) -> str:
+    low, high = audit["interval"]
+    words = (
+        f"{audit['canaries']} canaries: epsilon "
+        f"{_shown(audit['epsilon'])}, {audit['confidence']:.0%} interval "
+        f"{_shown(low)} to {_shown(high)}"
+    )
+    if epsilon is None:
+        return words
+    if low is None or low > epsilon:
+        return f"{words}; MORE than promised: something is broken"
+    return f"{words}; not more than promised"
+
+
+def _filled(text: str, indent: int = 0) -> str:
+    return textwrap.fill(text, 78, subsequent_indent=" " * indent)
+
+
+def _shown(epsilon: Optional[float]) -> str:
+    return "infinite" if epsilon is None else f"{epsilon:.4g}"
+
+
+def _finite(number: float) -> Optional[float]:
+    return number if math.isfinite(number) else None
+
+
+def _warning(plan: Plan) -> Optional[str]:
+    if plan.seeded:
+        return _SEEDED
+    if plan.noise_multiplier == 0:
+        return "No noise, no privacy: the noise multiplier is 0."
+    if plan.delta > 1 / plan.setting.population:
+        return (
+            f"Delta {plan.delta:.3g} is above 1 / population: that much is "
+            "promised to no one in particular, and may be a whole client."
+        )
+    return None
+
+
+def _adaptive(plan: Plan) -> Optional[dict[str, Any]]:
+    options = plan.options
+    if options.dp_initial_clip is None:
+        return None
+    return {
+        "initial": options.dp_initial_clip,
+        "quantile": options.dp_quantile,
+        "learning_rate": options.dp_clip_learning_rate,
+        "count_stddev": plan.count_stddev,
+    }
+
+
+def _matrix(plan: Plan) -> Optional[list[float]]:
+    if plan.setting.mechanism != "matrix":
+        return None
+    return list(plan.matrix)
+
+
+def _not_covered(plan: Plan) -> list[str]:
+    exact = [_EXACT] if plan.options.dp_release_exact_metrics else []
+    stateful = plan.setting.mechanism in ("tree", "tree_restart", "matrix")
+    return [*exact, *_NOT_COVERED, *([_STATEFUL] if stateful else [])]
