@@ -52,7 +52,7 @@ SAMPLINGS_OF: Mapping[str, tuple[str, ...]] = {
     "dp_distributed": ("shuffled", "min_separation"),
 }
 ACCOUNTANTS = {
-    "pld": "privacy loss distribution, rounded up to steps of 1e-3",
+    "pld": "privacy loss distribution, rounded up by less than 0.1%",
     "rdp": "Renyi divergences of 156 orders, converted by Canonne et al. 2020",
     "rdp_classic": "Renyi divergences, converted by Mironov 2017",
     "zcdp": (
