@@ -181,9 +181,11 @@ def test_epsilon_falls_with_noise_and_rises_with_rounds_and_cohort(
         setting = Setting("gaussian", sampling, population, cohort, rounds)
         return accounting.epsilon(setting, noise, 1e-6, "rdp")
 
-    assert epsilon(noise=1.5 * noise) <= epsilon()
-    assert epsilon(rounds=2 * rounds) >= epsilon()
-    assert epsilon(cohort=2 * cohort) >= epsilon()
+    # To rounding: there are bounds that no sampling makes any better.
+    hair = 1e-12 * epsilon()
+    assert epsilon(noise=1.5 * noise) <= epsilon() + hair
+    assert epsilon(rounds=2 * rounds) >= epsilon() - hair
+    assert epsilon(cohort=2 * cohort) >= epsilon() - hair
 
 
 @pytest.mark.parametrize("target", [0.1, 1.0, 8.0, 50.0])

@@ -1,5 +1,6 @@
 """Cohorts and their randomness: functions of the seed, fair, and pinned."""
 
+import itertools
 import subprocess
 import sys
 
@@ -9,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tff_pipeline import errors, randomness
-from tff_pipeline.sampling import UniformSampler
+from tff_pipeline.sampling import (
+    PoissonSampler,
+    SeparatedSampler,
+    ShuffledSampler,
+    UniformSampler,
+)
 
 CLIENTS = [f"client_{i:02d}" for i in range(100)]
 SEEDS = st.integers(0, 2**32 - 1)
@@ -143,3 +149,91 @@ def test_a_cohort_larger_than_the_population_is_refused(population):
         UniformSampler(CLIENTS[:population], 10, seed=0)
     assert "--clients_per_round=10 " in str(caught.value)
     assert f"the {population} clients" in str(caught.value)
+
+
+SAMPLERS = [UniformSampler, PoissonSampler, ShuffledSampler, SeparatedSampler]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@given(seed=SEEDS, number=ROUNDS)
+def test_all_cohorts_are_functions_of_seed_and_round(sampler, seed, number):
+    first = sampler(CLIENTS, 7, seed)
+    first.cohort(1)
+    cohort = first.cohort(number)
+    assert cohort == sampler(CLIENTS, 7, seed).cohort(number)
+    assert len(cohort) == len(set(cohort))
+    assert set(cohort) <= set(CLIENTS)
+
+
+def test_a_secret_of_128_bits_is_a_seed_too():
+    cohorts = {
+        tuple(UniformSampler(CLIENTS, 10, secret).cohort(1))
+        for secret in (1, 1 + 2**32, 1 + 2**64, 1 + 2**127)
+    }
+    assert len(cohorts) == 4
+
+
+def test_poisson_draws_every_client_on_its_own():
+    rounds, size = 4000, 20
+    sampler = PoissonSampler(CLIENTS, size, seed=0)
+    drawn = np.zeros([rounds, len(CLIENTS)])
+    for number in range(rounds):
+        drawn[number, sampler.positions(number + 1)] = 1
+    q = size / len(CLIENTS)
+    # Counts of a client over rounds, and of a round over clients, are binomial.
+    for counts, trials in ((drawn.sum(0), rounds), (drawn.sum(1), 100)):
+        scale = np.sqrt(q * (1 - q) * trials)
+        deviations = (counts - q * trials) / scale
+        assert abs(deviations).max() < 6
+        assert abs(deviations.var() - 1) < 0.8
+    correlation = np.corrcoef(drawn, rowvar=False)
+    off = correlation[~np.eye(len(CLIENTS), dtype=bool)]
+    assert abs(off).max() < 6 / np.sqrt(rounds)
+
+
+def test_poisson_may_draw_nobody():
+    sampler = PoissonSampler(CLIENTS[:10], 1, seed=0)
+    sizes = [len(sampler.cohort(number)) for number in range(1, 201)]
+    # (9 / 10)^10 of the rounds, 35%.
+    assert 40 < sizes.count(0) < 100
+
+
+@given(st.integers(1, 100), SEEDS, st.integers(1, 50))
+def test_shuffled_takes_everyone_once_an_epoch(size, seed, epoch):
+    sampler = ShuffledSampler(CLIENTS, size, seed)
+    rounds = -(-len(CLIENTS) // size)
+    first = 1 + (epoch - 1) * rounds
+    cohorts = [sampler.cohort(first + i) for i in range(rounds)]
+    assert sorted(itertools.chain(*cohorts)) == CLIENTS
+    assert all(len(cohort) == size for cohort in cohorts[:-1])
+
+
+def test_shuffled_draws_another_order_every_epoch():
+    sampler = ShuffledSampler(CLIENTS, 100, seed=0)
+    assert len({tuple(sampler.cohort(i)) for i in range(1, 51)}) == 50
+
+
+@given(st.integers(1, 20), st.integers(1, 5), SEEDS)
+def test_separated_clients_wait(separation, size, seed):
+    sampler = SeparatedSampler(CLIENTS, size, seed, separation)
+    last: dict = {}
+    for number in range(1, 4 * separation + 1):
+        cohort = sampler.cohort(number)
+        assert len(cohort) == size
+        for client in cohort:
+            assert number - last.get(client, -separation) >= separation
+            last[client] = number
+
+
+def test_separated_takes_everyone_in_the_end():
+    sampler = SeparatedSampler(CLIENTS, 10, 0, 5)
+    drawn = {c for number in range(1, 101) for c in sampler.cohort(number)}
+    assert drawn == set(CLIENTS)
+    assert SeparatedSampler(CLIENTS, 30, 0).min_separation == 3
+
+
+def test_a_separation_that_needs_more_clients_is_refused():
+    with pytest.raises(errors.ConfigError) as caught:
+        SeparatedSampler(CLIENTS, 30, 0, 4)
+    assert "--min_separation=4" in str(caught.value)
+    assert "120" in str(caught.value)

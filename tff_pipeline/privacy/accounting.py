@@ -61,6 +61,8 @@ SENSITIVITIES = {
 # than 0.1% too high.
 _LOSS_STEP = 0.05
 _LARGEST_LOSS_STEP = 1e-3
+# Above it, losses are too many to be told apart; a bound will do.
+_LARGEST_EXACT = 100.0
 _LARGEST_MULTIPLIER = 1e4
 _TOLERANCE = 2e-3  # How far a target epsilon may be undershot, relatively.
 
@@ -80,6 +82,8 @@ class Setting:
       rounds: How many.
       min_separation: With `min_separation`: the least number of rounds from
         one participation of a client to its next.
+      cohorts_known: Whether who takes part in which round is no secret, so that
+        sampling amplifies nothing.
     """
 
     mechanism: str
@@ -88,6 +92,7 @@ class Setting:
     cohort_size: int
     rounds: int
     min_separation: Optional[int] = None
+    cohorts_known: bool = False
 
     def __post_init__(self) -> None:
         _check("mechanism", self.mechanism, MECHANISMS)
@@ -125,9 +130,10 @@ class Setting:
     @property
     def amplified(self) -> bool:
         """Whether not knowing who takes part lowers epsilon."""
-        return self.mechanism == "gaussian" and self.sampling in (
-            "poisson",
-            "uniform",
+        return (
+            self.mechanism == "gaussian"
+            and self.sampling in ("poisson", "uniform")
+            and not self.cohorts_known
         )
 
     @property
@@ -259,6 +265,9 @@ def epsilon(
     check_accountant(setting, accountant)
     event, times = setting.events(noise_multiplier)
     if accountant == "pld":
+        bound = epsilon(setting, noise_multiplier, delta, "rdp", orders)
+        if bound > _LARGEST_EXACT:
+            return bound
         losses = _losses(event).self_compose(times)
         return float(losses.get_epsilon_for_delta(delta))
     if accountant == "zcdp":
@@ -279,17 +288,6 @@ def epsilon(
     # Mironov 2017, proposition 3.
     bounds = divergences - math.log(delta) / (alphas - 1)
     return float(max(0.0, np.min(bounds)))
-
-
-def unamplified_epsilon(
-    setting: Setting, noise_multiplier: float, delta: float
-) -> float:
-    """As `epsilon`, if it were known who takes part in which round."""
-    if noise_multiplier == 0:
-        return math.inf
-    sensitivity = math.sqrt(setting.squared_sensitivity())
-    event = dp_accounting.GaussianDpEvent(noise_multiplier / sensitivity)
-    return float(_losses(event).get_epsilon_for_delta(delta))
 
 
 @functools.lru_cache(maxsize=8)
@@ -371,7 +369,12 @@ def noise_multiplier(
 
     # Secants: in logarithms, epsilon is nearly a falling line. They aim within
     # the tolerance, so that what they hit is on the safe side.
-    before, here = 0.0, max(min(excess(0.0), 2.0), -2.0) or _TOLERANCE
+    if (accountant or default_accountant(setting)) == "pld":
+        # Quick, and near.
+        near = noise_multiplier(setting, target_epsilon, delta, "rdp")
+        before, here = math.log(near), math.log(near) - 0.05
+    else:
+        before, here = 0.0, max(min(excess(0.0), 2.0), -2.0) or _TOLERANCE
     while not -_TOLERANCE <= excess(here) <= 0:
         if here > math.log(_LARGEST_MULTIPLIER):
             raise errors.ConfigError(

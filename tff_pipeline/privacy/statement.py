@@ -62,7 +62,8 @@ def content(
     setting = plan.setting
     run = dataclasses.replace(setting, rounds=max(rounds, 1))
     multiplier = plan.noise_multiplier / setting.sensitivity
-    unamplified = accounting.unamplified_epsilon(run, multiplier, plan.delta)
+    known = dataclasses.replace(run, cohorts_known=True)
+    unamplified = accounting.epsilon(known, multiplier, plan.delta)
     return {
         "private": not plan.seeded and plan.noise_multiplier > 0,
         "warning": _warning(plan),

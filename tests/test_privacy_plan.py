@@ -1,0 +1,356 @@
+"""Plans: what the flags promise is what is run, or they are refused."""
+
+import math
+import os
+
+import numpy as np
+import pytest
+
+from tff_pipeline import errors
+from tff_pipeline.aggregation_config import (
+    AGGREGATOR_OPTIONS,
+    SAMPLINGS_OF,
+    AggregatorConfig,
+)
+from tff_pipeline.config import ClientConfig, ExperimentConfig, RunConfig
+from tff_pipeline.data_config import DataConfig
+from tff_pipeline.privacy import accounting, plan, secret_file, statement
+from tff_pipeline.privacy.ledger import Ledger
+
+SECRET = 0x0123456789ABCDEF0123456789ABCDEF
+POPULATION = 1000
+PRIVATE = [name for name in AGGREGATOR_OPTIONS if name != "mean"]
+
+
+def config(name="dp_gaussian", rounds=50, size=50, clients=None, **options):
+    if not {"dp_target_epsilon", "dp_noise_multiplier"} & set(options):
+        options["dp_noise_multiplier"] = 1.0
+    if "dp_clip" in AGGREGATOR_OPTIONS[name]:
+        options.setdefault("dp_clip", 0.5)
+    return ExperimentConfig(
+        data=DataConfig(partition="natural"),
+        clients=ClientConfig(clients_per_round=size, **(clients or {})),
+        aggregator=AggregatorConfig(name, **options),
+        run=RunConfig(total_rounds=rounds),
+    )
+
+
+def made(*arguments, population=POPULATION, **options):
+    return plan.make(config(*arguments, **options), population, SECRET)
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_sampling_and_weighting_are_what_the_mechanism_takes(name):
+    clients = config(name).clients
+    assert clients.sampling == SAMPLINGS_OF[name][0]
+    assert clients.weighting == "uniform"
+    planned = made(name)
+    assert planned.setting.sampling == clients.sampling
+    assert planned.setting.cohort_size == 50
+    assert 0 < planned.epsilon(50) < math.inf
+
+
+def test_without_privacy_all_is_as_before():
+    clients = ExperimentConfig().clients
+    assert clients.sampling == "uniform"
+    assert clients.weighting == "num_examples"
+
+
+def test_poisson_is_accounted_for_as_it_is_run():
+    planned = made(dp_noise_multiplier=0.8, dp_delta=1e-5)
+    setting = accounting.Setting("gaussian", "poisson", 1000, 50, 50)
+    assert planned.epsilon(50) == accounting.epsilon(setting, 0.8, 1e-5)
+    assert planned.accountant == "pld"
+    assert planned.epsilon(0) == 0
+
+
+def test_a_fixed_size_is_not_called_poisson():
+    # A client may be replaced, which moves the sum by two clips.
+    planned = made(dp_delta=1e-5, clients={"sampling": "uniform"})
+    setting = accounting.Setting("gaussian", "uniform", 1000, 50, 50)
+    assert planned.epsilon(50) == accounting.epsilon(setting, 0.5, 1e-5)
+    assert planned.accountant == "rdp"
+    assert planned.epsilon(50) > made(dp_delta=1e-5).epsilon(50)
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+@pytest.mark.parametrize("target", [0.5, 8.0])
+def test_the_noise_keeps_the_target(name, target):
+    planned = made(name, dp_target_epsilon=target, size=200)
+    assert 0.99 * target < planned.epsilon(50) <= target
+
+
+def test_delta_is_below_one_client_of_all():
+    assert made().delta == pytest.approx(1000**-1.1)
+    assert made(dp_delta=1e-7).delta == 1e-7
+
+
+def test_noise_of_0_is_no_privacy():
+    planned = made(dp_noise_multiplier=0.0)
+    assert planned.epsilon(1) == math.inf
+    said = statement.content(planned, 3)
+    assert said["private"] is False and said["epsilon"] is None
+    assert "No guarantee" in statement.in_words(said)
+
+
+def test_epsilon_of_participations_not_of_rounds():
+    # Everyone once in 20 rounds: as much after 1 round as after 20.
+    planned = made("dp_tree_restart", rounds=60)
+    assert planned.epsilon(20) < planned.epsilon(21)
+    planned = made("dp_matrix", rounds=60)
+    assert planned.setting.min_separation == 20
+    assert planned.epsilon(1) == planned.epsilon(20) < planned.epsilon(21)
+    # One Gaussian mechanism of three participations.
+    gaussian = accounting.Setting("gaussian", "poisson", 10, 10, 3)
+    found = accounting.epsilon(gaussian, 1.0, planned.delta)
+    assert planned.epsilon(60) == pytest.approx(found, rel=2e-3)
+
+
+def test_local_noise_has_no_help_from_the_others():
+    planned = made("dp_local", rounds=7, dp_delta=1e-5)
+    # Any message instead of any other, in all rounds.
+    one = accounting.Setting("gaussian", "poisson", 10, 10, 1)
+    found = accounting.epsilon(one, 0.5 / math.sqrt(7), 1e-5)
+    assert planned.epsilon(7) == pytest.approx(found, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (
+            lambda: config(clients={"weighting": "num_examples"}),
+            ["--client_weighting=num_examples", "dp_gaussian", "leave it out"],
+        ),
+        (
+            lambda: config("dp_tree", clients={"sampling": "poisson"}),
+            ["--sampling=poisson", "dp_tree", "shuffled or min_separation"],
+        ),
+        (
+            lambda: config("dp_matrix", clients={"sampling": "uniform"}),
+            ["--sampling=uniform", "choose min_separation"],
+        ),
+        (
+            lambda: AggregatorConfig("dp_gaussian", dp_clip=1.0),
+            ["--dp_noise_multiplier", "--dp_target_epsilon"],
+        ),
+        (
+            lambda: config(dp_noise_multiplier=1.0, dp_target_epsilon=1.0),
+            ["is 1.0"],
+        ),
+        (
+            lambda: AggregatorConfig("dp_gaussian", dp_noise_multiplier=1.0),
+            ["--dp_clip", "dp_gaussian_adaptive"],
+        ),
+        (
+            lambda: AggregatorConfig("mean", dp_delta=0.1),
+            ["--dp_delta=0.1", "--aggregator=mean"],
+        ),
+        (
+            lambda: AggregatorConfig("mean", audit_canaries=3),
+            ["--audit_canaries=3"],
+        ),
+        (lambda: config("dp_tree", dp_quantile=0.3), ["--dp_quantile=0.3"]),
+        (lambda: config("dp_gaussian", dp_clip=0.0), ["--dp_clip=0.0"]),
+        (lambda: config(dp_clip=math.nan), ["--dp_clip=nan", "finite"]),
+        (lambda: config(dp_clip=math.inf), ["--dp_clip=inf", "finite"]),
+        (
+            lambda: config(dp_noise_multiplier=math.nan),
+            ["--dp_noise_multiplier=nan"],
+        ),
+        (lambda: config(dp_noise_multiplier=-1.0), ["above"]),
+        (lambda: config(dp_target_epsilon=math.inf), ["finite"]),
+        (lambda: config(dp_target_epsilon=-2.0), ["above 0"]),
+        (lambda: config(dp_delta=1.0), ["--dp_delta=1.0", "below 1"]),
+        (lambda: config(dp_delta=0.0), ["--dp_delta=0.0"]),
+        (
+            lambda: AggregatorConfig("dp_zeroing", dp_clip=1.0),
+            ["--aggregator=dp_zeroing", "dp_tree"],
+        ),
+        (lambda: made(size=2000), ["--clients_per_round=2000", "1000"]),
+        (
+            lambda: made(clients={"sampling": "uniform"}, dp_accountant="pld"),
+            ["--dp_accountant=pld", "--dp_accountant=rdp"],
+        ),
+        (lambda: made(dp_accountant="zcdp"), ["--dp_accountant=zcdp"]),
+        (
+            lambda: made(rounds=10**8, dp_target_epsilon=1e-4),
+            ["--dp_target_epsilon=0.0001", "raise it"],
+        ),
+        # The count's noise is a twentieth of the cohort.
+        (
+            lambda: made("dp_gaussian_adaptive", size=10),
+            ["--clients_per_round=10", "11 or more", "above 0.5"],
+        ),
+        (
+            lambda: made("dp_gaussian_adaptive", dp_count_stddev=0.5),
+            ["--dp_count_stddev=0.5", "above 0.5"],
+        ),
+    ],
+)
+def test_what_does_not_agree_is_refused_in_a_sentence(make, words):
+    with pytest.raises(errors.ConfigError) as caught:
+        make()
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_the_advice_on_the_count_is_good():
+    made("dp_gaussian_adaptive", size=11)
+    made("dp_gaussian_adaptive", size=10, dp_count_stddev=0.51)
+
+
+# The secret.
+
+
+def test_noise_cohorts_and_canaries_have_secrets_of_their_own():
+    one, other = made(), plan.make(config(), POPULATION, SECRET + 1)
+    keys = [
+        [*p.noise_key.tolist(), p.cohort_seed, *p.canary_key.tolist()]
+        for p in (one, other)
+    ]
+    assert len({*keys[0], *keys[1]}) == 10
+    assert one.noise_key.dtype == np.int64
+    assert f"{SECRET:x}" not in repr(one)
+    assert one.fingerprint != other.fingerprint
+
+
+def test_the_secret_is_drawn_once_and_its_owners_alone(tmp_path):
+    path = tmp_path / "noise_secret"
+    drawn = {secret_file.read_or_draw(str(path), None) for _ in range(20)}
+    assert len(drawn) == 20
+    assert not path.exists()
+    secret_file.keep(str(path), SECRET)
+    secret_file.keep(str(path), 1)
+    assert secret_file.read_or_draw(str(path), None) == SECRET
+    assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+def test_a_seed_is_no_secret(tmp_path):
+    path = str(tmp_path / "noise_secret")
+    seeded = [secret_file.read_or_draw(path, seed) for seed in (1, 1, 2)]
+    assert seeded[0] == seeded[1] != seeded[2]
+    said = statement.content(made(dp_noise_seed=1), 5)
+    assert said["private"] is False
+    assert said["warning"].startswith("Simulation only, no privacy")
+
+
+@pytest.mark.parametrize("text", ["", "12", "x" * 32, "é" * 32])
+def test_a_spoilt_secret_is_named(tmp_path, text):
+    path = tmp_path / "noise_secret"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(errors.RunDirectoryError) as caught:
+        secret_file.read_or_draw(str(path), None)
+    assert str(path) in str(caught.value)
+
+
+# The ledger.
+
+
+def ledger(*arguments, **options):
+    return Ledger(made(*arguments, **options), lambda rounds, state: None)
+
+
+def test_a_ledger_goes_on_with_its_own_terms_alone():
+    saved = ledger().record(10)
+    ledger().check(saved, 10)
+    # The rounds that are left matter to no noise that was given as a number.
+    ledger(rounds=70).check(saved, 10)
+    for other, words in (
+        (ledger(dp_noise_multiplier=1.5), "noise_multiplier (was 1.0, now 1.5"),
+        (ledger(size=40), "cohort_size (was 50, now 40"),
+        (ledger(population=999), "population (was 1000, now 999"),
+        (ledger(dp_delta=1e-3), "delta"),
+    ):
+        with pytest.raises(errors.ConfigError, match="other terms") as caught:
+            other.check(saved, 10)
+        assert words in str(caught.value)
+    for wrong in (None, {**saved, "rounds": 9}):
+        with pytest.raises(errors.ConfigError, match="no account"):
+            ledger().check(wrong, 10)
+    with pytest.raises(errors.ConfigError, match="noise_secret"):
+        ledger().check({**saved, "secret": "00"}, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("dp_gaussian", {"dp_target_epsilon": 2.0}),
+        ("dp_tree", {}),
+        ("dp_matrix", {}),
+    ],
+)
+def test_noise_that_was_made_for_some_rounds_takes_no_more(name, options):
+    saved = ledger(name, **options).record(10)
+    with pytest.raises(errors.ConfigError, match="rounds"):
+        ledger(name, rounds=70, **options).check(saved, 10)
+
+
+def test_the_most_is_held_before_the_round_that_would_exceed_it():
+    budget = ledger(dp_max_epsilon=1.0)
+    rounds = 1
+    while budget.allows(rounds + 1):
+        rounds += 1
+    assert budget.epsilon(rounds) <= 1.0 < budget.epsilon(rounds + 1)
+    assert ledger().allows(10**6)
+
+
+# The statement.
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_a_statement_says_all_that_epsilon_rests_on(name):
+    planned = made(name)
+    said = statement.content(planned, 30)
+    assert said["epsilon"] == planned.epsilon(30)
+    assert said["epsilon_of_all_planned_rounds"] == planned.epsilon(50)
+    assert said["epsilon_without_amplification"] >= said["epsilon"] * 0.999
+    assert said["rounds"] == 30 and said["population"] == POPULATION
+    words = statement.in_words(said)
+    for fact in (
+        "one client with all its data",
+        said["adjacency"],
+        name,
+        said["sampling"],
+        "30 of 50 rounds",
+        f"{said['epsilon']:.4g}",
+        f"{said['delta']:.3g}",
+        "Not covered",
+        "Evaluation",
+    ):
+        assert fact in " ".join(words.split()), fact
+    assert max(map(len, words.splitlines())) <= 80
+
+
+def test_exact_metrics_are_confessed():
+    def sentences(**options):
+        return statement.content(made(**options), 1)["not_covered"]
+
+    assert "--dp_release_exact_metrics" not in " ".join(sentences())
+    told = sentences(dp_release_exact_metrics=True)
+    assert "--dp_release_exact_metrics" in told[0]
+    held = statement.content(made("dp_matrix"), 1)
+    assert "checkpoints/" in held["not_covered"][-1]
+    assert np.linalg.norm(held["matrix"]) == pytest.approx(1)
+
+
+def test_a_delta_that_may_be_a_whole_client_is_warned_of():
+    said = statement.content(made(dp_delta=0.01), 1)
+    assert "above 1 / population" in said["warning"]
+
+
+def test_an_audit_above_the_promise_is_called_broken():
+    def words(low, high):
+        audit = {
+            "canaries": 100,
+            "epsilon": (low + high) / 2,
+            "interval": [low, high],
+            "confidence": 0.95,
+            "delta": 1e-5,
+        }
+        planned = made(dp_target_epsilon=2.0)
+        said = statement.in_words(statement.content(planned, 50, audit))
+        return " ".join(said.split())
+
+    assert "not more than promised" in words(0.1, 0.9)
+    assert "not more than promised" in words(1.0, 5.0)
+    assert "something is broken" in words(2.5, 5.0)
