@@ -1,0 +1,180 @@
+"""The mean with noise that the clients add themselves.
+
+Kairouz, Liu, Steinke 2021, "The Distributed Discrete Gaussian Mechanism for
+Federated Learning with Secure Aggregation", algorithms 1 and 2: a client clips
+its update, rotates it so that no coordinate is large, rounds it to integers,
+adds its share of the noise and sends the result modulo 2^bits; of the sum the
+server undoes what can be undone. A sum under a secure aggregation protocol
+would show the server nothing else; TFF has no such protocol between machines
+and adds in the open, which gives the same numbers.
+
+`privacy.distributed` has the formulas and the accounting, which trusts in the
+protocol and in the clients: with each that stays away, or leaves out its noise,
+the sum has less of it. In this simulation the clients draw from one key, which
+stands for the secrets that each would have.
+"""
+
+import functools
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_pipeline.aggregators.dp_mean import specs_of
+from tff_pipeline.aggregators.integers import decode, encode
+from tff_pipeline.privacy.distributed import Mechanism
+
+
+class _Mean:
+    """What clients and server of either factory do."""
+
+    def __init__(
+        self,
+        bound: float,
+        noise_multiplier: float,
+        expected_clients: int,
+        key: np.ndarray,
+        bits: int = Mechanism.bits,
+        beta: float = Mechanism.beta,
+        modular_clips: float = Mechanism.modular_clips,
+    ):
+        """Makes the factory.
+
+        Args:
+          bound: The clip, the largest L2 norm of an update that counts whole.
+          noise_multiplier: Standard deviation of the sum's noise over the clip
+            if `expected_clients` come; 0 is none.
+          expected_clients: How many clients share the noise, and what the sum
+            is divided by. With no clients the mean is zeros, without noise.
+          key: Of noise and rounding, int64 [2]; secret.
+          bits: Of a number that is sent, at most 30.
+          beta: The largest probability with which a rounding is too long and
+            drawn again; 0 bounds it so loosely that none is.
+          modular_clips: Standard deviations from 0 to where sums wrap around.
+        """
+        self._key = np.asarray(key, np.int64)
+        self._mechanism_of = functools.partial(
+            Mechanism,
+            noise_multiplier,
+            bound,
+            expected_clients=expected_clients,
+            bits=bits,
+            beta=beta,
+            modular_clips=modular_clips,
+        )
+
+    def _process(
+        self, value_type: tff.Type, number_type: Optional[tff.Type]
+    ) -> tff.templates.AggregationProcess:
+        """The process; without a type of numbers, clients draw their own."""
+        specs = specs_of(value_type)
+        mechanism = self._mechanism_of(
+            dimension=sum(spec.shape.num_elements() for spec in specs)
+        )
+        mechanism.check()
+
+        @tff.tensorflow.computation(np.int64, value_type)
+        def drawn_and_sent(number_of_round: tf.Tensor, update: Any) -> Any:
+            # Unseeded, and so another on every client.
+            number = tf.random.uniform([], maxval=2**62, dtype=tf.int64)
+            return encode(mechanism, self._key, number_of_round, number, update)
+
+        @tff.tensorflow.computation(np.int64, value_type, np.int64)
+        def sent(
+            number_of_round: tf.Tensor, update: Any, number: tf.Tensor
+        ) -> Any:
+            return encode(mechanism, self._key, number_of_round, number, update)
+
+        @tff.tensorflow.computation(np.int64, sent.type_signature.result)
+        def finish(number_of_round: tf.Tensor, total: tf.Tensor) -> Any:
+            mean = decode(mechanism, number_of_round, total, specs)
+            structure = tff.types.structure_from_tensor_type_tree(
+                lambda leaf: None, value_type
+            )
+            return (
+                tf.nest.pack_sequence_as(structure, mean),
+                number_of_round + 1,
+            )
+
+        @tff.federated_computation
+        def initialize() -> Any:
+            return tff.federated_value(np.int64(0), tff.SERVER)
+
+        def next_round(state: Any, value: Any, client: Any, *more: Any) -> Any:
+            everywhere = tff.federated_broadcast(state)
+            integers = tff.federated_map(client, (everywhere, value, *more))
+            # Not secret: neither runtime has `federated_secure_modular_sum`. Of
+            # int64, so that it takes 2^33 clients of 30 bits to overflow.
+            total = tff.federated_sum(integers)
+            mean, state = tff.federated_map(finish, (state, total))
+            return tff.templates.MeasuredProcessOutput(
+                state, mean, tff.federated_value((), tff.SERVER)
+            )
+
+        types = [
+            initialize.type_signature.result,
+            tff.FederatedType(value_type, tff.CLIENTS),
+        ]
+        if number_type is None:
+
+            @tff.federated_computation(*types)
+            def next_fn(state: Any, value: Any) -> Any:
+                return next_round(state, value, drawn_and_sent)
+
+        else:
+
+            @tff.federated_computation(
+                *types, tff.FederatedType(number_type, tff.CLIENTS)
+            )
+            def next_fn(state: Any, value: Any, number: Any) -> Any:
+                return next_round(state, value, sent, number)
+
+        return tff.templates.AggregationProcess(initialize, next_fn)
+
+
+class DistributedDpMeanFactory(
+    _Mean, tff.aggregators.UnweightedAggregationFactory
+):
+    """The mean of clipped updates with noise of the clients.
+
+    Each client draws a number of 62 bits, unseeded, that makes its noise its
+    own; that nobody can compute it is due to the key. A round that is run again
+    has other noise, and both releases count.
+    """
+
+    def create(self, value_type: tff.Type) -> tff.templates.AggregationProcess:
+        """The process, for a structure of float32 tensors.
+
+        Raises:
+          TypeError: If one is not float32.
+          ValueError: If more bits are needed; it says how many.
+        """
+        return self._process(value_type, None)
+
+
+class NumberedDistributedDpMeanFactory(
+    _Mean, tff.aggregators.WeightedAggregationFactory
+):
+    """The same mean, with clients that are told their numbers.
+
+    In the place of a weight there is an int64 that no other client of any round
+    has, nor one whose update was dropped. The mean is then a function of
+    updates and numbers: the same bits for any number of threads, and again for
+    a round that is run again.
+    """
+
+    def create(
+        self, value_type: tff.Type, weight_type: tff.Type
+    ) -> tff.templates.AggregationProcess:
+        """The process, for a structure of float32 tensors and an int64.
+
+        Raises:
+          TypeError: If they are not.
+          ValueError: If more bits are needed; it says how many.
+        """
+        if weight_type != tff.TensorType(np.int64):
+            raise TypeError(
+                f"A client's number is an int64, not {weight_type}."
+            )
+        return self._process(value_type, weight_type)
