@@ -36,7 +36,7 @@ def config(name="dp_gaussian", rounds=50, size=50, clients=None, **options):
 
 
 def made(*arguments, population=POPULATION, **options):
-    return plan.make(config(*arguments, **options), population, SECRET)
+    return plan.make(config(*arguments, **options), population, 1000, SECRET)
 
 
 @pytest.mark.parametrize("name", PRIVATE)
@@ -203,7 +203,7 @@ def test_the_advice_on_the_count_is_good():
 
 
 def test_noise_cohorts_and_canaries_have_secrets_of_their_own():
-    one, other = made(), plan.make(config(), POPULATION, SECRET + 1)
+    one, other = made(), plan.make(config(), POPULATION, 1000, SECRET + 1)
     keys = [
         [*p.noise_key.tolist(), p.cohort_seed, *p.canary_key.tolist()]
         for p in (one, other)

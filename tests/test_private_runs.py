@@ -294,8 +294,9 @@ def test_seeded_noise_is_no_privacy_and_repeats_anywhere(tmp_path):
         ("--aggregator=dp_tree_restart", "--dp_clip=0.5"),
         ("--aggregator=dp_matrix", "--dp_clip=0.5"),
         ("--aggregator=dp_local", "--dp_clip=0.5"),
+        ("--aggregator=dp_distributed", "--dp_clip=0.5"),
     ],
-    ids=["tree", "tree_restart", "matrix", "local"],
+    ids=["tree", "tree_restart", "matrix", "local", "distributed"],
 )
 def test_every_mechanism_trains_and_resumes_to_the_bit(flags, tmp_path):
     flags = (*flags, "--dp_noise_multiplier=0.5", "--dp_noise_seed=1")

@@ -33,7 +33,10 @@ AGGREGATOR_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "dp_tree_restart": _FIXED,
     "dp_matrix": _FIXED,
     "dp_local": _FIXED,
-    "dp_distributed": {**_FIXED, "dp_bits": 20},
+    "dp_distributed": {
+        **{k: v for k, v in _FIXED.items() if k != "audit_canaries"},
+        "dp_bits": 20,
+    },
 }
 # Of each, the samplings that its privacy can be accounted for with, the first
 # by default; all of them, and "uniform", if it is not here.
@@ -49,7 +52,8 @@ SAMPLINGS_OF: Mapping[str, tuple[str, ...]] = {
     "dp_tree_restart": ("shuffled",),
     "dp_matrix": ("min_separation",),
     "dp_local": ("uniform", "shuffled", "min_separation"),
-    "dp_distributed": ("shuffled", "min_separation"),
+    # As many clients in every cohort, for each brings a share of the noise.
+    "dp_distributed": ("min_separation",),
 }
 ACCOUNTANTS = {
     "pld": "privacy loss distribution, rounded up by less than 0.1%",

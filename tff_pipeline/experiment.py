@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
@@ -121,7 +122,11 @@ def _run(
     with spans.span("building"):
         weights = initial_weights(task, config.run.seed)
         plan = parts.plan_of(
-            config, len(task.train.client_ids), directory, overwrite
+            config,
+            len(task.train.client_ids),
+            sum(np.size(value) for value in weights.trainable),
+            directory,
+            overwrite,
         )
     cohort_of = cohorts.reader(config, task, weights, plan)
     directory.claim(config, overwrite)
@@ -133,6 +138,7 @@ def _run(
             config.server,
             private.aggregator,
             private.release,
+            private.numbered,
         )
         evaluator = evaluation.Evaluator(task)
     log = metrics.MetricsLog(

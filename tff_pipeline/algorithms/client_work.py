@@ -74,6 +74,7 @@ def build(
     optimizer: tff.learning.optimizers.Optimizer,
     options: ClientConfig,
     release: Optional[Release] = None,
+    numbered: bool = False,
 ) -> tff.learning.templates.ClientWorkProcess:
     """The client work of federated averaging on blocks.
 
@@ -82,6 +83,8 @@ def build(
       optimizer: Of the clients' steps.
       options: Batch size, weighting.
       release: What a client does to its update before it sends it.
+      numbered: Whether in the place of a weight clients send their block's key,
+        an int64 that no other client has.
 
     Returns:
       A process whose clients' data are what `block` makes. A client whose
@@ -117,6 +120,8 @@ def build(
             )
             if release is not None:
                 result.update = release(result.update, block)
+            if numbered:
+                result.update_weight = block["key"]
             return result, metrics, dropped
 
         return train(weights, data.get_single_element())

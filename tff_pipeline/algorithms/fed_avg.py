@@ -32,6 +32,7 @@ def build(
     server: ServerConfig,
     aggregator: Optional[Aggregator] = None,
     release: Optional[client_work.Release] = None,
+    numbered: bool = False,
 ) -> tff.learning.templates.LearningProcess:
     """The process.
 
@@ -42,12 +43,17 @@ def build(
       aggregator: How updates become one; by default the weighted mean. One
         without weights counts all clients the same.
       release: What a client does to its update before it sends it.
+      numbered: Whether the aggregator takes clients' numbers for weights.
 
     Returns:
       A process whose clients' data are what `client_work.block` makes.
     """
     work = client_work.build(
-        model_fn, optimizers.build(clients.optimizer), clients, release
+        model_fn,
+        optimizers.build(clients.optimizer),
+        clients,
+        release,
+        numbered,
     )
     weights_type = work.next.type_signature.parameter[1].member
 
@@ -58,12 +64,16 @@ def build(
     aggregator = aggregator or WeightedMeanFactory()
     if isinstance(aggregator, tff.aggregators.UnweightedAggregationFactory):
         aggregator = tff.aggregators.as_weighted_aggregator(aggregator)
+    weight_type = tff.TensorType(np.int64 if numbered else np.float32)
     templates = tff.learning.templates
     return templates.compose_learning_process(
         initial_weights,
         templates.build_broadcast_process(weights_type),
         work,
-        aggregator.create(weights_type.trainable, tff.TensorType(np.float32)),
+        aggregator.create(
+            weights_type.trainable,
+            tff.TensorType(np.int64 if numbered else np.float32),
+        ),
         templates.build_apply_optimizer_finalizer(
             optimizers.build(server.optimizer), weights_type
         ),

@@ -31,12 +31,20 @@ MECHANISMS = {
         "between two participations (Choquette-Choo et al. 2023)"
     ),
     "local": "every client adds noise of its own to what it sends",
+    "distributed": (
+        "every client adds discrete noise, and the server learns the sum alone "
+        "(Kairouz et al. 2021b)"
+    ),
 }
+# Of these, what is known is bounds on Renyi divergences, and on nothing else.
+_RENYI_ONLY = ("distributed",)
+
 # Of each, the samplings that its analysis takes; all if it is not here.
 SAMPLINGS_OF = {
     "tree": ("shuffled", "min_separation"),
     "tree_restart": ("shuffled",),
     "matrix": ("min_separation",),
+    "distributed": ("min_separation",),
 }
 # Sampling -> how neighbouring populations differ, as the analysis needs it.
 SAMPLINGS = {
@@ -179,7 +187,7 @@ class Setting:
 
     def squared_sensitivity(self) -> float:
         """Of all releases together, where one round's is 1."""
-        if self.mechanism in ("gaussian", "local", "matrix"):
+        if not self.mechanism.startswith("tree"):
             # Of a matrix with no more bands than rounds between two
             # participations, a client's columns have nothing in common.
             return self.participations
@@ -227,7 +235,8 @@ def default_delta(population: int) -> float:
 def default_accountant(setting: Setting) -> str:
     """The tightest that can account for the setting."""
     uniform = setting.amplified and setting.sampling == "uniform"
-    return "rdp" if uniform else "pld"
+    known = setting.mechanism not in _RENYI_ONLY
+    return "pld" if known and not uniform else "rdp"
 
 
 def epsilon(
@@ -323,6 +332,11 @@ def _divergences(
 
 def check_accountant(setting: Setting, accountant: str) -> None:
     """Raises `ConfigError` if it cannot account for the setting."""
+    if accountant == "pld" and setting.mechanism in _RENYI_ONLY:
+        raise errors.ConfigError(
+            f"--accountant=pld does not know --mechanism={setting.mechanism}; "
+            "use --accountant=rdp."
+        )
     if not setting.amplified:
         return
     if accountant == "pld" and setting.sampling == "uniform":

@@ -11,14 +11,18 @@ import tensorflow_federated as tff
 
 from tff_pipeline import registry
 from tff_pipeline.aggregators import dp_mean, noise
+from tff_pipeline.aggregators.distributed import (
+    NumberedDistributedDpMeanFactory,
+)
 from tff_pipeline.aggregators.recorded import RecordedFactory
 from tff_pipeline.algorithms.client_work import Release
+from tff_pipeline.algorithms.fed_avg import Aggregator
 from tff_pipeline.algorithms.local_noise import LocalNoise
 from tff_pipeline.privacy.canaries import Canaries
 from tff_pipeline.privacy.plan import Plan
 
 
-def aggregator(plan: Plan) -> tff.aggregators.UnweightedAggregationFactory:
+def aggregator(plan: Plan) -> Aggregator:
     """The plan's aggregator; with canaries, it records what it releases."""
     factory = registry.load(plan.options.name, registry.AGGREGATORS)(plan)
     return RecordedFactory(factory) if plan.num_canaries else factory
@@ -78,6 +82,17 @@ def dp_tree_restart(plan: Plan) -> tff.aggregators.UnweightedAggregationFactory:
 
 def dp_matrix(plan: Plan) -> tff.aggregators.UnweightedAggregationFactory:
     return _mean(plan, noise.BandedNoise(plan.noise_key, plan.matrix))
+
+
+def dp_distributed(plan: Plan) -> tff.aggregators.WeightedAggregationFactory:
+    mechanism = plan.distributed
+    return NumberedDistributedDpMeanFactory(
+        mechanism.noise_multiplier,
+        mechanism.bound,
+        mechanism.expected_clients,
+        plan.noise_key,
+        mechanism.bits,
+    )
 
 
 def dp_local(_: Plan) -> tff.aggregators.UnweightedAggregationFactory:

@@ -5,9 +5,8 @@ import functools
 from collections.abc import Sequence
 from typing import Any, Optional
 
-import tensorflow_federated as tff
-
 from tff_pipeline.algorithms.client_work import Release
+from tff_pipeline.algorithms.fed_avg import Aggregator
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.privacy import (
     canaries,
@@ -28,13 +27,15 @@ class Parts:
     Attributes:
       aggregator: How updates become one, if not the mean.
       release: What a client does to its update before it sends it.
+      numbered: Whether the aggregator takes clients' numbers for weights.
       budget: What may be spent and what was.
       columns: Of metrics.csv, those that it brings.
       exact: Whether exact figures of training may be written.
     """
 
-    aggregator: Optional[tff.aggregators.UnweightedAggregationFactory] = None
+    aggregator: Optional[Aggregator] = None
     release: Optional[Release] = None
+    numbered: bool = False
     budget: Optional[Ledger] = None
     columns: Sequence[str] = ()
     exact: bool = True
@@ -43,6 +44,7 @@ class Parts:
 def plan_of(
     config: ExperimentConfig,
     clients: int,
+    dimension: int,
     directory: RunDirectory,
     overwrite: bool,
 ) -> Optional[Plan]:
@@ -51,6 +53,7 @@ def plan_of(
     Args:
       config: The experiment.
       clients: How many there are.
+      dimension: Numbers in an update.
       directory: Of the run, if it was begun.
       overwrite: Whether it begins anew.
 
@@ -63,7 +66,8 @@ def plan_of(
     secret = secret_file.read_or_draw(
         None if overwrite else directory.noise_secret, options.dp_noise_seed
     )
-    return plan.make(config, clients + (options.audit_canaries or 0), secret)
+    population = clients + (options.audit_canaries or 0)
+    return plan.make(config, population, dimension, secret)
 
 
 def of(planned: Optional[Plan], directory: RunDirectory) -> Parts:
@@ -79,6 +83,7 @@ def of(planned: Optional[Plan], directory: RunDirectory) -> Parts:
     return Parts(
         mechanisms.aggregator(planned),
         mechanisms.release(planned),
+        planned.setting.mechanism == "distributed",
         Ledger(planned, functools.partial(_publish, planned, directory)),
         planned.columns,
         bool(planned.options.dp_release_exact_metrics),

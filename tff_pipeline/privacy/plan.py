@@ -17,7 +17,7 @@ import numpy as np
 from tff_pipeline import errors
 from tff_pipeline.aggregation_config import AggregatorConfig
 from tff_pipeline.config import ExperimentConfig
-from tff_pipeline.privacy import accounting, matrix
+from tff_pipeline.privacy import accounting, distributed, matrix
 from tff_pipeline.privacy.accounting import Setting
 
 # Aggregator -> its mechanism in `accounting.MECHANISMS`.
@@ -28,6 +28,7 @@ MECHANISMS = {
     "dp_tree_restart": "tree_restart",
     "dp_matrix": "matrix",
     "dp_local": "local",
+    "dp_distributed": "distributed",
 }
 _COUNT_STDDEV = 0.05  # Of the cohort: Andrew et al. 2021, section 3.1.
 
@@ -43,6 +44,7 @@ class Plan:
         the clip; with `dp_local`, on a client's update.
       delta: The probability that is left out.
       accountant: Of `accounting.ACCOUNTANTS`.
+      dimension: Numbers in an update.
       secret: 128 bits, of which noise and cohorts are drawn.
     """
 
@@ -51,6 +53,7 @@ class Plan:
     noise_multiplier: float
     delta: float
     accountant: str
+    dimension: int
     secret: int = dataclasses.field(repr=False)
 
     @property
@@ -103,6 +106,20 @@ class Plan:
         return hashlib.sha256(text.encode()).digest()[:16]
 
     @property
+    def noise_over_sensitivity(self) -> float:
+        """The noise multiplier that the accountant is told."""
+        if self.setting.mechanism == "distributed":
+            return self.distributed.effective_noise_multiplier()
+        return self.noise_multiplier / self.setting.sensitivity
+
+    @property
+    def distributed(self) -> distributed.Mechanism:
+        """Of `dp_distributed`, its grid."""
+        return _distributed(
+            self.options, self.setting, self.dimension, self.noise_multiplier
+        )
+
+    @property
     def clip(self) -> float:
         """The clip that stays as it is."""
         assert self.options.dp_clip is not None
@@ -120,7 +137,7 @@ class Plan:
             return 0.0
         return accounting.epsilon(
             dataclasses.replace(self.setting, rounds=rounds),
-            self.noise_multiplier / self.setting.sensitivity,
+            self.noise_over_sensitivity,
             self.delta,
             self.accountant,
         )
@@ -148,12 +165,15 @@ class Plan:
         )
 
 
-def make(config: ExperimentConfig, population: int, secret: int) -> Plan:
+def make(
+    config: ExperimentConfig, population: int, dimension: int, secret: int
+) -> Plan:
     """The plan of an experiment.
 
     Args:
       config: Its `aggregator` must be private.
       population: Clients there are, canaries too.
+      dimension: Numbers in an update.
       secret: Of 128 bits; see `secret_file`.
 
     Raises:
@@ -189,10 +209,62 @@ def make(config: ExperimentConfig, population: int, secret: int) -> Plan:
             multiplier = setting.sensitivity * accounting.noise_multiplier(
                 setting, options.dp_target_epsilon, delta, accountant
             )
-    plan = Plan(options, setting, multiplier, delta, accountant, secret)
+            if setting.mechanism == "distributed":
+                multiplier = _undiscretised(
+                    options, setting, dimension, multiplier
+                )
+    plan = Plan(
+        options, setting, multiplier, delta, accountant, dimension, secret
+    )
     if options.name == "dp_gaussian_adaptive":
         _check_count(plan)
+    if setting.mechanism == "distributed":
+        _check_bits(plan)
     return plan
+
+
+def _distributed(
+    options: AggregatorConfig,
+    setting: Setting,
+    dimension: int,
+    noise_multiplier: float,
+) -> distributed.Mechanism:
+    assert options.dp_clip is not None and options.dp_bits is not None
+    return distributed.Mechanism(
+        noise_multiplier,
+        options.dp_clip,
+        dimension,
+        setting.cohort_size,
+        options.dp_bits,
+    )
+
+
+def _undiscretised(
+    options: AggregatorConfig,
+    setting: Setting,
+    dimension: int,
+    effective: float,
+) -> float:
+    """The noise multiplier that counts for `effective` where it is discrete."""
+    multiplier = effective
+    for _ in range(100):
+        mechanism = _distributed(options, setting, dimension, multiplier)
+        found = mechanism.effective_noise_multiplier()
+        if found >= effective or not found:
+            break
+        # A hair more, to get there.
+        multiplier *= effective / found * (1 + 1e-6)
+    return multiplier
+
+
+def _check_bits(plan: Plan) -> None:
+    """Refuses discrete noise that has too few bits."""
+    try:
+        plan.distributed.check()
+    except ValueError as error:
+        raise errors.ConfigError(
+            f"--dp_bits={plan.options.dp_bits}: {error}"
+        ) from None
 
 
 @contextlib.contextmanager

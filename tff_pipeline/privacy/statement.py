@@ -61,7 +61,7 @@ def content(
     """
     setting = plan.setting
     run = dataclasses.replace(setting, rounds=max(rounds, 1))
-    multiplier = plan.noise_multiplier / setting.sensitivity
+    multiplier = plan.noise_over_sensitivity
     known = dataclasses.replace(run, cohorts_known=True)
     unamplified = accounting.epsilon(known, multiplier, plan.delta)
     return {
