@@ -70,10 +70,7 @@ def build(
         initial_weights,
         templates.build_broadcast_process(weights_type),
         work,
-        aggregator.create(
-            weights_type.trainable,
-            tff.TensorType(np.int64 if numbered else np.float32),
-        ),
+        aggregator.create(weights_type.trainable, weight_type),
         templates.build_apply_optimizer_finalizer(
             optimizers.build(server.optimizer), weights_type
         ),
