@@ -1,4 +1,4 @@
-"""The flags of tools that look at no experiment: prepare_data and privacy."""
+"""The flags of tools beside training: prepare_data, privacy and audit."""
 
 import dataclasses
 import os
@@ -168,3 +168,39 @@ def privacy_question() -> Any:
         as_json=values.pop("format") == "json",
         **values,
     )
+
+
+_MAX_EXAMPLES = "max_examples"
+
+
+def define_audit_flags() -> None:
+    """Defines the flags of scripts/audit.py."""
+    flags.define_run_dir_flags()
+    flags.define_flag(
+        "Audit",
+        _MAX_EXAMPLES,
+        fields.COUNT,
+        "Members, and non-members, at most.",
+        10_000,
+    )
+    flags.define_switch(
+        "Audit", "per_class", "Attack every class by itself too."
+    )
+
+
+def audit_question() -> dict[str, Any]:
+    """The flags of scripts/audit.py, as `audit.audit` takes them.
+
+    Raises:
+      ConfigError: If one is missing or not allowed; it is named.
+    """
+    run_dir, round_number, data_dir = flags.run_dir()
+    most = flags.FLAGS[_MAX_EXAMPLES].value
+    fields.COUNT.check(_MAX_EXAMPLES, most)
+    return {
+        "run_dir": run_dir,
+        "round_number": round_number,
+        "data_dir": data_dir,
+        "max_examples": most,
+        "per_class": flags.FLAGS["per_class"].value,
+    }

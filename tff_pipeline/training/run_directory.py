@@ -9,6 +9,7 @@ checkpoints/      server states, `round_000010/` and so on
 plots/            learning_curve.png
 saved_model/      the trained Keras model
 evaluations/      what evaluate.py found
+audit.json        what audit.py found; audit.txt has it in words
 profile.txt       where the time went, with --profile
 noise_secret      with differential privacy: whoever has it can undo the noise
 privacy.json      and what was promised and spent
@@ -45,6 +46,8 @@ _CONTENTS = (
     "plots",
     "saved_model",
     "evaluations",
+    "audit.json",
+    "audit.txt",
     "profile.txt",
     "noise_secret",
     "privacy.json",
@@ -65,6 +68,8 @@ class RunDirectory:
         self.checkpoints = os.path.join(path, "checkpoints")
         self.learning_curve = os.path.join(path, "plots", "learning_curve.png")
         self.saved_model = os.path.join(path, "saved_model")
+        self.audit = os.path.join(path, "audit.json")
+        self.audit_text = os.path.join(path, "audit.txt")
         self.profile = os.path.join(path, "profile.txt")
         self.noise_secret = os.path.join(path, "noise_secret")
         self.privacy_json = os.path.join(path, "privacy.json")

@@ -1,0 +1,320 @@
+"""Membership inference: who can tell what a model was trained on, and how well.
+
+The threshold attack of Yeom et al. 2018 ("Privacy Risk in Machine Learning")
+and the trained attack of Shokri et al. 2017 with logistic regression, as
+TensorFlow Privacy's `membership_inference_attack` defines them: that is not in
+its wheel, and the package that has it fails to import with this scikit-learn,
+so they are made of scikit-learn here. Beside them stands an
+attack that never asks the model: what it finds is how the two sets of examples
+differ anyway (Das et al. 2024, "Blind Baselines Beat Membership Inference
+Attacks for Foundation Models"). Needs no TensorFlow.
+"""
+
+import dataclasses
+import math
+from typing import Any, Optional
+
+import numpy as np
+import scipy.special
+import scipy.stats
+from sklearn import (
+    decomposition,
+    linear_model,
+    metrics,
+    model_selection,
+    pipeline,
+    preprocessing,
+)
+
+CONFIDENCE = 0.95
+LEAST = 10  # Members, and non-members, below which nothing can be said.
+_COMPONENTS = 50  # Of inputs, for the attack that never asks the model.
+_BUCKETS = 64  # For ids, likewise.
+_LOW_RATE = 0.01  # Of false positives; Carlini et al. 2022.
+_RARE = 0.01  # A p-value below which labels are said to differ.
+
+
+@dataclasses.dataclass(frozen=True)
+class Observed:
+    """What an attacker has of some examples.
+
+    Attributes:
+      losses: float64 [n], the model's loss on each; of a sequence the mean over
+        its tokens.
+      outputs: float64 [n, k], what else the model gives: logits, or nothing
+        where k is 0.
+      inputs: float64 [n, m], of the examples alone; see `blind_features`.
+      labels: int64 [n], or `None` for sequences.
+    """
+
+    losses: np.ndarray
+    outputs: np.ndarray
+    inputs: np.ndarray
+    labels: Optional[np.ndarray] = None
+
+    def __len__(self) -> int:
+        return len(self.losses)
+
+    @property
+    def finite(self) -> bool:
+        """Whether the model gave numbers for all."""
+        return bool(
+            np.isfinite(self.losses).all() and np.isfinite(self.outputs).all()
+        )
+
+
+def cross_entropies(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The loss of each label, float64 [n, ...].
+
+    Args:
+      logits: Floats [n, ..., classes], or [n, 1] of one class against none.
+      labels: Whole numbers [n, ...]; 0 or 1 with one logit.
+    """
+    logits = logits.astype(np.float64)
+    labels = labels.astype(np.int64)
+    if logits.shape[-1] == 1:
+        return np.logaddexp(0, np.where(labels == 1, -1, 1) * logits[..., 0])
+    own = np.take_along_axis(logits, labels[..., np.newaxis], axis=-1)[..., 0]
+    return scipy.special.logsumexp(logits, axis=-1) - own
+
+
+def blind_features(
+    x: np.ndarray, labels: Optional[np.ndarray], classes: int
+) -> np.ndarray:
+    """An example's numbers without any model, float64 [n, m].
+
+    Args:
+      x: Inputs [n, ...]. Of ids, which are 32 or 64 bits wide, how often each
+        occurs is counted, in a few buckets; text is left out.
+      labels: int64 [n], below `classes`, or `None`.
+      classes: How many there are.
+    """
+    parts: list[np.ndarray] = [np.zeros([len(x), 0])]
+    if labels is not None:
+        parts.append(np.eye(classes)[labels])
+    flat = x.reshape([len(x), -1])
+    if x.dtype.kind in "iu" and x.dtype.itemsize > 2:
+        buckets = flat.astype(np.int64) % _BUCKETS
+        places = buckets + _BUCKETS * np.arange(len(x))[:, np.newaxis]
+        counts = np.bincount(places.ravel(), minlength=_BUCKETS * len(x))
+        parts.append(counts.reshape([len(x), _BUCKETS]))
+    elif x.dtype.kind in "iufb":
+        # No number is too strange for a patient's record.
+        parts.append(np.nan_to_num(flat.astype(np.float64)))
+    return np.concatenate(parts, axis=1)
+
+
+def attacks(
+    members: Observed, others: Observed, seed: int, per_class: bool = False
+) -> dict[str, Any]:
+    """How well each attack tells members from others, as a JSON object.
+
+    Args:
+      members: Trained on; at least `LEAST`.
+      others: Not trained on; as many.
+      seed: Of which half the attacks that learn are tested on.
+      per_class: Whether to repeat the threshold attack for every class.
+
+    Returns:
+      "attacks": a list, each with "name", "words" and the figures of `figures`;
+      "without_model": the same of the attack on inputs alone; "labels": see
+      `label_difference`; "per_class": a list, each with "class" and figures;
+      "meaning": one sentence.
+    """
+    losses = (-members.losses, -others.losses)
+    asked, asked_others = (
+        np.column_stack([each.outputs, each.losses])
+        for each in (members, others)
+    )
+    found = [
+        {
+            "name": "threshold",
+            "words": "who has a low loss was trained on",
+            **figures(*losses),
+        },
+        {
+            "name": "logistic_regression",
+            "words": "learns it from logits and losses of one half",
+            **figures(*_learned(asked, asked_others, seed)),
+        },
+    ]
+    blind = {
+        "name": "inputs_alone",
+        "words": "likewise from inputs and labels, without the model",
+        **figures(*_learned(members.inputs, others.inputs, seed)),
+    }
+    return {
+        "attacks": found,
+        "without_model": blind,
+        "labels": label_difference(members.labels, others.labels),
+        "per_class": _per_class(members, others) if per_class else [],
+        "meaning": _meaning(found, blind),
+    }
+
+
+def figures(members: np.ndarray, others: np.ndarray) -> dict[str, Any]:
+    """What scores are worth that should be higher for members.
+
+    Args:
+      members: float64 [n], their scores.
+      others: float64 [m], likewise.
+
+    Returns:
+      "auc" with "auc_interval", by DeLong et al. 1988; "advantage", the
+      largest difference of true and false positive rates, either way round,
+      with "advantage_interval", which holds for every threshold at once
+      (Dvoretzky-Kiefer-Wolfowitz with Massart's constant) and is wide;
+      "low_rate", the true positive rate at 1% false positives, or `None` with
+      fewer than 100 others.
+    """
+    truth = np.repeat([1, 0], [len(members), len(others)])
+    scores = np.concatenate([members, others])
+    false, true, _ = metrics.roc_curve(truth, scores)
+    advantage = float(np.max(np.abs(true - false)))
+    # Each half with half of what may go wrong.
+    wrong = math.log(4 / (1 - CONFIDENCE)) / 2
+    margin = math.sqrt(wrong / len(members)) + math.sqrt(wrong / len(others))
+    area, deviation = _area(members, others)
+    half = scipy.stats.norm.ppf((1 + CONFIDENCE) / 2) * deviation
+    low_rate = None
+    if len(others) * _LOW_RATE >= 1:
+        low_rate = float(np.max(true[false <= _LOW_RATE]))
+    return {
+        "auc": area,
+        "auc_interval": _within(area - half, area + half),
+        "advantage": advantage,
+        "advantage_interval": _within(advantage - margin, advantage + margin),
+        "low_rate": low_rate,
+    }
+
+
+def _within(low: float, high: float) -> list[float]:
+    return [max(0.0, float(low)), min(1.0, float(high))]
+
+
+def _area(members: np.ndarray, others: np.ndarray) -> tuple[float, float]:
+    """Area below the ROC curve, and its standard error.
+
+    The share of others below each member is a mean's sample, and that of
+    members above each other one is too (DeLong et al. 1988); ties count half.
+    """
+    ranks = scipy.stats.rankdata(np.concatenate([members, others]))
+    n, m = len(members), len(others)
+    below = (ranks[:n] - scipy.stats.rankdata(members)) / m
+    above = 1 - (ranks[n:] - scipy.stats.rankdata(others)) / n
+    variance = np.var(below, ddof=1) / n + np.var(above, ddof=1) / m
+    return float(np.mean(below)), math.sqrt(variance)
+
+
+def _learned(
+    members: np.ndarray, others: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of a logistic regression on the half that it did not learn from.
+
+    Folds would test on all, but then the scores are no independent sample, of
+    which the intervals are.
+    """
+    features = np.concatenate([members, others])
+    truth = np.repeat([1, 0], [len(members), len(others)])
+    if not features.shape[1]:
+        return np.zeros(len(members)), np.zeros(len(others))
+    steps = [
+        preprocessing.StandardScaler(),
+        linear_model.LogisticRegression(max_iter=1000),
+    ]
+    if features.shape[1] > 2 * _COMPONENTS:
+        steps.insert(1, decomposition.PCA(_COMPONENTS, random_state=seed))
+    learn, test = model_selection.train_test_split(
+        np.arange(len(truth)), test_size=0.5, stratify=truth, random_state=seed
+    )
+    attacker = pipeline.make_pipeline(*steps)
+    attacker.fit(features[learn], truth[learn])
+    scores = attacker.decision_function(features[test])
+    return scores[truth[test] == 1], scores[truth[test] == 0]
+
+
+def label_difference(
+    members: Optional[np.ndarray], others: Optional[np.ndarray]
+) -> Optional[dict[str, float]]:
+    """How the labels of the two sets differ, or `None` without labels.
+
+    Returns:
+      "distance": half the sum of differences between the classes' shares;
+      "p_value": of the chi-squared test that they have the same shares.
+    """
+    if members is None or others is None:
+        return None
+    classes = max(members.max(), others.max()) + 1
+    counts = np.stack(
+        [np.bincount(each, minlength=classes) for each in (members, others)]
+    )
+    counts = counts[:, counts.sum(axis=0) > 0]
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    p_value = 1.0
+    if counts.shape[1] > 1:
+        p_value = scipy.stats.chi2_contingency(counts)[1]
+    return {
+        "distance": float(np.abs(shares[0] - shares[1]).sum() / 2),
+        "p_value": float(p_value),
+    }
+
+
+def _per_class(members: Observed, others: Observed) -> list[dict[str, Any]]:
+    """The threshold attack within each class that has `LEAST` of either."""
+    assert members.labels is not None and others.labels is not None
+    rows = []
+    for label in np.union1d(members.labels, others.labels):
+        own = members.losses[members.labels == label]
+        foreign = others.losses[others.labels == label]
+        if min(len(own), len(foreign)) >= LEAST:
+            rows.append({"class": int(label), **figures(-own, -foreign)})
+    return rows
+
+
+def differences(found: dict[str, Any]) -> list[str]:
+    """In sentences, how members and others differ without any training."""
+    said = []
+    labels, blind = found["labels"], found["without_model"]
+    if labels is not None and labels["p_value"] < _RARE:
+        said.append(
+            f"Their labels differ: {labels['distance']:.1%} of one set would "
+            f"have to change class (p = {labels['p_value']:.1g})."
+        )
+    if blind["auc_interval"][0] > 0.5:
+        said.append(
+            "Inputs and labels alone tell them apart, without the model: AUC "
+            f"{_shown(blind)}."
+        )
+    if found["attacks"][0]["auc_interval"][1] < 0.5:
+        said.append(
+            "Members have the higher losses, which no training on them "
+            "explains."
+        )
+    return said
+
+
+def _shown(attack: dict[str, Any]) -> str:
+    low, high = attack["auc_interval"]
+    return f"{attack['auc']:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _meaning(found: list[dict[str, Any]], blind: dict[str, Any]) -> str:
+    best = max(found, key=lambda attack: attack["auc_interval"][0])
+    if best["auc_interval"][0] <= 0.5:
+        return (
+            "No attack did better than guessing, which proves nothing: these "
+            "are simple attacks, and an AUC near .5 is an average that a few "
+            "exposed examples hardly move."
+        )
+    right = (1 + best["advantage"]) / 2
+    words = (
+        f"Given one member and one other, the attack {best['name']} finds the "
+        f"member {best['auc']:.0%} of the time, and with its best threshold is "
+        f"right about {right:.0%} of all examples where guessing is about 50%"
+    )
+    if blind["auc_interval"][1] >= best["auc_interval"][0]:
+        return (
+            f"{words}; but the inputs alone do about as well, so that this may "
+            "be how the two sets differ and nothing that the model learned."
+        )
+    return f"{words}: the model gives away whom it was trained on."
