@@ -11,10 +11,12 @@ from sklearn import metrics
 
 from tests.conftest import data_folder, run_script
 from tff_pipeline import audit, errors, experiment
+from tff_pipeline.aggregation_config import AggregatorConfig
 from tff_pipeline.config import ClientConfig, ExperimentConfig, RunConfig
 from tff_pipeline.data_config import DataConfig
-from tff_pipeline.export import saved_model
+from tff_pipeline.export import attacked, saved_model
 from tff_pipeline.privacy import membership
+from tff_pipeline.reporting import audit_text
 from tff_pipeline.tasks import sequence
 from tff_pipeline.training import columns
 from tff_pipeline.training.run_directory import RunDirectory
@@ -143,10 +145,11 @@ def test_untrained_model_gives_nobody_away(overfitted, tmp_path):
     assert "proves nothing" in text
 
 
-def run_here(path, data, **clients):
+def run_here(path, data, aggregator=None, **clients):
     """A run in this process."""
     config = ExperimentConfig(
         data=DataConfig(**data),
+        aggregator=aggregator or AggregatorConfig(),
         clients=ClientConfig(**clients),
         run=RunConfig(output_dir=str(path), total_rounds=2, rounds_per_eval=2),
     )
@@ -161,6 +164,22 @@ def test_members_are_those_that_took_part(tmp_path):
     assert report["clients"]["took_part"] in (2, 3, 4)
     (said,) = (s for s in report["differences"] if "took part" in s)
     assert "of 30" in said
+
+
+def test_members_of_a_private_run_hang_on_its_secret(tmp_path):
+    data = {"task": "digits_2nn", "num_clients": 30}
+    private = AggregatorConfig(
+        "dp_gaussian", dp_noise_multiplier=0.1, dp_clip=1.0
+    )
+    # Poisson sampling: this many or so.
+    run_here(tmp_path, data, private, clients_per_round=10)
+    text, report = audit.audit(str(tmp_path))
+    assert 0 < report["clients"]["took_part"] <= 30
+    again, _ = audit.audit(str(tmp_path))
+    assert again == text
+    (tmp_path / "noise_secret").unlink()
+    with pytest.raises(errors.RunDirectoryError, match="noise_secret"):
+        audit.audit(str(tmp_path))
 
 
 def test_binary_labels_and_columns_by_name(tmp_path):
@@ -189,7 +208,7 @@ def test_sequences_are_audited_by_their_mean_loss(tmp_path):
     _, report = audit.audit(str(tmp_path))
     assert report["labels"] is None
     path = str(tmp_path / "saved_model")
-    observed = audit.Attacked(task, path).observe(task.test)
+    observed = attacked.Attacked(task, path).observe(task.test)
     saved = tf.saved_model.load(path).signatures["serving_default"]
     x, y = task.test.x, task.test.y
     assert (y == 0).any()
@@ -288,11 +307,11 @@ def test_sets_that_differ_anyway_are_told():
         return membership.Observed(losses, np.zeros([300, 0]), inputs, labels)
 
     found = membership.attacks(observed(1), observed(0), seed=0)
-    assert "may be how the two sets differ" in found["meaning"]
-    said = membership.differences(found)
+    assert "may be how the two sets differ" in audit_text.meaning(found)
+    said = audit_text.differences(found)
     assert [each.split()[1] for each in said] == ["labels", "and"]
     turned = membership.attacks(observed(0), observed(1), seed=0)
-    assert "higher losses" in membership.differences(turned)[-1]
+    assert "higher losses" in audit_text.differences(turned)[-1]
 
 
 def test_cross_entropies_are_kerass():

@@ -349,8 +349,11 @@ def test_fedadam_is_algorithm_2_of_reddi():
         np.testing.assert_allclose(given[0], weights, rtol=1e-5)
 
 
-def five_seeds(flagfile, data_dir, figure, tmp_path):
-    """The mean over five runs of a flagfile of `figure` of a run directory."""
+def five_seeds(flagfile, data_dir, figure, tmp_path, *seeded):
+    """The mean over five runs of a flagfile of `figure` of a run directory.
+
+    Flags that end in = are given each run's seed too.
+    """
     figures = []
     for seed in range(5):
         run_dir = tmp_path / f"{flagfile}_{seed}"
@@ -360,6 +363,7 @@ def five_seeds(flagfile, data_dir, figure, tmp_path):
             f"--data_dir={data_dir}",
             f"--output_dir={run_dir}",
             f"--seed={seed}",
+            *(f"{flag}{seed}" for flag in seeded),
         )
         assert done.returncode == 0, done.stderr
         figures.append(figure(run_dir))
@@ -380,6 +384,24 @@ def test_heart_over_five_seeds(
         return last_row(run_dir)["seen_accuracy_mean"]
 
     mean = five_seeds(flagfile, heart_dir, figure, tmp_path)
+    assert abs(mean - published) <= 2 * deviation
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("flagfile", "published", "deviation"),
+    [("heart_dp_eps1", 0.685, 0.049), ("heart_dp_eps0.1", 0.606, 0.109)],
+)
+def test_heart_with_private_examples_over_five_seeds(
+    heart_dir, tmp_path, flagfile, published, deviation
+):
+    def figure(run_dir):
+        return last_row(run_dir)["seen_accuracy_mean"]
+
+    # Noise that can be repeated, so that figures can.
+    mean = five_seeds(
+        flagfile, heart_dir, figure, tmp_path, "--client_dp_noise_seed="
+    )
     assert abs(mean - published) <= 2 * deviation
 
 

@@ -5,29 +5,24 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Optional
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline import durable, errors, experiment, randomness
+from tff_pipeline import cohorts, durable, errors, experiment, randomness
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.datasets.federated import Examples
-from tff_pipeline.datasets.sequences import PADDING
-from tff_pipeline.export import saved_model
-from tff_pipeline.privacy import membership
-from tff_pipeline.sampling import UniformSampler
+from tff_pipeline.export import attacked, saved_model
+from tff_pipeline.privacy import membership, parts
+from tff_pipeline.reporting import audit_text
 from tff_pipeline.tasks.task import Task
 from tff_pipeline.training.checkpoint import CheckpointStore
 from tff_pipeline.training.run_directory import RunDirectory
 
 # Members are drawn from at least so many clients, if there are.
 _FEWEST_CLIENTS = 10
-# What a batch of outputs may hold: 100 MB.
-_BATCH_NUMBERS = 25_000_000
-_BATCH_SIZE = 1000
 
 
 def audit(
@@ -53,7 +48,7 @@ def audit(
     Returns:
       (the text, the JSON object: "task", "round", "max_examples", "members" and
       "non_members" with "examples" and "mean_loss", "clients", "differences",
-      sentences, and what `membership.attacks` gives).
+      sentences, "meaning", a sentence, and what `membership.attacks` gives).
 
     Raises:
       ConfigError: If the task has no classes, or --round was not saved.
@@ -72,10 +67,11 @@ def audit(
             "name a saved round with --round."
         )
     task = experiment.load_task(config)
-    _check_supported(task, run_dir, per_class)
+    attacked.check_supported(task, run_dir, per_class)
     store = CheckpointStore(directory.checkpoints)
     number, weights = store.load_weights(round_number)
-    clients = _took_part(config, task, number)
+    dimension = sum(np.size(value) for value in weights.trainable)
+    clients = _took_part(config, task, directory, number, dimension)
     draw = randomness.generator(config.run.seed, "audit")
     wanted = min(max_examples, len(task.test))
     pool, read = _members(task, clients, wanted, draw)
@@ -88,9 +84,9 @@ def audit(
         )
     exported = weights if round_number is not None else None
     with _model(directory, task, exported) as path:
-        attacked = Attacked(task, path)
+        model = attacked.Attacked(task, path)
         members, others = (
-            attacked.observe(
+            model.observe(
                 examples.take(draw.choice(len(examples), count, replace=False))
             )
             for examples in (pool, task.test)
@@ -110,11 +106,12 @@ def audit(
         "non_members": _described(others),
         "differences": [
             *_known_differences(task, config, len(clients)),
-            *membership.differences(found),
+            *audit_text.differences(found),
         ],
+        "meaning": audit_text.meaning(found),
         **found,
     }
-    text = _in_words(report)
+    text = audit_text.in_words(report)
     durable.write_text(
         directory.audit, json.dumps(report, indent=2, allow_nan=False) + "\n"
     )
@@ -138,115 +135,34 @@ def _model(
         yield path
 
 
-class Attacked:
-    """What an attacker makes of a SavedModel."""
+def _took_part(
+    config: ExperimentConfig,
+    task: Task,
+    directory: RunDirectory,
+    rounds: int,
+    dimension: int,
+) -> list[int]:
+    """Positions of all clients of rounds 1 to `rounds`, in order.
 
-    def __init__(self, task: Task, path: str):
-        """Loads it; raises `RunDirectoryError` if it is not whole."""
-        self._task = task
-        try:
-            if task.serving_fn is None:
-                self._saved = tf.saved_model.load(path)
-                serve = self._saved.signatures["serving_default"]
-                self._call = lambda x: serve(**{task.input_name: x})
-                return
-            # It takes raw columns or text, but the examples are encoded; the
-            # model within, which takes these, has all of its weights.
-            saved = tf.keras.models.load_model(path, compile=False)
-            model = task.build_model()
-            model.set_weights(saved.get_weights())
-        except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
-            raise errors.RunDirectoryError(
-                f"{path} cannot be loaded ({type(error).__name__}: {error}); "
-                "make it anew with --round, or let train.py end again."
-            ) from None
-        self._call = lambda x: task.outputs_fn(model(x, training=False))
+    Where updates have so many numbers as `dimension` says.
 
-    def observe(self, examples: Examples) -> membership.Observed:
-        """What the model says of examples."""
-        logits = _logits(self._call(tf.constant(examples.x[:1])))
-        assert logits is not None
-        size = max(1, min(_BATCH_SIZE, _BATCH_NUMBERS // logits.size))
-        parts = [
-            self._part(
-                examples.x[start : start + size], examples.y[start:][:size]
-            )
-            for start in range(0, len(examples), size)
-        ]
-        losses, outputs = map(np.concatenate, zip(*parts))
-        classes = max(logits.shape[-1], 2)
-        labels = None
-        if logits.ndim == 2:
-            labels = examples.y.reshape([len(examples)]).astype(np.int64)
-        inputs = membership.blind_features(examples.x, labels, classes)
-        return membership.Observed(losses, outputs, inputs, labels)
-
-    def _part(self, x: np.ndarray, y: np.ndarray) -> tuple[Any, Any]:
-        """Losses and logits of a batch; of sequences losses alone."""
-        logits = _logits(self._call(tf.constant(x)))
-        assert logits is not None
-        losses = membership.cross_entropies(
-            logits, y.reshape(logits.shape[:-1])
+    Raises:
+      RunDirectoryError: If that hangs on a secret that is gone.
+    """
+    clients, secret = len(task.train.client_ids), directory.noise_secret
+    seeded = config.aggregator.dp_noise_seed is not None
+    if config.aggregator.private and not seeded and not os.path.exists(secret):
+        raise errors.RunDirectoryError(
+            f"{secret} does not exist, and with it went who took part; restore "
+            "it to audit the run."
         )
-        if losses.ndim == 1:
-            return losses, logits.astype(np.float64)
-        places = tuple(range(1, losses.ndim))
-        counts = y != PADDING
-        means = (losses * counts).sum(places) / np.maximum(
-            counts.sum(places), 1
-        )
-        return means, np.zeros([len(x), 0])
-
-
-def _logits(given: Mapping[str, tf.Tensor]) -> Optional[np.ndarray]:
-    """Logits from what an exported model gives, or `None`."""
-    if "logits" in given:
-        return given["logits"].numpy()
-    if "probabilities" in given and given["probabilities"].shape[-1] > 1:
-        least = np.finfo(np.float32).tiny
-        return np.log(np.maximum(given["probabilities"].numpy(), least))
-    return None
-
-
-def _check_supported(task: Task, run_dir: str, per_class: bool) -> None:
-    """Raises `ConfigError` unless every label is one of the model's classes."""
-    first = task.test.take(np.arange(1))
-    logits = _logits(task.outputs_fn(task.build_model()(tf.constant(first.x))))
-    y = task.test.y
-    if logits is None:
-        fits = False
-    elif logits.shape[-1] == 1:
-        fits = y[:1].size == 1 and bool(np.isin(y, [0, 1]).all())
-    else:
-        is_whole = np.issubdtype(y.dtype, np.integer)
-        fits = is_whole and y.shape[1:] == logits.shape[1:-1]
-    if not fits:
-        raise errors.ConfigError(
-            f"--run_dir={run_dir} is a run of --task={task.name}, whose "
-            "examples do not have one class each; membership inference is "
-            "there for classes alone, so audit a run of a task that has them."
-        )
-    if per_class and y.ndim > 1 and y[0].size > 1:
-        raise errors.ConfigError(
-            f"--per_class is not used with --task={task.name}, whose examples "
-            "are sequences of classes; leave it out."
-        )
-
-
-def _took_part(config: ExperimentConfig, task: Task, rounds: int) -> list[int]:
-    """Positions of all clients of rounds 1 to `rounds`, in order."""
-    sampler = UniformSampler(
-        task.train.client_ids,
-        config.clients.clients_per_round,
-        config.run.seed,
-    )
-    return sorted(
-        {
-            position
-            for number in range(1, rounds + 1)
-            for position in sampler.positions(number)
-        }
-    )
+    plan = parts.plan_of(config, clients, dimension, directory, overwrite=False)
+    sampler = cohorts.sampler_of(config, task, plan)
+    found = set()
+    for number in range(1, rounds + 1):
+        found.update(sampler.positions(number))
+    # Behind the clients stand canaries.
+    return sorted(position for position in found if position < clients)
 
 
 def _members(
@@ -296,47 +212,3 @@ def _known_differences(
             "any step."
         )
     return said
-
-
-def _in_words(report: Mapping[str, Any]) -> str:
-    members, others = report["members"], report["non_members"]
-    clients = report["clients"]
-    lines = [
-        f"{report['task']}, round {report['round']}: membership inference",
-        "",
-        f"{'members':<22}{members['examples']:>9,}  mean loss "
-        f"{members['mean_loss']:.4f}, of {clients['read']:,} clients of the "
-        f"{clients['took_part']:,} that took part",
-        f"{'non-members':<22}{others['examples']:>9,}  mean loss "
-        f"{others['mean_loss']:.4f}, of the central test set",
-        "",
-        f"{'attack':<22}{'AUC':>7}{'95% interval':>18}{'advantage':>12}"
-        f"{'95% interval':>18}{'TPR at 1% FPR':>16}",
-    ]
-    attacks = [*report["attacks"], report["without_model"]]
-    lines += [_row(attack["name"], attack) for attack in attacks]
-    lines.append("")
-    lines += [f"  {attack['name']}: {attack['words']}" for attack in attacks]
-    if report["per_class"]:
-        lines += ["", "The threshold attack, class by class"]
-        lines += [
-            _row(f"class {each['class']}", each) for each in report["per_class"]
-        ]
-    lines += ["", report["meaning"]]
-    if report["differences"]:
-        lines += ["", "Members and non-members differ anyway:"]
-        lines += [f"  {sentence}" for sentence in report["differences"]]
-    return "\n".join(lines)
-
-
-def _row(name: str, figures: Mapping[str, Any]) -> str:
-    def interval(which: str) -> str:
-        low, high = figures[f"{which}_interval"]
-        return f"{low:.3f} to {high:.3f}"
-
-    low_rate = figures["low_rate"]
-    shown = "-" if low_rate is None else f"{low_rate:.3f}"
-    return (
-        f"{name:<22}{figures['auc']:>7.3f}{interval('auc'):>18}"
-        f"{figures['advantage']:>12.3f}{interval('advantage'):>18}{shown:>16}"
-    )

@@ -12,6 +12,7 @@ from tff_pipeline.config import ClientConfig, ExperimentConfig
 from tff_pipeline.datasets import augmentation
 from tff_pipeline.datasets.federated import Examples
 from tff_pipeline.privacy import canaries
+from tff_pipeline.privacy.example_plan import ExamplePlan
 from tff_pipeline.privacy.plan import Plan
 from tff_pipeline.sampling import Sampler
 from tff_pipeline.tasks.task import Task
@@ -23,6 +24,7 @@ def reader(
     task: Task,
     weights: tff.learning.models.ModelWeights,
     plan: Optional[Plan] = None,
+    examples_plan: Optional[ExamplePlan] = None,
 ) -> Callable[[int], Cohort]:
     """A function from a round's number to its cohort, of the seed alone.
 
@@ -32,6 +34,7 @@ def reader(
       weights: The model's, for their sizes.
       plan: Of privacy; then cohorts are drawn from its secret, and it may have
         canaries, who stand behind the clients.
+      examples_plan: Of examples' privacy; then blocks say how much noise.
 
     Raises:
       ConfigError: If `--augment` does not suit the task, or there are fewer
@@ -39,7 +42,7 @@ def reader(
     """
     seed = config.run.seed
     augment = augmentation.of(config.data.augment, task.augmentations)
-    sampler = _sampler(config, task, plan)
+    sampler = sampler_of(config, task, plan)
     clients = len(task.train.client_ids)
     up = sum(np.asarray(value).nbytes for value in weights.trainable)
     fixed = sum(np.asarray(value).nbytes for value in weights.non_trainable)
@@ -62,6 +65,9 @@ def reader(
                 seed,
                 round_number,
                 position,
+                noise_multiplier=None
+                if examples_plan is None
+                else examples_plan.noise_multiplier(len(examples)),
             )
         except MemoryError:
             raise errors.TrainingError(
@@ -99,9 +105,10 @@ def reader(
     return cohort_of
 
 
-def _sampler(
+def sampler_of(
     config: ExperimentConfig, task: Task, plan: Optional[Plan]
 ) -> Sampler:
+    """Who takes part in which round; see `reader`."""
     assert config.clients.sampling is not None  # `ExperimentConfig` does.
     ids, seed = task.train.client_ids, config.run.seed
     if plan is not None:

@@ -151,6 +151,28 @@ class ClientConfig(fields.Group):
         "num_examples, or what --aggregator takes).",
         flag="client_weighting",
     )
+    dp_target_epsilon: Optional[float] = fields.field(
+        None,
+        fields.POSITIVE,
+        "Epsilon of one example of a client after --total_rounds: DP-SGD.",
+        flag="client_dp_target_epsilon",
+    )
+    dp_delta: Optional[float] = fields.field(
+        None, fields.PROBABILITY, "Its delta.", flag="client_dp_delta"
+    )
+    dp_clip: Optional[float] = fields.field(
+        None,
+        fields.POSITIVE,
+        "Largest L2 norm of an example's gradient.",
+        flag="client_dp_clip",
+    )
+    dp_noise_seed: Optional[int] = fields.field(
+        None,
+        fields.SEED,
+        "Seed of its batches and noise, for simulations: no privacy (default: "
+        "a secret of the operating system's).",
+        flag="client_dp_noise_seed",
+    )
     optimizer: OptimizerConfig = OptimizerConfig("client")
 
     def __post_init__(self) -> None:
@@ -163,6 +185,31 @@ class ClientConfig(fields.Group):
                 f"--client_steps_per_round={self.steps_per_round} and "
                 f"--client_epochs_per_round={self.epochs_per_round} say two "
                 "things; leave one out."
+            )
+        self._check_example_dp()
+
+    def _check_example_dp(self) -> None:
+        """Raises `ConfigError` unless the flags of DP-SGD go together."""
+        flags = {
+            flag: getattr(self, field.name)
+            for flag, field in self.options()
+            if flag.startswith("client_dp_")
+        }
+        given = [flag for flag, value in flags.items() if value is not None]
+        needed = [flag for flag in flags if not flag.endswith("_seed")]
+        if not given:
+            return
+        for flag in needed:
+            if flags[flag] is None:
+                raise errors.ConfigError(
+                    f"--{given[0]}={flags[given[0]]} is given without "
+                    f"--{flag}=...; --{', --'.join(needed)} go together."
+                )
+        if self.steps_per_round is None:
+            raise errors.ConfigError(
+                f"--client_dp_target_epsilon={self.dp_target_epsilon} needs "
+                "--client_steps_per_round: batches are drawn by lot, and have "
+                "no epochs."
             )
 
 
@@ -293,6 +340,12 @@ class ExperimentConfig:
             or ("uniform" if private else "num_examples"),
         )
         object.__setattr__(self, "clients", clients)
+        if private and clients.dp_target_epsilon is not None:
+            raise errors.ConfigError(
+                f"--client_dp_target_epsilon={clients.dp_target_epsilon} "
+                f"protects examples, and --aggregator={name} whole clients; "
+                "choose one of the two."
+            )
 
     def groups(self) -> tuple[fields.Group, ...]:
         """All groups of fields, the optimizers' too."""
@@ -313,7 +366,13 @@ class ExperimentConfig:
             for flag, field in group.options():
                 value = getattr(group, field.name)
                 if value is None or (
-                    identity_only and not field.metadata["identity"]
+                    identity_only
+                    and not field.metadata["identity"]
+                    # Noise of clients is made for so many rounds.
+                    and not (
+                        flag == "total_rounds"
+                        and self.clients.dp_target_epsilon is not None
+                    )
                 ):
                     continue
                 values[flag] = value

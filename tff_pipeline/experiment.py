@@ -21,7 +21,7 @@ from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
 from tff_pipeline.datasets.federated import FederatedData
 from tff_pipeline.export import saved_model
-from tff_pipeline.privacy import parts
+from tff_pipeline.privacy import example_plan, parts
 from tff_pipeline.reporting import learning_curve
 from tff_pipeline.tasks import own_model
 from tff_pipeline.tasks.task import Task
@@ -128,10 +128,13 @@ def _run(
             directory,
             overwrite,
         )
-    cohort_of = cohorts.reader(config, task, weights, plan)
+        examples_plan = example_plan.of(config, directory, overwrite)
+        gradients_fn = parts.of_examples(examples_plan, task)
+    cohort_of = cohorts.reader(config, task, weights, plan, examples_plan)
     directory.claim(config, overwrite)
     with spans.span("building"):
         private = parts.of(plan, directory)
+        parts.publish_examples(examples_plan, task, directory)
         process = fed_avg.build(
             task.tff_model_fn,
             config.clients,
@@ -139,12 +142,18 @@ def _run(
             private.aggregator,
             private.release,
             private.numbered,
+            gradients_fn,
         )
         evaluator = evaluation.Evaluator(task)
     log = metrics.MetricsLog(
         directory.metrics,
         directory.tensorboard,
-        columns.names(task, groups, private.columns, private.exact),
+        columns.names(
+            task,
+            groups,
+            private.columns,
+            private.exact and examples_plan is None,
+        ),
     )
     checkpoints = CheckpointStore(
         directory.checkpoints, config.run.keep_checkpoints

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 # What is clipped is scaled to a hair below the bound, so that rounding each
 # number to float32 does not lift it above.
-_BELOW = 1.0 - 2.0**-20
+BELOW = 1.0 - 2.0**-20
 
 
 def clip(update: Any, bound: tf.Tensor) -> tuple[Any, tf.Tensor]:
@@ -34,7 +34,7 @@ def clip(update: Any, bound: tf.Tensor) -> tuple[Any, tf.Tensor]:
     bound = tf.cast(bound, tf.float64)
 
     def scaled() -> Any:
-        factor = bound / norm * _BELOW
+        factor = bound / norm * BELOW
 
         def scale(leaf: tf.Tensor) -> tf.Tensor:
             # Not the factor in float32: it may be too small for one.
@@ -50,4 +50,4 @@ def clip(update: Any, bound: tf.Tensor) -> tuple[Any, tf.Tensor]:
             lambda: tf.nest.map_structure(tf.zeros_like, update),
         )
 
-    return tf.cond(norm <= bound * _BELOW, lambda: update, otherwise), norm
+    return tf.cond(norm <= bound * BELOW, lambda: update, otherwise), norm

@@ -19,6 +19,7 @@ import tensorflow_federated as tff
 
 from tff_pipeline import randomness
 from tff_pipeline.algorithms import keyed_generator
+from tff_pipeline.algorithms.example_dp import ExampleDp
 from tff_pipeline.config import ClientConfig
 from tff_pipeline.datasets.federated import Examples
 
@@ -33,6 +34,7 @@ def block(
     seed: int,
     *counters: int,
     key: Optional[int] = None,
+    noise_multiplier: Optional[float] = None,
 ) -> list[collections.OrderedDict]:
     """A client's data of one round.
 
@@ -43,10 +45,12 @@ def block(
       *counters: Which round, which client; with the seed they decide the order
         of examples in every epoch, and dropout.
       key: Of the client in this round, if not one that they decide.
+      noise_multiplier: What `ExampleDp` wants of the client.
 
     Returns:
       A list of one element, as TFF wants sequences on clients: `x`, `y`
-      [n, ...], `order` int32 [epochs, n] and `key`, an int64 scalar.
+      [n, ...], `order` int32 [epochs, n], `key`, an int64 scalar, and if given
+      `noise_multiplier`, a float32 scalar.
     """
     order = np.stack(
         [
@@ -59,14 +63,15 @@ def block(
     if key is None:
         draw = randomness.generator(seed, "client", *counters)
         key = int(draw.integers(2**62))
-    return [
-        collections.OrderedDict(
-            x=examples.x,
-            y=examples.y,
-            order=order.astype(np.int32),
-            key=np.int64(key),
-        )
-    ]
+    made = collections.OrderedDict(
+        x=examples.x,
+        y=examples.y,
+        order=order.astype(np.int32),
+        key=np.int64(key),
+    )
+    if noise_multiplier is not None:
+        made["noise_multiplier"] = np.float32(noise_multiplier)
+    return [made]
 
 
 def build(
@@ -75,6 +80,7 @@ def build(
     options: ClientConfig,
     release: Optional[Release] = None,
     numbered: bool = False,
+    gradients_fn: Optional[ExampleDp] = None,
 ) -> tff.learning.templates.ClientWorkProcess:
     """The client work of federated averaging on blocks.
 
@@ -85,6 +91,8 @@ def build(
       release: What a client does to its update before it sends it.
       numbered: Whether in the place of a weight clients send their block's key,
         an int64 that no other client has.
+      gradients_fn: Of a client's steps; by default the gradient of the mean
+        loss of the next examples in order.
 
     Returns:
       A process whose clients' data are what `block` makes. A client whose
@@ -104,6 +112,7 @@ def build(
                 y=y_spec,
                 order=tf.TensorSpec([None, None], tf.int32),
                 key=tf.TensorSpec([], tf.int64),
+                **({} if gradients_fn is None else gradients_fn.block_spec),
             )
         )
     )
@@ -116,7 +125,13 @@ def build(
         @tf.function(autograph=False)
         def train(weights: Any, block: Any) -> Any:
             result, metrics, dropped = _train(
-                model, generators, optimizer, options, weights, block
+                model,
+                generators,
+                optimizer,
+                options,
+                weights,
+                block,
+                gradients_fn,
             )
             if release is not None:
                 result.update = release(result.update, block)
@@ -197,6 +212,7 @@ def _train(
     options: ClientConfig,
     weights: Any,
     block: Any,
+    gradients_fn: Optional[ExampleDp],
 ) -> Any:
     """All steps of one client: (result, metrics, 1 if it is dropped)."""
     variables = tff.learning.models.ModelWeights.from_model(model)
@@ -211,16 +227,22 @@ def _train(
         # As many steps for all, so what a client counts for is its data.
         total, weight = tf.constant(options.steps_per_round), examples
 
-    def step(number: tf.Tensor, state: Any) -> Any:
+    def of_batch(number: tf.Tensor) -> Sequence[tf.Tensor]:
         epoch, batch = number // steps, number % steps
         chosen = block["order"][epoch, batch * size : (batch + 1) * size]
         x = tf.gather(block["x"], chosen)
         y = tf.gather(block["y"], chosen)
-        for generator in generators:
-            generator.begin(block["key"], number)
         with tf.GradientTape() as tape:
             output = model.forward_pass((x, y), training=True)
-        gradients = tape.gradient(output.loss, trainable)
+        return tape.gradient(output.loss, trainable)
+
+    def step(number: tf.Tensor, state: Any) -> Any:
+        for generator in generators:
+            generator.begin(block["key"], number)
+        if gradients_fn is None:
+            gradients = of_batch(number)
+        else:
+            gradients = gradients_fn(model, block, number)
         state, values = optimizer.next(
             state,
             tuple(v.read_value() for v in trainable),

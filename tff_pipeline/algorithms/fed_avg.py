@@ -18,6 +18,7 @@ import tensorflow_federated as tff
 
 from tff_pipeline.aggregators.mean import WeightedMeanFactory
 from tff_pipeline.algorithms import client_work, optimizers
+from tff_pipeline.algorithms.example_dp import ExampleDp
 from tff_pipeline.config import ClientConfig, ServerConfig
 
 Aggregator = Union[
@@ -33,6 +34,7 @@ def build(
     aggregator: Optional[Aggregator] = None,
     release: Optional[client_work.Release] = None,
     numbered: bool = False,
+    gradients_fn: Optional[ExampleDp] = None,
 ) -> tff.learning.templates.LearningProcess:
     """The process.
 
@@ -44,6 +46,7 @@ def build(
         without weights counts all clients the same.
       release: What a client does to its update before it sends it.
       numbered: Whether the aggregator takes clients' numbers for weights.
+      gradients_fn: Of a client's steps, if not those of batches.
 
     Returns:
       A process whose clients' data are what `client_work.block` makes.
@@ -54,6 +57,7 @@ def build(
         clients,
         release,
         numbered,
+        gradients_fn,
     )
     weights_type = work.next.type_signature.parameter[1].member
 

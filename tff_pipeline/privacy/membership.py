@@ -31,7 +31,6 @@ LEAST = 10  # Members, and non-members, below which nothing can be said.
 _COMPONENTS = 50  # Of inputs, for the attack that never asks the model.
 _BUCKETS = 64  # For ids, likewise.
 _LOW_RATE = 0.01  # Of false positives; Carlini et al. 2022.
-_RARE = 0.01  # A p-value below which labels are said to differ.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,8 +117,7 @@ def attacks(
     Returns:
       "attacks": a list, each with "name", "words" and the figures of `figures`;
       "without_model": the same of the attack on inputs alone; "labels": see
-      `label_difference`; "per_class": a list, each with "class" and figures;
-      "meaning": one sentence.
+      `label_difference`; "per_class": a list, each with "class" and figures.
     """
     losses = (-members.losses, -others.losses)
     asked, asked_others = (
@@ -148,7 +146,6 @@ def attacks(
         "without_model": blind,
         "labels": label_difference(members.labels, others.labels),
         "per_class": _per_class(members, others) if per_class else [],
-        "meaning": _meaning(found, blind),
     }
 
 
@@ -269,52 +266,3 @@ def _per_class(members: Observed, others: Observed) -> list[dict[str, Any]]:
         if min(len(own), len(foreign)) >= LEAST:
             rows.append({"class": int(label), **figures(-own, -foreign)})
     return rows
-
-
-def differences(found: dict[str, Any]) -> list[str]:
-    """In sentences, how members and others differ without any training."""
-    said = []
-    labels, blind = found["labels"], found["without_model"]
-    if labels is not None and labels["p_value"] < _RARE:
-        said.append(
-            f"Their labels differ: {labels['distance']:.1%} of one set would "
-            f"have to change class (p = {labels['p_value']:.1g})."
-        )
-    if blind["auc_interval"][0] > 0.5:
-        said.append(
-            "Inputs and labels alone tell them apart, without the model: AUC "
-            f"{_shown(blind)}."
-        )
-    if found["attacks"][0]["auc_interval"][1] < 0.5:
-        said.append(
-            "Members have the higher losses, which no training on them "
-            "explains."
-        )
-    return said
-
-
-def _shown(attack: dict[str, Any]) -> str:
-    low, high = attack["auc_interval"]
-    return f"{attack['auc']:.3f} ({low:.3f} to {high:.3f})"
-
-
-def _meaning(found: list[dict[str, Any]], blind: dict[str, Any]) -> str:
-    best = max(found, key=lambda attack: attack["auc_interval"][0])
-    if best["auc_interval"][0] <= 0.5:
-        return (
-            "No attack did better than guessing, which proves nothing: these "
-            "are simple attacks, and an AUC near .5 is an average that a few "
-            "exposed examples hardly move."
-        )
-    right = (1 + best["advantage"]) / 2
-    words = (
-        f"Given one member and one other, the attack {best['name']} finds the "
-        f"member {best['auc']:.0%} of the time, and with its best threshold is "
-        f"right about {right:.0%} of all examples where guessing is about 50%"
-    )
-    if blind["auc_interval"][1] >= best["auc_interval"][0]:
-        return (
-            f"{words}; but the inputs alone do about as well, so that this may "
-            "be how the two sets differ and nothing that the model learned."
-        )
-    return f"{words}: the model gives away whom it was trained on."

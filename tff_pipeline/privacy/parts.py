@@ -5,19 +5,29 @@ import functools
 from collections.abc import Sequence
 from typing import Any, Optional
 
+import numpy as np
+
+from tff_pipeline import errors
+from tff_pipeline.algorithms import example_dp
 from tff_pipeline.algorithms.client_work import Release
+from tff_pipeline.algorithms.example_dp import ExampleDp
 from tff_pipeline.algorithms.fed_avg import Aggregator
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.privacy import (
     canaries,
+    example_plan,
     mechanisms,
     plan,
     secret_file,
     statement,
 )
+from tff_pipeline.privacy.example_plan import ExamplePlan
 from tff_pipeline.privacy.ledger import Ledger
 from tff_pipeline.privacy.plan import Plan
+from tff_pipeline.tasks.task import Task
 from tff_pipeline.training.run_directory import RunDirectory
+
+_SOME = 10  # Test examples whose loss is looked at.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +98,52 @@ def of(planned: Optional[Plan], directory: RunDirectory) -> Parts:
         planned.columns,
         bool(planned.options.dp_release_exact_metrics),
     )
+
+
+def of_examples(
+    planned: Optional[ExamplePlan], task: Task
+) -> Optional[ExampleDp]:
+    """The clients' steps of DP-SGD, if there is a plan.
+
+    Raises:
+      ConfigError: If the task's loss is no mean over examples, or no noise
+        keeps the target for a client.
+    """
+    if planned is None:
+        return None
+    model = task.build_model()
+    some = task.test.take(np.arange(min(_SOME, len(task.test))))
+    if model.losses or not example_dp.learns_from_one(
+        model, task.loss_fn(), some.x, some.y
+    ):
+        raise errors.ConfigError(
+            f"--client_dp_target_epsilon={planned.target_epsilon} is not used "
+            f"with --task={task.name}, whose loss is no mean over examples (it "
+            "compares them, or the model adds regularization); leave it out."
+        )
+    # Few examples need the most noise.
+    planned.noise_multiplier(min(_listed(task).values()))
+    return ExampleDp(
+        task.loss_fn(), planned.clip, planned.batch_size, planned.key
+    )
+
+
+def publish_examples(
+    planned: Optional[ExamplePlan], task: Task, directory: RunDirectory
+) -> None:
+    """Keeps the secret of a plan, if there is one, and says what it promises.
+
+    Raises:
+      RunDirectoryError: If these cannot be written.
+    """
+    if planned is not None:
+        example_plan.publish(planned, directory, _listed(task))
+
+
+def _listed(task: Task) -> dict[str, int]:
+    """Sizes of the clients that the statement lists, by name."""
+    ids = task.train.client_ids[: example_plan.MOST_LISTED]
+    return {client_id: task.train.size(client_id) for client_id in ids}
 
 
 def _publish(

@@ -1,0 +1,227 @@
+"""Differential privacy of single examples, kept by the clients: the terms.
+
+Every client runs DP-SGD (Abadi et al. 2016, "Deep Learning with Differential
+Privacy", algorithm 1) with noise for its own number of examples, so that what
+leaves it is private against everyone else, the server too. Noise, sampling and
+accounting come from here and from nowhere else. Needs no TensorFlow.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, Optional
+
+import numpy as np
+
+from tff_pipeline import durable, errors
+from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.privacy import accounting, secret_file
+from tff_pipeline.training.run_directory import RunDirectory
+
+MOST_LISTED = 100  # Clients, in the statement.
+
+
+@dataclasses.dataclass(frozen=True)
+class ExamplePlan:
+    """What is promised of an example, and how it is kept.
+
+    Attributes:
+      target_epsilon: What a client that takes part in all rounds spends at
+        most on each of its examples.
+      delta: The probability that is left out.
+      clip: Largest L2 norm of an example's gradient.
+      batch_size: Examples that a step expects, or all of a client with fewer.
+      steps: Of a client in all rounds.
+      secret: 128 bits, of which batches and noise are drawn.
+      seeded: Whether the secret can be guessed, so that there is no privacy.
+    """
+
+    target_epsilon: float
+    delta: float
+    clip: float
+    batch_size: int
+    steps: int
+    secret: int = dataclasses.field(repr=False)
+    seeded: bool = False
+
+    @property
+    def key(self) -> np.ndarray:
+        """The key of batches and noise, int64 [2]."""
+        text = f"examples:{self.secret:032x}"
+        digest = hashlib.sha256(text.encode()).digest()
+        return np.frombuffer(digest[:16], np.int64)
+
+    def setting(self, examples: int) -> accounting.Setting:
+        """Of a client with so many examples, which are its population."""
+        return accounting.Setting(
+            "gaussian",
+            "poisson",
+            examples,
+            min(self.batch_size, examples),
+            self.steps,
+        )
+
+    def noise_multiplier(self, examples: int) -> float:
+        """Standard deviation of the noise on a step's sum, over the clip.
+
+        Args:
+          examples: Of the client; at least 1.
+
+        Raises:
+          ConfigError: If no noise keeps the target.
+        """
+        try:
+            return _multiplier(
+                self.setting(examples), self.target_epsilon, self.delta
+            )
+        except errors.ConfigError:
+            raise errors.ConfigError(
+                f"--client_dp_target_epsilon={self.target_epsilon} cannot be "
+                f"kept for a client of {examples} examples in {self.steps} "
+                f"steps of --client_batch_size={self.batch_size}; raise it, or "
+                "lower --total_rounds or --client_steps_per_round."
+            ) from None
+
+
+# Calibrating takes a second or two, and many clients are of one size.
+@functools.cache
+def _multiplier(
+    setting: accounting.Setting, target_epsilon: float, delta: float
+) -> float:
+    return accounting.noise_multiplier(setting, target_epsilon, delta)
+
+
+def of(
+    config: ExperimentConfig, directory: RunDirectory, overwrite: bool
+) -> Optional[ExamplePlan]:
+    """The plan of a run, with the secret that it has; `None` if not private.
+
+    Args:
+      config: The experiment.
+      directory: Of the run, if it was begun.
+      overwrite: Whether it begins anew.
+
+    Raises:
+      RunDirectoryError: If the secret cannot be read, or is gone.
+    """
+    clients = config.clients
+    if clients.dp_target_epsilon is None:
+        return None
+    begun = not overwrite and os.path.exists(directory.privacy_json)
+    lost = not os.path.exists(directory.noise_secret)
+    if begun and lost and clients.dp_noise_seed is None:
+        # A round that is run again must not be seen with other noise.
+        raise errors.RunDirectoryError(
+            f"{directory.noise_secret}, the secret of the run's noise, does "
+            "not exist; restore it, or start again with --overwrite."
+        )
+    # `ClientConfig` sees to it.
+    assert clients.dp_delta is not None
+    assert clients.dp_clip is not None
+    assert clients.steps_per_round is not None
+    return ExamplePlan(
+        clients.dp_target_epsilon,
+        clients.dp_delta,
+        clients.dp_clip,
+        clients.batch_size,
+        config.run.total_rounds * clients.steps_per_round,
+        secret_file.read_or_draw(
+            None if overwrite else directory.noise_secret,
+            clients.dp_noise_seed,
+        ),
+        clients.dp_noise_seed is not None,
+    )
+
+
+def publish(
+    plan: ExamplePlan, directory: RunDirectory, sizes: Mapping[str, int]
+) -> None:
+    """Keeps the secret and writes the statement.
+
+    Args:
+      plan: Of the run.
+      directory: Where to.
+      sizes: How many examples clients have, of those that shall be listed.
+
+    Raises:
+      ConfigError: If no noise keeps the target for one of these.
+      RunDirectoryError: If it cannot be written.
+    """
+    if not plan.seeded:
+        secret_file.keep(directory.noise_secret, plan.secret)
+    stated = content(plan, sizes)
+    durable.write_text(
+        directory.privacy_json, json.dumps(stated, indent=2) + "\n"
+    )
+    durable.write_text(directory.privacy_text, in_words(stated))
+
+
+def content(plan: ExamplePlan, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """The statement as a JSON object; see `publish`."""
+    return {
+        "private": not plan.seeded,
+        "warning": None
+        if not plan.seeded
+        else "Simulation only, no privacy: batches and noise come from a seed "
+        "(--client_dp_noise_seed) that can be guessed.",
+        "epsilon": plan.target_epsilon,
+        "delta": plan.delta,
+        "unit": "one example",
+        "adjacency": "add or remove one example of a client",
+        "against": "everyone but the client, the server too",
+        "mechanism": "DP-SGD on every client",
+        "clip": plan.clip,
+        "expected_batch_size": plan.batch_size,
+        "steps_in_all_rounds": plan.steps,
+        "accountant": "pld",
+        "not_covered": [
+            "How many examples a client has, by which batches are drawn and "
+            "updates are weighed.",
+            "A person with several examples, or with examples at several "
+            "clients: epsilon is of one example of one client.",
+            "What the task computed from the data before training, such as "
+            "the mean and deviation of a column.",
+            "Evaluation: exact figures of the evaluated examples.",
+            "Choosing: whoever looks at several runs on the same examples "
+            "spends the epsilon of all of them.",
+        ],
+        "clients": [
+            {
+                "client": client_id,
+                "examples": size,
+                "noise_multiplier": plan.noise_multiplier(size),
+            }
+            for client_id, size in sizes.items()
+        ],
+    }
+
+
+def in_words(stated: dict[str, Any]) -> str:
+    """The statement as text."""
+    lines = [
+        *([stated["warning"]] if stated["warning"] else []),
+        f"Every client's update is ({stated['epsilon']:g}, "
+        f"{stated['delta']:g})-differentially private for {stated['unit']}, "
+        f"over all rounds, against {stated['against']}.",
+        "",
+        f"adjacency    {stated['adjacency']}",
+        f"mechanism    {stated['mechanism']}: gradients of examples clipped at "
+        f"{stated['clip']:g}, {stated['steps_in_all_rounds']} steps",
+        f"sampling     poisson, {stated['expected_batch_size']} examples of a "
+        "client expected a step",
+        f"accountant   {stated['accountant']}",
+        "",
+        "Not covered:",
+        *(f"  {each}" for each in stated["not_covered"]),
+        "",
+        f"{'client':<24}{'examples':>10}{'noise multiplier':>20}",
+        *(
+            f"{each['client']:<24}{each['examples']:>10}"
+            f"{each['noise_multiplier']:>20.4g}"
+            for each in stated["clients"]
+        ),
+    ]
+    return "\n".join(lines) + "\n"
