@@ -297,6 +297,61 @@ def test_clients_and_rounds_have_their_own_noise():
     assert np.abs(correlation).max() < 4.5 / np.sqrt(updates[0].size)
 
 
+def with_dropout():
+    return tf.keras.Sequential(
+        [
+            tf.keras.Input([5]),
+            layers.Dense(40, "tanh"),
+            layers.Dropout(0.5),
+            layers.Dense(3),
+        ]
+    )
+
+
+@pytest.mark.parametrize("make", [of_ids, with_dropout])
+def test_real_processes_take_the_same_step(make):
+    """One step of all examples, in a recurrent model and in a random one."""
+    examples = examples_of(make, 6)
+    clients = ClientConfig(
+        steps_per_round=1,
+        batch_size=6,
+        optimizer=OptimizerConfig("client", "sgd", 1.0),
+    )
+    with InProcessContext(1):
+        process = fed_avg.build(
+            lambda: wrapped(make, examples),
+            clients,
+            ServerConfig(),
+            gradients_fn=ExampleDp(cross_entropy(), CLIP, 6, KEY),
+        )
+        state = process.initialize()
+        before = process.get_model_weights(state)
+
+        def update(client):
+            block = client_work.block(
+                examples, 1, 0, 1, client, noise_multiplier=0.0
+            )
+            after = process.next(state, [block]).state
+            after = process.get_model_weights(after).trainable
+            return np.concatenate(
+                [np.ravel(b - a) for a, b in zip(after, before.trainable)]
+            )
+
+        found, other = update(0), update(1)
+        np.testing.assert_array_equal(update(0), found)
+    assert 0 < np.linalg.norm(found) <= CLIP
+    if make is with_dropout:
+        assert np.abs(found - other).max() > 1e-4
+        return
+    model = wrapped(make, examples)
+    for variable, value in zip(model.trainable_variables, before.trainable):
+        variable.assign(value)
+    each = single(model, examples)
+    norms = np.linalg.norm(each, axis=1, keepdims=True)
+    expected = (each * np.minimum(1, CLIP / norms)).mean(axis=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+
+
 def digits(path, rounds=2, **changes):
     private = {
         "dp_target_epsilon": 2.0,
