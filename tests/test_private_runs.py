@@ -228,10 +228,10 @@ def test_the_run_stops_before_it_spends_too_much(tmp_path):
     # Again: nothing more is spent. With a larger budget: some.
     done = train(path, *flags, "--dp_max_epsilon=2")
     assert done.returncode == 0 and rows_of(path) == rows
-    done = train(path, *flags, "--dp_max_epsilon=2.2")
+    done = train(path, *flags, "--dp_max_epsilon=3")
     assert done.returncode == 0, done.stderr
     assert rows_of(path)[: len(rows)] == rows
-    assert 2 < statement(path)["epsilon"] <= 2.2
+    assert 2 < statement(path)["epsilon"] <= 3
 
 
 def test_a_run_without_its_secret_does_not_go_on(private_run, tmp_path):
@@ -240,7 +240,7 @@ def test_a_run_without_its_secret_does_not_go_on(private_run, tmp_path):
     (path / "noise_secret").unlink()
     flags = (*GAUSSIAN, "--dp_target_epsilon=3")
     done = train(path, *flags)
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert "noise_secret" in done.stderr and "--overwrite" in done.stderr
     # Nothing was lost, nor was a secret made up.
     assert not (path / "noise_secret").exists()

@@ -133,10 +133,12 @@ def build(
                 block,
                 gradients_fn,
             )
+            update, weight = result.update, result.update_weight
             if release is not None:
-                result.update = release(result.update, block)
+                update = release(update, block)
             if numbered:
-                result.update_weight = block["key"]
+                weight = block["key"]
+            result = tff.learning.templates.ClientResult(update, weight)
             return result, metrics, dropped
 
         return train(weights, data.get_single_element())

@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from typing import Any, Optional
 
@@ -110,14 +109,6 @@ def of(
     clients = config.clients
     if clients.dp_target_epsilon is None:
         return None
-    begun = not overwrite and os.path.exists(directory.privacy_json)
-    lost = not os.path.exists(directory.noise_secret)
-    if begun and lost and clients.dp_noise_seed is None:
-        # A round that is run again must not be seen with other noise.
-        raise errors.RunDirectoryError(
-            f"{directory.noise_secret}, the secret of the run's noise, does "
-            "not exist; restore it, or start again with --overwrite."
-        )
     # `ClientConfig` sees to it.
     assert clients.dp_delta is not None
     assert clients.dp_clip is not None
@@ -128,10 +119,7 @@ def of(
         clients.dp_clip,
         clients.batch_size,
         config.run.total_rounds * clients.steps_per_round,
-        secret_file.read_or_draw(
-            None if overwrite else directory.noise_secret,
-            clients.dp_noise_seed,
-        ),
+        secret_file.of_run(directory, clients.dp_noise_seed, overwrite),
         clients.dp_noise_seed is not None,
     )
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Sequence
 from typing import Any, Optional
 
@@ -73,9 +74,7 @@ def plan_of(
     options = config.aggregator
     if not options.private:
         return None
-    secret = secret_file.read_or_draw(
-        None if overwrite else directory.noise_secret, options.dp_noise_seed
-    )
+    secret = secret_file.of_run(directory, options.dp_noise_seed, overwrite)
     population = clients + (options.audit_canaries or 0)
     return plan.make(config, population, dimension, secret)
 
@@ -90,6 +89,8 @@ def of(planned: Optional[Plan], directory: RunDirectory) -> Parts:
         return Parts()
     if not planned.seeded:
         secret_file.keep(directory.noise_secret, planned.secret)
+    if not os.path.exists(directory.privacy_json):
+        _state(planned, directory, 0)
     return Parts(
         mechanisms.aggregator(planned),
         mechanisms.release(planned),
@@ -153,6 +154,15 @@ def _publish(
     audit = None
     if planned.num_canaries:
         audit = canaries.audit(planned, state.aggregator["released"])
+    _state(planned, directory, rounds, audit)
+
+
+def _state(
+    planned: Plan,
+    directory: RunDirectory,
+    rounds: int,
+    audit: Optional[dict[str, Any]] = None,
+) -> None:
     statement.write(
         directory.privacy_json,
         directory.privacy_text,

@@ -10,6 +10,7 @@ import secrets
 from typing import Optional
 
 from tff_pipeline import durable, errors
+from tff_pipeline.training.run_directory import RunDirectory
 
 _BITS = 128
 
@@ -40,6 +41,30 @@ def read_or_draw(path: Optional[str], seed: Optional[int]) -> int:
             f"{path}, the secret of the run's noise, cannot be read ({error}); "
             "restore it, or start again with --overwrite."
         ) from None
+
+
+def of_run(
+    directory: RunDirectory, seed: Optional[int], overwrite: bool
+) -> int:
+    """The secret of a run, new if it is about to begin.
+
+    Args:
+      directory: Of the run; it has begun if there is a statement.
+      seed: As `read_or_draw`.
+      overwrite: Whether it begins anew.
+
+    Raises:
+      RunDirectoryError: If the secret cannot be read, or is gone.
+    """
+    path = directory.noise_secret
+    begun = os.path.exists(directory.privacy_json) and not overwrite
+    if begun and seed is None and not os.path.exists(path):
+        # A round that is run again must not be seen with other noise.
+        raise errors.RunDirectoryError(
+            f"{path}, the secret of the run's noise, does not exist; restore "
+            "it, or start again with --overwrite."
+        )
+    return read_or_draw(None if overwrite else path, seed)
 
 
 def keep(path: str, secret: int) -> None:
