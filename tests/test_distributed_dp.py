@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from scipy import linalg, special, stats
 
 from tff_pipeline.aggregators import discrete_gaussian
+from tff_pipeline.aggregators.discrete_mechanism import (
+    Mechanism,
+    concentrated_epsilon,
+    tau,
+)
 from tff_pipeline.aggregators.distributed import (
     DistributedDpMeanFactory,
     NumberedDistributedDpMeanFactory,
 )
 from tff_pipeline.aggregators.integers import encode, hadamard, rounded
-from tff_pipeline.privacy.distributed import (
-    Mechanism,
-    concentrated_epsilon,
-    tau,
-)
 from tff_pipeline.runtime.in_process import InProcessContext
 
 KEY = np.array([20210212, -4711], np.int64)

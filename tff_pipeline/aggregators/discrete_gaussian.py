@@ -9,6 +9,8 @@ import math
 
 import tensorflow as tf
 
+from tff_pipeline.aggregators.noise import fold
+
 # At least so many bins a sigma; with more, a place in a bin is rejected less.
 _BINS = 16
 # A number takes one int64 of random bits: of the lowest its place in a bin, of
@@ -50,11 +52,8 @@ def sample(seed: tf.Tensor, stddev: float, count: int) -> tf.Tensor:
     drawn = math.ceil((count + 6 * math.sqrt(count) + 6) / stays)
 
     def draw(attempt: tf.Tensor) -> tf.Tensor:
-        own = tf.random.experimental.stateless_fold_in(seed, attempt)
-        of_bits, of_bin, of_staying = (
-            tf.random.experimental.stateless_fold_in(own, use)
-            for use in range(3)
-        )
+        own = fold(seed, attempt)
+        of_bits, of_bin, of_staying = (fold(own, use) for use in range(3))
         bits = tf.random.stateless_uniform(
             [drawn], of_bits, minval=None, maxval=None, dtype=tf.int64
         )

@@ -8,7 +8,7 @@ server undoes what can be undone. A sum under a secure aggregation protocol
 would show the server nothing else; TFF has no such protocol between machines
 and adds in the open, which gives the same numbers.
 
-`privacy.distributed` has the formulas and the accounting, which trusts in the
+`discrete_mechanism` has the formulas and the accounting, which trusts in the
 protocol and in the clients: with each that stays away, or leaves out its noise,
 the sum has less of it. In this simulation the clients draw from one key, which
 stands for the secrets that each would have.
@@ -21,9 +21,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tff_pipeline.aggregators.discrete_mechanism import Mechanism
 from tff_pipeline.aggregators.dp_mean import specs_of
 from tff_pipeline.aggregators.integers import decode, encode
-from tff_pipeline.privacy.distributed import Mechanism
 
 
 class _Mean:

@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from tff_pipeline.aggregators import discrete_gaussian
 from tff_pipeline.aggregators.clipping import clip
-from tff_pipeline.aggregators.noise import Specs
-from tff_pipeline.privacy.distributed import Mechanism
+from tff_pipeline.aggregators.discrete_mechanism import Mechanism
+from tff_pipeline.aggregators.noise import Specs, fold
 
 # The rotations of all rounds follow from it; they are public.
 _ROTATION = 0x6A09E667F3BCC908
@@ -48,14 +48,12 @@ def encode(
     vector = tf.concat(
         [tf.reshape(leaf, [-1]) for leaf in tf.nest.flatten(update)], axis=0
     )
-    seed = tf.constant(key)
+    seed = key
     # The update too: should it differ when a round is run again, the two must
     # not have the noise in common that their difference would be free of.
     for each in (number_of_round, number, _fingerprint(vector)):
-        seed = tf.random.experimental.stateless_fold_in(seed, each)
-    rounding, noise = (
-        tf.random.experimental.stateless_fold_in(seed, use) for use in range(2)
-    )
+        seed = fold(seed, each)
+    rounding, noise = (fold(seed, use) for use in range(2))
     vector = tf.pad(
         tf.cast(vector, tf.float64),
         [[0, mechanism.padded - mechanism.dimension]],
@@ -118,7 +116,7 @@ def rounded(seed: tf.Tensor, vector: tf.Tensor, norm_bound: float) -> tf.Tensor:
     def attempt(number: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         uniform = tf.random.stateless_uniform(
             tf.shape(vector),
-            tf.random.experimental.stateless_fold_in(seed, number),
+            fold(seed, number),
         )
         return number + 1, down + tf.cast(uniform < up_with, tf.float64)
 

@@ -23,22 +23,33 @@ def key_of(secret: int) -> np.ndarray:
     return np.frombuffer(secret.to_bytes(16, "little"), np.int64)
 
 
-def standard_normal(
-    key: np.ndarray, number: tf.Tensor, specs: Specs
-) -> Vectors:
+def fold(key: Any, number: Any) -> tf.Tensor:
+    """A key of its own for each number, int64 [2], as secret as `key`.
+
+    `tf.random.experimental.stateless_fold_in` would keep half of its bits.
+    """
+    return tf.random.stateless_uniform(
+        [2],
+        tf.stack([key[0] + tf.cast(number, tf.int64), key[1]]),
+        minval=None,
+        maxval=None,
+        dtype=tf.int64,
+    )
+
+
+def standard_normal(key: Any, number: tf.Tensor, specs: Specs) -> Vectors:
     """The standard normal vector of a number, in tensors like `specs`.
 
     Args:
-      key: int64 [2].
+      key: int64 [2], an array or a tensor.
       number: An int64 scalar, which vector.
       specs: Of float tensors.
     """
     # A seed of its own for each tensor of each vector; TensorFlow scrambles it.
-    # Not `stateless_fold_in`, which keeps 64 bits of the key.
     return [
         tf.random.stateless_normal(
             spec.shape,
-            tf.stack([key[0] + number, tf.constant(key[1]) + place]),
+            tf.stack([key[0] + number, key[1] + place]),
             dtype=spec.dtype,
         )
         for place, spec in enumerate(specs)

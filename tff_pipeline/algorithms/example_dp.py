@@ -14,9 +14,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline.aggregators.clipping import BELOW
-from tff_pipeline.aggregators.noise import standard_normal
-
-_fold_in = tf.random.experimental.stateless_fold_in
+from tff_pipeline.aggregators.noise import fold, standard_normal
 
 
 class ExampleDp:
@@ -66,11 +64,11 @@ class ExampleDp:
           step: An int32 scalar, which of the round's steps.
         """
         # The block's key is of this client in this round.
-        key = _fold_in(tf.constant(self._key), block["key"])
+        key = fold(self._key, block["key"])
         number = 2 * tf.cast(step, tf.int64)
         examples = tf.shape(block["order"])[1]
         expected = tf.minimum(self._batch_size, examples)
-        chosen = _poisson_sample(_fold_in(key, number + 1), examples, expected)
+        chosen = _poisson_sample(fold(key, number + 1), examples, expected)
         total = self._clipped_sum(model, block, chosen)
         noise = standard_normal(
             key,

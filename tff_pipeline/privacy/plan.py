@@ -16,8 +16,9 @@ import numpy as np
 
 from tff_pipeline import errors
 from tff_pipeline.aggregation_config import AggregatorConfig
+from tff_pipeline.aggregators.discrete_mechanism import Mechanism
 from tff_pipeline.config import ExperimentConfig
-from tff_pipeline.privacy import accounting, distributed, matrix
+from tff_pipeline.privacy import accounting, matrix
 from tff_pipeline.privacy.accounting import Setting
 
 # Aggregator -> its mechanism in `accounting.MECHANISMS`.
@@ -113,7 +114,7 @@ class Plan:
         return self.noise_multiplier / self.setting.sensitivity
 
     @property
-    def distributed(self) -> distributed.Mechanism:
+    def distributed(self) -> Mechanism:
         """Of `dp_distributed`, its grid."""
         return _distributed(
             self.options, self.setting, self.dimension, self.noise_multiplier
@@ -228,9 +229,9 @@ def _distributed(
     setting: Setting,
     dimension: int,
     noise_multiplier: float,
-) -> distributed.Mechanism:
+) -> Mechanism:
     assert options.dp_clip is not None and options.dp_bits is not None
-    return distributed.Mechanism(
+    return Mechanism(
         noise_multiplier,
         options.dp_clip,
         dimension,
