@@ -81,7 +81,12 @@ def prepare_question() -> tuple[str, str, dict[str, Any], Optional[list[int]]]:
 
 _FORMATS = fields.known({"text": "for people", "json": "for programs"})
 _PRIVACY_FLAGS: tuple[tuple[str, Allowed, Any, str], ...] = (
-    ("mechanism", fields.TEXT, "gaussian", "gaussian, tree or tree_restart."),
+    (
+        "mechanism",
+        fields.TEXT,
+        "gaussian",
+        "gaussian, tree, tree_restart, matrix, local or distributed.",
+    ),
     (
         "sampling",
         fields.TEXT,
@@ -116,7 +121,7 @@ _PRIVACY_FLAGS: tuple[tuple[str, Allowed, Any, str], ...] = (
         "accountant",
         fields.TEXT,
         None,
-        "pld, rdp or rdp_classic; default: the tightest for the sampling.",
+        "pld, rdp, rdp_classic or zcdp; default: the tightest there is.",
     ),
     (
         "format",
@@ -155,6 +160,7 @@ def privacy_question() -> Any:
         **{
             f.name: values.pop(f.name)
             for f in dataclasses.fields(accounting.Setting)
+            if f.name in values
         }
     )
     delta = values.pop("delta")

@@ -71,6 +71,8 @@ _LOSS_STEP = 0.05
 _LARGEST_LOSS_STEP = 1e-3
 # Above it, losses are too many to be told apart; a bound will do.
 _LARGEST_EXACT = 100.0
+# Quick ones, for a bound.
+_FEW_ORDERS = (*range(2, 33), 48, 64, 128, 256, 512)
 _LARGEST_MULTIPLIER = 1e4
 _TOLERANCE = 2e-3  # How far a target epsilon may be undershot, relatively.
 
@@ -274,7 +276,7 @@ def epsilon(
     check_accountant(setting, accountant)
     event, times = setting.events(noise_multiplier)
     if accountant == "pld":
-        bound = epsilon(setting, noise_multiplier, delta, "rdp", orders)
+        bound = epsilon(setting, noise_multiplier, delta, "rdp", _FEW_ORDERS)
         if bound > _LARGEST_EXACT:
             return bound
         losses = _losses(event).self_compose(times)
@@ -356,6 +358,7 @@ def noise_multiplier(
     target_epsilon: float,
     delta: float,
     accountant: Optional[str] = None,
+    orders: Optional[Sequence[float]] = None,
 ) -> float:
     """A noise multiplier whose epsilon is the target or up to 0.2% below.
 
@@ -364,6 +367,7 @@ def noise_multiplier(
       target_epsilon: What must not be exceeded; above 0.
       delta: The probability that is left out.
       accountant: Of `ACCOUNTANTS`.
+      orders: As `epsilon`.
 
     Raises:
       ConfigError: If no noise multiplier up to 10,000 keeps the target.
@@ -377,7 +381,9 @@ def noise_multiplier(
     @functools.cache
     def excess(logarithm: float) -> float:
         """How far epsilon is above the target, as a factor's logarithm."""
-        value = epsilon(setting, math.exp(logarithm), delta, accountant)
+        value = epsilon(
+            setting, math.exp(logarithm), delta, accountant, orders
+        )
         # Both ends must be finite for the root's search.
         return math.log(min(max(value, 1e-12), 1e12) / target_epsilon)
 
@@ -385,7 +391,9 @@ def noise_multiplier(
     # the tolerance, so that what they hit is on the safe side.
     if (accountant or default_accountant(setting)) == "pld":
         # Quick, and near.
-        near = noise_multiplier(setting, target_epsilon, delta, "rdp")
+        near = noise_multiplier(
+            setting, target_epsilon, delta, "rdp", _FEW_ORDERS
+        )
         before, here = math.log(near), math.log(near) - 0.05
     else:
         before, here = 0.0, max(min(excess(0.0), 2.0), -2.0) or _TOLERANCE
