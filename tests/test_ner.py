@@ -6,9 +6,11 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_federated as tff
 
 from tests.conftest import data_folder
 from tff_pipeline import errors, experiment
+from tff_pipeline.algorithms import keyed_generator
 from tff_pipeline.config import (
     ClientConfig,
     ExperimentConfig,
@@ -301,7 +303,7 @@ def test_crf_agrees_with_all_sequences_of_tags():
         )
 
 
-def small_tagger(decoder, dropout=0.5):
+def small_tagger(decoder, dropout=0.5, word_dropout=0.0):
     tf.keras.utils.set_random_seed(0)
     return tagger.bilstm(
         num_words=20,
@@ -314,6 +316,7 @@ def small_tagger(decoder, dropout=0.5):
         filters=4,
         units=6,
         dropout=dropout,
+        word_dropout=word_dropout,
     )
 
 
@@ -395,6 +398,63 @@ def test_loss_is_the_mean_over_tokens_and_falls(decoder, loss_fn, accuracy):
     metric.update_state(tags, model(ids))
     assert metric.result() == 1
     np.testing.assert_array_equal(tagging.decode(TAGS, model(ids)), tags)
+
+
+@pytest.fixture(scope="module")
+def some_unknown():
+    """A tagger that drops words and nothing else; (itself, when trained).
+
+    The latter is a function of a client's key, and gives its outputs.
+    """
+    model = small_tagger("softmax", dropout=0.0, word_dropout=0.3)
+    variable_model = tff.learning.models.from_keras_model(
+        model,
+        loss=TokenCrossEntropy(),
+        input_spec=(
+            tf.TensorSpec([None, None, 5], tf.int32),
+            tf.TensorSpec([None, None], tf.int32),
+        ),
+    )
+    generators = keyed_generator.replace(variable_model)
+
+    def train(ids, key):
+        for generator in generators:
+            generator.begin(tf.constant(key, tf.int64), tf.constant(0))
+        return model(ids, training=True).numpy()
+
+    return model, train
+
+
+def test_some_words_are_unknown_in_training_but_not_their_characters(
+    some_unknown,
+):
+    model, train = some_unknown
+    # Alone, so that all tokens are tagged the same, but for what is dropped.
+    ids = np.tile(np.array([7, 3, 4, 5, 0], np.int32), (1000, 1, 1))
+    ids[::2, 0] = 0
+    unknown = ids.copy()
+    unknown[1::2, 0, 0] = 1
+    as_known, as_unknown = model(ids).numpy(), model(unknown).numpy()
+    found = train(ids, 0)
+    dropped = np.isclose(found, as_unknown, atol=1e-6).all((1, 2))[1::2]
+    expected = np.where(
+        dropped[:, np.newaxis, np.newaxis], as_unknown[1::2], as_known[1::2]
+    )
+    np.testing.assert_allclose(found[1::2], expected, atol=1e-6)
+    assert abs(dropped.mean() - 0.3) < 0.1
+    # Padding stays what it is.
+    np.testing.assert_array_equal(found[::2], as_known[::2])
+
+
+def test_words_are_dropped_by_the_key_and_not_in_evaluation(some_unknown):
+    model, train = some_unknown
+    ids = small_ids()
+    evaluated = model(ids, training=False).numpy()
+    np.testing.assert_array_equal(train(ids, 1), train(ids, 1))
+    others = [train(ids, key) for key in range(2, 6)]
+    assert any((other != train(ids, 1)).any() for other in others)
+    assert any((other != evaluated).any() for other in others)
+    np.testing.assert_array_equal(evaluated, model(ids))
 
 
 # Text to ids.

@@ -13,6 +13,9 @@ import tensorflow as tf
 
 from tff_pipeline.models import crf
 
+# The id of a word, or of a character, that is not known.
+_UNKNOWN = 1
+
 
 class TokenIds(tf.keras.layers.Layer):
     """Tokens as text to the ids of their words and characters.
@@ -68,6 +71,7 @@ def bilstm(
     filters: int = 50,
     units: int = 100,
     dropout: float = 0.5,
+    word_dropout: float = 0.2,
 ) -> tf.keras.Model:
     """A char-CNN beside word embeddings, a BiLSTM, and a tag for each token.
 
@@ -85,6 +89,7 @@ def bilstm(
       filters: Of the char-CNN, over three characters each.
       units: Of the LSTM in each direction.
       dropout: Of tokens' features, and of the LSTM's.
+      word_dropout: How likely a word is taken for an unknown one in training.
 
     Returns:
       A model from "ids", int32 [batch, length, 1 + width], to what `decode`
@@ -101,7 +106,7 @@ def bilstm(
         initializer = "uniform"
     words = tf.keras.layers.Embedding(
         num_words, word_size, initializer, name="words"
-    )(ids[..., 0])
+    )(_WordDropout(word_dropout, name="word_dropout")(ids[..., 0]))
     characters = tf.keras.layers.Embedding(
         num_characters, character_size, name="characters"
     )(ids[..., 1:])
@@ -149,6 +154,28 @@ class _WithoutPadding(tf.keras.layers.Layer):
 
     def call(self, ids: tf.Tensor) -> tf.Tensor:
         return ids[:, : tf.maximum(tf.reduce_max(_lengths(ids)), 1)]
+
+
+class _WordDropout(tf.keras.layers.Layer):
+    """In training, takes some words for unknown; their characters stay.
+
+    A word that is rare in training is nearly always known there, and much more
+    often unknown in a test: so the model learns to do without it.
+    """
+
+    def __init__(self, rate: float, **options: Any):
+        super().__init__(**options)
+        # Not a draw of our own, for Keras' layers draw by client and round.
+        self._dropout = tf.keras.layers.Dropout(rate, name="dropout")
+
+    def call(self, words: tf.Tensor) -> tf.Tensor:
+        """Ids of words, int32 [batch, length], some of them `_UNKNOWN`."""
+        kept = self._dropout(tf.cast(tf.not_equal(words, 0), tf.float32))
+        return tf.where(
+            tf.logical_and(tf.equal(kept, 0.0), tf.not_equal(words, 0)),
+            _UNKNOWN,
+            words,
+        )
 
 
 class _BiLSTM(tf.keras.layers.Layer):
