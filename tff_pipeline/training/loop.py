@@ -128,7 +128,7 @@ class Loop:
             total = start
         reader = concurrent.futures.ThreadPoolExecutor(1)
         with StopRequest() as stop, Progress(start, total) as progress, reader:
-            cohorts = _ahead(self.cohort_of, start + 1, total, reader)
+            cohorts = _ahead(self._prepared, start + 1, total, reader)
             for number in range(start + 1, total + 1):
                 with self.around_round(number):
                     with spans.span("reading"):
@@ -160,6 +160,12 @@ class Loop:
                     break
         self.log.close()
         return outcome
+
+    def _prepared(self, number: int) -> Cohort:
+        """The cohort of a round; its epsilon is known from then on."""
+        if self.budget is not None:
+            self.budget.epsilon(number)
+        return self.cohort_of(number)
 
     def _start(self, initial: Any) -> tuple[int, Any]:
         """The rounds that were run, and the state after them."""
