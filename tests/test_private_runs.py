@@ -13,7 +13,10 @@ import time
 import pytest
 
 from tests.conftest import SCRIPTS, rows_of, run_script
-from tff_pipeline.config import ExperimentConfig
+from tff_pipeline import experiment
+from tff_pipeline.aggregation_config import AggregatorConfig
+from tff_pipeline.config import ClientConfig, ExperimentConfig, RunConfig
+from tff_pipeline.data_config import DataConfig
 from tff_pipeline.privacy import accounting
 
 # 24 clients, and rounds enough to be killed in.
@@ -34,6 +37,23 @@ WITHHELD = {"clients", "dropped_clients", "examples", "train_loss"}
 def train(path, *flags, **options):
     return run_script(
         "train.py", *RUN, *flags, f"--output_dir={path}", **options
+    )
+
+
+def train_here(path, aggregator="dp_gaussian", clients=6, rounds=12, **options):
+    """As `train`, in this process, which has TensorFlow imported."""
+    options = {"dp_clip": 0.5, "dp_delta": 1e-3, **options}
+    return experiment.run(
+        ExperimentConfig(
+            data=DataConfig("digits_2nn", partition="iid", num_clients=24),
+            clients=ClientConfig(clients_per_round=clients, batch_size=16),
+            aggregator=AggregatorConfig(aggregator, **options),
+            run=RunConfig(
+                output_dir=str(path),
+                total_rounds=rounds,
+                rounds_per_checkpoint=4,
+            ),
+        )
     )
 
 
@@ -213,25 +233,29 @@ def test_a_killed_run_repeats_what_it_released_and_counts_it_once(
 
 
 def test_the_run_stops_before_it_spends_too_much(tmp_path):
-    path = tmp_path / "run"
-    flags = (*GAUSSIAN, "--dp_noise_multiplier=1.0", "--total_rounds=500")
-    done = train(path, *flags, "--dp_max_epsilon=2")
-    assert done.returncode == 0, done.stderr
-    assert "--dp_max_epsilon" in done.stdout
-    rows, said = rows_of(path), statement(path)
+    options = {"dp_noise_multiplier": 1.0, "rounds": 500}
+    result = train_here(tmp_path, dp_max_epsilon=2.0, **options)
+    assert result.budget_spent
+    rows, said = rows_of(tmp_path), statement(tmp_path)
     assert 1 < len(rows) < 500
     assert said["rounds"] == len(rows)
     assert said["epsilon"] == float(rows[-1]["epsilon"]) <= 2
     setting = accounting.Setting("gaussian", "poisson", 24, 6, len(rows) + 1)
     assert accounting.epsilon(setting, 1.0, 1e-3) > 2
-    assert (path / "saved_model").is_dir()
+    assert (tmp_path / "saved_model").is_dir()
     # Again: nothing more is spent. With a larger budget: some.
-    done = train(path, *flags, "--dp_max_epsilon=2")
-    assert done.returncode == 0 and rows_of(path) == rows
-    done = train(path, *flags, "--dp_max_epsilon=3")
+    assert train_here(tmp_path, dp_max_epsilon=2.0, **options).budget_spent
+    assert rows_of(tmp_path) == rows
+    train_here(tmp_path, dp_max_epsilon=3.0, **options)
+    assert rows_of(tmp_path)[: len(rows)] == rows
+    assert 2 < statement(tmp_path)["epsilon"] <= 3
+
+
+def test_train_py_says_that_the_budget_ended_it(tmp_path):
+    flags = (*GAUSSIAN, "--dp_noise_multiplier=1.0", "--dp_max_epsilon=1.5")
+    done = train(tmp_path / "run", *flags)
     assert done.returncode == 0, done.stderr
-    assert rows_of(path)[: len(rows)] == rows
-    assert 2 < statement(path)["epsilon"] <= 3
+    assert "another would exceed --dp_max_epsilon" in done.stdout
 
 
 def test_a_run_without_its_secret_does_not_go_on(private_run, tmp_path):
@@ -267,70 +291,56 @@ def test_more_rounds_than_the_noise_was_made_for_are_refused(private_run):
 
 
 def test_seeded_noise_is_no_privacy_and_repeats_anywhere(tmp_path):
-    flags = (
-        *GAUSSIAN,
-        "--dp_noise_multiplier=1.0",
-        "--dp_noise_seed=5",
-        "--dp_release_exact_metrics",
-        "--total_rounds=3",
-    )
-    for name in ("one", "other"):
-        done = train(tmp_path / name, *flags)
-        assert done.returncode == 0, done.stderr
-        assert "Simulation only, no privacy" in done.stdout
+    options = {
+        "dp_noise_multiplier": 1.0,
+        "dp_noise_seed": 5,
+        "dp_release_exact_metrics": True,
+        "rounds": 3,
+    }
     one, other = tmp_path / "one", tmp_path / "other"
+    for path in (one, other):
+        train_here(path, **options)
     assert arrays(one, 3) == arrays(other, 3)
     assert not (one / "noise_secret").exists()
     said = statement(one)
     assert said["private"] is False
+    assert "Simulation only, no privacy" in (one / "privacy.txt").read_text()
     assert "--dp_release_exact_metrics" in said["not_covered"][0]
     assert {*WITHHELD} <= set(rows_of(one)[0])
 
 
 @pytest.mark.parametrize(
-    "flags",
-    [
-        ("--aggregator=dp_tree", "--dp_clip=0.5"),
-        ("--aggregator=dp_tree_restart", "--dp_clip=0.5"),
-        ("--aggregator=dp_matrix", "--dp_clip=0.5"),
-        ("--aggregator=dp_local", "--dp_clip=0.5"),
-        ("--aggregator=dp_distributed", "--dp_clip=0.5"),
-    ],
-    ids=["tree", "tree_restart", "matrix", "local", "distributed"],
+    "aggregator",
+    ["dp_tree", "dp_tree_restart", "dp_matrix", "dp_local", "dp_distributed"],
 )
-def test_every_mechanism_trains_and_resumes_to_the_bit(flags, tmp_path):
-    flags = (*flags, "--dp_noise_multiplier=0.5", "--dp_noise_seed=1")
+def test_every_mechanism_trains_and_resumes_to_the_bit(aggregator, tmp_path):
+    options = {"dp_noise_multiplier": 0.5, "dp_noise_seed": 1}
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    done = train(whole, *flags)
-    assert done.returncode == 0, done.stderr
+    train_here(whole, aggregator, **options)
     # As if it had been killed after round 8.
     shutil.copytree(whole, parts)
     shutil.rmtree(parts / "checkpoints" / "round_000012")
-    done = train(parts, *flags)
-    assert done.returncode == 0, done.stderr
+    train_here(parts, aggregator, **options)
     assert rows_of(parts) == rows_of(whole)
     assert arrays(parts, 12) == arrays(whole, 12)
     assert 0 < statement(whole)["epsilon"] < math.inf
 
 
 def test_a_cohort_may_be_empty(tmp_path):
-    path = tmp_path / "run"
-    flags = (
-        *GAUSSIAN,
-        "--dp_noise_multiplier=1.0",
-        "--clients_per_round=1",
-        "--dp_noise_seed=0",
-        "--dp_release_exact_metrics",
+    train_here(
+        tmp_path,
+        clients=1,
+        dp_noise_multiplier=1.0,
+        dp_noise_seed=0,
+        dp_release_exact_metrics=True,
     )
-    done = train(path, *flags)
-    assert done.returncode == 0, done.stderr
-    clients = [int(row["clients"]) for row in rows_of(path)]
-    assert 0 in clients and max(clients) > 0
+    rows = rows_of(tmp_path)
+    clients = [int(row["clients"]) for row in rows]
+    assert 0 in clients[1:] and max(clients) > 0
     # Noise alone moved the model, and was paid for.
-    rows = rows_of(path)
-    place = clients.index(0)
-    if place:
-        assert rows[place]["eval_loss"] != rows[place - 1]["eval_loss"]
+    place = clients.index(0, 1)
+    assert rows[place]["eval_loss"] != rows[place - 1]["eval_loss"]
+    assert float(rows[place]["epsilon"]) > float(rows[place - 1]["epsilon"])
     assert all(int(row["rejected_update"]) == 0 for row in rows)
 
 

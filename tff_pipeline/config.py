@@ -301,8 +301,8 @@ class ExperimentConfig:
     data: DataConfig = DataConfig()
     clients: ClientConfig = ClientConfig()
     server: ServerConfig = ServerConfig()
-    aggregator: AggregatorConfig = AggregatorConfig()
     run: RunConfig = RunConfig()
+    aggregator: AggregatorConfig = AggregatorConfig()
 
     def __post_init__(self) -> None:
         self._settle_clients()
