@@ -361,3 +361,33 @@ def test_the_script_names_the_mistake(arguments, words):
     assert done.returncode == 2
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_zcdp_is_the_closed_form():
+    # Bun and Steinke 2016, lemma 2.4 and proposition 1.3.
+    setting = Setting("gaussian", "shuffled", 100, 10, 35)
+    rho = 4 / (2 * 3.0**2)
+    expected = rho + 2 * math.sqrt(rho * math.log(1e5))
+    found = accounting.epsilon(setting, 3.0, 1e-5, "zcdp")
+    assert found == pytest.approx(expected)
+    assert accounting.epsilon(setting, 3.0, 1e-5, "pld") < found
+    with pytest.raises(errors.ConfigError, match="--accountant=zcdp"):
+        accounting.epsilon(poisson(100, 10, 35), 3.0, 1e-5, "zcdp")
+
+
+@pytest.mark.parametrize("sampling", ["poisson", "uniform"])
+def test_nothing_is_amplified_if_cohorts_are_known(sampling):
+    hidden = Setting("gaussian", sampling, 100, 10, 20)
+    known = Setting("gaussian", sampling, 100, 10, 20, cohorts_known=True)
+    everyone = Setting("gaussian", "poisson", 10, 10, 20)
+    epsilon = accounting.epsilon(known, 3.0, 1e-5)
+    assert epsilon > 2 * accounting.epsilon(hidden, 3.0, 1e-5)
+    expected = accounting.epsilon(everyone, 3.0, 1e-5)
+    assert epsilon == pytest.approx(expected, rel=2e-3)
+
+
+def test_what_is_too_much_to_be_told_apart_is_bounded():
+    # Millions of rounds of hardly any noise: an answer, and a bound.
+    found = accounting.epsilon(poisson(100, 50, 10**6), 0.5, 1e-5)
+    assert found > 1e5
+    assert accounting.epsilon(poisson(100, 50, 2 * 10**6), 0.5, 1e-5) > found

@@ -56,6 +56,12 @@ def test_nothing_between_what_is_the_same():
     assert canaries.epsilon_between(1e-7, 1.0, 1e-5) == 0
 
 
+def test_epsilon_ends_where_its_exponential_would_overflow():
+    assert canaries.epsilon_between(1000.0, 1.0, 1e-5) == 512
+    assert canaries.epsilon_between(40.0, 60.0, 1e-5) == 512
+    assert 300 < canaries.epsilon_between(22.0, 1.0, 1e-5) < 512
+
+
 def planned(multiplier=None, target=None):
     config = ExperimentConfig(
         clients=ClientConfig(clients_per_round=COHORT),

@@ -22,6 +22,7 @@ from tff_pipeline.privacy.plan import Plan
 # Any clip cuts a canary down to its norm.
 _NORM = 1e6
 _RESAMPLES = 400
+_LARGEST = 512.0  # What is more is as bad, and its exponential overflows.
 _CONFIDENCE = 0.95
 
 
@@ -162,9 +163,9 @@ def estimate(
 
 
 def epsilon_between(mean: float, stddev: float, delta: float) -> float:
-    """Epsilon between N(mean, stddev^2) and N(0, 1), at `delta`; at least 0.
+    """Epsilon between N(mean, stddev^2) and N(0, 1), at `delta`: 0 to 512.
 
-    The larger of the two directions.
+    The larger of the two directions; what is more than 512 is given as that.
     """
 
     def delta_of(epsilon: float) -> float:
@@ -178,8 +179,8 @@ def epsilon_between(mean: float, stddev: float, delta: float) -> float:
     high = 1.0
     while delta_of(high) > delta:
         high *= 2
-        if high > 1e6:
-            return float("inf")
+        if high > _LARGEST:
+            return _LARGEST
     return float(
         optimize.brentq(lambda epsilon: delta_of(epsilon) - delta, 0.0, high)
     )
