@@ -7,7 +7,12 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tff_pipeline.aggregators import dp_mean, noise
+from tff_pipeline.aggregators.distributed import (
+    NumberedDistributedDpMeanFactory,
+)
 from tff_pipeline.algorithms import client_work, fed_avg
+from tff_pipeline.algorithms.local_noise import LocalNoise
 from tff_pipeline.config import ClientConfig, OptimizerConfig, ServerConfig
 from tff_pipeline.datasets.federated import Examples, InMemoryData
 from tff_pipeline.runtime.in_process import InProcessContext
@@ -36,6 +41,33 @@ AGGREGATORS = {
     "quantized": lambda: tff.aggregators.MeanFactory(
         tff.aggregators.EncodedSumFactory.quantize_above_threshold(8, 1 << 20)
     ),
+}
+KEY = noise.key_of(7)
+
+
+def noised(drawn):
+    return {"aggregator": dp_mean.DpMeanFactory(0.05, 0.1, 6, drawn)}
+
+
+# Keyed, so that both runtimes draw the same noise.
+PRIVATE = {
+    "dp_gaussian": lambda: noised(noise.FreshNoise(KEY)),
+    "dp_gaussian_adaptive": lambda: {
+        "aggregator": dp_mean.AdaptiveDpMeanFactory(0.1, 1.0, 6, KEY)
+    },
+    "dp_tree": lambda: noised(noise.TreeNoise(KEY, 3)),
+    "dp_tree_restart": lambda: noised(noise.TreeNoise(KEY, 3, restart=2)),
+    "dp_matrix": lambda: noised(noise.BandedNoise(KEY, [0.8, 0.5, 0.3])),
+    "dp_local": lambda: {
+        "aggregator": tff.aggregators.UnweightedMeanFactory(),
+        "release": LocalNoise(0.05, 0.1, KEY),
+    },
+    # Without noise, which is another one where the update's last bit is; with
+    # as many bits as make rounding vanish.
+    "dp_distributed": lambda: {
+        "aggregator": NumberedDistributedDpMeanFactory(0.05, 0.0, 6, KEY, 30),
+        "numbered": True,
+    },
 }
 
 
@@ -111,11 +143,13 @@ def assert_close(ours, theirs, initial, tolerance=1e-5):
         assert np.linalg.norm(a - b) <= tolerance * size
 
 
-@pytest.mark.parametrize("name", AGGREGATORS)
+@pytest.mark.parametrize("name", [*AGGREGATORS, *PRIVATE])
 def test_three_rounds_end_as_on_tffs_worker(task, name):
-    ours = fed_avg.build(
-        task.tff_model_fn, CLIENTS, SERVER, AGGREGATORS[name]()
-    )
+    if name in PRIVATE:
+        parts = PRIVATE[name]()
+    else:
+        parts = {"aggregator": AGGREGATORS[name]()}
+    ours = fed_avg.build(task.tff_model_fn, CLIENTS, SERVER, **parts)
     weights, rounds = (
         start(task),
         [blocks(task, number) for number in (1, 2, 3)],
