@@ -9,12 +9,13 @@ import tensorflow as tf
 import tensorflow_federated as tff
 from scipy import integrate, stats
 
-from tests.conftest import run_script
 from tests.test_accounting import gaussian_delta
+from tff_pipeline import experiment
 from tff_pipeline.aggregation_config import AggregatorConfig
 from tff_pipeline.aggregators import dp_mean, noise
 from tff_pipeline.aggregators.recorded import RecordedFactory
 from tff_pipeline.config import ClientConfig, ExperimentConfig, RunConfig
+from tff_pipeline.data_config import DataConfig
 from tff_pipeline.privacy import canaries, plan, statement
 from tff_pipeline.runtime.in_process import InProcessContext
 from tff_pipeline.sampling import PoissonSampler
@@ -161,28 +162,25 @@ def test_a_client_sends_its_own_update():
 
 
 def test_a_run_with_canaries_states_what_they_found(tmp_path):
-    path = tmp_path / "run"
-    done = run_script(
-        "train.py",
-        "--task=digits_2nn",
-        "--partition=iid",
-        "--num_clients=24",
-        "--clients_per_round=12",
-        "--total_rounds=6",
-        "--rounds_per_checkpoint=3",
-        "--aggregator=dp_gaussian",
-        "--dp_clip=0.5",
-        "--dp_noise_multiplier=0.05",
-        "--audit_canaries=20",
-        f"--output_dir={path}",
+    experiment.run(
+        ExperimentConfig(
+            data=DataConfig("digits_2nn", partition="iid", num_clients=24),
+            clients=ClientConfig(clients_per_round=12),
+            aggregator=AggregatorConfig(
+                "dp_gaussian",
+                dp_clip=0.5,
+                dp_noise_multiplier=0.05,
+                audit_canaries=20,
+            ),
+            run=RunConfig(output_dir=str(tmp_path), total_rounds=6),
+        )
     )
-    assert done.returncode == 0, done.stderr
-    said = json.loads((path / "privacy.json").read_text())
+    said = json.loads((tmp_path / "privacy.json").read_text())
     # Canaries are clients like others.
     assert said["population"] == 44
     found = said["audit"]
     assert found["canaries"] == 20
     # Hardly any noise: they are found.
     assert found["interval"][0] > 1
-    assert "20 canaries" in (path / "privacy.txt").read_text()
-    assert "eval_accuracy" in (path / "metrics.csv").read_text()
+    assert "20 canaries" in (tmp_path / "privacy.txt").read_text()
+    assert "eval_accuracy" in (tmp_path / "metrics.csv").read_text()
