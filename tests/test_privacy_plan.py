@@ -352,5 +352,5 @@ def test_an_audit_above_the_promise_is_called_broken():
         return " ".join(said.split())
 
     assert "not more than promised" in words(0.1, 0.9)
-    assert "not more than promised" in words(1.0, 5.0)
+    assert "by less than its error" in words(1.0, 5.0)
     assert "something is broken" in words(2.5, 5.0)

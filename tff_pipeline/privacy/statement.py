@@ -191,6 +191,8 @@ def _audit_in_words(audit: dict[str, Any], epsilon: Optional[float]) -> str:
         return words
     if low is None or low > epsilon:
         return f"{words}; MORE than promised: something is broken"
+    if audit["epsilon"] is None or audit["epsilon"] > epsilon:
+        return f"{words}; above the promise, by less than its error"
     return f"{words}; not more than promised"
 
 
