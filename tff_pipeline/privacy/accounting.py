@@ -72,7 +72,7 @@ _LARGEST_LOSS_STEP = 1e-3
 # Above it, losses are too many to be told apart; a bound will do.
 _LARGEST_EXACT = 100.0
 # Quick ones, for a bound.
-_FEW_ORDERS = (*range(2, 33), 48, 64, 128, 256, 512)
+FEW_ORDERS = (*range(2, 33), 48, 64, 128, 256, 512)
 _LARGEST_MULTIPLIER = 1e4
 _TOLERANCE = 2e-3  # How far a target epsilon may be undershot, relatively.
 
@@ -276,9 +276,9 @@ def epsilon(
     check_accountant(setting, accountant)
     event, times = setting.events(noise_multiplier)
     if accountant == "pld":
-        bound = epsilon(setting, noise_multiplier, delta, "rdp", _FEW_ORDERS)
+        bound = epsilon(setting, noise_multiplier, delta, "rdp", FEW_ORDERS)
         if bound > _LARGEST_EXACT:
-            return bound
+            return epsilon(setting, noise_multiplier, delta, "rdp", orders)
         losses = _losses(event).self_compose(times)
         return float(losses.get_epsilon_for_delta(delta))
     if accountant == "zcdp":
@@ -387,10 +387,10 @@ def noise_multiplier(
 
     # Secants: in logarithms, epsilon is nearly a falling line. They aim within
     # the tolerance, so that what they hit is on the safe side.
-    if (accountant or default_accountant(setting)) == "pld":
+    if orders is None:
         # Quick, and near.
         near = noise_multiplier(
-            setting, target_epsilon, delta, "rdp", _FEW_ORDERS
+            setting, target_epsilon, delta, "rdp", FEW_ORDERS
         )
         before, here = math.log(near), math.log(near) - 0.05
     else:

@@ -141,6 +141,7 @@ def _smallest_cohort(question: Question, mean_noise: float) -> Setting:
             mean_noise * cohort_size / sensitivity,
             question.delta,
             "rdp",
+            accounting.FEW_ORDERS,
         )
         return epsilon <= (question.target_epsilon or 0)
 
