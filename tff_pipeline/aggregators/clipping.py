@@ -7,7 +7,7 @@ import tensorflow as tf
 
 # What is clipped is scaled to a hair below the bound: more than norms are off
 # by, and than rounding each number to float32 adds.
-BELOW = 1.0 - 2.0**-16
+_BELOW = 1.0 - 2.0**-16
 # Squares of so many float32 add up in float32 to within a quarter of that.
 _MOST_ADDED = 128
 # Squares of numbers below it would be lost in float32.
@@ -39,7 +39,7 @@ def clip(update: Any, bound: tf.Tensor) -> tuple[Any, tf.Tensor]:
     )
     norm = tf.sqrt(square)
     norm = tf.where(tf.math.is_finite(norm), norm, np.inf)
-    limit = tf.cast(bound, tf.float64) * BELOW
+    limit = tf.cast(bound, tf.float64) * _BELOW
     factor = limit / norm
 
     def quickly() -> Any:

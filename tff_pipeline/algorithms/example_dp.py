@@ -13,8 +13,11 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline.aggregators.clipping import BELOW
 from tff_pipeline.aggregators.noise import fold, standard_normal
+
+# What is clipped is scaled to a hair below the clip, so that rounding each
+# number to float32 does not lift it above; norms are exact.
+_BELOW = 1.0 - 2.0**-20
 
 
 class ExampleDp:
@@ -206,7 +209,7 @@ def clipped_sum(
     counts = counts & tf.math.is_finite(norms)
     factors = tf.minimum(
         tf.constant(1.0, tf.float64),
-        tf.math.divide_no_nan(tf.constant(clip * BELOW, tf.float64), norms),
+        tf.math.divide_no_nan(tf.constant(clip * _BELOW, tf.float64), norms),
     )
     # Neither may be NaN where it does not count, for 0 times NaN is no 0.
     factors = tf.where(counts, factors, 0.0)
