@@ -26,6 +26,9 @@ _LONG = (
     "test_local_worker.py",
     "test_saved_runs.py",
     "test_ner.py",
+    "test_private_runs.py",
+    "test_audit.py",
+    "test_example_dp.py",
 )
 
 
