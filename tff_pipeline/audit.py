@@ -1,7 +1,6 @@
 """The audit of a run: membership inference on the model it exported."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import tempfile
@@ -57,10 +56,7 @@ def audit(
         written.
     """
     directory = RunDirectory(run_dir)
-    config = directory.read_config()
-    if data_dir is not None:
-        data = dataclasses.replace(config.data, data_dir=data_dir)
-        config = dataclasses.replace(config, data=data)
+    config = directory.read_config(data_dir)
     if round_number is None and not os.path.isdir(directory.saved_model):
         raise errors.RunDirectoryError(
             f"{directory.saved_model} does not exist; let the run finish, or "
@@ -149,13 +145,7 @@ def _took_part(
     Raises:
       RunDirectoryError: If that hangs on a secret that is gone.
     """
-    clients, secret = len(task.train.client_ids), directory.noise_secret
-    seeded = config.aggregator.dp_noise_seed is not None
-    if config.aggregator.private and not seeded and not os.path.exists(secret):
-        raise errors.RunDirectoryError(
-            f"{secret} does not exist, and with it went who took part; restore "
-            "it to audit the run."
-        )
+    clients = len(task.train.client_ids)
     plan = parts.plan_of(config, clients, dimension, directory, overwrite=False)
     sampler = cohorts.sampler_of(config, task, plan)
     found = set()

@@ -256,10 +256,7 @@ def _open(
 ) -> tuple[Task, int, tff.learning.models.ModelWeights]:
     """The task of a run, and the round and weights of one checkpoint."""
     directory = RunDirectory(run_dir)
-    config = directory.read_config()
-    if data_dir is not None:
-        data = dataclasses.replace(config.data, data_dir=data_dir)
-        config = dataclasses.replace(config, data=data)
+    config = directory.read_config(data_dir)
     store = CheckpointStore(directory.checkpoints)
     round_number, weights = store.load_weights(round_number)
     return load_task(config), round_number, weights

@@ -229,6 +229,11 @@ def check_delta(delta: float) -> None:
         )
 
 
+def finite(epsilon: float) -> Optional[float]:
+    """As JSON has it: `None` in the place of what is infinite."""
+    return epsilon if math.isfinite(epsilon) else None
+
+
 def default_delta(population: int) -> float:
     """population**-1.1, as McMahan et al. 2018 chose it."""
     return float(max(population, 2)) ** -1.1

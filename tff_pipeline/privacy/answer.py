@@ -86,7 +86,7 @@ def figures_of(question: Question) -> dict[str, Any]:
     assert multiplier is not None
     clips = multiplier * setting.sensitivity
     return {
-        "epsilon": _finite(
+        "epsilon": accounting.finite(
             accounting.epsilon(setting, multiplier, delta, question.accountant)
         ),
         "delta": delta,
@@ -101,7 +101,7 @@ def figures_of(question: Question) -> dict[str, Any]:
         "over_rounds": [
             [
                 rounds,
-                _finite(
+                accounting.finite(
                     accounting.epsilon(
                         dataclasses.replace(setting, rounds=rounds),
                         multiplier,
@@ -115,10 +115,6 @@ def figures_of(question: Question) -> dict[str, Any]:
         if question.curve is not None
         else [],
     }
-
-
-def _finite(epsilon: float) -> Optional[float]:
-    return epsilon if math.isfinite(epsilon) else None
 
 
 def _some_rounds(rounds: int) -> list[int]:

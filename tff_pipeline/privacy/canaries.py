@@ -17,6 +17,7 @@ import tensorflow as tf
 from scipy import optimize, special
 
 from tff_pipeline.aggregators.noise import standard_normal
+from tff_pipeline.privacy import accounting
 from tff_pipeline.privacy.plan import Plan
 
 # Any clip cuts a canary down to its norm.
@@ -92,15 +93,14 @@ def audit(
     found = estimate(cosines, dimension, plan.delta)
     return {
         "canaries": found.canaries,
-        "epsilon": _finite(found.epsilon),
-        "interval": [_finite(found.low), _finite(found.high)],
+        "epsilon": accounting.finite(found.epsilon),
+        "interval": [
+            accounting.finite(found.low),
+            accounting.finite(found.high),
+        ],
         "confidence": found.confidence,
         "delta": plan.delta,
     }
-
-
-def _finite(number: float) -> Optional[float]:
-    return number if np.isfinite(number) else None
 
 
 def key_of(number: int) -> int:

@@ -8,7 +8,6 @@ accounting come from here and from nowhere else. Needs no TensorFlow.
 
 import dataclasses
 import functools
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, Optional
@@ -49,9 +48,9 @@ class ExamplePlan:
     @property
     def key(self) -> np.ndarray:
         """The key of batches and noise, int64 [2]."""
-        text = f"examples:{self.secret:032x}"
-        digest = hashlib.sha256(text.encode()).digest()
-        return np.frombuffer(digest[:16], np.int64)
+        return np.frombuffer(
+            secret_file.derived(self.secret, "examples"), np.int64
+        )
 
     def setting(self, examples: int) -> accounting.Setting:
         """Of a client with so many examples, which are its population."""

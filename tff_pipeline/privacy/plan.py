@@ -7,7 +7,6 @@ Needs no TensorFlow.
 
 import contextlib
 import dataclasses
-import hashlib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +17,7 @@ from tff_pipeline import errors
 from tff_pipeline.aggregation_config import AggregatorConfig
 from tff_pipeline.aggregators.discrete_mechanism import Mechanism
 from tff_pipeline.config import ExperimentConfig
-from tff_pipeline.privacy import accounting, matrix
+from tff_pipeline.privacy import accounting, matrix, secret_file
 from tff_pipeline.privacy.accounting import Setting
 
 # Aggregator -> its mechanism in `accounting.MECHANISMS`.
@@ -102,9 +101,7 @@ class Plan:
         return self._derived("fingerprint").hex()
 
     def _derived(self, purpose: str) -> bytes:
-        """16 bytes from which the secret cannot be found, nor others'."""
-        text = f"{purpose}:{self.secret:032x}"
-        return hashlib.sha256(text.encode()).digest()[:16]
+        return secret_file.derived(self.secret, purpose)
 
     @property
     def noise_over_sensitivity(self) -> float:

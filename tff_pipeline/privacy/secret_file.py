@@ -67,6 +67,12 @@ def of_run(
     return read_or_draw(None if overwrite else path, seed)
 
 
+def derived(secret: int, purpose: str) -> bytes:
+    """16 bytes for one use of the secret; it does not follow from them."""
+    text = f"{purpose}:{secret:0{_BITS // 4}x}"
+    return hashlib.sha256(text.encode()).digest()[: _BITS // 8]
+
+
 def keep(path: str, secret: int) -> None:
     """Writes it, if it is not there, for its owner's eyes alone.
 

@@ -67,10 +67,14 @@ def content(
     return {
         "private": not plan.seeded and plan.noise_multiplier > 0,
         "warning": _warning(plan),
-        "epsilon": _finite(plan.epsilon(rounds)),
+        "epsilon": accounting.finite(plan.epsilon(rounds)),
         "delta": plan.delta,
-        "epsilon_without_amplification": _finite(unamplified if rounds else 0),
-        "epsilon_of_all_planned_rounds": _finite(plan.epsilon(setting.rounds)),
+        "epsilon_without_amplification": accounting.finite(
+            unamplified if rounds else 0
+        ),
+        "epsilon_of_all_planned_rounds": accounting.finite(
+            plan.epsilon(setting.rounds)
+        ),
         "unit": "one client with all its data",
         "adjacency": accounting.ADJACENCIES[setting.adjacency],
         "mechanism": plan.options.name,
@@ -202,10 +206,6 @@ def _filled(text: str, indent: int = 0) -> str:
 
 def _shown(epsilon: Optional[float]) -> str:
     return "infinite" if epsilon is None else f"{epsilon:.4g}"
-
-
-def _finite(number: float) -> Optional[float]:
-    return number if math.isfinite(number) else None
 
 
 def _warning(plan: Plan) -> Optional[str]:

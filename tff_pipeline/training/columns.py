@@ -73,10 +73,9 @@ def measured(output: Any, names: list[str]) -> dict[str, metrics.Value]:
         # The server takes no mean that is not finite.
         "rejected_update": int(output["finalizer"]["update_non_finite"]),
     }
-    # The clip, where it adapts.
-    for name, value in dict(output["aggregator"] or {}).items():
-        if name == "clip":
-            columns[name] = float(value)
+    # Where the clip adapts.
+    if "clip" in output["aggregator"]:
+        columns["clip"] = float(output["aggregator"]["clip"])
     # Where all clients were dropped there is no loss, though TFF says 0.
     if train["num_examples"]:
         for name in names:

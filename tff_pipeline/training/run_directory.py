@@ -16,12 +16,14 @@ privacy.json      and what was promised and spent
 privacy.txt       the same in words
 """
 
+import dataclasses
 import importlib.metadata
 import json
 import os
 import platform
 import shutil
 import sys
+from typing import Optional
 
 from tff_pipeline import durable, errors
 from tff_pipeline.config import ExperimentConfig
@@ -76,15 +78,18 @@ class RunDirectory:
         self.privacy_text = os.path.join(path, "privacy.txt")
         self.evaluations = os.path.join(path, "evaluations")
 
-    def read_config(self) -> ExperimentConfig:
+    def read_config(self, data_dir: Optional[str] = None) -> ExperimentConfig:
         """The config of the run that is here.
+
+        Args:
+          data_dir: The task's data, if they have moved since.
 
         Raises:
           RunDirectoryError: If none is here, or it cannot be read.
         """
         try:
             with open(self.config, encoding="utf-8") as file:
-                return ExperimentConfig.from_json(file.read())
+                config = ExperimentConfig.from_json(file.read())
         except FileNotFoundError:
             raise errors.RunDirectoryError(
                 f"{self.config} does not exist; give a folder that "
@@ -95,6 +100,10 @@ class RunDirectory:
                 f"{self.config} cannot be read ({error}); restore it, or "
                 "start the run again with --overwrite."
             ) from None
+        if data_dir is None:
+            return config
+        data = dataclasses.replace(config.data, data_dir=data_dir)
+        return dataclasses.replace(config, data=data)
 
     def claim(self, config: ExperimentConfig, overwrite: bool = False) -> None:
         """Makes this the directory of `config`, new or to be resumed.
