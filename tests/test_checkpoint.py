@@ -125,7 +125,7 @@ def forge(checkpoint, state, **changes):
 def test_a_state_is_loaded_bitwise_as_it_was_saved(store, state):
     store.save(3, state)
     assert_same(store.load(3, state), state)
-    round_number, latest = store.load_latest(state)
+    round_number, latest, *_ = store.load_latest(state)
     assert round_number == 3
     assert_same(latest, state)
 
@@ -356,7 +356,7 @@ def test_a_spoilt_checkpoint_is_passed_over_and_named(
     for round_number, state in ((2, older), (7, older), (9, newest)):
         store.save(round_number, state)
     spoil(checkpoints / "round_000009")
-    round_number, loaded = store.load_latest(newest)
+    round_number, loaded, *_ = store.load_latest(newest)
     assert round_number == 7
     assert_same(loaded, older)
     warnings = [r for r in caplog.records if r.levelname == "WARNING"]

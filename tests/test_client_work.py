@@ -936,7 +936,7 @@ def test_rounds_whose_mean_overflows_are_lost_rounds(train, tmp_path):
     def change(x, y):
         x[:], y[:] = HUGE, 0
 
-    with pytest.raises(errors.TrainingError, match="max_lost_rounds"):
+    with pytest.raises(errors.TrainingError, match="max_consecutive_failures"):
         train(
             change,
             rounds=5,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tff_pipeline import errors
 from tff_pipeline.config import (
     OPTIMIZER_OPTIONS,
+    AggregatorConfig,
     ClientConfig,
     ExperimentConfig,
     OptimizerConfig,
@@ -122,7 +123,10 @@ def experiment_configs(draw):
             rounds_per_eval=draw(COUNTS),
             rounds_per_checkpoint=draw(COUNTS),
             keep_checkpoints=draw(st.integers(0, 2**40)),
-            max_lost_rounds=draw(COUNTS),
+            max_consecutive_failures=draw(COUNTS),
+            max_round_retries=draw(st.integers(0, 9)),
+            on_failed_round=draw(st.sampled_from(["retry", "skip", "stop"])),
+            signing_key=draw(st.none() | TEXTS),
             client_threads=draw(st.none() | COUNTS),
             seed=draw(st.integers(0, 2**32 - 1)),
             target_metric=draw(TEXTS) if target else None,
@@ -395,14 +399,22 @@ def test_a_filled_in_default_equals_the_same_value_given():
     assert DataConfig(partition="iid", num_clients=100) == DataConfig()
 
 
-@pytest.mark.parametrize(
-    "half", [{"target_metric": "eval_loss"}, {"target_value": 0.5}]
-)
-def test_target_metric_and_target_value_go_together(half):
+def test_a_target_value_needs_its_metric_and_not_the_other_way_round():
+    assert RunConfig(target_metric="eval_loss").target_value is None
     with pytest.raises(errors.ConfigError) as caught:
-        RunConfig(**half)
+        RunConfig(target_value=0.5)
     assert "--target_metric=" in str(caught.value)
-    assert "--target_value=" in str(caught.value)
+    assert "--target_value=0.5" in str(caught.value)
+
+
+def test_a_private_run_skips_no_round():
+    private = AggregatorConfig(
+        "dp_gaussian", dp_clip=1.0, dp_noise_multiplier=1.0
+    )
+    with pytest.raises(errors.ConfigError, match="--on_failed_round=skip"):
+        ExperimentConfig(
+            aggregator=private, run=RunConfig(on_failed_round="skip")
+        )
 
 
 def test_a_cohort_is_at_most_the_population():
@@ -446,7 +458,10 @@ def test_identity_is_all_but_where_how_long_and_what_is_kept(config):
         "total_rounds",
         "rounds_per_checkpoint",
         "keep_checkpoints",
-        "max_lost_rounds",
+        "max_consecutive_failures",
+        "max_round_retries",
+        "on_failed_round",
+        "signing_key",
         "client_threads",
     }
 

@@ -33,7 +33,7 @@ def write(path, text):
     if path.name == "file":
         durable.write_text(str(path), text)
         return
-    with durable.folder(str(path)) as folder:
+    with durable.folder(str(path), "a") as folder:
         for name in ("a", "b"):
             with open(os.path.join(folder, name), "w") as file:
                 file.write(text)
@@ -98,7 +98,7 @@ def test_write_text_replaces_and_never_writes_into_the_old_file(tmp_path):
 
 def test_folder_holds_what_the_block_wrote_also_below(tmp_path):
     path = tmp_path / "not" / "there" / "yet"
-    with durable.folder(str(path)) as folder:
+    with durable.folder(str(path), "a") as folder:
         assert not path.exists()
         os.makedirs(os.path.join(folder, "deep", "er"))
         with open(os.path.join(folder, "deep", "er", "file"), "w") as file:
@@ -131,7 +131,7 @@ def test_an_exception_in_the_block_leaves_all_as_it_was(
     path = tmp_path / "folder"
     if existed:
         write(path, OLD)
-    with pytest.raises(error), durable.folder(str(path)) as folder:
+    with pytest.raises(error), durable.folder(str(path), "a") as folder:
         with open(os.path.join(folder, "a"), "w") as file:
             file.write(NEW)
         raise error
@@ -239,7 +239,7 @@ def test_a_full_disk_leaves_the_old_version(small_disk, kind):
 FILL_AND_WAIT = """
 import os, sys
 from tff_pipeline import durable
-with durable.folder(sys.argv[1]) as folder:
+with durable.folder(sys.argv[1], "a") as folder:
     with open(os.path.join(folder, "a"), "w") as file:
         file.write("half of the new version")
     print("in the middle", flush=True)

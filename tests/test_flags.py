@@ -124,10 +124,6 @@ def check_mistake(done, status, *mentioned):
             ["--partition=natural", "--num_clients=5"],
             ["--num_clients=5 ", "--partition=natural;", "iid, shards"],
         ),
-        (
-            ["--target_metric=eval_accuracy"],
-            ["--target_metric=eval_accuracy ", "--target_value="],
-        ),
         (["--target_value=0.9"], ["--target_metric=", "--target_value=0.9 "]),
     ],
     ids=" ".join,

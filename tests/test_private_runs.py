@@ -146,7 +146,7 @@ def test_a_ledger_is_in_every_checkpoint(private_run):
     for number in (4, 8, 12):
         folder = path / "checkpoints" / f"round_{number:06d}"
         manifest = json.loads((folder / "manifest.json").read_text())
-        account = manifest["content"]["privacy"]
+        account = manifest["content"]["notes"]["privacy"]
         assert account["rounds"] == number
         assert account["terms"]["sampling"] == "poisson"
         assert account["terms"]["cohort_size"] == 6

@@ -15,7 +15,7 @@ PHASES = (
     "aggregation",
     "server",
     "evaluation",
-    "checkpoint",
+    "disk",
     "other",
 )
 

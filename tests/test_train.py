@@ -181,7 +181,10 @@ def test_rate_that_blows_up_stops_with_a_sentence(tmp_path):
     )
     assert done.returncode == 1
     assert "--client_learning_rate" in done.stderr
-    assert "in 3 rounds (--max_lost_rounds), the last being 3" in done.stderr
+    assert (
+        "in 3 rounds in a row (--max_consecutive_failures), the last being 3"
+        in done.stderr
+    )
     assert "Traceback" not in done.stderr
     rows = rows_of(tmp_path)
     assert [row["dropped_clients"] for row in rows] == ["4", "4", "4"]

@@ -10,14 +10,21 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow_federated as tff
 
-from tff_pipeline import cohorts, durable, errors, experiment, randomness
+from tff_pipeline import (
+    cohorts,
+    durable,
+    errors,
+    experiment,
+    randomness,
+    storage,
+)
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.datasets.federated import Examples
 from tff_pipeline.export import attacked, saved_model
 from tff_pipeline.privacy import membership, parts
 from tff_pipeline.reporting import audit_text
 from tff_pipeline.tasks.task import Task
-from tff_pipeline.training.checkpoint import CheckpointStore
+from tff_pipeline.training.checkpoint import CheckpointName, CheckpointStore
 from tff_pipeline.training.run_directory import RunDirectory
 
 # Members are drawn from at least so many clients, if there are.
@@ -26,7 +33,7 @@ _FEWEST_CLIENTS = 10
 
 def audit(
     run_dir: str,
-    round_number: Optional[int] = None,
+    round_number: Optional[CheckpointName] = None,
     data_dir: Optional[str] = None,
     max_examples: int = 10_000,
     per_class: bool = False,
@@ -57,7 +64,7 @@ def audit(
     """
     directory = RunDirectory(run_dir)
     config = directory.read_config(data_dir)
-    if round_number is None and not os.path.isdir(directory.saved_model):
+    if round_number is None and not storage.exists(directory.saved_model):
         raise errors.RunDirectoryError(
             f"{directory.saved_model} does not exist; let the run finish, or "
             "name a saved round with --round."

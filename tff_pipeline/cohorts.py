@@ -89,13 +89,15 @@ def reader(
         return block, 0
 
     def cohort_of(round_number: int) -> Cohort:
+        positions = sampler.positions(round_number)
         cohort = [
             read(position, round_number)
             if position < clients
             else canary(position - clients)
-            for position in sampler.positions(round_number)
+            for position in positions
         ]
         return Cohort(
+            sampler.ids(positions),
             [data for data, _ in cohort],
             sum(size for _, size in cohort),
             up + fixed,

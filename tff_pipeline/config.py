@@ -46,6 +46,12 @@ RUNTIME_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "in_process": {"client_threads": None},
     "local": {},
 }
+FAILURE_POLICIES = {
+    "retry": "what may pass is tried again; an update that is not finite is "
+    "skipped",
+    "skip": "the model stays as it was",
+    "stop": "so does training",
+}
 EVAL_CLIENTS = {
     "seen": "clients that train",
     "unseen": "clients that never train",
@@ -83,10 +89,25 @@ class RunConfig(fields.Group):
         "Newest checkpoints to keep; 0 is all.",
         identity=False,
     )
-    max_lost_rounds: int = fields.field(
+    on_failed_round: str = fields.field(
+        "retry",
+        fields.known(FAILURE_POLICIES),
+        "What becomes of a round that fails.",
+        identity=False,
+    )
+    max_round_retries: int = fields.field(
+        2, fields.NATURAL, "Retries of a round, at most.", identity=False
+    )
+    max_consecutive_failures: int = fields.field(
         3,
         fields.COUNT,
-        "Stop after as many rounds in a row without a finite update.",
+        "Stop after as many rounds in a row that were lost.",
+        identity=False,
+    )
+    signing_key: Optional[str] = fields.field(
+        None,
+        fields.TEXT,
+        "PEM file of an Ed25519 key to sign the log with.",
         identity=False,
     )
     seed: int = fields.field(0, fields.SEED, "Seed of all randomness.")
@@ -104,22 +125,19 @@ class RunConfig(fields.Group):
     target_metric: Optional[str] = fields.field(
         None,
         fields.TEXT,
-        "Stop when this column of metrics.csv is good enough.",
+        "Column of metrics.csv by which the best checkpoint is kept.",
     )
     target_value: Optional[float] = fields.field(
-        None, fields.FINITE, "What --target_metric must reach."
+        None, fields.FINITE, "Stop when --target_metric reaches it."
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.settle("runtime", RUNTIME_OPTIONS)
-        if (self.target_metric is None) != (self.target_value is None):
-            given, other = "target_metric", "target_value"
-            if self.target_metric is None:
-                given, other = other, given
+        if self.target_value is not None and self.target_metric is None:
             raise errors.ConfigError(
-                f"--{given}={getattr(self, given)} is given without "
-                f"--{other}=...; the two go together."
+                f"--target_value={self.target_value} is given without "
+                "--target_metric=...; name the column that must reach it."
             )
 
 
@@ -169,6 +187,12 @@ class ExperimentConfig:
             or ("uniform" if private else "num_examples"),
         )
         object.__setattr__(self, "clients", clients)
+        if private and self.run.on_failed_round == "skip":
+            raise errors.ConfigError(
+                f"--on_failed_round=skip is not used with --aggregator={name}, "
+                "whose noise is planned for rounds that all take place; choose "
+                "retry or stop."
+            )
         if private and clients.dp_target_epsilon is not None:
             raise errors.ConfigError(
                 f"--client_dp_target_epsilon={clients.dp_target_epsilon} "

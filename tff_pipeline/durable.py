@@ -2,62 +2,110 @@
 
 Written beside their place under a name that starts with `.tmp-`, flushed to
 disk, renamed, and the rename flushed too: a kill or a power cut at any point
-leaves the old version or the new one.
+leaves the old version or the new one. Where a file system cannot rename a
+folder, its files are written in place and the one that says that all are there
+comes last.
 """
 
 import contextlib
+import errno
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
-from tff_pipeline import errors
+from tff_pipeline import errors, storage
 
 TEMPORARY = ".tmp-"
 _OLD = ".tmp-old-"
+# How often something is tried, and how long is waited in between, in seconds.
+ATTEMPTS = 3
+_WAIT = 0.2
+_BLOCK = 1 << 20
+# What trying again would not mend. A bad sector or a file server that was away
+# may pass.
+_LASTING = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES),
+    *(errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+    *(errno.ENAMETOOLONG, errno.EINVAL, errno.ENOTEMPTY),
+}
+_Result = TypeVar("_Result")
 
 
 @contextlib.contextmanager
-def explained(path: str) -> Iterator[None]:
+def explained(path: str, what: str = "written") -> Iterator[None]:
     """Turns an `OSError` on `path` into a `RunDirectoryError` that names it."""
     try:
         yield
     except OSError as error:
+        advice = {
+            "written": "make room there, or name a place that can be written",
+            "read": "restore it, or start again with --overwrite",
+        }
         raise errors.RunDirectoryError(
-            f"{path} cannot be written ({error.strerror or error}); make room "
-            "there, or name a place that can be written. What was saved "
-            "before still stands."
+            f"{path} cannot be {what} ({error.strerror or error}); "
+            f"{advice[what]}. What was saved before still stands."
         ) from error
 
 
+def persistently(path: str, action: Callable[[], _Result]) -> _Result:
+    """Calls `action`, again if an `OSError` that may pass keeps it from `path`.
+
+    Raises:
+      RunDirectoryError: If it fails for good, or as often as is tried.
+    """
+
+    def explaining() -> _Result:
+        with explained(path):
+            return action()
+
+    return repeatedly(explaining)
+
+
+def repeatedly(action: Callable[[], _Result]) -> _Result:
+    """As `persistently`, of an action that explains its own `OSError`s."""
+    for attempt in range(1, ATTEMPTS):
+        try:
+            return action()
+        except errors.RunDirectoryError as error:
+            cause = error.__cause__
+            if not isinstance(cause, OSError) or cause.errno in _LASTING:
+                raise
+        time.sleep(_WAIT * attempt)
+    try:
+        return action()
+    except errors.RunDirectoryError as error:
+        raise errors.RunDirectoryError(
+            f"{error} (It was tried {ATTEMPTS} times.)"
+        ) from error.__cause__
+
+
 def write_text(path: str, text: str, mode: int = 0o666) -> None:
-    """Writes `text` to the file `path`, replacing it whole.
+    """Writes `text` to the file `path`; see `write_bytes`."""
+    write_bytes(path, text.encode("utf-8"), mode)
+
+
+def write_bytes(path: str, content: bytes, mode: int = 0o666) -> None:
+    """Writes `content` to the file `path`, replacing it whole.
 
     Args:
       path: The file.
-      text: What it will hold.
+      content: What it will hold.
       mode: Who may read and write it, of whom the umask takes away.
 
     Raises:
       RunDirectoryError: If it cannot; an older version then still stands.
     """
-    folder, name = os.path.split(os.path.abspath(path))
-    temporary = os.path.join(folder, TEMPORARY + name)
-    with explained(path):
-        try:
-            descriptor = os.open(
-                temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode
-            )
-            with open(descriptor, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.remove(temporary)
-            raise
-        _sync(folder)
+
+    def write() -> None:
+        with (
+            _beside(path) as temporary,
+            storage.of(path).create(temporary, mode) as file,
+        ):
+            file.write(content)
+
+    persistently(path, write)
 
 
 @contextlib.contextmanager
@@ -70,53 +118,74 @@ def new_file(path: str) -> Iterator[str]:
     Raises:
       RunDirectoryError: If it cannot be written; `path` is then as before.
     """
-    parent, name = os.path.split(os.path.abspath(path))
     with explained(path):
-        os.makedirs(parent, exist_ok=True)
-        temporary = os.path.join(parent, TEMPORARY + name)
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(temporary)
-        try:
+        parent = os.path.dirname(storage.absolute(path))
+        storage.of(path).make_folder(parent)
+        with _beside(path) as temporary:
             yield temporary
-            _sync(temporary)
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.remove(temporary)
-            raise
-        _sync(parent)
+            storage.of(path).sync(temporary)
 
 
 @contextlib.contextmanager
-def folder(path: str) -> Iterator[str]:
+def _beside(path: str) -> Iterator[str]:
+    """A name beside `path` for a file that will take its place."""
+    files = storage.of(path)
+    parent, name = os.path.split(storage.absolute(path))
+    temporary = os.path.join(parent, TEMPORARY + name)
+    with contextlib.suppress(FileNotFoundError):
+        files.remove(temporary)
+    try:
+        yield temporary
+        files.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            files.remove(temporary)
+        raise
+    files.sync(parent)
+
+
+@contextlib.contextmanager
+def folder(path: str, last: str) -> Iterator[str]:
     """A new folder to fill; it becomes `path` when the block ends well.
 
+    Args:
+      path: The folder.
+      last: The file without which readers take it for no folder at all. It is
+        what counts where folders cannot be renamed.
+
     Yields:
-      The temporary folder to write into.
+      A temporary folder on this machine to write into.
 
     Raises:
-      RunDirectoryError: If it cannot be written; `path` is then as before.
+      RunDirectoryError: If it cannot be written; `path` is then as before, or,
+        where folders cannot be renamed, it may lack `last`.
     """
-    path = os.path.abspath(path)
+    files, path = storage.of(path), storage.absolute(path)
     parent, name = os.path.split(path)
     with explained(path):
-        os.makedirs(parent, exist_ok=True)
-        temporary = tempfile.mkdtemp(prefix=f"{TEMPORARY}{name}-", dir=parent)
+        files.make_folder(parent)
+        temporary = files.make_temporary_folder(parent, f"{TEMPORARY}{name}-")
         try:
             yield temporary
-            os.chmod(temporary, 0o777 & ~_umask())
-            for root, _, files in os.walk(temporary):
-                for file in files:
-                    _sync(os.path.join(root, file))
-                _sync(root)
-            if os.path.exists(path):
-                _replace(temporary, path)
+            if files.renames_folders:
+                _rename(temporary, path)
             else:
-                os.rename(temporary, path)
-            _sync(parent)
-        except BaseException:
+                _copy(temporary, path, last)
+        finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise
+
+
+def _rename(temporary: str, path: str) -> None:
+    files = storage.of(path)
+    for root, _, names in os.walk(temporary):
+        for name in names:
+            files.sync(os.path.join(root, name))
+        files.sync(root)
+    if files.exists(path):
+        _replace(temporary, path)
+    else:
+        files.rename_folder(temporary, path)
+    files.sync(os.path.dirname(path))
 
 
 def _replace(new: str, path: str) -> None:
@@ -125,16 +194,50 @@ def _replace(new: str, path: str) -> None:
     Two renames: a kill between them leaves the old version under another name,
     from where `remove_temporary` brings it back.
     """
+    files = storage.of(path)
     parent, name = os.path.split(path)
     old = os.path.join(parent, _OLD + name)
-    shutil.rmtree(old, ignore_errors=True)
-    os.rename(path, old)
+    storage.remove_any(old)
+    files.rename_folder(path, old)
     try:
-        os.rename(new, path)
+        files.rename_folder(new, path)
     except OSError:
-        os.rename(old, path)
+        files.rename_folder(old, path)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        files.remove_folder(old)
+
+
+def _copy(source: str, path: str, last: str) -> None:
+    files = storage.of(path)
+    remove_folder(path, last)
+    found = [
+        os.path.relpath(os.path.join(root, name), source)
+        for root, _, names in os.walk(source)
+        for name in names
+    ]
+    for name in sorted(found, key=lambda name: (name == last, name)):
+        target = os.path.join(path, name)
+        files.make_folder(os.path.dirname(target))
+        with (
+            open(os.path.join(source, name), "rb") as given,
+            files.create(target) as file,
+        ):
+            while block := given.read(_BLOCK):
+                file.write(block)
+
+
+def remove_folder(path: str, last: str) -> None:
+    """Removes what `folder` made, so that a kill leaves none that looks whole.
+
+    Raises:
+      OSError: If it cannot be removed.
+    """
+    files = storage.of(path)
+    with contextlib.suppress(FileNotFoundError):
+        files.remove(os.path.join(path, last))
+    if files.exists(path):
+        files.remove_folder(path)
 
 
 def remove_temporary(parent: str) -> None:
@@ -142,28 +245,57 @@ def remove_temporary(parent: str) -> None:
 
     A folder that it was about to replace is brought back.
     """
-    for name in os.listdir(parent):
+    files = storage.of(parent)
+    for name in files.names(parent):
         place = os.path.join(parent, name[len(_OLD) :])
-        if name.startswith(_OLD) and not os.path.exists(place):
-            os.rename(os.path.join(parent, name), place)
-            continue
-        if name.startswith(TEMPORARY):
-            path = os.path.join(parent, name)
-            if os.path.isdir(path):
-                shutil.rmtree(path)
-            else:
-                os.remove(path)
+        if name.startswith(_OLD) and not files.exists(place):
+            files.rename_folder(os.path.join(parent, name), place)
+        elif name.startswith(TEMPORARY):
+            storage.remove_any(os.path.join(parent, name))
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+class Journal:
+    """A file that grows by whole lines.
 
+    A line that could not be written whole is cut off again before it is tried
+    anew.
+    """
 
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def __init__(self, path: str):
+        self.path = path
+        self._size = 0
+
+    def begin(self, lines: str) -> None:
+        """Replaces the file by these lines.
+
+        Raises:
+          RunDirectoryError: If it cannot be written.
+        """
+        content = lines.encode("utf-8")
+        write_bytes(self.path, content)
+        self._size = len(content)
+
+    def append(self, line: str) -> None:
+        """Adds a line, its end included; see `sync`.
+
+        Raises:
+          RunDirectoryError: If it cannot be written.
+        """
+        files, content = storage.of(self.path), line.encode("utf-8")
+
+        def write() -> None:
+            if files.size(self.path) != self._size:
+                files.truncate(self.path, self._size)
+            files.append(self.path, content)
+
+        persistently(self.path, write)
+        self._size += len(content)
+
+    def sync(self) -> None:
+        """Has all lines on the disk when it returns.
+
+        Raises:
+          RunDirectoryError: If they cannot be written.
+        """
+        files = storage.of(self.path)
+        persistently(self.path, lambda: files.sync(self.path))

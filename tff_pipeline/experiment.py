@@ -4,6 +4,7 @@ config = ExperimentConfig(run=RunConfig(output_dir="runs/first"))
 result = experiment.run(config)
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import functools
@@ -16,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline import cohorts, durable, errors, registry, spans
+from tff_pipeline import cohorts, durable, errors, registry, spans, storage
 from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
 from tff_pipeline.datasets.federated import FederatedData
@@ -25,10 +26,24 @@ from tff_pipeline.privacy import example_plan, parts
 from tff_pipeline.reporting import learning_curve
 from tff_pipeline.tasks import own_model
 from tff_pipeline.tasks.task import Task
-from tff_pipeline.training import columns, evaluation, metrics
-from tff_pipeline.training.checkpoint import CheckpointStore
+from tff_pipeline.training import (
+    columns,
+    environment,
+    evaluation,
+    metrics,
+    run_lock,
+    signature,
+)
+from tff_pipeline.training.checkpoint import (
+    CheckpointName,
+    CheckpointStore,
+    digest,
+    flatten,
+)
 from tff_pipeline.training.loop import Loop
 from tff_pipeline.training.profile import Profile
+from tff_pipeline.training.recorder import Recorder
+from tff_pipeline.training.round_log import RoundLog
 from tff_pipeline.training.run_directory import RunDirectory
 
 
@@ -80,7 +95,10 @@ def initial_weights(task: Task, seed: int) -> tff.learning.models.ModelWeights:
 
 
 def run(
-    config: ExperimentConfig, overwrite: bool = False, profile: bool = False
+    config: ExperimentConfig,
+    overwrite: bool = False,
+    profile: bool = False,
+    until: Optional[int] = None,
 ) -> Result:
     """Trains, or goes on with training, and exports.
 
@@ -89,6 +107,7 @@ def run(
       overwrite: Whether to delete another run that is there first.
       profile: Whether to write where the time went to `profile.txt`, and a
         trace of a few rounds to `tensorboard/`.
+      until: A round to end after, if not the last of those that are planned.
 
     Raises:
       PipelineError: In a sentence, what the user should change.
@@ -96,13 +115,14 @@ def run(
     if config.run.output_dir is None:
         raise errors.ConfigError("--output_dir is not set.")
     directory = RunDirectory(config.run.output_dir)
-    if not profile:
-        return _run(config, directory, overwrite, _no_profile)
-    profiler = Profile(directory.tensorboard)
-    with profiler.recorded():
-        result = _run(config, directory, overwrite, profiler.round)
-    durable.write_text(directory.profile, profiler.report() + "\n")
-    return result
+    with run_lock.held(directory.lock):
+        if not profile:
+            return _run(config, directory, overwrite, _no_profile, until)
+        profiler = Profile(directory.tensorboard)
+        with profiler.recorded():
+            result = _run(config, directory, overwrite, profiler.round, until)
+        durable.write_text(directory.profile, profiler.report() + "\n")
+        return result
 
 
 def _no_profile(_: int) -> contextlib.AbstractContextManager:
@@ -114,9 +134,17 @@ def _run(
     directory: RunDirectory,
     overwrite: bool,
     around_round: Callable[[int], contextlib.AbstractContextManager],
+    until: Optional[int],
 ) -> Result:
-    with spans.span("data"):
-        task = load_task(config)
+    sign = None
+    if config.run.signing_key is not None:
+        signer = signature.Signer(config.run.signing_key)
+        sign = functools.partial(signer.write, directory.signature)
+    # Beside the reading of the data, for files may be large.
+    with concurrent.futures.ThreadPoolExecutor(1) as beside:
+        hashes = beside.submit(environment.hashes, config.data.data_dir)
+        with spans.span("data"):
+            task = load_task(config)
     _check_target(config, task)
     groups = _eval_groups(config, task)
     with spans.span("building"):
@@ -131,7 +159,10 @@ def _run(
         examples_plan = example_plan.of(config, directory, overwrite)
         gradients_fn = parts.of_examples(examples_plan, task)
     cohort_of = cohorts.reader(config, task, weights, plan, examples_plan)
-    directory.claim(config, overwrite)
+    where = {**environment.describe(), "data": hashes.result()}
+    if config.data.model_fn is not None:
+        where["data"] |= own_model.source_hash(config.data.model_fn)
+    directory.claim(config, overwrite, where)
     with spans.span("building"):
         private = parts.of(plan, directory)
         parts.publish_examples(examples_plan, task, directory)
@@ -145,18 +176,26 @@ def _run(
             gradients_fn,
         )
         evaluator = evaluation.Evaluator(task)
-    log = metrics.MetricsLog(
-        directory.metrics,
-        directory.tensorboard,
-        columns.names(
-            task,
-            groups,
-            private.columns,
-            private.exact and examples_plan is None,
-        ),
+    names = columns.names(
+        task,
+        groups,
+        private.columns,
+        private.exact and examples_plan is None,
     )
-    checkpoints = CheckpointStore(
-        directory.checkpoints, config.run.keep_checkpoints
+    identity = config.flags(identity_only=True)
+    log = RoundLog(directory.rounds, {"config": identity, "environment": where})
+    recorder = Recorder(
+        metrics.MetricsLog(directory.metrics, directory.tensorboard, names),
+        log,
+        CheckpointStore(
+            directory.checkpoints,
+            config.run.keep_checkpoints,
+            identity,
+        ),
+        private.budget,
+        config.run.target_metric,
+        b"" if plan is None else plan.cohort_key,
+        sign,
     )
     loop = Loop(
         process,
@@ -164,10 +203,11 @@ def _run(
         functools.partial(columns.evaluated, evaluator, task, groups),
         functools.partial(columns.measured, names=task.metric_names),
         config.run,
-        log,
-        checkpoints,
+        names,
+        recorder,
         around_round,
         private.budget,
+        until=until,
     )
     with _runtime(config.run):
         state = process.initialize()
@@ -180,6 +220,13 @@ def _run(
             directory.saved_model,
             overwrite=True,
         )
+        log.add(
+            "exported",
+            round=outcome.round_number,
+            weights=digest(flatten(weights)),
+            files=environment.hashes(directory.saved_model),
+        )
+        log.sync()
         learning_curve.draw(
             directory.metrics, directory.learning_curve, config.data.task
         )
@@ -196,14 +243,14 @@ def _run(
 
 def evaluate(
     run_dir: str,
-    round_number: Optional[int] = None,
+    round_number: Optional[CheckpointName] = None,
     data_dir: Optional[str] = None,
 ) -> tuple[str, dict[str, Any]]:
     """Evaluates a saved round, and writes the report into the run directory.
 
     Args:
       run_dir: What `run` wrote.
-      round_number: Which checkpoint; by default the last.
+      round_number: Which checkpoint, or "best"; by default the last.
       data_dir: The task's data, if they have moved since.
 
     Returns:
@@ -222,7 +269,7 @@ def evaluate(
     folder = RunDirectory(run_dir).evaluations
     path = os.path.join(folder, f"round_{round_number:06d}.json")
     with durable.explained(folder):
-        os.makedirs(folder, exist_ok=True)
+        storage.of(folder).make_folder(folder)
     durable.write_text(path, json.dumps(report, indent=2) + "\n")
     return path, report
 
@@ -230,7 +277,7 @@ def evaluate(
 def export(
     run_dir: str,
     output: str,
-    round_number: Optional[int] = None,
+    round_number: Optional[CheckpointName] = None,
     data_dir: Optional[str] = None,
     overwrite: bool = False,
 ) -> int:
@@ -239,7 +286,7 @@ def export(
     Args:
       run_dir: What `run` wrote.
       output: The folder to write.
-      round_number: Which checkpoint; by default the last.
+      round_number: Which checkpoint, or "best"; by default the last.
       data_dir: The task's data, if they have moved since.
       overwrite: Whether to replace `output`.
 
@@ -252,7 +299,9 @@ def export(
 
 
 def _open(
-    run_dir: str, round_number: Optional[int], data_dir: Optional[str]
+    run_dir: str,
+    round_number: Optional[CheckpointName],
+    data_dir: Optional[str],
 ) -> tuple[Task, int, tff.learning.models.ModelWeights]:
     """The task of a run, and the round and weights of one checkpoint."""
     directory = RunDirectory(run_dir)

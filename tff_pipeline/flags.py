@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from absl import flags
 from absl import logging as absl_logging  # noqa: F401  (--verbosity)
@@ -169,7 +169,9 @@ def inspection() -> tuple[config.ExperimentConfig, str]:
 def define_run_dir_flags() -> None:
     """Defines the flags of scripts that look at a run."""
     flags.DEFINE_string("run_dir", None, "Folder of a run of train.py.")
-    flags.DEFINE_integer("round", None, "Which checkpoint; default: the last.")
+    flags.DEFINE_string(
+        "round", None, "Which checkpoint, or best; default: the last."
+    )
     flags.DEFINE_string(
         "data_dir", None, "The task's data, if not where the run found it."
     )
@@ -185,13 +187,20 @@ def define_export_flags() -> None:
     )
 
 
-def run_dir() -> tuple[str, Optional[int], Optional[str]]:
-    """The flags --run_dir, --round and --data_dir, the first one checked."""
+def run_dir() -> tuple[str, Optional[Union[int, str]], Optional[str]]:
+    """The flags --run_dir, --round and --data_dir, the first two checked."""
     if FLAGS.run_dir is None:
         raise errors.ConfigError(
             "--run_dir is not set; name a folder that scripts/train.py wrote."
         )
-    return FLAGS.run_dir, FLAGS.round, FLAGS.data_dir
+    name = FLAGS["round"].value
+    if name in (None, "best"):
+        return FLAGS.run_dir, name, FLAGS.data_dir
+    if not name.isdecimal():
+        raise errors.ConfigError(
+            f"--round={name}: must be the number of a saved round, or best."
+        )
+    return FLAGS.run_dir, int(name), FLAGS.data_dir
 
 
 def run(main: Callable[[], Optional[int]]) -> None:

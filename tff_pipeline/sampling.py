@@ -44,7 +44,11 @@ class Sampler(abc.ABC):
 
     def cohort(self, round_number: int) -> list[str]:
         """The ids of the clients of round `round_number`."""
-        return [self._client_ids[i] for i in self.positions(round_number)]
+        return self.ids(self.positions(round_number))
+
+    def ids(self, positions: Sequence[int]) -> list[str]:
+        """Of the clients that stand there."""
+        return [self._client_ids[i] for i in positions]
 
     def _draw(self, *counters: int) -> np.random.Generator:
         return randomness.generator(self._seed, "cohort", *counters)

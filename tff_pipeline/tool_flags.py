@@ -1,4 +1,4 @@
-"""The flags of tools beside training: prepare_data, privacy and audit."""
+"""The flags of tools: prepare_data, privacy, audit and verify."""
 
 import dataclasses
 import os
@@ -210,3 +210,30 @@ def audit_question() -> dict[str, Any]:
         "max_examples": most,
         "per_class": flags.FLAGS["per_class"].value,
     }
+
+
+def define_verify_flags() -> None:
+    """Defines the flags of scripts/verify.py."""
+    for name, help_text in (
+        ("run_dir", "Folder of a run of train.py."),
+        ("data_dir", "The task's data, if not where the run found it."),
+        ("public_key", "PEM file of the key that must have signed the log."),
+    ):
+        flags.define_flag("Run", name, fields.TEXT, help_text)
+    flags.define_switch("Run", "rerun", "Train again and compare every bit.")
+
+
+def verify_question() -> tuple[str, Optional[str], Optional[str], bool]:
+    """--run_dir, --data_dir, --public_key and --rerun.
+
+    Raises:
+      ConfigError: If the first is missing.
+    """
+    run_dir = flags.FLAGS["run_dir"].value
+    if run_dir is None:
+        raise errors.ConfigError(
+            "--run_dir is not set; name a folder that scripts/train.py wrote."
+        )
+    data_dir = flags.FLAGS["data_dir"].value
+    public_key = flags.FLAGS["public_key"].value
+    return run_dir, data_dir, public_key, flags.FLAGS["rerun"].value

@@ -1,12 +1,13 @@
 """The Keras SavedModel, with names that stay the same from run to run."""
 
-import os
-
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline import durable, errors
+from tff_pipeline import durable, errors, storage
 from tff_pipeline.tasks.task import Task
+
+# Without this file TensorFlow takes a folder for no SavedModel.
+MARKER = "saved_model.pb"
 
 
 def export(
@@ -34,7 +35,7 @@ def export(
       RunDirectoryError: If `path` exists or cannot be written; what was there
         is then as before.
     """
-    if os.path.exists(path) and not overwrite:
+    if storage.exists(path) and not overwrite:
         raise errors.RunDirectoryError(
             f"{path} exists; give another --output, or --overwrite to replace "
             "it."
@@ -61,7 +62,7 @@ def export(
         columns = dict(zip(specs, inputs))
         return task.outputs_fn(model(columns, training=False))
 
-    with durable.folder(path) as folder:
+    with durable.folder(path, MARKER) as folder:
         try:
             model.save(
                 folder,

@@ -2,13 +2,12 @@
 
 import dataclasses
 import functools
-import os
 from collections.abc import Sequence
 from typing import Any, Optional
 
 import numpy as np
 
-from tff_pipeline import errors
+from tff_pipeline import errors, storage
 from tff_pipeline.algorithms import example_dp
 from tff_pipeline.algorithms.client_work import Release
 from tff_pipeline.algorithms.example_dp import ExampleDp
@@ -89,7 +88,7 @@ def of(planned: Optional[Plan], directory: RunDirectory) -> Parts:
         return Parts()
     if not planned.seeded:
         secret_file.keep(directory.noise_secret, planned.secret)
-    if not os.path.exists(directory.privacy_json):
+    if not storage.exists(directory.privacy_json):
         _state(planned, directory, 0)
     return Parts(
         mechanisms.aggregator(planned),

@@ -96,6 +96,11 @@ class Plan:
         return int.from_bytes(self._derived("cohort"), "big")
 
     @property
+    def cohort_key(self) -> bytes:
+        """The key of cohorts' hashes, which would give away who took part."""
+        return self._derived("hashes of cohorts")
+
+    @property
     def fingerprint(self) -> str:
         """Of the secret, which it does not give away."""
         return self._derived("fingerprint").hex()

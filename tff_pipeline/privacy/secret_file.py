@@ -5,11 +5,10 @@ checkpoints or of anything else in the run directory.
 """
 
 import hashlib
-import os
 import secrets
 from typing import Optional
 
-from tff_pipeline import durable, errors
+from tff_pipeline import durable, errors, storage
 from tff_pipeline.training.run_directory import RunDirectory
 
 _BITS = 128
@@ -28,11 +27,10 @@ def read_or_draw(path: Optional[str], seed: Optional[int]) -> int:
     if seed is not None:
         digest = hashlib.sha256(f"seed:{seed}".encode()).digest()
         return int.from_bytes(digest[: _BITS // 8], "big")
-    if path is None or not os.path.exists(path):
+    if path is None or not storage.exists(path):
         return secrets.randbits(_BITS)
     try:
-        with open(path, encoding="ascii") as file:
-            text = file.read().strip()
+        text = storage.read_text(path).strip()
         if len(text) != _BITS // 4:
             raise ValueError(f"it has {len(text)} characters")
         return int(text, 16)
@@ -57,8 +55,8 @@ def of_run(
       RunDirectoryError: If the secret cannot be read, or is gone.
     """
     path = directory.noise_secret
-    begun = os.path.exists(directory.privacy_json) and not overwrite
-    if begun and seed is None and not os.path.exists(path):
+    begun = storage.exists(directory.privacy_json) and not overwrite
+    if begun and seed is None and not storage.exists(path):
         # A round that is run again must not be seen with other noise.
         raise errors.RunDirectoryError(
             f"{path}, the secret of the run's noise, does not exist; restore "
@@ -79,6 +77,6 @@ def keep(path: str, secret: int) -> None:
     Raises:
       RunDirectoryError: If it cannot be written.
     """
-    if os.path.exists(path):
+    if storage.exists(path):
         return
     durable.write_text(path, f"{secret:0{_BITS // 4}x}\n", mode=0o600)

@@ -1,8 +1,9 @@
 """The learning curve of a run, drawn from its metrics.csv."""
 
+import io
 import os
 
-from tff_pipeline import durable
+from tff_pipeline import durable, storage
 from tff_pipeline.training import metrics
 
 
@@ -48,6 +49,8 @@ def draw(metrics_csv: str, path: str, title: str) -> None:
         axis.set_ylabel(name)
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=120, format="png")
     with durable.explained(path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        figure.savefig(path, dpi=120)
+        storage.of(path).make_folder(os.path.dirname(path))
+    durable.write_bytes(path, picture.getvalue())

@@ -1,5 +1,6 @@
 """A Keras model function of the user's own, for `--model_fn`."""
 
+import hashlib
 import importlib
 import sys
 
@@ -39,3 +40,13 @@ def load(reference: str) -> ModelFn:
             "return a new tf.keras.Model."
         )
     return model_fn
+
+
+def source_hash(reference: str) -> dict[str, str]:
+    """SHA-256 of the module's file, by the reference, once it is loaded."""
+    path = sys.modules[reference.partition(":")[0]].__file__
+    if path is None:
+        return {}
+    with open(path, "rb") as file:
+        digest = hashlib.sha256(file.read()).hexdigest()
+    return {f"--model_fn={reference}": digest}

@@ -1,58 +1,92 @@
 """Checkpoints: one folder a saved round, whole or not there.
 
     checkpoints/round_000010/state.npz      the server state's arrays by path
-    checkpoints/round_000010/manifest.json  round, SHA-256, shapes, versions
+    checkpoints/round_000010/clients.npz    what clients keep, if they do
+    checkpoints/round_000010/manifest.json  SHA-256 of these, and all the rest
 
-Nothing is pickled: `state.npz` is read with `allow_pickle=False`, and every
-array's name, shape and dtype must be the one that the process expects.
+The manifest says the round, the config, versions, arrays' shapes, and what else
+goes with the state: privacy spent, the log's head, the best round so far.
+Nothing is pickled: arrays are read with `allow_pickle=False`, and each one's
+name, shape and dtype must be what the process expects.
 """
 
+import contextlib
 import hashlib
 import io
 import json
 import logging
 import os
 import re
-import shutil
-from collections.abc import Mapping
-from typing import Any, Optional, Union
+from collections.abc import Collection, Mapping
+from typing import Any, BinaryIO, NamedTuple, Optional, Union
 
 import numpy as np
 import tensorflow_federated as tff
 import tree
 
 import tff_pipeline
-from tff_pipeline import durable, errors
+from tff_pipeline import durable, errors, storage
+from tff_pipeline.training.client_states import ClientStates
 
 _LOG = logging.getLogger(__name__)
 _STATE = "state.npz"
+_CLIENTS = "clients.npz"
 _MANIFEST = "manifest.json"
+_FORMAT = 2
 _PREFIX = "round_"
 _WEIGHTS = "global_model_weights"
+
+# A round's number, or "best".
+CheckpointName = Union[int, str]
 
 
 class InvalidCheckpointError(errors.RunDirectoryError):
     """A checkpoint's files are damaged or of another structure."""
 
 
+class Saved(NamedTuple):
+    """A checkpoint that was loaded.
+
+    Attributes:
+      round_number: Rounds that the state has seen.
+      state: The server's.
+      clients: What clients keep, where they keep something.
+      notes: What was saved beside it.
+    """
+
+    round_number: int
+    state: Any
+    clients: Optional[ClientStates]
+    notes: dict[str, Any]
+
+
 class CheckpointStore:
     """The checkpoints of one run."""
 
-    def __init__(self, directory: str, keep: int = 0):
+    def __init__(
+        self,
+        directory: str,
+        keep: int = 0,
+        config: Optional[Mapping[str, Any]] = None,
+    ):
         """Makes the store.
 
         Args:
           directory: Where the checkpoints lie; made when first saved to.
           keep: How many of the newest to keep; 0 keeps all.
+          config: The flags that make the run what it is. Checkpoints hold
+            them, and those with others are refused; `None` refuses none.
         """
         self._directory = directory
         self._keep = keep
+        self._config = None if config is None else dict(config)
 
     def rounds(self) -> list[int]:
         """The saved rounds, oldest first, valid or not."""
-        if not os.path.isdir(self._directory):
+        files = storage.of(self._directory)
+        if not files.is_folder(self._directory):
             return []
-        names = os.listdir(self._directory)
+        names = files.names(self._directory)
         matches = [re.fullmatch(f"{_PREFIX}([0-9]+)", name) for name in names]
         return sorted(int(match[1]) for match in matches if match)
 
@@ -60,7 +94,9 @@ class CheckpointStore:
         self,
         round_number: int,
         state: Any,
-        privacy: Optional[Mapping[str, Any]] = None,
+        clients: Optional[ClientStates] = None,
+        notes: Optional[Mapping[str, Any]] = None,
+        spare: Collection[int] = (),
     ) -> None:
         """Saves `state`, replacing what this round had; prunes old ones.
 
@@ -68,44 +104,58 @@ class CheckpointStore:
           round_number: How many rounds it has seen.
           state: Nested structure of arrays, such as
             `tff.learning.templates.LearningAlgorithmState`.
-          privacy: The account of what these rounds spent, as JSON.
+          clients: What clients keep, where the algorithm has them do so.
+          notes: What else belongs to it, as JSON; see `notes`.
+          spare: Rounds that are not pruned.
 
         Raises:
           RunDirectoryError: If it cannot be written; older checkpoints stand.
           TypeError: If `state` holds something that is not an array.
         """
-        arrays = _flatten(state)
-        # In memory first: the sum is of what was meant, not of what was read
-        # back, and a full disk meets a plain write.
-        archive = io.BytesIO()
-        np.savez(archive, **arrays)
-        with durable.folder(self._path(round_number)) as folder:
-            with open(os.path.join(folder, _STATE), "wb") as file:
-                file.write(archive.getbuffer())
-            content = {
-                "format": 1,
-                "round": round_number,
-                "sha256": {_STATE: _sha256(archive.getbuffer())},
-                "tff_pipeline": tff_pipeline.__version__,
-                "tensorflow_federated": tff.__version__,
-                "arrays": {
-                    name: [str(array.dtype), list(array.shape)]
-                    for name, array in arrays.items()
-                },
-                **({"privacy": privacy} if privacy is not None else {}),
-            }
-            manifest = {"content": content, "sha256": _sha256_of(content)}
-            with open(
-                os.path.join(folder, _MANIFEST), "w", encoding="utf-8"
-            ) as file:
-                json.dump(manifest, file, indent=2)
+        parts = {_STATE: flatten(state)}
+        if clients is not None:
+            parts[_CLIENTS] = clients.arrays()
+        path = self._path(round_number)
+
+        def write() -> None:
+            with durable.folder(path, _MANIFEST) as folder:
+                content = {
+                    "format": _FORMAT,
+                    "round": round_number,
+                    "sha256": {
+                        name: _write_arrays(os.path.join(folder, name), arrays)
+                        for name, arrays in parts.items()
+                    },
+                    "tff_pipeline": tff_pipeline.__version__,
+                    "tensorflow_federated": tff.__version__,
+                    "config": self._config,
+                    "arrays": {
+                        part: {
+                            name: [str(array.dtype), list(array.shape)]
+                            for name, array in arrays.items()
+                        }
+                        for part, arrays in parts.items()
+                    },
+                    "notes": dict(notes or {}),
+                }
+                manifest = os.path.join(folder, _MANIFEST)
+                with storage.local.create(manifest) as file:
+                    file.write(_manifest(content))
+
+        durable.repeatedly(write)
+        self._prune(round_number, spare)
+
+    def _prune(self, newest: int, spare: Collection[int]) -> None:
+        rounds = self.rounds()
         # Later rounds are of a future that is being trained anew.
-        for later in self.rounds():
-            if later > round_number:
-                shutil.rmtree(self._path(later), ignore_errors=True)
+        doomed = [number for number in rounds if number > newest]
         if self._keep:
-            for old in self.rounds()[: -self._keep]:
-                shutil.rmtree(self._path(old), ignore_errors=True)
+            saved = [number for number in rounds if number <= newest]
+            doomed += [n for n in saved[: -self._keep] if n not in spare]
+        for number in doomed:
+            # It is in nobody's way; the next save tries again.
+            with contextlib.suppress(OSError):
+                durable.remove_folder(self._path(number), _MANIFEST)
 
     def load(self, round_number: int, like: Any) -> Any:
         """The state of a round.
@@ -122,8 +172,9 @@ class CheckpointStore:
             `like`.
         """
         path = self._path(round_number)
-        arrays, _ = _read(path, round_number)
-        expected = _flatten(like)
+        content = self._content(round_number)
+        arrays = _read_arrays(path, content, _STATE)
+        expected = flatten(like)
         for name in {**expected, **arrays}:
             saved, wanted = (
                 f"{a[name].dtype}{list(a[name].shape)}" if name in a else None
@@ -137,20 +188,30 @@ class CheckpointStore:
         leaves = [arrays[name][()] for name in expected]
         return tree.unflatten_as(like, leaves)
 
-    def load_latest(self, like: Any) -> Optional[tuple[int, Any]]:
-        """The newest valid (round, state), or `None` if nothing was saved.
+    def load_latest(
+        self, like: Any, clients: Optional[ClientStates] = None
+    ) -> Optional[Saved]:
+        """The newest valid checkpoint, or `None` if nothing was saved.
 
         An invalid one is named in a warning and passed over.
 
         Raises:
           InvalidCheckpointError: If there are checkpoints, but none is valid.
         """
-        if os.path.isdir(self._directory):
-            durable.remove_temporary(self._directory)
+        if storage.of(self._directory).is_folder(self._directory):
+            with durable.explained(self._directory):
+                durable.remove_temporary(self._directory)
         problem = None
         for round_number in reversed(self.rounds()):
             try:
-                return round_number, self.load(round_number, like)
+                return Saved(
+                    round_number,
+                    self.load(round_number, like),
+                    None
+                    if clients is None
+                    else self.load_clients(round_number, clients),
+                    self.notes(round_number),
+                )
             except InvalidCheckpointError as error:
                 problem = error
                 _LOG.warning("Passing over a checkpoint: %s", error)
@@ -161,18 +222,56 @@ class CheckpointStore:
             )
         return None
 
-    def load_privacy(self, round_number: int) -> Optional[dict[str, Any]]:
-        """The account that was saved with a round, or `None` without one.
+    def notes(self, round_number: int) -> dict[str, Any]:
+        """What was saved beside a state.
 
         Raises:
           InvalidCheckpointError: If the checkpoint is missing or damaged.
         """
-        return _read(self._path(round_number), round_number)[1].get("privacy")
+        return self._content(round_number)["notes"]
+
+    def load_clients(
+        self, round_number: int, like: ClientStates
+    ) -> ClientStates:
+        """What clients kept after a round.
+
+        Args:
+          round_number: A saved round.
+          like: A store of the structure that is expected.
+
+        Raises:
+          InvalidCheckpointError: If it is missing, damaged, or not like
+            `like`.
+        """
+        path = self._path(round_number)
+        arrays = _read_arrays(path, self._content(round_number), _CLIENTS)
+        try:
+            return like.restored(arrays)
+        except ValueError as error:
+            raise InvalidCheckpointError(
+                f"{path} is of another algorithm: {error}"
+            ) from None
+
+    def check(self, round_number: int) -> dict[str, np.ndarray]:
+        """The arrays of a saved state by path, all files' sums checked.
+
+        Raises:
+          InvalidCheckpointError: If the checkpoint is missing or damaged.
+        """
+        path, content = self._path(round_number), self._content(round_number)
+        parts = {
+            part: _read_arrays(path, content, part)
+            for part in content["sha256"]
+        }
+        return parts[_STATE]
 
     def load_weights(
-        self, round_number: Optional[int] = None
+        self, round_number: Optional[CheckpointName] = None
     ) -> tuple[int, tff.learning.models.ModelWeights]:
         """The model's weights of a round, by default of the newest.
+
+        Args:
+          round_number: The round, or "best": that of `--target_metric`.
 
         Returns:
           (round, weights); no process is needed to know their structure.
@@ -189,12 +288,22 @@ class CheckpointStore:
             )
         if round_number is None:
             round_number = rounds[-1]
-        elif round_number not in rounds:
+        if round_number == "best":
+            best = self.notes(rounds[-1]).get("best")
+            if best is None:
+                raise errors.ConfigError(
+                    "--round=best needs a run that was trained with "
+                    "--target_metric=...; name one of the saved rounds: "
+                    f"{', '.join(map(str, rounds))}."
+                )
+            round_number = best["round"]
+        assert not isinstance(round_number, str)
+        if round_number not in rounds:
             raise errors.ConfigError(
                 f"--round={round_number} is not among the saved rounds of "
                 f"{self._directory}: {', '.join(map(str, rounds))}."
             )
-        arrays, _ = _read(self._path(round_number), round_number)
+        arrays = self.check(round_number)
 
         def part(kind: str) -> list[np.ndarray]:
             names = [n for n in arrays if n.startswith(f"{_WEIGHTS}/{kind}/")]
@@ -208,9 +317,31 @@ class CheckpointStore:
     def _path(self, round_number: int) -> str:
         return os.path.join(self._directory, f"{_PREFIX}{round_number:06d}")
 
+    def _content(self, round_number: int) -> dict[str, Any]:
+        """Of a manifest, which is whole and of this run."""
+        path = self._path(round_number)
+        content = _read_manifest(path, round_number)
+        saved, wanted = content["config"], self._config
+        if wanted is not None and saved is not None:
+            differing = [
+                f"--{flag} (was {saved.get(flag)}, now {wanted.get(flag)})"
+                for flag in {**saved, **wanted}
+                if saved.get(flag) != wanted.get(flag)
+            ]
+            if differing:
+                raise InvalidCheckpointError(
+                    f"{path} is of a run that differs in "
+                    f"{', '.join(differing)}."
+                )
+        return content
 
-def _flatten(state: Any) -> dict[str, np.ndarray]:
-    """Path -> array, such as global_model_weights/trainable/0, in order."""
+
+def flatten(state: Any) -> dict[str, np.ndarray]:
+    """Path -> array, such as global_model_weights/trainable/0, in order.
+
+    Raises:
+      TypeError: If `state` holds something that is not an array.
+    """
     arrays: dict[str, np.ndarray] = {}
     for path, leaf in tree.flatten_with_path(state):
         name, array = "/".join(map(str, path)), np.asarray(leaf)
@@ -223,38 +354,94 @@ def _flatten(state: Any) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _sha256(content: Union[bytes, memoryview]) -> str:
-    return hashlib.sha256(content).hexdigest()
+def digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of arrays: of their names, types, shapes and bytes."""
+    total = hashlib.sha256()
+    for name, array in arrays.items():
+        total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()
+
+
+class _Summed:
+    """A file that is written through, and the SHA-256 of what was meant.
+
+    It cannot be read back or sought in, as `np.savez` need not.
+    """
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self._sha256 = hashlib.sha256()
+
+    def write(self, content: Any) -> int:
+        self._sha256.update(content)
+        self._file.write(content)
+        return memoryview(content).nbytes
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def read(self, _: int = -1) -> bytes:
+        raise io.UnsupportedOperation("read")
+
+    def hexdigest(self) -> str:
+        return self._sha256.hexdigest()
+
+
+def _write_arrays(path: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """Writes an .npz; returns its SHA-256."""
+    with storage.local.create(path) as file:
+        summed = _Summed(file)
+        np.savez(summed, **arrays)
+    return summed.hexdigest()
 
 
 def _sha256_of(content: Any) -> str:
     """Of a JSON value, whatever the white space it is written with."""
-    return _sha256(json.dumps(content, sort_keys=True).encode())
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read(
-    path: str, round_number: int
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays of the checkpoint `path` by name, and its manifest's content.
+def _manifest(content: dict[str, Any]) -> bytes:
+    """The one way to write it, so that no byte of it can be another."""
+    manifest = {"content": content, "sha256": _sha256_of(content)}
+    return json.dumps(manifest, indent=2).encode()
 
-    Both are checked against their sums.
-    """
+
+def _read_manifest(path: str, round_number: int) -> dict[str, Any]:
+    """The content of the manifest in the folder `path`, checked."""
     try:
-        with open(os.path.join(path, _MANIFEST), encoding="utf-8") as file:
-            manifest = json.load(file)
-        content = manifest["content"]
-        if manifest["sha256"] != _sha256_of(content):
-            raise ValueError(f"{_MANIFEST} does not have its SHA-256")
+        found = storage.of(path).read(os.path.join(path, _MANIFEST))
+        content = json.loads(found)["content"]
+        if _manifest(content) != found:
+            raise ValueError(f"{_MANIFEST} is not as it was written")
+        if content["format"] != _FORMAT:
+            raise ValueError(
+                f"its format is {content['format']}, and this version reads "
+                f"{_FORMAT}"
+            )
         if content["round"] != round_number:
             raise ValueError(f"it is of round {content['round']}")
-        with open(os.path.join(path, _STATE), "rb") as file:
-            state = file.read()
-        if content["sha256"][_STATE] != _sha256(state):
-            raise ValueError(f"{_STATE} does not have its SHA-256")
-        with np.load(io.BytesIO(state), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in content["arrays"]}
-        return arrays, content
+        return content
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(path, error) from None
+
+
+def _read_arrays(
+    path: str, content: Mapping[str, Any], part: str
+) -> dict[str, np.ndarray]:
+    """The arrays of the file `part`, checked against its sum."""
+    try:
+        found = storage.of(path).read(os.path.join(path, part))
+        if content["sha256"][part] != hashlib.sha256(found).hexdigest():
+            raise ValueError(f"{part} does not have its SHA-256")
+        with np.load(io.BytesIO(found), allow_pickle=False) as archive:
+            return {name: archive[name] for name in content["arrays"][part]}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InvalidCheckpointError(
-            f"{path} is damaged ({type(error).__name__}: {error})."
-        ) from None
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: str, error: Exception) -> InvalidCheckpointError:
+    return InvalidCheckpointError(
+        f"{path} is damaged ({type(error).__name__}: {error})."
+    )

@@ -3,19 +3,28 @@
 import concurrent.futures
 import contextlib
 import dataclasses
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Optional, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Optional
 
 import tensorflow_federated as tff
 
-from tff_pipeline import errors, spans
+from tff_pipeline import spans
 from tff_pipeline.config import RunConfig
-from tff_pipeline.training.checkpoint import CheckpointStore
+from tff_pipeline.training import failures
+from tff_pipeline.training.client_states import ClientStates
 from tff_pipeline.training.evaluation import lower_is_better
 from tff_pipeline.training.interrupt import StopRequest
-from tff_pipeline.training.metrics import MetricsLog, Row, Value
+from tff_pipeline.training.metrics import Row, Value
 from tff_pipeline.training.progress import Progress
+from tff_pipeline.training.recorder import (
+    Budget,
+    Recorder,
+    Round,
+    Start,
+    finite,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,35 +32,18 @@ class Cohort:
     """The clients of one round.
 
     Attributes:
+      client_ids: Who they are.
       datasets: What the process takes, one a client.
       num_examples: How many examples they have together.
       bytes_down: What one client receives.
       bytes_up: What one client sends.
     """
 
+    client_ids: Sequence[str]
     datasets: Sequence[Any]
     num_examples: int
     bytes_down: int
     bytes_up: int
-
-
-class Budget(Protocol):
-    """What may be spent, and an account of what was."""
-
-    def epsilon(self, rounds: int) -> float:
-        """Spent after so many rounds."""
-
-    def allows(self, round_number: int) -> bool:
-        """Whether that round may be run."""
-
-    def record(self, rounds: int) -> Mapping[str, Any]:
-        """The account that a checkpoint of so many rounds keeps."""
-
-    def check(self, saved: Optional[Mapping[str, Any]], rounds: int) -> None:
-        """Raises `ConfigError` if a checkpoint's account is another one's."""
-
-    def publish(self, rounds: int, state: Any) -> None:
-        """Called when so many rounds are saved, with the state after them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,13 +53,15 @@ class Outcome:
     Attributes:
       round_number: The rounds that the state has seen, all of them.
       state: The server's state after them.
-      target_reached: Whether it stopped for `--target_metric`.
+      clients: What clients keep, where they keep something.
+      target_reached: Whether it stopped for `--target_value`.
       budget_spent: Whether it stopped because another round was not allowed.
       interrupted_by: The signal that it stopped for, or `None`.
     """
 
     round_number: int
-    state: tff.learning.templates.LearningAlgorithmState
+    state: Any
+    clients: Optional[ClientStates] = None
     target_reached: bool = False
     budget_spent: bool = False
     interrupted_by: Optional[str] = None
@@ -82,11 +76,15 @@ class Loop:
       cohort_of: Round number, 1 or above -> its cohort; a pure function.
       evaluate: Weights -> columns by name.
       measure: The process's metrics -> columns by name.
-      config: Rounds, intervals and the target.
-      log: Where rows go.
-      checkpoints: Where states go.
+      config: Rounds, intervals, the target, and what becomes of failures.
+      columns: Names of those that rows may have.
+      recorder: Where all of it goes.
       around_round: Round number -> a context manager to be around all of it.
       budget: What is spent of privacy, if it is accounted for.
+      clients: What clients keep before they take part, where the algorithm has
+        them keep something. Then `process.next` takes the cohort's, a list, as
+        a third argument, and gives them back as `client_states`.
+      until: A round to end after, if not the last of `config`.
     """
 
     process: tff.learning.templates.LearningProcess
@@ -94,55 +92,57 @@ class Loop:
     evaluate: Callable[[tff.learning.models.ModelWeights], dict[str, float]]
     measure: Callable[[Any], dict[str, Value]]
     config: RunConfig
-    log: MetricsLog
-    checkpoints: CheckpointStore
+    columns: Sequence[str]
+    recorder: Recorder
     around_round: Callable[[int], contextlib.AbstractContextManager]
     budget: Optional[Budget] = None
+    clients: Optional[ClientStates] = None
+    until: Optional[int] = None
 
-    def run(
-        self, initial: tff.learning.templates.LearningAlgorithmState
-    ) -> Outcome:
+    def run(self, initial: Any) -> Outcome:
         """Trains from `initial`, or from the newest checkpoint.
 
         Saves every `rounds_per_checkpoint` rounds and always the last, before
         it returns.
 
-        The cohort of the next round is read while this one trains.
+        The cohort of the next round is read while this one trains, and what
+        came of the one before is written.
 
         Raises:
-          TrainingError: If no client's update was finite in as many rounds in
-            a row as the config allows.
+          TrainingError: If a round fails and that is not passed over.
           RunDirectoryError: If metrics or a checkpoint cannot be written.
           ConfigError: If the budget is not that of the newest checkpoint.
         """
-        start, state = self._start(initial)
-        rows = self.log.rewind(start)
+        with self.recorder:
+            start = self.recorder.start(initial, self.clients)
+            return self._rounds(start)
+
+    def _rounds(self, start: Start) -> Outcome:
+        rows, policy = start.rows, failures.Policy(self.config)
         outcome = Outcome(
-            start,
-            state,
+            start.number,
+            start.state,
+            start.clients,
             bool(rows) and self._reached(rows[-1]),
-            not self._allowed(start + 1),
+            not self._allowed(start.number + 1),
         )
-        total = self.config.total_rounds
+        total = min(self.config.total_rounds, self.until or sys.maxsize)
         if outcome.target_reached or outcome.budget_spent:
-            total = start
-        reader = concurrent.futures.ThreadPoolExecutor(1)
-        with StopRequest() as stop, Progress(start, total) as progress, reader:
-            cohorts = _ahead(self._prepared, start + 1, total, reader)
-            for number in range(start + 1, total + 1):
+            total = start.number
+        with (
+            StopRequest() as stop,
+            Progress(start.number, total) as progress,
+            _Reader(self._prepared, total) as reader,
+        ):
+            for number in range(start.number + 1, total + 1):
                 with self.around_round(number):
-                    with spans.span("reading"):
-                        cohort = next(cohorts)
-                    began = time.monotonic()
-                    state, row = self._round(number, cohort, state)
-                    row["seconds"] = round(time.monotonic() - began, 4)
-                    self.log.append(row)
-                    rows.append(row)
-                    self._check_lost(rows)
+                    done = self._attempt(number, outcome, reader, policy)
+                    rows.append(done.row)
                     outcome = Outcome(
                         number,
-                        state,
-                        self._reached(row),
+                        done.state,
+                        done.clients,
+                        self._reached(done.row),
                         number < total and not self._allowed(number + 1),
                         stop.signal_name,
                     )
@@ -152,13 +152,15 @@ class Loop:
                         or outcome.budget_spent
                         or outcome.interrupted_by is not None
                     )
-                    if last or number % self.config.rounds_per_checkpoint == 0:
-                        with spans.span("checkpoint"):
-                            self._save(number, state)
-                progress.update(row, last)
+                    every = self.config.rounds_per_checkpoint
+                    with spans.span("disk"):
+                        self.recorder.record(done, last or number % every == 0)
+                        if last:
+                            self.recorder.wait()
+                policy.check(rows)
+                progress.update(done.row, last)
                 if last:
                     break
-        self.log.close()
         return outcome
 
     def _prepared(self, number: int) -> Cohort:
@@ -167,61 +169,102 @@ class Loop:
             self.budget.epsilon(number)
         return self.cohort_of(number)
 
-    def _start(self, initial: Any) -> tuple[int, Any]:
-        """The rounds that were run, and the state after them."""
-        saved = self.checkpoints.load_latest(initial)
-        if saved is None:
-            return 0, initial
-        if self.budget is not None:
-            account = self.checkpoints.load_privacy(saved[0])
-            self.budget.check(account, saved[0])
-        return saved
-
     def _allowed(self, number: int) -> bool:
         return self.budget is None or self.budget.allows(number)
 
-    def _save(self, number: int, state: Any) -> None:
-        if self.budget is None:
-            self.checkpoints.save(number, state)
-            return
-        self.checkpoints.save(number, state, self.budget.record(number))
-        self.budget.publish(number, state)
+    def _attempt(
+        self,
+        number: int,
+        before: Outcome,
+        reader: "_Reader",
+        policy: failures.Policy,
+    ) -> Round:
+        """Runs a round as often as the policy wants.
+
+        Raises:
+          TrainingError: If it fails for good.
+        """
+        attempt = 1
+        while True:
+            try:
+                began = time.monotonic()
+                with spans.span("reading"):
+                    cohort = reader.read(number)
+                return self._round(number, cohort, before, policy, began)
+            except failures.FAILURES as error:
+                decision = policy.of_error(attempt)
+                # Its message may name clients, and who took part is secret.
+                why = type(error).__name__
+                if self.budget is None:
+                    why += f": {error}"
+                self.recorder.failed(number, attempt, why, decision)
+                if decision == "stop":
+                    raise failures.explained(error, number, attempt) from error
+                if decision == "skip":
+                    row: dict[str, Value] = {"round": number}
+                    row["rejected_update"] = 1
+                    return self._done(number, before, (), row, began)
+            attempt += 1
 
     def _round(
-        self, number: int, cohort: Cohort, state: Any
-    ) -> tuple[Any, dict[str, Value]]:
-        output = self.process.next(state, list(cohort.datasets))
+        self,
+        number: int,
+        cohort: Cohort,
+        before: Outcome,
+        policy: failures.Policy,
+        began: float,
+    ) -> Round:
+        clients = before.clients
+        if clients is None:
+            output = self.process.next(before.state, list(cohort.datasets))
+        else:
+            kept = clients.of_clients(cohort.client_ids)
+            output = self.process.next(
+                before.state, list(cohort.datasets), kept
+            )
+            clients = clients.updated(cohort.client_ids, output.client_states)
         row: dict[str, Value] = {"round": number}
         row.update(self.measure(output.metrics))
+        state = output.state
+        if not finite(state):
+            row["rejected_update"] = 1
+            state, clients = (
+                _without_update(before.state, state),
+                before.clients,
+            )
+        if row.get("rejected_update"):
+            decision, why = policy.of_update(), "the update is not finite"
+            self.recorder.failed(number, 1, why, decision)
+            if decision == "stop":
+                raise failures.explained(FloatingPointError(why), number, 1)
         if (
             number % self.config.rounds_per_eval == 0
             or number == self.config.total_rounds
         ):
-            weights = self.process.get_model_weights(output.state)
+            weights = self.process.get_model_weights(state)
             with spans.span("evaluation"):
                 row.update(self.evaluate(weights))
         row["clients"] = len(cohort.datasets)
         row["examples"] = cohort.num_examples
         row["bytes_down"] = cohort.bytes_down
         row["bytes_up"] = cohort.bytes_up
+        after = Outcome(number, state, clients)
+        return self._done(number, after, cohort.client_ids, row, began)
+
+    def _done(
+        self,
+        number: int,
+        after: Outcome,
+        client_ids: Sequence[str],
+        row: dict[str, Value],
+        began: float,
+    ) -> Round:
         if self.budget is not None:
             row["epsilon"] = self.budget.epsilon(number)
-        # What the log has no column for must not be shown either.
-        row = {name: row[name] for name in row if name in self.log.columns}
-        return output.state, row
-
-    def _check_lost(self, rows: Sequence[Row]) -> None:
-        """Raises if none of the last rounds had a finite update."""
-        last = rows[-self.config.max_lost_rounds :]
-        if len(last) < self.config.max_lost_rounds:
-            return
-        if all(row.get("rejected_update") for row in last):
-            raise errors.TrainingError(
-                f"No client's update was finite in {len(last)} rounds "
-                f"(--max_lost_rounds), the last being {last[-1]['round']}; "
-                "lower --client_learning_rate, or look for values in the data "
-                "that are not finite. The last checkpoint stands."
-            )
+        row["seconds"] = round(time.monotonic() - began, 4)
+        # What has no column must not be shown either.
+        row = {name: row[name] for name in row if name in self.columns}
+        return Round(number, after.state, after.clients, client_ids, row)
 
     def _reached(self, row: Row) -> bool:
         name, target = self.config.target_metric, self.config.target_value
@@ -232,23 +275,48 @@ class Loop:
         return row[name] >= target
 
 
-def _ahead(
-    cohort_of: Callable[[int], Cohort],
-    first: int,
-    last: int,
-    reader: concurrent.futures.Executor,
-) -> Iterator[Cohort]:
-    """The cohorts of rounds `first` to `last`, each read a round ahead."""
-    if first > last:
-        return
+def _without_update(before: Any, after: Any) -> Any:
+    """The state after a round whose result must not be taken.
 
-    def read(number: int) -> Cohort:
-        with spans.span("reading ahead"):
-            return cohort_of(number)
+    What the aggregator did was done: its noise is not drawn a second time.
+    """
+    if not isinstance(after, tff.learning.templates.LearningAlgorithmState):
+        return before
+    return after._replace(
+        global_model_weights=before.global_model_weights,
+        finalizer=before.finalizer,
+        aggregator=after.aggregator
+        if finite(after.aggregator)
+        else before.aggregator,
+    )
 
-    waiting = reader.submit(read, first)
-    for number in range(first + 1, last + 1):
+
+class _Reader:
+    """Cohorts, each read a round ahead in a thread; a context manager."""
+
+    def __init__(self, cohort_of: Callable[[int], Cohort], last: int):
+        self._cohort_of = cohort_of
+        self._last = last
+        self._thread = concurrent.futures.ThreadPoolExecutor(1)
+        self._ahead: dict[int, concurrent.futures.Future] = {}
+
+    def __enter__(self) -> "_Reader":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def read(self, number: int) -> Cohort:
+        """A round's cohort; what kept it from being read may be tried again."""
+        waiting = self._ahead.pop(number, None) or self._submit(number)
         cohort = waiting.result()
-        waiting = reader.submit(read, number)
-        yield cohort
-    yield waiting.result()
+        if number < self._last:
+            self._ahead[number + 1] = self._submit(number + 1)
+        return cohort
+
+    def _submit(self, number: int) -> concurrent.futures.Future:
+        def read() -> Cohort:
+            with spans.span("reading ahead"):
+                return self._cohort_of(number)
+
+        return self._thread.submit(read)

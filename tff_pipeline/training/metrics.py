@@ -1,16 +1,12 @@
 """metrics.csv and TensorBoard: a row a round, in step with checkpoints."""
 
 import contextlib
-import csv
-import io
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Union
+from typing import Any, Optional, Union
 
 import tensorflow as tf
 
-from tff_pipeline import durable
+from tff_pipeline import durable, storage
 
 Value = Union[int, float]
 Row = Mapping[str, Value]
@@ -30,57 +26,78 @@ class MetricsLog:
           columns: The CSV's columns; the first is "round". Columns that a row
             lacks stay empty.
         """
-        self._csv_path = csv_path
+        self._journal = durable.Journal(csv_path)
         self._tensorboard_dir = tensorboard_dir
-        self.columns = list(columns)
+        self._columns = list(columns)
+        self._events: Any = None
 
-    def rewind(self, round_number: int) -> list[dict[str, Value]]:
-        """Keeps the rows up to `round_number`, returns them, drops the rest.
+    def rewind(
+        self, round_number: int, logged: Optional[Sequence[Row]] = None
+    ) -> list[Row]:
+        """Goes back to a checkpoint; those after are of a future that was lost.
 
-        Those after are of a future that was lost with a killed process.
         TensorBoard's files are written anew from the rows that are kept.
+
+        Args:
+          round_number: The checkpoint's.
+          logged: The rows up to there as another file has them, without how
+            long they took, which is read from this one; `None` if only this
+            one has them.
+
+        Returns:
+          The rows up to there.
+
+        Raises:
+          RunDirectoryError: If the files cannot be read or written.
         """
-        rows = []
-        if os.path.exists(self._csv_path):
-            rows = [
-                row
-                for row in read(self._csv_path)
-                if row["round"] <= round_number
+        here = {}
+        if storage.exists(self._journal.path):
+            here = {row["round"]: row for row in read(self._journal.path)}
+        if logged is None:
+            rows: list[Row] = [
+                here[number]
+                for number in sorted(here)
+                if number <= round_number
             ]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        durable.write_text(self._csv_path, text.getvalue())
+        else:
+            rows = [
+                {**row, "seconds": here[row["round"]]["seconds"]}
+                if "seconds" in here.get(row["round"], {})
+                else row
+                for row in logged
+            ]
+        header = ",".join(self._columns) + "\n"
+        self._journal.begin(header + "".join(map(self._line, rows)))
         with self._tensorboard_explained():
-            shutil.rmtree(self._tensorboard_dir, ignore_errors=True)
+            storage.remove_any(self._tensorboard_dir)
             self._events = tf.summary.create_file_writer(self._tensorboard_dir)
             for row in rows:
                 self._write_events(row)
         return rows
 
     def append(self, row: Row) -> None:
-        """Adds the row of a round.
+        """Adds the row of a round; see `sync`.
 
         Raises:
           RunDirectoryError: If it cannot be written.
         """
-        with (
-            durable.explained(self._csv_path),
-            open(self._csv_path, "a", encoding="utf-8", newline="") as file,
-        ):
-            csv.DictWriter(file, self.columns, lineterminator="\n").writerow(
-                row
-            )
-            file.flush()
-            os.fsync(file.fileno())
+        self._journal.append(self._line(row))
         with self._tensorboard_explained():
             self._write_events(row)
 
+    def sync(self) -> None:
+        """Has all rows of the CSV on the disk when it returns."""
+        self._journal.sync()
+
+    def _line(self, row: Row) -> str:
+        cells = (row.get(name, "") for name in self._columns)
+        return ",".join(map(str, cells)) + "\n"
+
     def close(self) -> None:
         """Writes out what TensorBoard's writer still holds."""
-        with self._tensorboard_explained():
-            self._events.close()
+        if self._events is not None:
+            with self._tensorboard_explained():
+                self._events.close()
 
     @contextlib.contextmanager
     def _tensorboard_explained(self) -> Iterator[None]:
@@ -105,9 +122,14 @@ def read(csv_path: str) -> list[dict[str, Value]]:
     """The rows of a metrics.csv; cells that are empty are left out.
 
     A last line that a killed process did not finish is left out too.
+
+    Raises:
+      RunDirectoryError: If the file cannot be read.
     """
-    with open(csv_path, encoding="utf-8", newline="") as file:
-        lines = file.read().split("\n")
+    with durable.explained(csv_path, "read"):
+        # What is damaged beyond reading is no row.
+        text = storage.of(csv_path).read(csv_path).decode("utf-8", "replace")
+    lines = text.split("\n")
     header, rows = lines[0].split(","), []
     # Without its line's end, the last one may be cut within a number.
     for line in lines[1:-1]:
@@ -116,7 +138,7 @@ def read(csv_path: str) -> list[dict[str, Value]]:
             row = {n: _number(cell) for n, cell in zip(header, cells) if cell}
         except ValueError:
             continue
-        if len(cells) == len(header):
+        if len(cells) == len(header) and "round" in row:
             rows.append(row)
     return rows
 

@@ -16,12 +16,13 @@ _PHASES = (
     "aggregation",
     "server",
     "evaluation",
-    "checkpoint",
+    "disk",
 )
 # Phase -> the span of what it waits for, and words for it.
 _BESIDE = {
     "reading": ("reading ahead", "waiting; reading ahead in a thread took"),
     "client work": ("clients", "waiting; clients in all threads took"),
+    "disk": ("checkpoint", "waiting; checkpoints took"),
 }
 # What the start spends its time on, before the first round.
 _START = ("data", "building")

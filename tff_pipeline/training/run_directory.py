@@ -2,7 +2,9 @@
 
 config.json       the ExperimentConfig
 flags.txt         a flagfile that runs it again
-environment.json  versions, machine, command line
+environment.json  versions, machine, command line, hashes of the data's files
+rounds.jsonl      what was done, in records chained by their hashes
+signature.json    who says so, with --signing_key
 metrics.csv       a row a round
 tensorboard/      the same as scalars
 checkpoints/      server states, `round_000010/` and so on
@@ -14,34 +16,25 @@ profile.txt       where the time went, with --profile
 noise_secret      with differential privacy: whoever has it can undo the noise
 privacy.json      and what was promised and spent
 privacy.txt       the same in words
+run.lock          while a process writes here: which
 """
 
 import dataclasses
-import importlib.metadata
 import json
 import os
-import platform
-import shutil
-import sys
-from typing import Optional
+from collections.abc import Mapping
+from typing import Any, Optional
 
-from tff_pipeline import durable, errors
+from tff_pipeline import durable, errors, storage
 from tff_pipeline.config import ExperimentConfig
 
-_PACKAGES = (
-    "tff-pipeline",
-    "tensorflow",
-    "tensorflow-federated",
-    "tensorflow-privacy",
-    "keras",
-    "numpy",
-    "jax",
-    "scikit-learn",
-)
 _CONTENTS = (
     "config.json",
     "flags.txt",
     "environment.json",
+    "rounds.jsonl",
+    "rounds.jsonl.damaged",
+    "signature.json",
     "metrics.csv",
     "tensorboard",
     "checkpoints",
@@ -65,6 +58,9 @@ class RunDirectory:
         self.config = os.path.join(path, "config.json")
         self.flags = os.path.join(path, "flags.txt")
         self.environment = os.path.join(path, "environment.json")
+        self.rounds = os.path.join(path, "rounds.jsonl")
+        self.signature = os.path.join(path, "signature.json")
+        self.lock = os.path.join(path, "run.lock")
         self.metrics = os.path.join(path, "metrics.csv")
         self.tensorboard = os.path.join(path, "tensorboard")
         self.checkpoints = os.path.join(path, "checkpoints")
@@ -88,8 +84,8 @@ class RunDirectory:
           RunDirectoryError: If none is here, or it cannot be read.
         """
         try:
-            with open(self.config, encoding="utf-8") as file:
-                config = ExperimentConfig.from_json(file.read())
+            text = storage.read_text(self.config)
+            config = ExperimentConfig.from_json(text)
         except FileNotFoundError:
             raise errors.RunDirectoryError(
                 f"{self.config} does not exist; give a folder that "
@@ -105,41 +101,69 @@ class RunDirectory:
         data = dataclasses.replace(config.data, data_dir=data_dir)
         return dataclasses.replace(config, data=data)
 
-    def claim(self, config: ExperimentConfig, overwrite: bool = False) -> None:
+    def claim(
+        self,
+        config: ExperimentConfig,
+        overwrite: bool = False,
+        environment: Optional[Mapping[str, Any]] = None,
+    ) -> None:
         """Makes this the directory of `config`, new or to be resumed.
 
         Args:
           config: What is about to run.
           overwrite: Whether to delete the run that is here first.
+          environment: Where and on which data, as JSON; its `data` are hashes
+            by the names of the files. `None` if that is not known.
 
         Raises:
           ConfigError: If another experiment's run is here.
-          RunDirectoryError: If the directory cannot be read or written.
+          RunDirectoryError: If the directory cannot be read or written, or the
+            data are not those that the run began with.
         """
         with durable.explained(self.path):
-            os.makedirs(self.path, exist_ok=True)
+            storage.of(self.path).make_folder(self.path)
             if overwrite:
-                self._clear()
+                for name in _CONTENTS:
+                    storage.remove_any(os.path.join(self.path, name))
             durable.remove_temporary(self.path)
-        if os.path.exists(self.config):
+        if storage.exists(self.config):
             self._check_same(config)
+            self._check_data(environment)
         else:
             self._check_unclaimed()
-            durable.write_text(self.environment, _environment())
+            text = json.dumps(environment or {}, indent=2) + "\n"
+            durable.write_text(self.environment, text)
             durable.write_text(self.flags, config.flagfile())
         durable.write_text(self.config, config.to_json())
 
-    def _clear(self) -> None:
-        for name in _CONTENTS:
-            path = os.path.join(self.path, name)
-            if os.path.isdir(path):
-                shutil.rmtree(path)
-            elif os.path.exists(path):
-                os.remove(path)
+    def read_environment(self) -> dict[str, Any]:
+        """Where and on which data the run began; empty if that is not known."""
+        try:
+            found = json.loads(storage.read_text(self.environment))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _check_data(self, environment: Optional[Mapping[str, Any]]) -> None:
+        began = self.read_environment().get("data")
+        now = (environment or {}).get("data")
+        if not isinstance(began, dict) or now is None:
+            return
+        differing = sorted(
+            name
+            for name in {**began, **now}
+            if began.get(name) != now.get(name)
+        )
+        if differing:
+            raise errors.RunDirectoryError(
+                f"Since the run in {self.path} began its data changed: "
+                f"{', '.join(differing[:5])}; restore them, or start again "
+                "with --overwrite."
+            )
 
     def _check_unclaimed(self) -> None:
         for path in (self.checkpoints, self.metrics):
-            if os.path.exists(path):
+            if storage.exists(path):
                 raise errors.RunDirectoryError(
                     f"{self.path} holds {os.path.basename(path)} but no "
                     "config.json; restore it, or give --overwrite to delete "
@@ -160,21 +184,3 @@ class RunDirectory:
                 f"in {', '.join(differing)}; give another folder, or "
                 "--overwrite to delete that run."
             )
-
-
-def _environment() -> str:
-    """The JSON of what this runs on."""
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    environment = {
-        "python": platform.python_version(),
-        "packages": versions,
-        "platform": platform.platform(),
-        "processors": os.cpu_count(),
-        "command": sys.argv,
-    }
-    return json.dumps(environment, indent=2) + "\n"

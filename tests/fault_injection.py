@@ -1,0 +1,237 @@
+"""A file layer with faults in it, and a program that trains upon it.
+
+    python -m tests.fault_injection < commands > answers
+
+A command a line, as JSON; each is run in a child of its own, forked from this
+process, which has everything imported and nothing begun. `Trainer` is the other
+end of it.
+"""
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+
+from tff_pipeline import storage
+from tff_pipeline.runtime import silence
+
+# What changes something on the disk.
+CHANGES = (
+    "make_folder",
+    "make_temporary_folder",
+    "create",
+    "append",
+    "truncate",
+    "sync",
+    "replace",
+    "rename_folder",
+    "remove",
+    "remove_folder",
+)
+
+
+class FaultyFiles(storage.LocalFiles):
+    """This machine's files; `fault(step, name, path)` comes before each change.
+
+    It may raise, or end the process. If it returns "half", half of the change
+    is done, and then the process is killed.
+    """
+
+    def __init__(self, fault):
+        self._fault = fault
+        self._steps = 0
+        self._lock = threading.Lock()
+        for name in CHANGES:
+            setattr(self, name, self._faulty(name, getattr(self, name)))
+
+    def _faulty(self, name, change):
+        def faulty(path, *arguments, **options):
+            if self._step(name, path) == "half":
+                self._half(name, path, *arguments)
+                die()
+            made = change(path, *arguments, **options)
+            return _Created(self, path, made) if name == "create" else made
+
+        return faulty
+
+    def _step(self, name, path):
+        with self._lock:
+            self._steps += 1
+            return self._fault(self._steps, name, path)
+
+    def _half(self, name, path, *arguments):
+        if name == "append":
+            (content,) = arguments
+            with open(path, "ab") as file:
+                file.write(content[: len(content) // 2])
+        if name == "remove_folder":
+            for some in sorted(os.listdir(path))[::2]:
+                inner = os.path.join(path, some)
+                if os.path.isfile(inner):
+                    os.remove(inner)
+
+
+class _Created:
+    """A file that was created; each write to it is a step."""
+
+    def __init__(self, files, path, made):
+        self._files, self._path, self._made = files, path, made
+
+    def __enter__(self):
+        self._file = self._made.__enter__()
+        return self
+
+    def __exit__(self, *exception):
+        return self._made.__exit__(*exception)
+
+    def write(self, content):
+        content = memoryview(content).cast("B")
+        if self._files._step("write", self._path) == "half":
+            self._file.write(content[: len(content) // 2])
+            self._file.flush()
+            die()
+        return self._file.write(content)
+
+    def flush(self):
+        self._file.flush()
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def fault_of(command):
+    """The fault that a command asks for.
+
+    kill_at and how: SIGKILL before that step, or in the middle of it.
+    error and chance: an OSError of that name before a step, that often, from
+      the generator `seed`; `most` in all.
+    """
+    draw = random.Random(command.get("seed", 0))
+    errors = []
+
+    def fault(step, name, path):
+        if step == command.get("kill_at"):
+            if command.get("how") == "half":
+                return "half"
+            die()
+        meant = draw.random() < command.get("chance", 0)
+        if meant and len(errors) < command.get("most", 10**9):
+            errors.append(name)
+            number = getattr(errno, command["error"])
+            raise OSError(number, os.strerror(number), path)
+        return None
+
+    return fault
+
+
+def train(command):
+    """Runs an experiment on faulty files; returns what came of it."""
+    from tff_pipeline import experiment
+    from tff_pipeline.config import ExperimentConfig
+
+    files = storage.local = FaultyFiles(fault_of(command))
+    if "kill_after" in command:
+        timer = threading.Timer(command["kill_after"], die)
+        timer.daemon = True
+        timer.start()
+    config = ExperimentConfig.from_json(json.dumps(command["config"]))
+    began = time.monotonic()
+    result = experiment.run(config)
+    return {
+        "rounds": result.round_number,
+        "steps": files._steps,
+        "seconds": time.monotonic() - began,
+    }
+
+
+def model_fn():
+    """A small model with dropout, for `--model_fn`."""
+    import tensorflow as tf
+
+    layers = tf.keras.layers
+    return tf.keras.Sequential(
+        [
+            tf.keras.Input([8, 8, 1], dtype=tf.uint8),
+            layers.Rescaling(1 / 16),
+            layers.Flatten(),
+            layers.Dense(16, "relu"),
+            layers.Dropout(0.3),
+            layers.Dense(10),
+        ]
+    )
+
+
+class Trainer:
+    """This program as another process; a context manager."""
+
+    def __enter__(self):
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.fault_injection"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert "ready" in json.loads(self._process.stdout.readline())
+        return self
+
+    def __exit__(self, *_):
+        self._process.stdin.close()
+        self._process.wait()
+
+    def train(self, config, **faults):
+        """What came of training `config`; `signal` is what ended it, or 0."""
+        text = json.dumps({"config": json.loads(config.to_json()), **faults})
+        self._process.stdin.write(text + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
+def main():
+    silence.silence()
+    # All that a run imports, so that each child need not.
+    from tff_pipeline import experiment, registry
+    from tff_pipeline.privacy import accounting, canaries  # noqa: F401
+
+    for table in (registry.TASKS, registry.SAMPLERS, registry.RUNTIMES):
+        for name in ("digits_2nn", "uniform", "poisson", "in_process"):
+            if name in table:
+                registry.load(name, table)
+    assert experiment
+    print(json.dumps({"ready": os.getpid()}), flush=True)
+    for line in sys.stdin:
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.close(read)
+                # Answers alone go there.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+                answer = train(json.loads(line))
+            except Exception as error:
+                answer = {
+                    "error": type(error).__name__,
+                    "says": str(error),
+                    "traceback": traceback.format_exc(),
+                }
+            os.write(write, json.dumps(answer).encode())
+            os._exit(0)
+        os.close(write)
+        with os.fdopen(read, "rb") as file:
+            said = file.read()
+        _, status = os.waitpid(child, 0)
+        answer = json.loads(said or b"{}")
+        answer["signal"] = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""What a run's bits hang on beside its flags: software, machine and data."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any, Optional
+
+import tff_pipeline
+from tff_pipeline import errors, storage
+
+_PACKAGES = (
+    "tff-pipeline",
+    "tensorflow",
+    "tensorflow-federated",
+    "tensorflow-privacy",
+    "keras",
+    "numpy",
+    "scipy",
+    "pandas",
+    "jax",
+    "scikit-learn",
+)
+# Variables that change what is computed, or on how many threads.
+_VARIABLES = ("OMP_", "MKL_", "TF_", "XLA_", "CUDA_", "OPENBLAS_")
+_BLOCK = 1 << 20
+
+
+def describe() -> dict[str, Any]:
+    """Software and machine, as JSON."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "commit": _commit(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "processor": _processor("model name"),
+        "processor_flags": _processor("flags"),
+        "variables": {
+            name: value
+            for name, value in sorted(os.environ.items())
+            if name.startswith(_VARIABLES)
+        },
+        "command": sys.argv,
+    }
+
+
+def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """In which of these two runs may differ in their bits, in words."""
+    keys = ("python", "packages", "commit", "processor_flags", "variables")
+    lines = []
+    for key in keys:
+        ours, theirs = one.get(key), other.get(key)
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            lines += [
+                f"{name}: {ours.get(name)}, now {theirs.get(name)}"
+                for name in {**ours, **theirs}
+                if ours.get(name) != theirs.get(name)
+            ]
+        elif ours != theirs:
+            shown = (
+                "differ"
+                if key == "processor_flags"
+                else f"{ours}, now {theirs}"
+            )
+            lines.append(f"{key}: {shown}")
+    return lines
+
+
+def hashes(path: Optional[str]) -> dict[str, str]:
+    """SHA-256 of a file, or of all files in a folder, by their names.
+
+    Args:
+      path: Such as --data_dir says; `None`, or what is not there, gives none.
+
+    Raises:
+      DataError: If a file cannot be read.
+    """
+    if path is None or not storage.exists(path):
+        return {}
+    if not storage.of(path).is_folder(path):
+        return {os.path.basename(path): _sha256(path)}
+    return {
+        name: _sha256(os.path.join(path, name)) for name in _files(path, "")
+    }
+
+
+def _files(root: str, below: str) -> Iterator[str]:
+    files = storage.of(root)
+    for name in files.names(os.path.join(root, below)):
+        inner = os.path.join(below, name)
+        if files.is_folder(os.path.join(root, inner)):
+            yield from _files(root, inner)
+        else:
+            yield inner
+
+
+def _sha256(path: str) -> str:
+    digest = hashlib.sha256()
+    try:
+        if not storage.is_local(path):
+            digest.update(storage.of(path).read(path))
+            return digest.hexdigest()
+        # By blocks, for data may be larger than memory.
+        with open(path, "rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise errors.DataError(
+            f"{path} cannot be read ({error.strerror or error}); make it "
+            "readable, or move it elsewhere."
+        ) from None
+    return digest.hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _commit() -> Optional[str]:
+    """Of the checkout that this package is imported from, if it is one."""
+    folder = os.path.dirname(os.path.abspath(tff_pipeline.__file__))
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", folder, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    try:
+        # Not the commit of whatever holds a virtual environment.
+        if git("ls-files", "__init__.py") != "__init__.py":
+            return None
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _processor(name: str) -> Optional[str]:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                key, _, value = line.partition(":")
+                if key.strip() == name:
+                    return value.strip()
+    except OSError:
+        pass
+    return None

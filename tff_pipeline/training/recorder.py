@@ -1,0 +1,231 @@
+"""What comes of rounds goes to disk here, in a thread of its own, in order.
+
+A round is recorded once all before it is on the disk: whatever the moment of a
+kill, no more rounds are lost than there are between two checkpoints.
+"""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Optional, Protocol
+
+import numpy as np
+import tree
+
+from tff_pipeline import errors, spans
+from tff_pipeline.training.checkpoint import CheckpointStore, digest, flatten
+from tff_pipeline.training.client_states import ClientStates
+from tff_pipeline.training.evaluation import lower_is_better
+from tff_pipeline.training.metrics import MetricsLog, Row
+from tff_pipeline.training.round_log import RoundLog
+
+
+class Budget(Protocol):
+    """What may be spent, and an account of what was."""
+
+    def epsilon(self, rounds: int) -> float:
+        """Spent after so many rounds."""
+
+    def allows(self, round_number: int) -> bool:
+        """Whether that round may be run."""
+
+    def record(self, rounds: int) -> Mapping[str, Any]:
+        """The account that a checkpoint of so many rounds keeps."""
+
+    def check(self, saved: Optional[Mapping[str, Any]], rounds: int) -> None:
+        """Raises `ConfigError` if a checkpoint's account is another one's."""
+
+    def publish(self, rounds: int, state: Any) -> None:
+        """Called when so many rounds are saved, with the state after them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """A round that was run.
+
+    Attributes:
+      number: Which, 1 or above.
+      state: The server's after it.
+      clients: What clients keep after it, where they keep something.
+      client_ids: Who took part, in order.
+      row: Of metrics.csv.
+    """
+
+    number: int
+    state: Any
+    clients: Optional[ClientStates]
+    client_ids: Sequence[str]
+    row: Row
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Where a run goes on from: what `Round` has, after `number` rounds."""
+
+    number: int
+    state: Any
+    clients: Optional[ClientStates]
+    rows: list[Row]
+
+
+class Recorder:
+    """Keeps metrics, the log, checkpoints and the budget in step.
+
+    A context manager: when it ends, all is on the disk.
+    """
+
+    def __init__(
+        self,
+        metrics: MetricsLog,
+        log: RoundLog,
+        checkpoints: CheckpointStore,
+        budget: Optional[Budget] = None,
+        target_metric: Optional[str] = None,
+        cohort_key: bytes = b"",
+        sign: Optional[Callable[[int, str], None]] = None,
+    ):
+        """Makes one.
+
+        Args:
+          metrics: Where rows go.
+          log: Where records go.
+          checkpoints: Where states go.
+          budget: What is spent of privacy, if it is accounted for.
+          target_metric: The column by which a checkpoint is the best.
+          cohort_key: A secret, where nobody may know who took part: hashes of
+            cohorts cannot be guessed at without it.
+          sign: Signs the log: (round, head) -> nothing.
+        """
+        self._metrics = metrics
+        self._log = log
+        self._checkpoints = checkpoints
+        self._budget = budget
+        self._target_metric = target_metric
+        self._cohort_key = cohort_key
+        self._sign = sign
+        self._best: Optional[dict[str, Any]] = None
+        self._writer = concurrent.futures.ThreadPoolExecutor(1)
+        self._waiting: Optional[concurrent.futures.Future] = None
+
+    def start(
+        self, initial: Any, clients: Optional[ClientStates] = None
+    ) -> Start:
+        """Goes back to the newest checkpoint that is valid, or begins.
+
+        Args:
+          initial: The state before all rounds.
+          clients: Likewise, where clients keep something.
+
+        Raises:
+          RunDirectoryError: If files cannot be read or written.
+          ConfigError: If the budget is not that of the checkpoint.
+        """
+        saved = self._checkpoints.load_latest(initial, clients)
+        if saved is None:
+            self._log.rewind(0, None)
+            self._metrics.rewind(0)
+            return Start(0, initial, clients, [])
+        number, notes = saved.round_number, saved.notes
+        if self._budget is not None:
+            self._budget.check(notes.get("privacy"), number)
+        self._best = notes.get("best")
+        rows = self._log.rewind(number, notes.get("log"))
+        kept = self._metrics.rewind(number, rows)
+        return Start(number, saved.state, saved.clients, kept)
+
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        try:
+            self.wait()
+        except errors.PipelineError:
+            # Another error is on its way already, most likely this one.
+            if kind is None:
+                raise
+        finally:
+            self._writer.shutdown()
+            self._metrics.close()
+
+    def wait(self) -> None:
+        """Until all is written; raises what kept it from being."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.result()
+
+    def record(self, done: Round, save: bool) -> None:
+        """Writes a round, and with `save` a checkpoint after it.
+
+        Raises:
+          RunDirectoryError: If the round before could not be written.
+        """
+        self.wait()
+        self._waiting = self._writer.submit(self._write, done, save)
+
+    def failed(
+        self, number: int, attempt: int, why: str, decision: str
+    ) -> None:
+        """Writes that a round failed, and what was decided."""
+        self.wait()
+        self._log.add(
+            "failure",
+            round=number,
+            attempt=attempt,
+            why=why,
+            decision=decision,
+        )
+
+    def _write(self, done: Round, save: bool) -> None:
+        number = done.number
+        with spans.span("recording"):
+            self._metrics.append(done.row)
+            state = digest(flatten(done.state))
+            self._log.round(number, state, self._cohort(done), done.row)
+        if not save:
+            return
+        with spans.span("checkpoint"):
+            # Before the checkpoint that says that they are there.
+            self._metrics.sync()
+            self._log.sync()
+            self._consider(done)
+            notes: dict[str, Any] = {"log": self._log.head}
+            if self._best is not None:
+                notes["best"] = self._best
+            if self._budget is not None:
+                notes["privacy"] = self._budget.record(number)
+            spare = () if self._best is None else (self._best["round"],)
+            self._checkpoints.save(
+                number, done.state, done.clients, notes, spare
+            )
+            if self._sign is not None:
+                self._sign(number, self._log.head)
+            if self._budget is not None:
+                self._budget.publish(number, done.state)
+
+    def _cohort(self, done: Round) -> str:
+        text = json.dumps(list(done.client_ids))
+        return hmac.new(
+            self._cohort_key, text.encode(), hashlib.sha256
+        ).hexdigest()
+
+    def _consider(self, done: Round) -> None:
+        """Whether the checkpoint about to be saved is the best so far."""
+        name = self._target_metric
+        if name is None or not np.isfinite(done.row.get(name, np.nan)):
+            return
+        value, best = done.row[name], self._best
+        sign = -1 if lower_is_better(name) else 1
+        if best is None or sign * value > sign * best["value"]:
+            self._best = {"round": done.number, "value": value}
+
+
+def finite(state: Any) -> bool:
+    """Whether all floating-point numbers of a state are."""
+    return all(
+        np.isfinite(leaf).all()
+        for leaf in map(np.asarray, tree.flatten(state))
+        if np.issubdtype(leaf.dtype, np.floating)
+    )

@@ -1,0 +1,300 @@
+"""Whether a run directory holds what its log says, and can be had again."""
+
+import dataclasses
+import functools
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from tff_pipeline import errors, experiment, storage
+from tff_pipeline.privacy import secret_file
+from tff_pipeline.training import (
+    environment,
+    metrics,
+    round_log,
+    signature,
+)
+from tff_pipeline.training.checkpoint import CheckpointStore, digest, flatten
+from tff_pipeline.training.round_log import Record
+from tff_pipeline.training.run_directory import RunDirectory
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What one check found, in words."""
+
+    holds: bool
+    text: str
+
+
+class _Wrong(Exception):
+    """A check does not hold; why."""
+
+
+def verify(run_dir: str, public_key: Optional[str] = None) -> list[Finding]:
+    """Checks the papers of a run against each other and its files.
+
+    Args:
+      run_dir: What `experiment.run` wrote.
+      public_key: A PEM file; then the log must be signed with its key.
+
+    Returns:
+      A finding a check; those that need something that is not there are left
+      out.
+
+    Raises:
+      PipelineError: If there is no run, or the key cannot be read.
+    """
+    directory = RunDirectory(run_dir)
+    config = directory.read_config()
+    try:
+        records = round_log.read(directory.rounds)
+        _check_order(records)
+    except (round_log.DamagedLogError, _Wrong) as error:
+        return [Finding(False, str(error))]
+    rounds = [r for r in records if r.content["kind"] == "round"]
+    found = [
+        Finding(
+            True,
+            f"{directory.rounds}: {len(records)} records of {len(rounds)} "
+            "rounds, each with the hash of the one before.",
+        )
+    ]
+
+    def check(of: Callable[[], str]) -> None:
+        try:
+            found.append(Finding(True, of()))
+        except (_Wrong, errors.PipelineError) as error:
+            found.append(Finding(False, str(error)))
+
+    identity = config.flags(identity_only=True)
+    check(lambda: _check_begun(directory, identity, records))
+    check(lambda: _check_metrics(directory, rounds))
+    store = CheckpointStore(directory.checkpoints, config=identity)
+    for number in store.rounds():
+        check(functools.partial(_check_checkpoint, store, number, records))
+    if storage.exists(directory.privacy_json) and store.rounds():
+        check(lambda: _check_privacy(directory, store))
+    exported = [r for r in records if r.content["kind"] == "exported"]
+    if exported:
+        check(lambda: _check_model(directory, store, exported[-1]))
+    if public_key is not None:
+        signed = signature.verify(directory.signature, public_key)
+        check(lambda: _check_signature(directory, signed, store, records))
+    return found
+
+
+def _check_order(records: list[Record]) -> None:
+    """Raises unless rounds follow one another from the first."""
+    if not records or records[0].content["kind"] != "begun":
+        raise _Wrong("The log does not begin with what was run.")
+    if "after_round" in records[0].content:
+        raise _Wrong(
+            "The log was damaged and begins anew after round "
+            f"{records[0].content['after_round']}; what was before is lost."
+        )
+    last = 0
+    for record in records:
+        if record.content["kind"] == "round":
+            last += 1
+            if record.content["round"] != last:
+                raise _Wrong(
+                    f"The log has round {record.content['round']} where "
+                    f"{last} should be."
+                )
+
+
+def _check_begun(
+    directory: RunDirectory, identity: dict[str, Any], records: list[Record]
+) -> str:
+    begun = records[0].content
+    if json.loads(json.dumps(identity)) != begun["config"]:
+        raise _Wrong(f"{directory.config} is not what the log began with.")
+    if directory.read_environment() != begun["environment"]:
+        raise _Wrong(f"{directory.environment} is not what the log began with.")
+    return (
+        f"{directory.config} and {directory.environment} are what it began "
+        "with."
+    )
+
+
+def _check_metrics(directory: RunDirectory, rounds: list[Record]) -> str:
+    rows = [
+        {name: value for name, value in row.items() if name != "seconds"}
+        for row in metrics.read(directory.metrics)
+    ]
+    logged = [record.content["metrics"] for record in rounds]
+    # As text, for NaN is not equal to itself.
+    if json.dumps(rows, sort_keys=True) != json.dumps(logged, sort_keys=True):
+        differing = [
+            a["round"]
+            for a, b in zip(logged, rows)
+            if json.dumps(a, sort_keys=True) != json.dumps(b, sort_keys=True)
+        ]
+        where = differing[0] if differing else min(len(rows), len(logged)) + 1
+        raise _Wrong(
+            f"{directory.metrics} differs from the log, first in round {where}."
+        )
+    return f"{directory.metrics} has the log's rows."
+
+
+def _check_checkpoint(
+    store: CheckpointStore, number: int, records: list[Record]
+) -> str:
+    state, notes = store.check(number), store.notes(number)
+    for record in records:
+        if record.sha256 == notes.get("log"):
+            break
+    else:
+        raise _Wrong(f"The checkpoint of round {number} is not of this log.")
+    if number and record.content.get("round") != number:
+        raise _Wrong(f"The checkpoint of round {number} is of another round.")
+    if record.content["state"] != digest(state):
+        raise _Wrong(
+            f"The checkpoint of round {number} holds another state than the "
+            "log says."
+        )
+    return f"The checkpoint of round {number} holds the log's state."
+
+
+def _check_privacy(directory: RunDirectory, store: CheckpointStore) -> str:
+    last = store.rounds()[-1]
+    try:
+        stated = json.loads(storage.read_text(directory.privacy_json))
+        rounds = stated.get("rounds", last)
+    except (OSError, ValueError, AttributeError) as error:
+        raise _Wrong(
+            f"{directory.privacy_json} cannot be read ({error})."
+        ) from None
+    if rounds != last:
+        raise _Wrong(
+            f"{directory.privacy_json} is of {rounds} rounds, and {last} are "
+            "saved."
+        )
+    account = store.notes(last).get("privacy")
+    if account is not None and account["rounds"] != last:
+        raise _Wrong(f"The account of round {last} is of another round.")
+    return f"{directory.privacy_json} is of the {last} rounds that are saved."
+
+
+def _check_model(
+    directory: RunDirectory, store: CheckpointStore, exported: Record
+) -> str:
+    path, number = directory.saved_model, exported.content["round"]
+    files = environment.hashes(path)
+    if files != exported.content["files"]:
+        changed = sorted(
+            name
+            for name in {**files, **exported.content["files"]}
+            if files.get(name) != exported.content["files"].get(name)
+        )
+        raise _Wrong(f"{path} was changed: {', '.join(changed)}.")
+    _, weights = store.load_weights(number)
+    if digest(flatten(weights)) != exported.content["weights"]:
+        raise _Wrong(f"{path} is not of the checkpoint of round {number}.")
+    model = tf.saved_model.load(path)
+    held = {digest({"": value.numpy()}) for value in model.variables}
+    for name, value in flatten(weights).items():
+        if digest({"": np.asarray(value)}) not in held:
+            raise _Wrong(f"{path} does not hold {name} of round {number}.")
+    return f"{path} holds the weights of round {number}."
+
+
+def _check_signature(
+    directory: RunDirectory,
+    signed: dict[str, Any],
+    store: CheckpointStore,
+    records: list[Record],
+) -> str:
+    last = store.rounds()[-1]
+    if signed["round"] != last:
+        raise _Wrong(
+            f"{directory.signature} is of round {signed['round']}, and {last} "
+            "is saved."
+        )
+    if signed["head"] not in [record.sha256 for record in records]:
+        raise _Wrong(f"{directory.signature} is of another log.")
+    return f"{directory.signature} signs the log up to round {last}."
+
+
+def rerun(run_dir: str, data_dir: Optional[str] = None) -> Iterator[Finding]:
+    """Runs it again in a folder of its own, and compares every round's state.
+
+    Args:
+      run_dir: What `experiment.run` wrote.
+      data_dir: The task's data, if they have moved since.
+
+    Raises:
+      PipelineError: If there is no run, or it cannot be run again.
+    """
+    directory = RunDirectory(run_dir)
+    config = directory.read_config(data_dir)
+    states = _states(directory)
+    with tempfile.TemporaryDirectory() as folder:
+        again = RunDirectory(os.path.join(folder, "run"))
+        options = config.aggregator
+        if storage.exists(directory.noise_secret):
+            secret = secret_file.read_or_draw(directory.noise_secret, None)
+            storage.of(again.path).make_folder(again.path)
+            secret_file.keep(again.noise_secret, secret)
+        elif options.private and options.dp_noise_seed is None:
+            raise errors.RunDirectoryError(
+                f"{directory.noise_secret} does not exist, and without it the "
+                "run cannot be repeated."
+            )
+        run = dataclasses.replace(
+            config.run, output_dir=again.path, signing_key=None
+        )
+        experiment.run(dataclasses.replace(config, run=run), until=len(states))
+        repeated = _states(again)
+        yield from _compared(states, repeated, directory, again)
+        shutil.rmtree(again.path, ignore_errors=True)
+
+
+def _states(directory: RunDirectory) -> list[str]:
+    """The hash of the state after every round, by the log."""
+    return [
+        record.content["state"]
+        for record in round_log.read(directory.rounds)
+        if record.content["kind"] == "round"
+    ]
+
+
+def _compared(
+    states: list[str],
+    repeated: list[str],
+    directory: RunDirectory,
+    again: RunDirectory,
+) -> Iterator[Finding]:
+    if repeated == states:
+        yield Finding(
+            True,
+            f"Run again, all {len(states)} rounds gave the same state, bit by "
+            "bit.",
+        )
+        return
+    differing = [
+        i for i, (a, b) in enumerate(zip(states, repeated), 1) if a != b
+    ]
+    first = differing[0] if differing else len(repeated) + 1
+    causes = environment.differences(
+        directory.read_environment(), again.read_environment()
+    )
+    failed = [
+        record.content["round"]
+        for record in round_log.read(directory.rounds)
+        if record.content["kind"] == "failure"
+    ]
+    if failed:
+        causes.append(f"rounds that failed then: {failed[:5]}")
+    yield Finding(
+        False,
+        f"Run again, round {first} gave another state"
+        + (f"; what differs: {'; '.join(causes)}." if causes else "."),
+    )
