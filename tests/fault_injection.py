@@ -34,6 +34,7 @@ CHANGES = (
     "remove",
     "remove_folder",
 )
+WRITES = ("make_folder", "make_temporary_folder", "create", "write", "append")
 
 
 class FaultyFiles(storage.LocalFiles):
@@ -112,19 +113,21 @@ def fault_of(command):
 
     kill_at and how: SIGKILL before that step, or in the middle of it.
     error and chance: an OSError of that name before a step, that often, from
-      the generator `seed`; `most` in all.
+      the generator `seed`.
+    full_from: from that step on no file can be written, as on a full disk.
+    clock: time.time jumps by years, back and forth.
     """
     draw = random.Random(command.get("seed", 0))
-    errors = []
+    full_from = command.get("full_from", sys.maxsize)
 
     def fault(step, name, path):
         if step == command.get("kill_at"):
             if command.get("how") == "half":
                 return "half"
             die()
-        meant = draw.random() < command.get("chance", 0)
-        if meant and len(errors) < command.get("most", 10**9):
-            errors.append(name)
+        if step >= full_from and name in WRITES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        if draw.random() < command.get("chance", 0):
             number = getattr(errno, command["error"])
             raise OSError(number, os.strerror(number), path)
         return None
@@ -142,6 +145,9 @@ def train(command):
         timer = threading.Timer(command["kill_after"], die)
         timer.daemon = True
         timer.start()
+    if command.get("clock"):
+        draw = random.Random(0)
+        time.time = lambda: draw.uniform(0, 4e9)
     config = ExperimentConfig.from_json(json.dumps(command["config"]))
     began = time.monotonic()
     result = experiment.run(config)

@@ -137,7 +137,9 @@ class Loop:
             for number in range(start.number + 1, total + 1):
                 with self.around_round(number):
                     done = self._attempt(number, outcome, reader, policy)
-                    rows.append(done.row)
+                    # No more of them than the policy looks at.
+                    rows = [*rows, done.row]
+                    rows = rows[-self.config.max_consecutive_failures :]
                     outcome = Outcome(
                         number,
                         done.state,

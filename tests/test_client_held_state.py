@@ -1,0 +1,159 @@
+"""What clients keep is part of a checkpoint: a process of the test's own."""
+
+import collections
+import contextlib
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow_federated as tff
+
+from tff_pipeline.config import RunConfig
+from tff_pipeline.runtime.in_process import InProcessContext
+from tff_pipeline.training.checkpoint import (
+    CheckpointStore,
+    InvalidCheckpointError,
+)
+from tff_pipeline.training.client_states import ClientStates
+from tff_pipeline.training.loop import Cohort, Loop
+from tff_pipeline.training.metrics import MetricsLog
+from tff_pipeline.training.recorder import Recorder
+from tff_pipeline.training.round_log import RoundLog
+
+SIZE = 3
+HELD = collections.OrderedDict(
+    control=np.zeros(SIZE, np.float32), rounds=np.int32(0)
+)
+
+
+class Output(NamedTuple):
+    state: object
+    client_states: object
+    metrics: object
+
+
+class Process(NamedTuple):
+    next: object
+    get_model_weights: object
+
+
+def process():
+    """A server that adds what clients send: their data less what they hold.
+
+    A client remembers what it sent, as a control variate, and how often.
+    """
+    vector = tff.TensorType(np.float32, [SIZE])
+    held = tff.to_type(collections.OrderedDict(control=vector, rounds=np.int32))
+
+    @tff.tensorflow.computation(vector, held)
+    def send(data, held):
+        return data - 0.5 * held["control"]
+
+    @tff.tensorflow.computation(vector, held)
+    def remember(sent, held):
+        return collections.OrderedDict(control=sent, rounds=held["rounds"] + 1)
+
+    @tff.tensorflow.computation(vector, vector)
+    def add(state, mean):
+        return state + mean
+
+    @tff.federated_computation(
+        tff.FederatedType(vector, tff.SERVER),
+        tff.FederatedType(vector, tff.CLIENTS),
+        tff.FederatedType(held, tff.CLIENTS),
+    )
+    def step(state, data, held):
+        sent = tff.federated_map(send, (data, held))
+        kept = tff.federated_map(remember, (sent, held))
+        mean = tff.federated_mean(sent)
+        return tff.federated_map(add, (state, mean)), kept, mean
+
+    def next_fn(state, data, held):
+        state, kept, mean = step(state, data, held)
+        return Output(state, kept, mean)
+
+    return Process(next_fn, lambda state: state)
+
+
+def cohort_of(number):
+    draw = np.random.default_rng(number)
+    ids = [f"client {i}" for i in draw.choice(5, 2, replace=False)]
+    data = list(draw.normal(size=[2, SIZE]).astype(np.float32))
+    return Cohort(ids, data, 2, 0, 0)
+
+
+def train(folder, rounds):
+    """(state, what clients keep) after so many rounds, in `folder`."""
+    loop = Loop(
+        process(),
+        cohort_of,
+        lambda weights: {},
+        lambda mean: {"train_mean": float(mean[0])},
+        RunConfig(total_rounds=rounds, rounds_per_checkpoint=4),
+        ["round", "train_mean", "rejected_update"],
+        Recorder(
+            MetricsLog(
+                str(folder / "metrics.csv"),
+                str(folder / "tensorboard"),
+                ["round", "train_mean", "rejected_update"],
+            ),
+            RoundLog(str(folder / "rounds.jsonl"), {}),
+            CheckpointStore(str(folder / "checkpoints")),
+        ),
+        lambda _: contextlib.nullcontext(),
+        clients=ClientStates(HELD),
+    )
+    with InProcessContext(2):
+        outcome = loop.run(np.zeros(SIZE, np.float32))
+    return outcome.state, outcome.clients
+
+
+def bits(states):
+    return {name: a.tobytes() for name, a in states.arrays().items()}
+
+
+def test_clients_keep_what_they_kept_when_a_run_goes_on(tmp_path):
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    state, clients = train(tmp_path / "whole", 12)
+    train(tmp_path / "parts", 7)
+    again, kept = train(tmp_path / "parts", 12)
+    assert again.tobytes() == state.tobytes()
+    assert bits(kept) == bits(clients)
+    took_part = collections.Counter(
+        name for number in range(1, 13) for name in cohort_of(number).client_ids
+    )
+    names = sorted(took_part)
+    rounds = [int(each["rounds"]) for each in kept.of_clients(names)]
+    assert rounds == [took_part[name] for name in names]
+    for name in ("metrics.csv",):
+        one, other = (tmp_path / f / name for f in ("whole", "parts"))
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_without_what_clients_kept_the_checkpoint_before_is_taken(tmp_path):
+    state, clients = train(tmp_path, 8)
+    path = tmp_path / "checkpoints" / "round_000008" / "clients.npz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    store = CheckpointStore(str(tmp_path / "checkpoints"))
+    assert store.load_latest(state, ClientStates(HELD)).round_number == 4
+    again, kept = train(tmp_path, 8)
+    assert again.tobytes() == state.tobytes()
+    assert bits(kept) == bits(clients)
+
+
+def test_states_of_another_algorithm_are_refused(tmp_path):
+    state, _ = train(tmp_path, 4)
+    store = CheckpointStore(str(tmp_path / "checkpoints"))
+    other = ClientStates({"control": np.zeros(SIZE + 1, np.float32)})
+    with pytest.raises(InvalidCheckpointError, match="another algorithm"):
+        store.load_latest(state, other)
+
+
+def test_a_process_that_changes_the_shape_of_states_is_an_error():
+    store = ClientStates(HELD)
+    wrong = {"control": np.zeros(SIZE + 1, np.float32), "rounds": np.int32(0)}
+    with pytest.raises(ValueError, match="client 1"):
+        store.updated(["client 1"], [collections.OrderedDict(wrong)])
