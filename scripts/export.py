@@ -1,9 +1,13 @@
-"""Exports a saved round as a Keras SavedModel.
+r"""Exports a saved round for others to serve.
 
 python scripts/export.py --run_dir=runs/quickstart --output=model
+python scripts/export.py --run_dir=runs/quickstart --output=models/digits \
+    --version=1
+python scripts/export.py --run_dir=runs/quickstart --output=exports \
+    --format=saved_model,keras,tflite,tflite_int8,onnx,tfjs
 """
 
-from tff_pipeline import errors, flags
+from tff_pipeline import flags
 
 flags.define_run_dir_flags()
 flags.define_export_flags()
@@ -11,22 +15,19 @@ flags.define_export_flags()
 
 def main() -> None:
     run_dir, round_number, data_dir = flags.run_dir()
-    output = flags.FLAGS.output
-    if output is None:
-        raise errors.ConfigError(
-            "--output is not set; name the folder to write the model to."
-        )
+    question = flags.export_question()
     # Here and not above: flags are refused before TensorFlow is imported.
     from tff_pipeline import experiment
 
-    round_number = experiment.export(
-        run_dir, output, round_number, data_dir, flags.FLAGS.overwrite
+    number, paths = experiment.export(
+        run_dir, round_number=round_number, data_dir=data_dir, **question
     )
-    print(
-        f"Round {round_number} is a Keras SavedModel in {output}. What goes in "
-        "and what comes out:\n  saved_model_cli show --tag_set=serve "
-        f"--signature_def=serving_default --dir={output}"
-    )
+    print(f"Round {number}:")
+    for kind, path in zip(question["formats"], paths):
+        print(f"  {kind:<20} {path}")
+    print(f"\nNext:\n  python scripts/check_export.py --model={paths[0]}")
+    if question["formats"][0] == "saved_model":
+        print(f"  saved_model_cli show --all --dir={paths[0]}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -21,7 +21,9 @@ from tff_pipeline import cohorts, durable, errors, registry, spans, storage
 from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
 from tff_pipeline.datasets.federated import FederatedData
+from tff_pipeline.export import formats as export_formats
 from tff_pipeline.export import saved_model
+from tff_pipeline.export.papers import Papers
 from tff_pipeline.privacy import example_plan, parts
 from tff_pipeline.reporting import learning_curve
 from tff_pipeline.tasks import own_model
@@ -219,6 +221,13 @@ def _run(
             weights,
             directory.saved_model,
             overwrite=True,
+            model_papers=Papers(
+                config.to_json(),
+                outcome.round_number,
+                digest(flatten(outcome.state)),
+                {"central": columns.last_evaluation(directory.metrics)},
+                directory.privacy_statement(),
+            ),
         )
         log.add(
             "exported",
@@ -280,22 +289,48 @@ def export(
     round_number: Optional[CheckpointName] = None,
     data_dir: Optional[str] = None,
     overwrite: bool = False,
-) -> int:
-    """Exports a saved round as a Keras SavedModel; returns which round.
+    formats: Sequence[str] = ("saved_model",),
+    version: Optional[int] = None,
+) -> tuple[int, list[str]]:
+    """Exports a saved round for others to serve.
 
     Args:
       run_dir: What `run` wrote.
-      output: The folder to write.
+      output: The file or folder to write; with several formats the folder that
+        holds them.
       round_number: Which checkpoint, or "best"; by default the last.
       data_dir: The task's data, if they have moved since.
-      overwrite: Whether to replace `output`.
+      overwrite: Whether to replace what is there.
+      formats: Of `registry.FORMATS`.
+      version: The SavedModel goes into a folder of this name, as TF Serving
+        wants it.
+
+    Returns:
+      (which round, the paths that were written).
 
     Raises:
       PipelineError: In a sentence, what the user should change.
     """
-    task, round_number, weights = _open(run_dir, round_number, data_dir)
-    saved_model.export(task, weights, output, overwrite)
-    return round_number
+    for kind in formats:
+        saved_model.refuse_existing(
+            export_formats.path_of(kind, output, formats, version), overwrite
+        )
+    directory = RunDirectory(run_dir)
+    task, number, weights = _open(run_dir, round_number, data_dir)
+    state = CheckpointStore(directory.checkpoints).check(number)
+    papers = Papers(
+        directory.read_config().to_json(),
+        number,
+        digest(state),
+        evaluation.report(task, weights),
+        directory.privacy_statement(),
+    )
+    paths = []
+    for kind in formats:
+        path = export_formats.path_of(kind, output, formats, version)
+        export_formats.write(kind, task, weights, path, overwrite, papers)
+        paths.append(path)
+    return number, paths
 
 
 def _open(

@@ -14,7 +14,7 @@ from typing import Any, Optional, Union
 from absl import flags
 from absl import logging as absl_logging  # noqa: F401  (--verbosity)
 
-from tff_pipeline import config, errors
+from tff_pipeline import config, errors, fields, registry
 from tff_pipeline.fields import Allowed
 from tff_pipeline.runtime import silence
 
@@ -180,11 +180,58 @@ def define_run_dir_flags() -> None:
 
 def define_export_flags() -> None:
     """Defines where and how scripts/export.py writes."""
-    flags.DEFINE_string("output", None, "Folder to write the model to.")
-    _SECTIONS["Export"] = ["output"]
+    for name, allowed, help_text, default in (
+        ("output", fields.TEXT, "Folder or file to write.", None),
+        (
+            "format",
+            fields.TEXT,
+            f"One or more of: {', '.join(registry.FORMATS)}.",
+            "saved_model",
+        ),
+        (
+            "version",
+            fields.COUNT,
+            "Write the SavedModel into OUTPUT/VERSION/, as TF Serving wants "
+            "it.",
+            None,
+        ),
+    ):
+        define_flag("Export", name, allowed, help_text, default)
     define_switch(
         "Export", "overwrite", "Replace what --output holds, if anything."
     )
+
+
+def export_question() -> dict[str, Any]:
+    """--output, --format, --version and --overwrite.
+
+    Raises:
+      ConfigError: If one is missing or not allowed; it is named.
+    """
+    values = {
+        name: FLAGS[name].value
+        for name in ("output", "format", "version", "overwrite")
+    }
+    if values["output"] is None:
+        raise errors.ConfigError(
+            "--output is not set; name the folder or file to write."
+        )
+    formats = [name.strip() for name in values.pop("format").split(",")]
+    for name in formats:
+        if name not in registry.FORMATS or formats.count(name) > 1:
+            raise errors.ConfigError(
+                f"--format={','.join(formats)}: must be one or more of "
+                f"{', '.join(registry.FORMATS)}, each once, with commas "
+                "between them."
+            )
+    if values["version"] is not None:
+        fields.COUNT.check("version", values["version"])
+        if "saved_model" not in formats:
+            raise errors.ConfigError(
+                f"--version={values['version']} is for --format=saved_model; "
+                "leave it out."
+            )
+    return {**values, "formats": formats}
 
 
 def run_dir() -> tuple[str, Optional[Union[int, str]], Optional[str]]:

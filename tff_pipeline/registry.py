@@ -93,6 +93,17 @@ SAMPLERS = {
     "min_separation": "tff_pipeline.sampling:SeparatedSampler",
 }
 
+FORMATS = {
+    "saved_model": "tff_pipeline.export.formats:saved",
+    "keras": "tff_pipeline.export.formats:keras",
+    "tflite": "tff_pipeline.export.tflite:float32",
+    "tflite_float16": "tff_pipeline.export.tflite:float16",
+    "tflite_dynamic_int8": "tff_pipeline.export.tflite:dynamic_int8",
+    "tflite_int8": "tff_pipeline.export.tflite:int8",
+    "onnx": "tff_pipeline.export.onnx:write",
+    "tfjs": "tff_pipeline.export.tfjs:write",
+}
+
 RUNTIMES = {
     "in_process": "tff_pipeline.runtime.in_process:InProcessContext",
     "local": "tff_pipeline.runtime.local:LocalWorker",

@@ -212,6 +212,41 @@ def audit_question() -> dict[str, Any]:
     }
 
 
+def define_check_flags() -> None:
+    """Defines the flags of scripts/check_export.py."""
+    for name, allowed, help_text in (
+        ("model", fields.TEXT, "What scripts/export.py wrote."),
+        (
+            "replay",
+            fields.TEXT,
+            "Inputs and outputs (.npz), if not those that lie with the model.",
+        ),
+        (
+            "tolerance",
+            fields.NOT_NEGATIVE,
+            "Largest difference, relative (default: by the format).",
+        ),
+    ):
+        flags.define_flag("Check", name, allowed, help_text)
+
+
+def check_question() -> tuple[str, Optional[str], Optional[float]]:
+    """--model, --replay and --tolerance.
+
+    Raises:
+      ConfigError: If the first is missing, or the last not allowed.
+    """
+    model = flags.FLAGS["model"].value
+    if model is None:
+        raise errors.ConfigError(
+            "--model is not set; name what scripts/export.py wrote."
+        )
+    tolerance = flags.FLAGS["tolerance"].value
+    if tolerance is not None:
+        fields.NOT_NEGATIVE.check("tolerance", tolerance)
+    return model, flags.FLAGS["replay"].value, tolerance
+
+
 def define_verify_flags() -> None:
     """Defines the flags of scripts/verify.py."""
     for name, help_text in (

@@ -1,9 +1,16 @@
 """The Keras SavedModel, with names that stay the same from run to run."""
 
+import os
+from typing import Any, Optional
+
+import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import durable, errors, storage
+from tff_pipeline.export import papers, replay, signatures, warm_up
+from tff_pipeline.export.papers import Papers
+from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
 
 # Without this file TensorFlow takes a folder for no SavedModel.
@@ -15,60 +22,133 @@ def export(
     weights: tff.learning.models.ModelWeights,
     path: str,
     overwrite: bool = False,
+    model_papers: Optional[Papers] = None,
 ) -> None:
     """Writes the task's model with `weights` as a Keras SavedModel.
 
-    The signature `serving_default` takes the task's raw inputs by name, each
-    of shape [batch, ...], any batch size, and gives what `task.outputs_fn`
-    says: for classes `logits` and `probabilities` (float32 [batch, classes])
-    and `class_id` (int64 [batch]).
+    `signatures` says what it can be asked. `serving_default` takes the task's
+    raw inputs by name, each of shape [batch, ...], any batch size, and gives
+    what `task.outputs_fn` says: for classes `logits` and `probabilities`
+    (float32 [batch, classes]) and `class_id` (int64 [batch]).
     `tf.keras.models.load_model(path)` gives the Keras model back; plain
     TensorFlow is enough for either.
+
+    `assets.extra/` holds its papers, the names of classes and words, a replay
+    (synthetic inputs and what the model gave for them), and TF Serving's
+    warm-up requests.
 
     Args:
       task: Whose model it is.
       weights: What it has learned.
       path: The folder to write.
       overwrite: Whether a folder that is there is replaced.
+      model_papers: What to say of the run that it is of.
 
     Raises:
-      RunDirectoryError: If `path` exists or cannot be written; what was there
-        is then as before.
+      RunDirectoryError: If `path` exists or cannot be written, or something in
+        the model was not taken from `weights`; what was there is then as
+        before.
     """
+    refuse_existing(path, overwrite)
+    model, serving = restored(task, weights)
+    found = signatures.of(task, model, serving)
+    root = serving if serving is not None else model
+    with durable.folder(path, MARKER) as folder:
+        try:
+            root.save(
+                folder,
+                save_format="tf",
+                include_optimizer=False,
+                signatures=found,
+            )
+        except tf.errors.OpError as error:
+            raise OSError(error.message) from error
+        _check_saved(folder, weights)
+        _set_methods(folder, found)
+        extra = os.path.join(folder, "assets.extra")
+        os.makedirs(extra, exist_ok=True)
+        replayed = replay.record(task, serving, found)
+        replay.write(os.path.join(extra, replay.FILE), replayed)
+        warm_up.write(extra, replayed)
+        papers.write(extra, task, serving, found, model_papers)
+
+
+def refuse_existing(path: str, overwrite: bool) -> None:
+    """Raises `RunDirectoryError` if `path` is there and must stay."""
     if storage.exists(path) and not overwrite:
         raise errors.RunDirectoryError(
             f"{path} exists; give another --output, or --overwrite to replace "
             "it."
         )
+
+
+def restored(
+    task: Task, weights: tff.learning.models.ModelWeights
+) -> tuple[tf.keras.Model, Optional[tf.keras.Model]]:
+    """The model with what it learned, and the one of raw inputs around it.
+
+    Raises:
+      RunDirectoryError: If a variable of either is not of `weights`; it is
+        named.
+    """
     model = task.build_model()
-    weights.assign_weights_to(model)
-    if task.serving_fn is not None:
-        model = task.serving_fn(model)
-        specs = {
-            each.name: tf.TensorSpec([None, *each.shape[1:]], each.dtype)
-            for each in model.inputs
-        }
-    else:
-        specs = {task.input_name: task.batch_spec[0]}
-    named = [
-        tf.TensorSpec(spec.shape, spec.dtype, name)
-        for name, spec in specs.items()
-    ]
-
-    @tf.function(input_signature=named)
-    def serve(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        if task.serving_fn is None:
-            return task.outputs_fn(model(*inputs, training=False))
-        columns = dict(zip(specs, inputs))
-        return task.outputs_fn(model(columns, training=False))
-
-    with durable.folder(path, MARKER) as folder:
-        try:
-            model.save(
-                folder,
-                save_format="tf",
-                include_optimizer=False,
-                signatures={"serving_default": serve},
+    for kind in ("trainable", "non_trainable"):
+        variables = getattr(model, f"{kind}_variables")
+        values = list(getattr(weights, kind))
+        for number, variable in enumerate(variables):
+            if number >= len(values) or (
+                tuple(variable.shape) != np.shape(values[number])
+            ):
+                raise errors.RunDirectoryError(
+                    f"The model's variable {variable.name} of shape "
+                    f"{tuple(variable.shape)} is not in the server's state; "
+                    "export with the task and the model that were trained."
+                )
+        if len(values) > len(variables):
+            raise errors.RunDirectoryError(
+                f"The server's state has {len(values)} {kind} variables and "
+                f"the model {len(variables)}; export with the task and the "
+                "model that were trained."
             )
-        except tf.errors.OpError as error:
-            raise OSError(error.message) from error
+    weights.assign_weights_to(model)
+    if task.serving_fn is None:
+        return model, None
+    serving = task.serving_fn(model)
+    trained = {id(variable) for variable in model.variables}
+    for variable in serving.variables:
+        if id(variable) not in trained:
+            raise errors.RunDirectoryError(
+                f"The variable {variable.name} of the exported model was not "
+                "trained: it is none of the server's state."
+            )
+    return model, serving
+
+
+def _check_saved(
+    folder: str, weights: tff.learning.models.ModelWeights
+) -> None:
+    """Raises unless every number on the disk is one of the server's state."""
+    values = [*weights.trainable, *weights.non_trainable]
+    known = {(np.shape(v), np.asarray(v).tobytes()) for v in values}
+    reader = tf.train.load_checkpoint(
+        os.path.join(folder, "variables", "variables")
+    )
+    for name, dtype in reader.get_variable_to_dtype_map().items():
+        if not dtype.is_floating:
+            continue
+        value = reader.get_tensor(name)
+        if (value.shape, value.tobytes()) not in known:
+            raise errors.RunDirectoryError(
+                f"The saved variable {name} is none of the server's state, so "
+                "nothing was exported."
+            )
+
+
+def _set_methods(folder: str, found: dict[str, Any]) -> None:
+    """Says which API of TF Serving `predict_examples` is for."""
+    method = signatures.method_of(
+        found["serving_default"].get_concrete_function().structured_outputs
+    )
+    if method is None:
+        return
+    compat.set_signature_method(folder, "predict_examples", method)

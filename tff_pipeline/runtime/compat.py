@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
-from tensorflow.core.protobuf import config_pb2
+from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 from tensorflow.python.eager import context
+from tensorflow.python.saved_model.pywrap_saved_model import fingerprinting
 
 
 def worker_binary() -> str:
@@ -151,3 +152,17 @@ def baseline_tags(words: Sequence[str], tags: Sequence[str]) -> Callable:
     return baseline.tag_prediction_preprocessing.build_to_ids_fn(
         list(words), list(tags)
     )
+
+
+def set_signature_method(folder: str, signature: str, method: str) -> None:
+    """Changes the method of a SavedModel's signature, and its fingerprint."""
+    path = os.path.join(folder, "saved_model.pb")
+    saved_model = saved_model_pb2.SavedModel()
+    with open(path, "rb") as file:
+        saved_model.ParseFromString(file.read())
+    (graph,) = saved_model.meta_graphs
+    graph.signature_def[signature].method_name = method
+    with open(path, "wb") as file:
+        file.write(saved_model.SerializeToString(deterministic=True))
+    with open(os.path.join(folder, "fingerprint.pb"), "wb") as file:
+        file.write(fingerprinting.CreateFingerprintDef(folder))

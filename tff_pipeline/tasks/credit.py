@@ -120,6 +120,7 @@ def _task(
         model_fn=functools.partial(table.two_hidden_layers, known, 2),
         set_metrics={"auc": area_under_curve, **(more_metrics or {})},
         outputs_fn=functools.partial(outputs.of_named_classes, classes),
+        classes=classes,
         serving_fn=functools.partial(table.serving, known),
     )
 

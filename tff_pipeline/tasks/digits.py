@@ -39,4 +39,10 @@ def _task(name: str, model_fn: ModelFn, options: DataConfig, seed: int) -> Task:
         )
     train, test = digits.load()
     data = split(train, test, options, seed)
-    return Task(name, **vars(data), model_fn=model_fn, augmentations=IMAGE)
+    return Task(
+        name,
+        **vars(data),
+        model_fn=model_fn,
+        augmentations=IMAGE,
+        classes=list("0123456789"),
+    )

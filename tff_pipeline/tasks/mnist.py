@@ -37,4 +37,10 @@ def _task(name: str, model_fn: ModelFn, options: DataConfig, seed: int) -> Task:
             data_dir, len(train), len(test)
         )
     data = split(train, test, options, seed, writers, test_writers)
-    return Task(name, **vars(data), model_fn=model_fn, augmentations=IMAGE)
+    return Task(
+        name,
+        **vars(data),
+        model_fn=model_fn,
+        augmentations=IMAGE,
+        classes=list("0123456789"),
+    )

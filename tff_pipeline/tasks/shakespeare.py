@@ -8,7 +8,7 @@ from tff_pipeline.datasets import characters, sequences, shakespeare
 from tff_pipeline.datasets.characters import Alphabet
 from tff_pipeline.datasets.split import split
 from tff_pipeline.models import recurrent
-from tff_pipeline.tasks import sequence, text_serving
+from tff_pipeline.tasks import sequence, text_generation, text_serving
 from tff_pipeline.tasks.task import Task
 
 _LENGTH = 80
@@ -84,5 +84,12 @@ def _task(
             text_serving.NextToken(
                 model, text_serving.CharacterIds(alphabet), _LENGTH
             )
+        ),
+        generate_fn=lambda model: text_generation.Generator(
+            model,
+            text_serving.CharacterIds(alphabet),
+            _LENGTH,
+            alphabet.symbols,
+            ends=[] if alphabet.end is None else [alphabet.end],
         ),
     )

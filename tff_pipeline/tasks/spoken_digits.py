@@ -32,4 +32,5 @@ def spoken_digits_cnn(options: DataConfig, seed: int) -> Task:
         ),
         augmentations=AUDIO,
         input_name="audio",
+        classes=list("0123456789"),
     )

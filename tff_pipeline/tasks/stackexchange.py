@@ -16,7 +16,12 @@ from tff_pipeline.datasets.federated import Examples
 from tff_pipeline.datasets.split import drawn, split, split_where
 from tff_pipeline.datasets.stackexchange import Post
 from tff_pipeline.models import bag_of_words, recurrent
-from tff_pipeline.tasks import multi_label, sequence, text_serving
+from tff_pipeline.tasks import (
+    multi_label,
+    sequence,
+    text_generation,
+    text_serving,
+)
 from tff_pipeline.tasks.task import Task
 
 _WORDS = 10_000
@@ -127,6 +132,14 @@ def stackexchange_next_word(options: DataConfig, seed: int) -> Task:
             text_serving.NextToken(
                 model, text_serving.WordIds(vocabulary, _BEGIN), _LENGTH
             )
+        ),
+        generate_fn=lambda model: text_generation.Generator(
+            model,
+            text_serving.WordIds(vocabulary, _BEGIN),
+            _LENGTH,
+            names,
+            separator=" ",
+            ends=[_END],
         ),
     )
 

@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Optional
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -51,9 +51,12 @@ def check_classes(names: Sequence[str], source: str, fractions: bool) -> None:
         )
 
 
-def classes(names: Sequence[str]) -> dict[str, Callable]:
+def classes(names: Sequence[str]) -> dict[str, Any]:
     """The arguments of `Task` for classes that have these names."""
-    return {"outputs_fn": functools.partial(outputs.of_named_classes, names)}
+    return {
+        "outputs_fn": functools.partial(outputs.of_named_classes, names),
+        "classes": list(names),
+    }
 
 
 def scale(y: np.ndarray) -> Scale:

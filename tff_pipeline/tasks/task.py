@@ -48,6 +48,9 @@ class Task:
       outputs_fn: The model's output -> what the exported model gives, by name.
       serving_fn: The trained model -> one of named inputs as users have them,
         which is exported in its place.
+      generate_fn: The trained model -> a function that goes on with texts, for
+        models of next tokens; see `text_generation.generator`.
+      classes: The classes' names, in order, where they have some.
       notes: How the data were read and are scored, where figures depend on it.
     """
 
@@ -66,6 +69,8 @@ class Task:
     input_name: str = "image"
     outputs_fn: Callable[[tf.Tensor], dict[str, tf.Tensor]] = outputs.of_classes
     serving_fn: Optional[Callable[[tf.keras.Model], tf.keras.Model]] = None
+    generate_fn: Optional[Callable[[tf.keras.Model], tf.Module]] = None
+    classes: Sequence[str] = ()
     notes: str = ""
     _outputs: int = dataclasses.field(init=False, repr=False, default=0)
 

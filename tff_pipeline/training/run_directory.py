@@ -136,6 +136,14 @@ class RunDirectory:
             durable.write_text(self.flags, config.flagfile())
         durable.write_text(self.config, config.to_json())
 
+    def privacy_statement(self) -> dict[str, str]:
+        """File name -> text of the statement; empty without one."""
+        return {
+            os.path.basename(path): storage.read_text(path)
+            for path in (self.privacy_json, self.privacy_text)
+            if storage.exists(path)
+        }
+
     def read_environment(self) -> dict[str, Any]:
         """Where and on which data the run began; empty if that is not known."""
         try:

@@ -1,0 +1,61 @@
+"""What converters to other formats take, and how they are run."""
+
+import contextlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any, Optional
+
+import tensorflow as tf
+
+from tff_pipeline import errors
+from tff_pipeline.export import replay, signatures
+from tff_pipeline.tasks.task import Task
+
+
+@contextlib.contextmanager
+def numbers_only(
+    task: Task, model: tf.keras.Model, batch_size: Optional[int] = None
+) -> Iterator[tuple[str, str]]:
+    """A SavedModel with the one signature that other formats can have.
+
+    Yields:
+      (its folder, the signature's name).
+    """
+    found: dict[str, Any] = signatures.numbers_only(task, model, batch_size)
+    (name,) = found
+    module = tf.Module()
+    module.model = model
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model")
+        tf.saved_model.save(module, path, signatures=found)
+        yield path, name
+
+
+def run(kind: str, task: Task, command: Sequence[str]) -> None:
+    """Runs a converter; raises `ConfigError` with its last words if it fails.
+
+    Args:
+      kind: The format.
+      task: Whose model it converts.
+      command: The program and its arguments.
+    """
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise refusal(kind, task, done.stderr)
+
+
+def refusal(kind: str, task: Task, why: str) -> errors.ConfigError:
+    """The error of a converter that cannot convert a task's model."""
+    said = " ".join(why.split())[-300:]
+    return errors.ConfigError(
+        f"--format={kind}: the converter cannot convert {task.name} ({said}); "
+        "choose saved_model."
+    )
+
+
+def write_replay(task: Task, model: tf.keras.Model, path: str) -> None:
+    """Writes what the trained model gives, beside a file or into a folder."""
+    found = signatures.numbers_only(task, model)
+    replay.write(replay.beside(path), replay.record(task, None, found))

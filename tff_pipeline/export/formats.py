@@ -1,0 +1,89 @@
+"""The formats that a trained model is exported in, and where they go."""
+
+import os
+from collections.abc import Sequence
+from typing import Optional
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_pipeline import durable, registry
+from tff_pipeline.export import replay, saved_model
+from tff_pipeline.export.papers import Papers
+from tff_pipeline.tasks.task import Task
+
+# How a file's name ends, where a format is a file.
+_ENDINGS = {"keras": ".keras", "onnx": ".onnx"}
+
+
+def path_of(
+    kind: str, output: str, formats: Sequence[str], version: Optional[int]
+) -> str:
+    """Where a format goes.
+
+    Args:
+      kind: The format.
+      output: What --output says.
+      formats: All that are written.
+      version: Of a SavedModel that TF Serving is to find.
+    """
+    path = output
+    if len(formats) > 1:
+        ending = _ENDINGS.get(kind, ".tflite" if "tflite" in kind else "")
+        name = kind.replace("tflite_", "model_") if ending else kind
+        name = "model" if kind in ("keras", "onnx", "tflite") else name
+        path = os.path.join(output, name + ending)
+    if kind == "saved_model" and version is not None:
+        path = os.path.join(path, str(version))
+    return path
+
+
+def write(
+    kind: str,
+    task: Task,
+    weights: tff.learning.models.ModelWeights,
+    path: str,
+    overwrite: bool = False,
+    papers: Optional[Papers] = None,
+) -> None:
+    """Writes the model in a format.
+
+    Raises:
+      RunDirectoryError: If `path` exists, or cannot be written.
+      ConfigError: If what converts it is not installed, or cannot.
+    """
+    saved_model.refuse_existing(path, overwrite)
+    registry.load(kind, registry.FORMATS)(task, weights, path, papers)
+
+
+def saved(
+    task: Task,
+    weights: tff.learning.models.ModelWeights,
+    path: str,
+    papers: Optional[Papers],
+) -> None:
+    """A SavedModel; see `saved_model.export`."""
+    saved_model.export(task, weights, path, True, papers)
+
+
+def keras(
+    task: Task,
+    weights: tff.learning.models.ModelWeights,
+    path: str,
+    papers: Optional[Papers],
+) -> None:
+    """The trained model as a .keras file, which takes encoded inputs.
+
+    What a text or a table's row is encoded by is in the SavedModel alone.
+    """
+    del papers
+    model, _ = saved_model.restored(task, weights)
+    with durable.new_file(path) as temporary:
+        # Keras goes by how a name ends.
+        named = f"{temporary}.keras"
+        model.save(named, save_format="keras")
+        os.replace(named, temporary)
+    inputs = replay.encoded_inputs(task, replay.EXAMPLES)
+    output = model(tf.constant(inputs), training=False).numpy()
+    shown = {"inputs": {"input": inputs}, "outputs": {"output": output}}
+    replay.write(replay.beside(path), {"model": shown})

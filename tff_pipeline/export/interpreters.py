@@ -1,0 +1,168 @@
+"""Exported models of any format, loaded by what runs it elsewhere.
+
+Needs TensorFlow alone, or the interpreter of the format: nothing of TFF's.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from tff_pipeline import errors
+
+Arrays = dict[str, np.ndarray]
+# (signature, inputs by name) -> outputs by name.
+Call = Callable[[str, Mapping[str, np.ndarray]], Arrays]
+
+_SCRIPT = os.path.join(os.path.dirname(__file__), "replay.js")
+
+
+@contextlib.contextmanager
+def opened(path: str, kind: str) -> Iterator[Call]:
+    """A loaded artefact, to be called; see `Call`.
+
+    Raises:
+      ConfigError: If what runs the format is not installed.
+      DataError: If the artefact cannot be loaded.
+    """
+    openers: dict[str, Callable[[str], Any]] = {
+        "saved_model": _saved_model,
+        "keras": _keras,
+        "tflite": _tflite,
+        "onnx": _onnx,
+    }
+    if kind == "tfjs":
+        with _tfjs(path) as call:
+            yield call
+        return
+    try:
+        call = openers[kind](path)
+    except (OSError, ValueError, RuntimeError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise errors.DataError(f"{path} cannot be loaded ({why}).") from None
+    yield call
+
+
+def _saved_model(path: str) -> Call:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(path)
+
+    def call(signature: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
+        function = loaded.signatures[signature]
+        tensors = {name: tf.constant(v) for name, v in inputs.items()}
+        return {k: v.numpy() for k, v in function(**tensors).items()}
+
+    # What the functions use goes with it.
+    call.loaded = loaded  # type: ignore[attr-defined]
+    return call
+
+
+def _keras(path: str) -> Call:
+    import tensorflow as tf
+
+    # Layers of our own; they need nothing of TFF.
+    from tff_pipeline.models import (  # noqa: F401
+        autoencoder,
+        peephole,
+        tagger,
+        tied,
+    )
+
+    model = tf.keras.models.load_model(path, compile=False)
+
+    def call(_: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
+        (value,) = inputs.values()
+        return {"output": model(tf.constant(value), training=False).numpy()}
+
+    return call
+
+
+def _tflite(path: str) -> Call:
+    import tensorflow as tf
+
+    interpreter = tf.lite.Interpreter(model_path=path)
+    runners = {
+        name: interpreter.get_signature_runner(name)
+        for name in interpreter.get_signature_list()
+    }
+
+    def call(signature: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
+        runner = runners[signature]
+        (name,) = inputs
+        wanted = runner.get_input_details()[name]["shape_signature"]
+        if wanted[0] == -1:
+            return runner(**inputs)
+        # It was made for one example at a time.
+        parts = [runner(**{name: row[None]}) for row in inputs[name]]
+        return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+
+    return call
+
+
+def _onnx(path: str) -> Call:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise errors.ConfigError(
+            f"--model={path} needs onnxruntime; install tff-pipeline[onnx]."
+        ) from None
+    session = onnxruntime.InferenceSession(
+        path, providers=["CPUExecutionProvider"]
+    )
+    names = [each.name for each in session.get_outputs()]
+
+    def call(_: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
+        return dict(zip(names, session.run(names, dict(inputs))))
+
+    return call
+
+
+@contextlib.contextmanager
+def _tfjs(path: str) -> Iterator[Call]:
+    try:
+        process = subprocess.Popen(
+            ["node", _SCRIPT, path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    except OSError as error:
+        raise errors.ConfigError(
+            f"--model={path} needs Node.js ({error.strerror})."
+        ) from None
+    asking, answers, problems = process.stdin, process.stdout, process.stderr
+    assert asking is not None and answers is not None and problems is not None
+    with process:
+        if not answers.readline():
+            said = " ".join(problems.read().split())[:200]
+            raise errors.ConfigError(
+                f"--model={path} needs the Node.js package @tensorflow/tfjs "
+                f"({said}); npm install it here, or name where with NODE_PATH."
+            )
+
+        def call(_: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
+            (value,) = inputs.values()
+            dtype = "float32" if value.dtype.kind == "f" else "int32"
+            question = {
+                "values": value.ravel().tolist(),
+                "shape": value.shape,
+                "dtype": dtype,
+            }
+            asking.write(json.dumps(question) + "\n")
+            asking.flush()
+            answer = json.loads(answers.readline())
+            return {
+                name: np.array(each["values"], np.float32).reshape(
+                    each["shape"]
+                )
+                for name, each in answer.items()
+            }
+
+        yield call
+        asking.close()

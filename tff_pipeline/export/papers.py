@@ -1,0 +1,204 @@
+"""The papers of an exported model, in its `assets.extra/`.
+
+model_card.json  what it is, what it was trained on and how well it does;
+                 model_card.md has it in words (Mitchell et al. 2019)
+config.json      the experiment
+privacy.json     with differential privacy, what was promised and spent;
+                 privacy.txt has it in words
+classes.txt      the classes' names, a line each, in order
+vocabulary.txt   the words or symbols that it knows, a line each
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+
+import tensorflow as tf
+
+from tff_pipeline import durable
+from tff_pipeline.runtime import compat
+from tff_pipeline.tasks.task import Task
+
+_LIMITS = (
+    "It was trained in a simulation of federated learning; on devices, who "
+    "takes part is not drawn at random.",
+    "Metrics are of the test sets named here; other people, devices and times "
+    "may differ.",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Papers:
+    """What a run says of its model.
+
+    Attributes:
+      config: The text of its config.json.
+      round_number: After how many rounds.
+      state: The hash of the server's state in its log.
+      metrics: As `evaluation.report`, or of the central test set alone.
+      privacy: File name -> text of the privacy statement, if there is one.
+    """
+
+    config: str
+    round_number: int
+    state: Optional[str]
+    metrics: Mapping[str, Any]
+    privacy: Mapping[str, str]
+
+
+def write(
+    folder: str,
+    task: Task,
+    serving: Optional[tf.keras.Model],
+    signatures: Mapping[str, Any],
+    given: Optional[Papers],
+) -> None:
+    """Writes all of them.
+
+    Raises:
+      RunDirectoryError: If they cannot be written.
+    """
+    texts = {}
+    if task.classes:
+        texts["classes.txt"] = _lines(task.classes)
+    words = [] if serving is None else _vocabulary(serving)
+    if words:
+        texts["vocabulary.txt"] = _lines(words)
+    stated = card(task, signatures, given)
+    texts["model_card.json"] = json.dumps(stated, indent=2) + "\n"
+    texts["model_card.md"] = in_words(stated)
+    if given is not None:
+        texts |= {"config.json": given.config, **given.privacy}
+    for name, text in texts.items():
+        durable.write_text(os.path.join(folder, name), text)
+
+
+def card(
+    task: Task, signatures: Mapping[str, Any], given: Optional[Papers]
+) -> dict[str, Any]:
+    """The model card as a JSON object."""
+    clients = task.train
+    sizes = [clients.size(name) for name in clients.client_ids]
+    stated: dict[str, Any] = {
+        "task": task.name,
+        "classes": list(task.classes),
+        "signatures": {
+            name: _described(function) for name, function in signatures.items()
+        },
+        "data": {
+            "training_clients": len(clients),
+            "training_examples": sum(sizes),
+            "test_examples": len(task.test),
+        },
+        "notes": task.notes,
+        "limits": list(_LIMITS),
+    }
+    if given is not None:
+        stated |= {
+            "rounds": given.round_number,
+            "state_sha256": given.state,
+            "metrics": _public(given.metrics),
+            "differential_privacy": "privacy.json" in given.privacy,
+        }
+    return stated
+
+
+def _public(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics without single clients, who have no place in a model's papers."""
+    return {
+        name: value
+        if name != "clients"
+        else [
+            {key: each[key] for key in ("which", "count", "metrics")}
+            for each in value
+        ]
+        for name, value in metrics.items()
+    }
+
+
+def _described(function: Any) -> dict[str, Any]:
+    concrete = function.get_concrete_function()
+    return {
+        "inputs": {
+            spec.name: [spec.dtype.name, _shape(spec)]
+            for spec in function.input_signature
+        },
+        "outputs": {
+            name: [spec.dtype.name, _shape(spec)]
+            for name, spec in concrete.structured_outputs.items()
+        },
+    }
+
+
+def _shape(spec: Any) -> Optional[list[Optional[int]]]:
+    return None if spec.shape.rank is None else spec.shape.as_list()
+
+
+def _vocabulary(serving: tf.keras.Model) -> list[str]:
+    return [
+        word
+        for layer in compat.all_layers(serving)
+        if hasattr(layer, "get_vocabulary")
+        for word in layer.get_vocabulary(include_special_tokens=False)
+    ]
+
+
+def _lines(names: Sequence[str]) -> str:
+    # A name of several lines would count as several.
+    return "".join(json.dumps(name)[1:-1] + "\n" for name in names)
+
+
+def in_words(stated: Mapping[str, Any]) -> str:
+    """The card as Markdown."""
+    data = stated["data"]
+    lines = [
+        f"# {stated['task']}",
+        "",
+        f"Trained on {data['training_examples']:,} examples of "
+        f"{data['training_clients']:,} clients by federated averaging, tested "
+        f"on {data['test_examples']:,} examples.",
+        "",
+        "## What it can be asked",
+        "",
+        "| signature | takes | gives |",
+        "|---|---|---|",
+    ]
+    for name, each in stated["signatures"].items():
+        takes, gives = (
+            ", ".join(f"`{key}` {kind} {shape}" for key, (kind, shape) in part)
+            for part in (each["inputs"].items(), each["outputs"].items())
+        )
+        lines.append(f"| `{name}` | {takes} | {gives} |")
+    if "metrics" in stated:
+        lines += [
+            "",
+            f"## How well it does, after {stated['rounds']} rounds",
+            "",
+        ]
+        for name, value in stated["metrics"].get("central", {}).items():
+            lines.append(f"- {name} on the test set: {value:.4g}")
+        for group in stated["metrics"].get("clients", []):
+            lines += ["", f"Over {group['count']} {group['which']}:", ""]
+            lines += [
+                "| metric | mean | p10 | median | p90 |",
+                "|---|---|---|---|---|",
+            ]
+            for name, spread in group["metrics"].items():
+                figures = (spread[k] for k in ("mean", "p10", "median", "p90"))
+                shown = " | ".join(f"{figure:.4g}" for figure in figures)
+                lines.append(f"| {name} | {shown} |")
+        private = stated["differential_privacy"]
+        lines += [
+            "",
+            "## Privacy",
+            "",
+            "See privacy.txt."
+            if private
+            else "Trained without differential privacy.",
+        ]
+    lines += ["", "## Limits", "", *(f"- {each}" for each in stated["limits"])]
+    if stated["notes"]:
+        lines.append(f"- {stated['notes']}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,191 @@
+"""Inputs that a model was shown when it was exported, and what it gave.
+
+The inputs are made up: drawn like the test set, number by number, but nobody's.
+`check` shows them to the artefact again, wherever it is, and compares.
+"""
+
+import io
+import os
+from collections.abc import Mapping
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from tff_pipeline import durable
+from tff_pipeline.export import signatures
+from tff_pipeline.runtime import compat
+from tff_pipeline.tasks.task import Task
+
+FILE = "replay.npz"
+EXAMPLES = 16
+# Tokens of a made-up text, and of a sequence of any length.
+_LENGTH = 12
+
+# Signature -> ("inputs" or "outputs") -> name -> array.
+Replay = dict[str, dict[str, dict[str, np.ndarray]]]
+
+
+def record(
+    task: Task,
+    serving: Optional[tf.keras.Model],
+    found: Mapping[str, Any],
+    examples: int = EXAMPLES,
+) -> Replay:
+    """Shows every signature of `signatures.of` made-up inputs."""
+    replayed: Replay = {}
+    for name, function in found.items():
+        if name == "generate":
+            given: dict[str, Any] = {
+                "prompt": np.array([b"The ", b"A", b"To be"]),
+                "length": np.int32(20),
+                "temperature": np.float32(0),
+                "seed": np.int32(0),
+            }
+        elif name == "predict_examples":
+            given = {
+                "inputs": serialised(
+                    replayed["serving_default"]["inputs"],
+                    signatures.raw_specs(task, serving),
+                )
+            }
+        elif name == "serving_default" and serving is not None:
+            given = raw_inputs(task, serving, examples)
+        else:
+            specs = signatures.encoded_specs(task)
+            given = {key: encoded_inputs(task, examples) for key in specs}
+        outputs = function(*map(tf.constant, given.values()))
+        replayed[name] = {
+            "inputs": given,
+            "outputs": {key: v.numpy() for key, v in outputs.items()},
+        }
+    return replayed
+
+
+def encoded_inputs(task: Task, examples: int, seed: int = 0) -> np.ndarray:
+    """Made-up inputs of the trained model, [examples, ...].
+
+    Ids are drawn evenly up to the largest of the test set (of a row of two,
+    each its own); pixels and other numbers from a normal distribution of the
+    test set's mean and deviation at their place, and not beyond what it has
+    there.
+    """
+    draw, x = np.random.default_rng(seed), task.test.x
+    shape = (examples, *x.shape[1:])
+    if x.dtype in (np.int32, np.int64):
+        most = x.max(axis=0 if x.shape[-1] == 2 else None)
+        return draw.integers(0, most, shape, np.int64, True).astype(x.dtype)
+    known = np.ma.masked_invalid(x.astype(np.float64))
+    mean, deviation = known.mean(axis=0), known.std(axis=0)
+    low, high = known.min(axis=0), known.max(axis=0)
+    values = mean + deviation * draw.normal(size=shape)
+    values = np.ma.filled(np.ma.clip(values, low, high), 0)
+    # Where all are whole numbers, they stand for something.
+    whole = np.ma.filled((known == known.round()).all(axis=0), True)
+    return np.where(whole, np.round(values), values).astype(x.dtype)
+
+
+def raw_inputs(
+    task: Task, serving: tf.keras.Model, examples: int, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Made-up inputs of `serving_default`, by name."""
+    draw = np.random.default_rng(seed)
+    lookups = {
+        layer.name: _words(layer)
+        for layer in compat.all_layers(serving)
+        if hasattr(layer, "get_vocabulary")
+    }
+    strings = [each.name for each in serving.inputs if each.dtype == "string"]
+    row = encoded_inputs(task, examples, seed)
+    inputs = {}
+    for place, each in enumerate(serving.inputs):
+        if each.dtype != tf.string:
+            inputs[each.name] = row[:, place].astype(each.dtype.as_numpy_dtype)
+            continue
+        if f"{each.name}.code" in lookups:
+            known = lookups[f"{each.name}.code"]
+        elif len(lookups) == len(strings):
+            known = list(lookups.values())[strings.index(each.name)]
+        else:
+            known = [word for words in lookups.values() for word in words]
+        known = known or [b"to", b"be", b"or", b"not", b"that"]
+        if each.name == "text":
+            words = draw.choice(known, [examples, _LENGTH])
+            texts = [
+                b" ".join(w[: 1 + i % _LENGTH]) for i, w in enumerate(words)
+            ]
+            inputs[each.name] = np.array(texts)
+        else:
+            size = [
+                examples,
+                *(_LENGTH if n is None else n for n in each.shape[1:]),
+            ]
+            inputs[each.name] = draw.choice(known, size)
+    return inputs
+
+
+def _words(layer: Any) -> list[bytes]:
+    words = layer.get_vocabulary(include_special_tokens=False)
+    return [word.encode() for word in words if word.strip()]
+
+
+def serialised(
+    inputs: Mapping[str, np.ndarray], specs: Mapping[str, tf.TensorSpec]
+) -> np.ndarray:
+    """`tf.Example`s of a batch of raw inputs, bytes [batch]."""
+    rows = []
+    for row in zip(*inputs.values()):
+        features = {}
+        for name, value in zip(inputs, row):
+            flat = np.asarray(value).ravel()
+            if specs[name].dtype == tf.string:
+                feature = tf.train.Feature(
+                    bytes_list=tf.train.BytesList(value=flat.tolist())
+                )
+            elif specs[name].dtype.is_floating:
+                feature = tf.train.Feature(
+                    float_list=tf.train.FloatList(value=flat)
+                )
+            else:
+                feature = tf.train.Feature(
+                    int64_list=tf.train.Int64List(value=flat)
+                )
+            features[name] = feature
+        example = tf.train.Example(features=tf.train.Features(feature=features))
+        rows.append(example.SerializeToString())
+    # Objects: NumPy's bytes lose zeros at their end.
+    return np.array(rows, object)
+
+
+def write(path: str, replayed: Replay) -> None:
+    """Writes an .npz of "signature/inputs/name" and so on, without pickles."""
+    arrays = {
+        f"{signature}/{kind}/{name}": plain(value)
+        for signature, kinds in replayed.items()
+        for kind, values in kinds.items()
+        for name, value in values.items()
+    }
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    durable.write_bytes(path, content.getvalue())
+
+
+def plain(value: Any) -> np.ndarray:
+    """An array that NumPy need not pickle: of bytes, ended by a full stop."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "OSU":
+        return array
+    flat = [each + b"." for each in array.ravel().tolist()]
+    return np.array(flat, np.bytes_).reshape(array.shape)
+
+
+def beside(path: str) -> str:
+    """Where the replay of an exported file or folder lies.
+
+    In a SavedModel's `assets.extra/`, in another folder, or beside a file.
+    """
+    if os.path.isdir(os.path.join(path, "assets.extra")):
+        return os.path.join(path, "assets.extra", FILE)
+    if os.path.isdir(path):
+        return os.path.join(path, FILE)
+    return f"{path}.{FILE}"
