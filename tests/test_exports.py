@@ -1,0 +1,236 @@
+"""Every task's model in every format, against the run's own evaluation.
+
+Artefacts are loaded in a process that has no TensorFlow Federated.
+"""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tests.conftest import ROOT, data_folder
+from tff_pipeline import registry
+from tff_pipeline.data_config import DataConfig
+from tff_pipeline.export import formats, signatures
+from tff_pipeline.training import evaluation
+
+MOST_EXAMPLES = 300
+ALL = tuple(registry.FORMATS)
+# Points of accuracy, or of what a task has instead, that may be lost.
+ALLOWED = {
+    "saved_model": 0.0,
+    "keras": 0.0,
+    "tflite": 0.001,
+    "tflite_float16": 0.001,
+    "tflite_dynamic_int8": 0.01,
+    "tflite_int8": 0.01,
+    "onnx": 0.001,
+    "tfjs": 0.001,
+}
+
+
+def csv_heart(folder):
+    path = folder / "heart.csv"
+    draw = np.random.default_rng(0)
+    with open(path, "w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["age", "sex", "place", "ill"])
+        for _ in range(600):
+            age, sex = draw.integers(20, 90), draw.choice(["m", "f"])
+            ill = "yes" if age + 20 * (sex == "m") > 65 else "no"
+            rows.writerow([age, sex, draw.choice(["a", "b", ""]), ill])
+    return {"data_dir": str(path), "label_column": "ill"}
+
+
+def arrays(folder):
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=[600, 6]).astype(np.float32)
+    y = (x.sum(axis=1) > 0).astype(np.int64)
+    np.savez(folder / "data.npz", x=x, y=y)
+    return {"data_dir": str(folder / "data.npz")}
+
+
+SYNTHETIC = {"tff_data": "synthetic", "partition": "natural"}
+NATURAL = {"partition": "natural"}
+# Task -> folder of ../shared/data, or a function that makes data; options.
+TASKS = {
+    "csv": (csv_heart, {"num_clients": 4}),
+    "npz": (arrays, {"num_clients": 4}),
+    "digits_2nn": (None, {"num_clients": 4}),
+    "digits_cnn": (None, {"num_clients": 4}),
+    "mnist_2nn": ("mnist", {}),
+    "mnist_cnn": ("mnist", {}),
+    "femnist_cnn": ("femnist", NATURAL),
+    "femnist_autoencoder": ("femnist", NATURAL),
+    "shakespeare_lstm": ("shakespeare", NATURAL),
+    "shakespeare_next_char": ("shakespeare", NATURAL),
+    "stackexchange_tags": ("stackexchange", NATURAL),
+    "stackexchange_next_word": ("stackexchange", NATURAL),
+    "ner_tagger": ("btc", NATURAL),
+    "spoken_digits_cnn": ("fsdd", NATURAL),
+    "heart_disease_logistic": ("heart_disease", NATURAL),
+    "tcga_brca_cox": ("tcga_brca", NATURAL),
+    "credit_mlp": ("german_credit", {"num_clients": 4}),
+    "load_forecast_gru": ("ett", NATURAL),
+    "movielens_mf": (None, NATURAL),
+    "synthetic_iid": (None, NATURAL),
+    "synthetic_1_1": (None, NATURAL),
+    "tff_emnist": (None, SYNTHETIC),
+    "tff_cifar100": (None, SYNTHETIC),
+    "tff_shakespeare": (None, SYNTHETIC),
+    "tff_stackoverflow_tag": (None, SYNTHETIC | {"max_test_examples": 9}),
+    "tff_stackoverflow_word": (None, SYNTHETIC | {"max_test_examples": 9}),
+}
+# Of each kind of model one, small.
+QUICK = ("csv", "digits_cnn", "movielens_mf", "spoken_digits_cnn")
+QUICK_FORMATS = {name: ALL for name in ("digits_cnn",)}
+
+
+def task_of(name, folder):
+    source, options = TASKS[name]
+    if callable(source):
+        options = {**options, **source(folder)}
+    elif source is not None:
+        options = {**options, "data_dir": str(data_folder(source))}
+    config = DataConfig(task=name, **options)
+    return registry.load(name, registry.TASKS)(config, seed=0)
+
+
+def learned(task):
+    """Weights that some steps were taken with, so that outputs differ."""
+    tf.keras.utils.set_random_seed(1)
+    model = task.build_model()
+    model.compile(tf.keras.optimizers.legacy.Adam(0.003), task.loss_fn())
+    for client_id in task.train.client_ids[:10]:
+        some = task.train.load(client_id)
+        for start in range(0, min(len(some), 200), 20):
+            model.train_on_batch(some.x[start:][:20], some.y[start:][:20])
+    weights = tff.learning.models.ModelWeights.from_model(model)
+    return tf.nest.map_structure(lambda value: value.numpy(), weights)
+
+
+def score(outputs, y):
+    """One figure of how good outputs are, between 0 and 1 where labels are."""
+    if "class_id" in outputs or "tag_id" in outputs:
+        found = outputs.get("class_id", outputs.get("tag_id"))
+        y = y.reshape(found.shape)
+        # 0 is padding where every token has a label.
+        counts = y > 0 if found.ndim == 2 else np.ones(found.shape, bool)
+        return np.mean((found == y)[counts], dtype=np.float32)
+    if "probabilities" in outputs:
+        return np.mean((outputs["probabilities"] > 0.5) == (y > 0.5))
+    (values,) = outputs.values()
+    scale = np.std(y.ravel()) or 1.0
+    if values.size != y.size:
+        return np.mean(np.abs(values)) / scale
+    return np.sqrt(np.mean((values.ravel() - y.ravel()) ** 2)) / scale
+
+
+# Loads an artefact without TFF and answers for the test set.
+ELSEWHERE = """
+import sys
+sys.modules["tensorflow_federated"] = None
+import numpy as np
+from tff_pipeline.export import check, interpreters
+path, given, signature, name, into = sys.argv[1:]
+x = np.load(given)["x"]
+with interpreters.opened(path, check.kind_of(path)) as call:
+    outputs = call(signature, {name: x})
+assert not any(n.startswith("tensorflow_federated.") for n in sys.modules)
+outputs = {k: v for k, v in outputs.items() if v.dtype.kind not in "OS"}
+np.savez(into, **outputs)
+"""
+
+
+def elsewhere(path, x, signature, name, folder):
+    np.savez(folder / "x.npz", x=x)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", ELSEWHERE, str(path)),
+            *(str(folder / "x.npz"), signature, name),
+            str(folder / "outputs.npz"),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    with np.load(folder / "outputs.npz") as found:
+        return dict(found)
+
+
+def available(kind):
+    if kind == "tfjs":
+        converter = shutil.which(
+            "tensorflowjs_converter",
+            path=os.pathsep.join(
+                [os.path.dirname(sys.executable), os.environ["PATH"]]
+            ),
+        )
+        node = (
+            subprocess.run(
+                ["node", "-e", "require('@tensorflow/tfjs')"],
+                capture_output=True,
+            )
+            if shutil.which("node")
+            else None
+        )
+        return bool(converter and node and node.returncode == 0)
+    return True
+
+
+def assert_parity(name, kinds, folder):
+    task = task_of(name, folder)
+    weights = learned(task)
+    test = task.test.take(np.arange(min(len(task.test), MOST_EXAMPLES)))
+    model = task.build_model()
+    weights.assign_weights_to(model)
+    outputs = {
+        key: value.numpy()
+        for key, value in task.outputs_fn(
+            model(tf.constant(test.x), training=False)
+        ).items()
+    }
+    wanted = score(outputs, test.y)
+    measured = evaluation.Evaluator(task).evaluate(weights, test)
+    if "class_id" in outputs and outputs["class_id"].ndim == 1:
+        assert np.float32(measured["accuracy"]) == np.float32(wanted)
+    lost = {}
+    for kind in kinds:
+        if not available(kind):
+            continue
+        path = formats.path_of(kind, str(folder / "out"), ALL, None)
+        formats.write(kind, task, weights, path)
+        (given,) = signatures.encoded_specs(task)
+        found = elsewhere(path, test.x, signatures.numeric(task), given, folder)
+        if kind == "keras":
+            found = {
+                key: value.numpy()
+                for key, value in task.outputs_fn(
+                    tf.constant(found["output"])
+                ).items()
+            }
+        lost[kind] = abs(float(score(found, test.y)) - float(wanted))
+        assert lost[kind] <= ALLOWED[kind], (name, kind, lost[kind], wanted)
+        if kind == "saved_model":
+            for key, value in found.items():
+                np.testing.assert_array_equal(value, outputs[key])
+    print(f"\n{name}: {wanted:.4f}; lost: {lost}")
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_parity_of_formats(name, tmp_path):
+    kinds = ALL if name == "digits_cnn" else ("saved_model", "keras", "tflite")
+    assert_parity(name, kinds, tmp_path)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", [name for name in TASKS])
+def test_parity_of_every_task_in_every_format(name, tmp_path):
+    assert_parity(name, ALL, tmp_path)
