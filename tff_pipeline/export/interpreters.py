@@ -41,7 +41,9 @@ def opened(path: str, kind: str) -> Iterator[Call]:
         return
     try:
         call = openers[kind](path)
-    except (OSError, ValueError, RuntimeError) as error:
+    except errors.PipelineError:
+        raise
+    except Exception as error:  # Each of them raises what it likes.
         why = " ".join(str(error).split())[:200]
         raise errors.DataError(f"{path} cannot be loaded ({why}).") from None
     yield call
