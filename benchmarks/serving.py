@@ -10,6 +10,7 @@ request when it has the answer to the last. Then the first is loaded for
 
 import argparse
 import asyncio
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -29,6 +30,7 @@ from benchmarks import machine
 _SCRIPT = pathlib.Path(__file__).parent.parent / "scripts" / "serve.py"
 _WHOLE = (b"HTTP/1.1 200", b'{"predictions":')
 _DIFFERENT = 32
+_COMPARED = {"batched": (), "one by one": ("--max_batch_size=1",)}
 
 
 @dataclasses.dataclass
@@ -197,22 +199,25 @@ def main() -> None:
     )
     asked = parser.parse_args()
     more = asked.serve_flags.split()
-    with (
-        _Server(asked.model, *more) as batched,
-        _Server(asked.model, *more, "--max_batch_size=1") as single,
-    ):
-        _measure(asked, {"batched": batched, "one by one": single})
+    with contextlib.ExitStack() as stack:
+        servers = {
+            name: stack.enter_context(_Server(asked.model, *more, *flags))
+            for name, flags in _COMPARED.items()
+        }
+        _measure(asked, servers)
 
 
 def _measure(asked: argparse.Namespace, servers: dict[str, _Server]) -> None:
+    # Of the extra that the server needs too.
     import uvloop
+
+    uvloop.install()
 
     def load(server: _Server, seconds: float) -> tuple[Load, float]:
         calls, rows = server.calls()
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            seen = runner.run(
-                _loaded(server.port, requests, asked.clients, seconds)
-            )
+        seen = asyncio.run(
+            _loaded(server.port, requests, asked.clients, seconds)
+        )
         more_calls, more_rows = server.calls()
         return seen, (more_rows - rows) / max(1, more_calls - calls)
 

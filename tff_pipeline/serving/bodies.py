@@ -1,11 +1,8 @@
 """Reading requests' bodies: no larger than allowed, not too many at once."""
 
-import contextlib
-from collections.abc import AsyncIterator
+from starlette.types import Receive, Scope
 
-from starlette.requests import Request
-
-from tff_pipeline.serving.refusal import Refusal
+from tff_pipeline.serving.refusal import Gone, Refusal
 
 # Times the largest body: what all requests that are being answered may hold.
 _HELD = 8
@@ -19,20 +16,28 @@ class Bodies:
         self._max_bytes = max_bytes
         self._held = 0
 
-    @contextlib.asynccontextmanager
-    async def read(self, request: Request) -> AsyncIterator[bytes]:
-        """Holds the body while the request is answered.
+    async def take(self, scope: Scope, receive: Receive) -> bytes:
+        """A request's body; give it back with `release`.
 
         Raises:
           Refusal: As soon as it is longer than allowed, or says it will be.
+          Gone: If the client leaves.
         """
-        said = request.headers.get("content-length", "0")
-        if said.isdigit() and int(said) > self._max_bytes:
-            self._refuse()
+        for name, value in scope["headers"]:
+            if (
+                name == b"content-length"
+                and value.isdigit()
+                and int(value) > self._max_bytes
+            ):
+                self._refuse()
         chunks: list[bytes] = []
         size = 0
         try:
-            async for chunk in request.stream():
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Gone
+                chunk = message.get("body", b"")
                 size += len(chunk)
                 self._held += len(chunk)
                 if size > self._max_bytes:
@@ -44,9 +49,16 @@ class Bodies:
                         "try again later.",
                     )
                 chunks.append(chunk)
-            yield chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        finally:
+                if not message.get("more_body", False):
+                    break
+        except BaseException:
             self._held -= size
+            raise
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def release(self, body: bytes) -> None:
+        """Says that `body`, from `take`, has been answered."""
+        self._held -= len(body)
 
     def _refuse(self) -> None:
         raise Refusal(

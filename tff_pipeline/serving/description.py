@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tff_pipeline.serving.model import DEFAULT_SIGNATURE, Model, TensorSpec
+from tff_pipeline.serving.model import DEFAULT_SIGNATURE, Model
+from tff_pipeline.serving.tensor_spec import TensorSpec
 
 
 def status(model: Model) -> dict[str, Any]:
@@ -65,4 +66,4 @@ def page(model: Model) -> dict[str, Any]:
 
 
 def _spec(spec: TensorSpec) -> dict[str, Any]:
-    return {"name": spec.name, "dtype": spec.dtype.name, "shape": spec.shape}
+    return {"name": spec.name, "dtype": spec.dtype, "shape": spec.shape}

@@ -20,32 +20,11 @@ from google.protobuf import json_format  # type: ignore[import-untyped]
 from tff_pipeline import errors
 from tff_pipeline.serving.layout import Place
 from tff_pipeline.serving.refusal import Refusal
+from tff_pipeline.serving.tensor_spec import Kind, TensorSpec
 
 DEFAULT_SIGNATURE = "serving_default"
 _CARD = os.path.join("assets.extra", "model_card.json")
 _CARD_BYTES = 1_000_000
-# JSON has words for these; resources, variants and complex numbers have none.
-_KINDS = "biuf"
-
-
-@dataclasses.dataclass(frozen=True)
-class TensorSpec:
-    """One input or output; a `shape` of None has any rank, a None any size."""
-
-    name: str
-    dtype: tf.DType
-    shape: Optional[tuple[Optional[int], ...]]
-
-    @property
-    def speaks_json(self) -> bool:
-        """Whether JSON can say its values."""
-        if self.dtype == tf.string:
-            return True
-        if not self.dtype.is_numpy_compatible:
-            return False
-        return self.dtype.is_floating or (
-            np.dtype(self.dtype.as_numpy_dtype).kind in _KINDS
-        )
 
 
 class Signature:
@@ -56,6 +35,15 @@ class Signature:
         self.name = name
         self.inputs = _specs(definition.inputs)
         self.outputs = _specs(definition.outputs)
+        # Whether rows of several requests may go through one call. They may
+        # where every input and output has rows of one size, known beforehand:
+        # a row whose size is not known may have been padded to the longest of
+        # its batch, and its answer would tell of its neighbours.
+        outputs = self.outputs.values()
+        self.batches = all(
+            spec.shape and spec.shape[0] is None
+            for spec in (*self.inputs.values(), *outputs)
+        ) and all(None not in (spec.shape or ())[1:] for spec in outputs)
         self._tensors = [t.name for t in definition.outputs.values()]
         self._call = None
         if all(self._tensors) and all(
@@ -64,20 +52,6 @@ class Signature:
             self._call = session.make_callable(
                 self._tensors, [t.name for t in definition.inputs.values()]
             )
-
-    @property
-    def batches(self) -> bool:
-        """Whether rows of several requests may go through one call.
-
-        They may where every input and output has rows of one size, known
-        beforehand. A row whose size is not known may have been padded to the
-        longest of its batch: its answer would tell of its neighbours.
-        """
-        outputs = self.outputs.values()
-        return all(
-            spec.shape and spec.shape[0] is None
-            for spec in (*self.inputs.values(), *outputs)
-        ) and all(None not in (spec.shape or ())[1:] for spec in outputs)
 
     def __call__(
         self, arrays: Mapping[str, np.ndarray]
@@ -120,10 +94,10 @@ class Signature:
         arrays = {}
         for name, spec in self.inputs.items():
             shape = [1 if size is None else size for size in spec.shape or ()]
-            if spec.dtype == tf.string:
+            if spec.kind is Kind.STRING:
                 arrays[name] = np.full(shape, b"", object)
-            elif spec.speaks_json:
-                arrays[name] = np.zeros(shape, spec.dtype.as_numpy_dtype)
+            elif spec.kind is not Kind.NONE:
+                arrays[name] = np.zeros(shape, spec.numpy)
             else:
                 return
         with contextlib.suppress(Refusal, tf.errors.OpError):
@@ -204,12 +178,30 @@ def _specs(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:
     found = {}
     for name, info in tensors.items():
         shape = tf.TensorShape(info.tensor_shape)
-        found[name] = TensorSpec(
-            name,
-            tf.dtypes.as_dtype(info.dtype),
-            None if shape.rank is None else tuple(shape.as_list()),
-        )
+        sizes = None if shape.rank is None else tuple(shape.as_list())
+        found[name] = _spec(name, tf.dtypes.as_dtype(info.dtype), sizes)
     return found
+
+
+def _spec(
+    name: str, dtype: tf.DType, shape: Optional[tuple[Optional[int], ...]]
+) -> TensorSpec:
+    if dtype == tf.string:
+        return TensorSpec(name, "string", shape, Kind.STRING)
+    if dtype.is_floating:
+        kind = Kind.FLOAT
+    elif dtype.is_integer and not dtype.is_quantized:
+        kind = Kind.INTEGER
+    elif dtype.is_bool:
+        kind = Kind.BOOL
+    else:
+        return TensorSpec(name, dtype.name, shape, Kind.NONE)
+    spec = TensorSpec(name, dtype.name, shape, kind, dtype.as_numpy_dtype)
+    if kind is Kind.INTEGER:
+        return dataclasses.replace(
+            spec, low=int(dtype.min), high=int(dtype.max)
+        )
+    return spec
 
 
 def _as_json(definition: Any) -> dict[str, Any]:

@@ -24,6 +24,8 @@ class Monitor:
             ["endpoint", "code"],
             registry=self._registry,
         )
+        # `labels` looks its names up each time, which is most of its cost.
+        self._counters: dict[tuple[str, str], prometheus_client.Counter] = {}
         self._seconds = prometheus_client.Histogram(
             "serving_predict_seconds",
             "From a predict request's headers to the end of its response.",
@@ -49,7 +51,10 @@ class Monitor:
 
     def answered(self, endpoint: str, code: int, seconds: float) -> None:
         """Counts a response."""
-        self._requests.labels(endpoint, str(code)).inc()
+        key = endpoint, str(code)
+        if key not in self._counters:
+            self._counters[key] = self._requests.labels(*key)
+        self._counters[key].inc()
         if endpoint == "predict":
             self._seconds.observe(seconds)
 

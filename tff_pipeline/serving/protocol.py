@@ -116,7 +116,7 @@ class Protocol(HttpToolsProtocol):
             and not (self.cycle.response_complete and self._timer is None)
         )
         if not begun:
-            body = request.dumps({"error": sentence})
+            body = request.error(sentence)
             self.transport.write(
                 b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\n"
                 b"content-length: %d\r\nconnection: close\r\n\r\n%s"

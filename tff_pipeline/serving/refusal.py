@@ -9,3 +9,10 @@ class Refusal(Exception):
         super().__init__(sentence)
         self.status = status
         self.sentence = sentence
+
+
+class Gone(Exception):
+    """The client has left; there is nobody to tell anything."""
+
+    # What nginx counts such requests as.
+    status = 499

@@ -190,3 +190,8 @@ def encode(outputs: Mapping[str, np.ndarray], request: Request) -> bytes:
 def dumps(content: Any) -> bytes:
     """JSON of objects, lists, numbers and arrays."""
     return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def error(sentence: str) -> bytes:
+    """The body of a response that is none: TensorFlow Serving's form."""
+    return dumps({"error": sentence})

@@ -14,10 +14,9 @@ import itertools
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from tff_pipeline.serving.model import TensorSpec
 from tff_pipeline.serving.refusal import Refusal
+from tff_pipeline.serving.tensor_spec import Kind, TensorSpec
 
 _MAX_RANK = 32
 
@@ -33,30 +32,30 @@ def array_of(value: Any, spec: TensorSpec, where: str) -> np.ndarray:
     Raises:
       Refusal: If it has another shape or values of another type.
     """
-    leaves, shape = _flat(value, where)
+    leaves, types, shape = _flat(value, where)
     if not leaves and spec.shape is not None:
         # Nothing in an empty list says what it would be a list of.
         shape += [size or 0 for size in spec.shape[len(shape) :]]
     _check_shape(shape, spec, where)
-    if spec.dtype == tf.string:
+    if spec.kind is Kind.INTEGER:
+        array = _integers(leaves, types, spec, where)
+    elif spec.kind is Kind.FLOAT:
+        array = _floats(leaves, types, spec, where)
+    elif spec.kind is Kind.BOOL:
+        _check_types(leaves, types, {bool}, where, "true or false")
+        array = np.array(leaves, np.bool_)
+    elif spec.kind is Kind.STRING:
         array = np.empty(len(leaves), object)
         array[:] = [_bytes(leaf, where) for leaf in leaves]
-    elif not spec.speaks_json:
-        raise Refusal(
-            400, f"{where} is {spec.dtype.name}, for which JSON has no values."
-        )
-    elif spec.dtype.is_floating:
-        array = _floats(leaves, spec.dtype, where)
-    elif spec.dtype.is_bool:
-        _check_types(leaves, {bool}, where, "true or false")
-        array = np.array(leaves, np.bool_)
     else:
-        array = _integers(leaves, spec.dtype, where)
+        raise Refusal(
+            400, f"{where} is {spec.dtype}, for which JSON has no values."
+        )
     return array.reshape(shape)
 
 
-def _flat(value: Any, where: str) -> tuple[list[Any], list[int]]:
-    """Leaves in order, and the shape.
+def _flat(value: Any, where: str) -> tuple[list[Any], set[type], list[int]]:
+    """Leaves in order, their types, and the shape.
 
     Level by level and not leaf by leaf: each step is a few calls into C.
     """
@@ -65,7 +64,7 @@ def _flat(value: Any, where: str) -> tuple[list[Any], list[int]]:
     while True:
         types = set(map(type, level))
         if list not in types:
-            return level, shape
+            return level, types, shape
         if types != {list}:
             raise Refusal(
                 400,
@@ -98,58 +97,54 @@ def _check_shape(shape: list[int], spec: TensorSpec, where: str) -> None:
     ):
         raise Refusal(
             400,
-            f"{where} has the shape {shape}; the model takes {words_of(spec)}.",
+            f"{where} has the shape {shape}; the model takes {spec}.",
         )
 
 
-def words_of(spec: TensorSpec) -> str:
-    """A spec for people: "uint8 [batch, 28, 28]"."""
-    if spec.shape is None:
-        return f"{spec.dtype.name} of any shape"
-    sizes = [
-        ("any" if place else "batch") if size is None else str(size)
-        for place, size in enumerate(spec.shape)
-    ]
-    return f"{spec.dtype.name} [{', '.join(sizes)}]"
-
-
 def _check_types(
-    leaves: list[Any], allowed: set[type], where: str, words: str
+    leaves: list[Any],
+    types: set[type],
+    allowed: set[type],
+    where: str,
+    words: str,
 ) -> None:
-    if not set(map(type, leaves)) <= allowed:
+    if not types <= allowed:
         wrong = next(leaf for leaf in leaves if type(leaf) not in allowed)
         raise Refusal(400, f"{where} takes {words}, not {_shown(wrong)}.")
 
 
-def _integers(leaves: list[Any], dtype: tf.DType, where: str) -> np.ndarray:
-    low, high = int(dtype.min), int(dtype.max)
-    words = f"whole numbers from {low} to {high} ({dtype.name})"
-    _check_types(leaves, {int}, where, words)
+def _integers(
+    leaves: list[Any], types: set[type], spec: TensorSpec, where: str
+) -> np.ndarray:
+    words = f"whole numbers from {spec.low} to {spec.high} ({spec.dtype})"
+    _check_types(leaves, types, {int}, where, words)
     if leaves:
         for extreme in (min(leaves), max(leaves)):
-            if not low <= extreme <= high:
+            if not spec.low <= extreme <= spec.high:
                 raise Refusal(
                     400, f"{where} takes {words}, not {_shown(extreme)}."
                 )
-    return np.array(leaves, dtype.as_numpy_dtype)
+    return np.array(leaves, spec.numpy)
 
 
-def _floats(leaves: list[Any], dtype: tf.DType, where: str) -> np.ndarray:
-    words = f"numbers, NaN, Infinity or -Infinity ({dtype.name})"
-    _check_types(leaves, {int, float}, where, words)
+def _floats(
+    leaves: list[Any], types: set[type], spec: TensorSpec, where: str
+) -> np.ndarray:
+    words = f"numbers, NaN, Infinity or -Infinity ({spec.dtype})"
+    _check_types(leaves, types, {int, float}, where, words)
     try:
         exact = np.array(leaves, np.float64)
     except OverflowError:
         raise Refusal(
-            400, f"{where} has a number that is out of {dtype.name}'s range."
+            400, f"{where} has a number that is out of {spec.dtype}'s range."
         ) from None
     with np.errstate(over="ignore"):
-        array = exact.astype(dtype.as_numpy_dtype)
+        array = exact.astype(spec.numpy)
     lost = np.isinf(array) & np.isfinite(exact)
     if lost.any():
         raise Refusal(
             400,
-            f"{where} has {exact[lost][0]!r}, which is out of {dtype.name}'s "
+            f"{where} has {exact[lost][0]!r}, which is out of {spec.dtype}'s "
             "range.",
         )
     return array
