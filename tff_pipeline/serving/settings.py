@@ -53,7 +53,7 @@ class Settings(fields.Group):
         "for each request by itself.",
     )
     max_batch_wait_ms: float = fields.field(
-        2.0,
+        1.0,
         _MILLISECONDS,
         "Longest that a request waits for others to fill its batch.",
     )
