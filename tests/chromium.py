@@ -1,6 +1,7 @@
 """A headless Chromium, driven over its DevTools protocol."""
 
 import base64
+import contextlib
 import json
 import pathlib
 import shutil
@@ -43,7 +44,12 @@ class Browser:
 
     def __init__(self, profile):
         self._process = subprocess.Popen(
-            [executable(), *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            [
+                executable(),
+                *_FLAGS,
+                f"--user-data-dir={profile}",
+                "about:blank",
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -55,7 +61,10 @@ class Browser:
                 break
         else:
             raise RuntimeError("Chromium ended before it listened.")
-        self._socket = connect(address, max_size=None, proxy=None)
+        self._open = contextlib.ExitStack()
+        self._socket = self._open.enter_context(
+            connect(address, max_size=None, proxy=None)
+        )
         self._number = 0
         self._session = None
         self.said = []  # What the page wrote to its console, and its errors.
@@ -164,6 +173,6 @@ class Browser:
     def close(self):
         self._session = None
         self.call("Browser.close")
-        self._socket.close()
+        self._open.close()
         self._process.wait(30)
         self._process.stderr.close()

@@ -44,14 +44,11 @@ class Signature:
             spec.shape and spec.shape[0] is None
             for spec in (*self.inputs.values(), *outputs)
         ) and all(None not in (spec.shape or ())[1:] for spec in outputs)
-        self._tensors = [t.name for t in definition.outputs.values()]
+        fetched = [definition.outputs[name].name for name in self.outputs]
+        fed = [definition.inputs[name].name for name in self.inputs]
         self._call = None
-        if all(self._tensors) and all(
-            tensor.name for tensor in definition.inputs.values()
-        ):
-            self._call = session.make_callable(
-                self._tensors, [t.name for t in definition.inputs.values()]
-            )
+        if all(fetched) and all(fed):
+            self._call = session.make_callable(fetched, fed)
 
     def __call__(
         self, arrays: Mapping[str, np.ndarray]
@@ -176,7 +173,8 @@ def load(place: Place) -> Model:
 
 def _specs(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:
     found = {}
-    for name, info in tensors.items():
+    # A SavedModel keeps no order of its tensors.
+    for name, info in sorted(tensors.items()):
         shape = tf.TensorShape(info.tensor_shape)
         sizes = None if shape.rank is None else tuple(shape.as_list())
         found[name] = _spec(name, tf.dtypes.as_dtype(info.dtype), sizes)

@@ -31,6 +31,13 @@ class Protocol(HttpToolsProtocol):
         self._timer: Optional[asyncio.TimerHandle] = None
         self._overhead = 0
         self._refused = False
+        self._answered = False
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        # One that follows another in the same packet.
+        if self._timer is None:
+            self._restart_timer(self.request_timeout_s)
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -72,12 +79,14 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._overhead = 0
+        self._answered = False
         self._stop_timer()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._timer is not None:
+        if self._timer is not None and self.cycle.more_body:
             # Answered before the request was read to its end.
+            self._answered = True
             self._restart_timer(_LINGER_S)
 
     def send_400_response(self, msg: str) -> None:
@@ -98,6 +107,9 @@ class Protocol(HttpToolsProtocol):
             # It is we who do not read: an earlier request is being answered.
             self._restart_timer(self.request_timeout_s)
             return
+        if self._answered:
+            self.transport.close()
+            return
         self._refuse(
             408,
             f"The request did not arrive in {self.request_timeout_s:g} s "
@@ -106,25 +118,23 @@ class Protocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, sentence: str) -> None:
         """Says why, unless a response is under way, and hangs up."""
-        self._refused = True
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
-        begun = (
-            self.cycle is not None
-            and self.cycle.response_started
-            # An earlier request's, which has been answered.
-            and not (self.cycle.response_complete and self._timer is None)
+        self._refused = True
+        self._stop_timer()
+        under_way = self.cycle is not None and not self.cycle.response_complete
+        if under_way and self.cycle.response_started:
+            self.transport.close()
+            return
+        body = request.error(sentence)
+        self.transport.write(
+            b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\n"
+            b"content-length: %d\r\nconnection: close\r\n\r\n%s"
+            % (status, http.HTTPStatus(status).phrase.encode(), len(body), body)
         )
-        if not begun:
-            body = request.error(sentence)
-            self.transport.write(
-                b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\n"
-                b"content-length: %d\r\nconnection: close\r\n\r\n%s"
-                % (
-                    status,
-                    http.HTTPStatus(status).phrase.encode(),
-                    len(body),
-                    body,
-                )
-            )
-        self.transport.close()
+        if under_way:
+            # Whoever waits for the rest of it need not.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.write_eof()
+        self._timer = self.loop.call_later(_LINGER_S, self.transport.close)
