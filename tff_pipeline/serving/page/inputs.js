@@ -89,7 +89,9 @@ function anything(spec, shape, id) {
     : Array.from({ length: size ?? 1 }, () => zeros(rest));
   const size = (shape ?? []).reduce((product, s) => product * (s ?? 1), 1);
   const start = size > 100_000 ? "" : JSON.stringify(zeros(shape ?? []));
-  const field = control("textarea", id, { rows: 6, className: "mono", spellcheck: false });
+  const field = control("textarea", id, {
+    rows: start.length > 60 ? 6 : 2, className: "mono", spellcheck: false,
+  });
   field.value = start;
   element.append(field);
   return {

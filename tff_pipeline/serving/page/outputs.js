@@ -97,6 +97,7 @@ function bars(probabilities, card) {
 
 function table(outputs, drawn) {
   const body = $("others").tBodies[0];
+  $("others").caption.textContent = drawn ? "Other outputs" : "Outputs";
   body.replaceChildren();
   for (const [name, value] of Object.entries(outputs)) {
     if (value === drawn) continue;
