@@ -25,6 +25,8 @@ _EXTRA = (
     "uvloop",
 )
 _BACKLOG = 1024
+# Connections taken in one turn of the event loop.
+_ACCEPTS = 16
 # Files that a process needs beside connections.
 _OTHER_FILES = 100
 _LOOPBACK = ("127.", "::1")
@@ -135,7 +137,10 @@ def _run(
         # A graceful end waits for requests under way, not for ever.
         timeout_graceful_shutdown=int(settings.request_timeout_s) + 10,
     )
-    Server(config).run(sockets=[listener])
+    # libuv takes one connection a turn of its loop from each of these, and a
+    # turn under load takes long: newcomers would wait for a second or more.
+    more = [listener.dup() for _ in range(_ACCEPTS - 1)]
+    Server(config).run(sockets=[listener, *more])
 
 
 def _announce(listener: socket.socket, place: layout.Place) -> None:
