@@ -2,6 +2,8 @@
 
 import base64
 import concurrent.futures
+import contextlib
+import http.client
 import json
 import os
 import signal
@@ -239,6 +241,8 @@ def test_rows_of_sizes_that_are_not_known_are_not_padded_by_others(server):
 def test_columns_may_differ_in_length_and_give_no_rows(server):
     asked = {"signature_name": "uneven", "inputs": {"a": [1, 2], "b": [3.5]}}
     assert server.predict(asked) == (200, {"outputs": 6.5})
+    asked = {"inputs": []}
+    assert server.predict(asked) == (200, {"outputs": []})
     asked = {"signature_name": "uneven", "instances": [{"a": 1, "b": 2}]}
     status, answer = server.predict(asked)
     assert status == 400
@@ -405,6 +409,25 @@ def test_a_slow_client_is_hung_up_on(server, sent):
     last = received.split(b"HTTP/1.1 ")[-1]
     assert last.startswith(b"408")
     assert b"--request_timeout_s" in last
+
+
+def test_a_connection_goes_on_after_a_refusal(server):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    with contextlib.closing(connection):
+        for method, path, status in (
+            ("POST", "/healthz", 405),
+            ("POST", f"/v1/models/{server.name}:predict", 413),
+            ("GET", "/healthz", 200),
+        ):
+            body = 3_000_000 * b" " if method == "POST" else None
+            # No protocol is changed to, either.
+            asked = {"connection": "upgrade", "upgrade": "websocket"}
+            connection.request(
+                method, path, body, asked if method == "GET" else {}
+            )
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == status
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ _BACKLOG = 1024
 _ACCEPTS = 16
 # Files that a process needs beside connections.
 _OTHER_FILES = 100
+_MOST_CONNECTIONS = 10_000
 _LOOPBACK = ("127.", "::1")
 
 
@@ -90,6 +91,14 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _connections() -> int:
+    """As many as this process may have files, less those it needs itself."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return _MOST_CONNECTIONS
+    return max(1, min(_MOST_CONNECTIONS, files - _OTHER_FILES))
+
+
 def _run(
     application: Any,
     settings: Settings,
@@ -102,9 +111,7 @@ def _run(
 
     class Connection(Protocol):
         request_timeout_s = settings.request_timeout_s
-        max_connections = (
-            resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FILES
-        )
+        max_connections = _connections()
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: Any = None) -> None:

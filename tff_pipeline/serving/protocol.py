@@ -35,9 +35,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        # One that follows another in the same packet.
-        if self._timer is None:
-            self._restart_timer(self.request_timeout_s)
+        self._restart_timer(self.request_timeout_s)
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -79,8 +77,12 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._overhead = 0
-        self._answered = False
-        self._stop_timer()
+        if self._answered:
+            # uvicorn waits for the next request only after a response.
+            self._answered = False
+            self._restart_timer(self.timeout_keep_alive)
+        else:
+            self._stop_timer()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
