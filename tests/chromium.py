@@ -54,6 +54,13 @@ class Browser:
             stderr=subprocess.PIPE,
             text=True,
         )
+        try:
+            self._attach()
+        except BaseException:
+            self._process.kill()
+            raise
+
+    def _attach(self):
         # "DevTools listening on ws://127.0.0.1:PORT/devtools/browser/ID".
         for line in self._process.stderr:
             if "DevTools listening on " in line:
@@ -132,8 +139,9 @@ class Browser:
     def stroke(self, selector, points):
         """Draws a line with the mouse; points are in shares of the element."""
         box = self.run(
-            "(() => { const b = document.querySelector("
-            f"{json.dumps(selector)}).getBoundingClientRect();"
+            "(() => { const e = document.querySelector("
+            f"{json.dumps(selector)}); e.scrollIntoView({{block: 'nearest'}});"
+            "const b = e.getBoundingClientRect();"
             "return [b.left, b.top, b.width, b.height]; })()"
         )
         left, top, width, height = box
