@@ -1,4 +1,4 @@
-"""The flags of tools: prepare_data, privacy, audit and verify."""
+"""The flags of tools beside training, but for those that look at a run."""
 
 import dataclasses
 import os
@@ -7,6 +7,7 @@ from typing import Any, Optional
 
 from tff_pipeline import config, errors, fields, flags
 from tff_pipeline.fields import Allowed
+from tff_pipeline.serving.settings import Settings
 
 _PREPARE_OPTIONS = (
     "client_column",
@@ -272,3 +273,29 @@ def verify_question() -> tuple[str, Optional[str], Optional[str], bool]:
     data_dir = flags.FLAGS["data_dir"].value
     public_key = flags.FLAGS["public_key"].value
     return run_dir, data_dir, public_key, flags.FLAGS["rerun"].value
+
+
+def define_serve_flags() -> None:
+    """Defines the flags of scripts/serve.py: the fields of `Settings`."""
+    for field in dataclasses.fields(Settings):
+        flags.define_flag(
+            "Serving",
+            field.name,
+            field.metadata["allowed"],
+            field.metadata["help"],
+            field.default,
+        )
+
+
+def serve_settings() -> Settings:
+    """The flags of scripts/serve.py.
+
+    Raises:
+      ConfigError: If one is missing or not allowed; it is named.
+    """
+    return Settings(
+        **{
+            field.name: flags.FLAGS[field.name].value
+            for field in dataclasses.fields(Settings)
+        }
+    )

@@ -1,0 +1,69 @@
+"""What the server says of its model, for programs and for the page."""
+
+from typing import Any
+
+from tff_pipeline.serving.model import DEFAULT_SIGNATURE, Model
+from tff_pipeline.serving.tensor_spec import TensorSpec
+
+
+def status(model: Model) -> dict[str, Any]:
+    """As TensorFlow Serving's GetModelStatusResponse."""
+    return {
+        "model_version_status": [
+            {
+                "version": str(model.place.version),
+                "state": "AVAILABLE",
+                "status": {"error_code": "OK", "error_message": ""},
+            }
+        ]
+    }
+
+
+def metadata(model: Model) -> dict[str, Any]:
+    """As TensorFlow Serving's GetModelMetadataResponse."""
+    return {
+        "model_spec": {
+            "name": model.place.name,
+            "signature_name": "",
+            "version": str(model.place.version),
+        },
+        "metadata": {"signature_def": {"signature_def": model.definitions}},
+    }
+
+
+def page(model: Model) -> dict[str, Any]:
+    """What the page makes its form of.
+
+    Of the model card it has `task`, `description`, `classes` and `pixel_max`
+    (the brightest pixel of an image), where they are what they should be.
+    """
+    card = model.card
+    known: dict[str, Any] = {}
+    for name in ("task", "description"):
+        if isinstance(card.get(name), str):
+            known[name] = card[name][:500]
+    classes = card.get("classes")
+    if isinstance(classes, list) and all(
+        isinstance(each, (str, int)) for each in classes
+    ):
+        known["classes"] = [str(each) for each in classes]
+    brightest = card.get("pixel_max")
+    if isinstance(brightest, (int, float)) and 0 < brightest < 1e6:
+        known["pixel_max"] = brightest
+    return {
+        "name": model.place.name,
+        "version": model.place.version,
+        "default": DEFAULT_SIGNATURE,
+        "card": known,
+        "signatures": {
+            name: {
+                "inputs": [_spec(each) for each in signature.inputs.values()],
+                "outputs": [_spec(each) for each in signature.outputs.values()],
+            }
+            for name, signature in model.signatures.items()
+        },
+    }
+
+
+def _spec(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "dtype": spec.dtype, "shape": spec.shape}

@@ -1,0 +1,85 @@
+// A form made of a signature, its answer drawn. What an input looks like is
+// decided in inputs.js, what an output looks like in outputs.js.
+import { inputOf } from "./inputs.js";
+import { show, fail } from "./outputs.js";
+
+const $ = (id) => document.getElementById(id);
+
+async function begin() {
+  const model = await (await fetch("page/model.json")).json();
+  document.title = `Try ${model.name}`;
+  $("name").textContent = model.name;
+  $("about").textContent = [
+    model.card.description ?? model.card.task,
+    `version ${model.version}`,
+  ].filter(Boolean).join(" · ");
+  const names = Object.keys(model.signatures);
+  for (const name of names) $("signature").append(new Option(name, name));
+  $("signature").value = names.includes(model.default) ? model.default : names[0];
+  $("signatures").hidden = names.length === 1;
+
+  let inputs = [];
+  const build = () => {
+    const specs = model.signatures[$("signature").value].inputs;
+    inputs = specs.map((spec) => inputOf(spec, specs.length === 1, model.card));
+    // Wide ones after the small ones, which then form one grid.
+    inputs.sort((a, b) => a.wide - b.wide);
+    const fields = document.createElement("div");
+    fields.className = "fields";
+    for (const input of inputs) {
+      input.element.classList.toggle("wide", input.wide);
+      fields.append(input.element);
+    }
+    $("inputs").replaceChildren(fields);
+    for (const input of inputs) input.ready?.();
+  };
+  $("signature").addEventListener("change", build);
+  build();
+
+  $("clear").addEventListener("click", () => inputs.forEach((i) => i.clear()));
+  $("form").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    $("predict").disabled = true;
+    try {
+      await ask(model, $("signature").value, inputs);
+    } catch (error) {
+      fail(error.message);
+    } finally {
+      $("predict").disabled = false;
+    }
+  });
+}
+
+async function ask(model, signature, inputs) {
+  // By hand, for JSON.stringify has no NaN, and a missing number is one.
+  const row = inputs
+    .map((input) => `${JSON.stringify(input.name)}:${input.json()}`)
+    .join(",");
+  const chosen = signature === model.default
+    ? "" : `"signature_name":${JSON.stringify(signature)},`;
+  const body = `{${chosen}"instances":[{${row}}]}`;
+  const path = `v1/models/${model.name}:predict`;
+  const began = performance.now();
+  let answer;
+  try {
+    answer = await fetch(path, { method: "POST", body });
+  } catch {
+    throw new Error("The server does not answer; is it still running?");
+  }
+  const text = await answer.text();
+  const took = performance.now() - began;
+  let content;
+  try {
+    content = JSON.parse(text);
+  } catch {
+    throw new Error(`The server answered what is no JSON: ${text.slice(0, 200)}`);
+  }
+  if (!answer.ok) throw new Error(content.error ?? `Status ${answer.status}`);
+  const outputs = model.signatures[signature].outputs;
+  const prediction = content.predictions[0];
+  // One output comes without its name.
+  const named = outputs.length === 1 ? { [outputs[0].name]: prediction } : prediction;
+  show(named, outputs, model.card, took, `POST /${path}\n\n${body}`, text);
+}
+
+begin().catch((error) => fail(`The page could not begin: ${error.message}`));

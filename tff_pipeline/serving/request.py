@@ -1,0 +1,197 @@
+"""TensorFlow Serving's requests and responses, between bytes and arrays.
+
+The format is that of its RESTful API
+(https://www.tensorflow.org/tfx/serving/api_rest): `instances` has a row an
+element and is answered by `predictions`, `inputs` has a column an input and is
+answered by `outputs`.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, Optional
+
+import numpy as np
+import orjson
+
+from tff_pipeline.serving import tensor_json
+from tff_pipeline.serving.model import DEFAULT_SIGNATURE, Signature
+from tff_pipeline.serving.refusal import Refusal
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What a client asks.
+
+    Attributes:
+      signature: Which function of the model.
+      arrays: Its inputs by name.
+      rows: How many rows all of them have; None where they differ.
+      by_row: Whether the answer is in row format.
+    """
+
+    signature: Signature
+    arrays: Mapping[str, np.ndarray]
+    rows: Optional[int]
+    by_row: bool
+
+
+def decode(body: bytes, signatures: Mapping[str, Signature]) -> Request:
+    """Reads the body of a predict request.
+
+    Raises:
+      Refusal: In a sentence, what is wrong with it.
+    """
+    content = _parse(body)
+    if not isinstance(content, dict):
+        raise Refusal(
+            400,
+            'The body must be a JSON object: {"instances": [...]} or '
+            '{"inputs": ...}.',
+        )
+    signature = _signature(content.get("signature_name"), signatures)
+    if ("instances" in content) == ("inputs" in content):
+        raise Refusal(
+            400,
+            "The body must have one of 'instances' (a row an element) and "
+            "'inputs' (a column an input), and not both.",
+        )
+    by_row = "instances" in content
+    if by_row:
+        columns = _columns(content["instances"], signature)
+    else:
+        columns = _named(content["inputs"], signature)
+    arrays = {
+        name: tensor_json.array_of(columns[name], spec, f"The input {name!r}")
+        for name, spec in signature.inputs.items()
+    }
+    sizes = {a.shape[0] if a.ndim else None for a in arrays.values()}
+    rows = sizes.pop() if len(sizes) == 1 else None
+    return Request(signature, arrays, rows, by_row)
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        problem = error
+    if b"NaN" in body or b"Infinity" in body:
+        # As TensorFlow Serving does: no JSON, but what json.dumps writes.
+        try:
+            return json.loads(body)
+        except RecursionError:
+            raise Refusal(400, "The body is nested too deep.") from None
+        except ValueError:
+            pass
+    raise Refusal(400, f"The body is not JSON: {problem}.")
+
+
+def _signature(name: Any, signatures: Mapping[str, Signature]) -> Signature:
+    # The empty name is the default's to TensorFlow Serving.
+    name = name or DEFAULT_SIGNATURE
+    if not isinstance(name, str) or name not in signatures:
+        raise Refusal(
+            400,
+            f"'signature_name' is {str(name)[:60]!r}; the model has: "
+            f"{', '.join(signatures)}.",
+        )
+    return signatures[name]
+
+
+def _columns(instances: Any, signature: Signature) -> dict[str, list[Any]]:
+    """A column for each input, from rows."""
+    if not isinstance(instances, list) or not instances:
+        raise Refusal(400, "'instances' must be a list of one row or more.")
+    names = list(signature.inputs)
+    objects = [
+        isinstance(row, dict) and not tensor_json.is_base64(row)
+        for row in instances
+    ]
+    if not any(objects) and len(names) == 1:
+        return {names[0]: instances}
+    if not all(objects):
+        place = objects.index(False)
+        raise Refusal(
+            400,
+            f"'instances' has at {place} what is no object; each row must be "
+            f"one, with the inputs: {', '.join(names)}.",
+        )
+    wanted = set(names)
+    for place, row in enumerate(instances):
+        if row.keys() != wanted:
+            _refuse_names(row, names, f"'instances' at {place}")
+    return {name: [row[name] for row in instances] for name in names}
+
+
+def _named(inputs: Any, signature: Signature) -> dict[str, Any]:
+    names = list(signature.inputs)
+    if isinstance(inputs, dict) and not (
+        len(names) == 1 and tensor_json.is_base64(inputs)
+    ):
+        if inputs.keys() != set(names):
+            _refuse_names(inputs, names, "'inputs'")
+        return inputs
+    if len(names) != 1:
+        raise Refusal(
+            400,
+            "'inputs' must be an object with the model's inputs: "
+            f"{', '.join(names)}.",
+        )
+    return {names[0]: inputs}
+
+
+def _refuse_names(
+    given: Mapping[str, Any], names: list[str], where: str
+) -> None:
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise Refusal(
+            400,
+            f"{where} has {unknown[0][:60]!r}, which is no input of the "
+            f"model; it takes: {', '.join(names)}.",
+        )
+    missing = [name for name in names if name not in given]
+    raise Refusal(
+        400,
+        f"{where} lacks {', '.join(missing)}; the model takes: "
+        f"{', '.join(names)}.",
+    )
+
+
+def encode(outputs: Mapping[str, np.ndarray], request: Request) -> bytes:
+    """The body of the response to `request`.
+
+    Raises:
+      Refusal: If rows are asked for and the outputs do not have as many.
+    """
+    if not request.by_row:
+        values = {n: tensor_json.value_of(a, n) for n, a in outputs.items()}
+        content: Any = values
+        if len(values) == 1:
+            (content,) = values.values()
+        return dumps({"outputs": content})
+    for name, array in outputs.items():
+        if not array.ndim or array.shape[0] != request.rows:
+            raise Refusal(
+                400,
+                f"The output {name!r} has the shape {list(array.shape)}, not "
+                f"one row for each of {request.rows}; ask by 'inputs', whose "
+                "answer is in columns.",
+            )
+    values = {n: tensor_json.value_of(a, n) for n, a in outputs.items()}
+    if len(values) == 1:
+        (rows,) = values.values()
+        return dumps({"predictions": rows})
+    # A row of an array is an array, a value of it a scalar; orjson takes both.
+    named = [dict(zip(values, row)) for row in zip(*values.values())]
+    return dumps({"predictions": named})
+
+
+def dumps(content: Any) -> bytes:
+    """JSON of objects, lists, numbers and arrays."""
+    return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def error(sentence: str) -> bytes:
+    """The body of a response that is none: TensorFlow Serving's form."""
+    return dumps({"error": sentence})

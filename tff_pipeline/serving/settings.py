@@ -1,0 +1,80 @@
+"""What scripts/serve.py may be told; each field is a flag."""
+
+import dataclasses
+from typing import Optional
+
+from tff_pipeline import errors, fields
+from tff_pipeline.fields import Allowed
+
+_PORT = Allowed(int, "a whole number from 0 to 65535", lambda v: 0 <= v < 2**16)
+_MILLISECONDS = Allowed(
+    float, "a number of milliseconds from 0 to 1000", lambda v: 0 <= v <= 1000
+)
+_MEGABYTES = Allowed(
+    float,
+    "a number of megabytes above 0, at most 1024",
+    lambda v: 0 < v <= 1024,
+)
+_SECONDS = Allowed(
+    float, "a number of seconds from 0.1 to 3600", lambda v: 0.1 <= v <= 3600
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(fields.Group):
+    """Which model, where it listens, and how much it takes on.
+
+    Raises:
+      ConfigError: If one is not allowed; it is named.
+    """
+
+    model: Optional[str] = fields.field(
+        None,
+        fields.TEXT,
+        "SavedModel to serve, or a folder of numbered versions of one; the "
+        "newest is taken.",
+    )
+    name: Optional[str] = fields.field(
+        None, fields.TEXT, "Its name in URLs; default: the folder's."
+    )
+    host: str = fields.field(
+        "127.0.0.1",
+        fields.TEXT,
+        "Address to listen on; with 0.0.0.0 other machines are let in, and "
+        "no password keeps any out.",
+    )
+    port: int = fields.field(
+        8501, _PORT, "Port to listen on; 0 takes a free one and prints it."
+    )
+    max_batch_size: int = fields.field(
+        64,
+        fields.COUNT,
+        "Most rows of several requests in one call of TensorFlow; 1 calls it "
+        "for each request by itself.",
+    )
+    max_batch_wait_ms: float = fields.field(
+        1.0,
+        _MILLISECONDS,
+        "Longest that a request waits for others to fill its batch.",
+    )
+    max_waiting: int = fields.field(
+        1000,
+        fields.COUNT,
+        "Most requests that wait for TensorFlow; those beyond get status 503.",
+    )
+    max_body_mb: float = fields.field(
+        16.0, _MEGABYTES, "Largest request; larger ones get status 413."
+    )
+    request_timeout_s: float = fields.field(
+        30.0,
+        _SECONDS,
+        "Longest that a client may take to send a request.",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.model is None:
+            raise errors.ConfigError(
+                "--model is not set; name a folder that scripts/train.py or "
+                "scripts/export.py wrote, such as runs/quickstart/saved_model."
+            )
