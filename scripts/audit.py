@@ -7,13 +7,13 @@ examples and test examples. Prints a table and a sentence on what it means, and
 writes them to RUN_DIR/audit.txt, and as JSON to RUN_DIR/audit.json.
 """
 
-from tff_pipeline import flags, tool_flags
+from tff_pipeline import flags, run_flags
 
-tool_flags.define_audit_flags()
+run_flags.define_audit_flags()
 
 
 def main() -> None:
-    question = tool_flags.audit_question()
+    question = run_flags.audit_question()
     # Here and not above: flags are refused before TensorFlow is imported.
     from tff_pipeline import audit
 

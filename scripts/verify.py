@@ -8,13 +8,13 @@ and saved_model/ must be what it says. With --rerun everything is trained again,
 and every round must give the same bits. Exit status 1 if something is not so.
 """
 
-from tff_pipeline import flags, tool_flags
+from tff_pipeline import flags, run_flags
 
-tool_flags.define_verify_flags()
+run_flags.define_verify_flags()
 
 
 def main() -> int:
-    run_dir, data_dir, public_key, rerun = tool_flags.verify_question()
+    run_dir, data_dir, public_key, rerun = run_flags.verify_question()
     # Here and not above: flags are refused before TensorFlow is imported.
     from tff_pipeline import verify
 

@@ -15,6 +15,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
+import numpy as np
 import tensorflow as tf
 
 from tff_pipeline import durable
@@ -93,6 +94,7 @@ def card(
             "test_examples": len(task.test),
         },
         "notes": task.notes,
+        "pixel_max": _pixel_max(task),
         "limits": list(_LIMITS),
     }
     if given is not None:
@@ -103,6 +105,12 @@ def card(
             "differential_privacy": "privacy.json" in given.privacy,
         }
     return stated
+
+
+def _pixel_max(task: Task) -> Optional[int]:
+    """The brightest pixel there is, which the dtype of images does not say."""
+    x = task.test.x
+    return int(x.max()) if x.dtype == np.uint8 and x.ndim > 2 else None
 
 
 def _public(metrics: Mapping[str, Any]) -> dict[str, Any]:
