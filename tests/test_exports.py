@@ -58,10 +58,11 @@ def arrays(folder):
 
 SYNTHETIC = {"tff_data": "synthetic", "partition": "natural"}
 NATURAL = {"partition": "natural"}
+IID = {"partition": "iid", "num_clients": 4}
 # Task -> folder of ../shared/data, or a function that makes data; options.
 TASKS = {
-    "csv": (csv_heart, {"num_clients": 4}),
-    "npz": (arrays, {"num_clients": 4}),
+    "csv": (csv_heart, IID),
+    "npz": (arrays, IID),
     "digits_2nn": (None, {"num_clients": 4}),
     "digits_cnn": (None, {"num_clients": 4}),
     "mnist_2nn": ("mnist", {}),
