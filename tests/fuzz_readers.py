@@ -101,6 +101,7 @@ def _read_config(folder, output, draw):
     config = RunDirectory(str(folder)).read_config()
     assert ExperimentConfig.from_json(config.to_json()) == config
     config.flags(identity_only=True)
+    config.flagfile().encode()
 
 
 _CONFIGS = (
@@ -135,7 +136,7 @@ _FLAGFILES = (
     {"run.flags": ExperimentConfig().flagfile().encode()},
     {
         "run.flags": b"# A run.\n--flagfile=more.flags\n\n--noprofile\n"
-        b"--total_rounds 3\n// More.\n--seed=7\n"
+        b"--total_rounds=3\n// More.\n--seed=7\n"
         b"--client_optimizer=adam\n--client_adam_beta_1=0.5\n",
         "more.flags": b"--task=mnist_cnn\n--data_dir=../mnist\n",
     },
@@ -515,26 +516,33 @@ def _rows(count: int):
             yield sqlite_writer.Row(client, split, x, np.int32(number % 2))
 
 
-def _sqlite() -> tuple[Files, ...]:
-    found = []
+def sqlite_seed(script: str = "", without_constraints: bool = False) -> bytes:
+    """A database of two clients, after `script`."""
     with tempfile.TemporaryDirectory() as folder:
-        for number, script in enumerate(
-            (
-                "",
-                "DROP TABLE features; DROP TABLE class_names;",
-                "DELETE FROM examples WHERE split_name = 'test'; DELETE FROM "
-                "client_metadata WHERE split_name = 'test';",
+        path = pathlib.Path(folder) / "a.sqlite"
+        sqlite_writer.write(str(path), _rows(3), ["no", "yes"])
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            # Small pages, of which less is empty.
+            connection.executescript(
+                f"{script} PRAGMA page_size = 512; VACUUM;"
             )
-        ):
-            path = pathlib.Path(folder) / f"{number}.sqlite"
-            sqlite_writer.write(str(path), _rows(3), ["no", "yes"])
-            with contextlib.closing(sqlite3.connect(path)) as connection:
-                # Small pages, of which less is empty.
+            if without_constraints:
                 connection.executescript(
-                    f"{script} PRAGMA page_size = 512; VACUUM;"
+                    "PRAGMA writable_schema = ON; UPDATE sqlite_master SET "
+                    "sql = replace(replace(replace(sql, 'NOT NULL', ''), "
+                    "'TEXT', ''), 'INTEGER', '');"
                 )
-            found.append({"a.sqlite": path.read_bytes()})
-    return tuple(found)
+        return path.read_bytes()
+
+
+def _sqlite() -> tuple[Files, ...]:
+    scripts = (
+        "",
+        "DROP TABLE features; DROP TABLE class_names;",
+        "DELETE FROM examples WHERE split_name = 'test'; DELETE FROM "
+        "client_metadata WHERE split_name = 'test';",
+    )
+    return tuple({"a.sqlite": sqlite_seed(script)} for script in scripts)
 
 
 _SQL_WORDS = (
@@ -614,15 +622,15 @@ def readers() -> dict[str, Reader]:
     """All readers by name; makes their seeds."""
     configs = tuple({"config.json": c.to_json().encode()} for c in _CONFIGS)
     return {
-        "config": Reader(_read_config, configs, 200, _CONFIG_WORDS),
-        "flagfile": Reader(_read_flagfile, _FLAGFILES, 130, _FLAG_WORDS),
+        "config": Reader(_read_config, configs, 240, _CONFIG_WORDS),
+        "flagfile": Reader(_read_flagfile, _FLAGFILES, 70, _FLAG_WORDS),
         "checkpoint": Reader(_read_checkpoint, _checkpoints(), 100, _NPY_WORDS),
         "table": Reader(_read_table, _TABLES, 100, _CELLS),
         "parquet": Reader(_read_table, ({"t.parquet": _parquet()},), 30),
         "delimited": Reader(_read_delimited, _delimited(), 70, _CELLS),
         "json_lines": Reader(_read_json_lines, _json_lines(), 60, _JSON_WORDS),
         "conll": Reader(_read_columns, _CONLL, 50, _TAGS),
-        "idx": Reader(_read_mnist, _mnist(), 80),
+        "idx": Reader(_read_mnist, _mnist(), 100),
         "npz": Reader(_read_npz, _npz(), 100, _NPY_WORDS),
         "sqlite": Reader(_read_sqlite, _sqlite(), 60, _SQL_WORDS),
         "wav": Reader(_read_wav, _wav(), 100, _WAV_WORDS),

@@ -79,8 +79,11 @@ class Sandbox:
             to raise a `PipelineError`, or does it elsewhere.
         """
         for folder in (self.given, self.made):
-            shutil.rmtree(folder)
-            folder.mkdir()
+            for path in folder.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
         for name, content in files.items():
             path = self.given / name
             path.parent.mkdir(parents=True, exist_ok=True)

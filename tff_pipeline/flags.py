@@ -19,7 +19,7 @@ from tff_pipeline.fields import Allowed
 from tff_pipeline.runtime import silence
 
 FLAGS = flags.FLAGS
-_LONGEST_NAME = 60
+_LONGEST_NAME = 40
 _SIDES = ("client", "server")
 # Heading -> names of the flags below it, in the order of --help.
 _SECTIONS: dict[str, list[str]] = {}
