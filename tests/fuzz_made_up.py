@@ -6,6 +6,7 @@ import pathlib
 import sqlite3
 import tempfile
 
+import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -110,7 +111,10 @@ def array_files(draw):
         inner = draw(st.just(()) | shape)
         kinds = npst.scalar_dtypes() | npst.unicode_string_dtypes()
         kinds |= st.sampled_from(["<f4", "u1", "<i8", "U3", "S2", "?", "O"])
-        return draw(npst.arrays(draw(kinds), (count, *inner)))
+        kind = draw(kinds)
+        if kind == "O":
+            return np.full((count, *inner), None)
+        return draw(npst.arrays(kind, (count, *inner)))
 
     names = [
         "x",

@@ -12,6 +12,7 @@ import contextlib
 import math
 import os
 import sqlite3
+import sys
 import urllib.parse
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -93,9 +94,15 @@ class Database:
             with contextlib.closing(
                 sqlite3.connect(address, uri=True)
             ) as connection:
+                if sys.version_info >= (3, 11):
+                    # No cell is longer than its file, whatever it says.
+                    connection.setlimit(
+                        sqlite3.SQLITE_LIMIT_LENGTH, os.path.getsize(self.path)
+                    )
                 yield connection
-        # The second is of the names in a damaged schema.
-        except (sqlite3.Error, UnicodeDecodeError) as error:
+        # The second is of the names in a damaged schema; the third, of a cell
+        # that says that it is of gigabytes.
+        except (sqlite3.Error, UnicodeDecodeError, MemoryError) as error:
             raise errors.DataError(
                 f"{self.path} cannot be read as SQLite ({error}); it may be "
                 "damaged or packed: unpack or write it again."
