@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from tests.fuzz_readers import npz, sqlite_seed
+from tests.fuzz_binary_seeds import npz_bytes, sqlite_seed
 from tff_pipeline.config import ExperimentConfig
 
 _WORDS = st.sampled_from(
@@ -121,7 +121,7 @@ def array_files(draw):
         "y",
         *draw(st.sets(st.sampled_from(["client_id", "is_test"]))),
     ]
-    return {"a.npz": npz(**{name: array() for name in names})}
+    return {"a.npz": npz_bytes(**{name: array() for name in names})}
 
 
 @st.composite
