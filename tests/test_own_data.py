@@ -620,6 +620,8 @@ def test_is_test_says_what_is_held_out(tmp_path):
         ({"x": np.full((90, 2), "a")}, "x is of type <U1"),
         ({"client_id": np.zeros((90, 2))}, "client_id of type float64"),
         ({"is_test": np.ones(90)}, "is_test True for every"),
+        ({"is_test": np.zeros(90, "m8[Y]")}, "is_test of type timedelta64"),
+        ({"y": np.zeros((90, 0))}, "y of shape (90, 0), which holds nothing"),
         ({"y": np.arange(90) + 0.5}, "--task_type=regression"),
         ({"x": np.zeros((0, 2))}, "shape"),
     ],

@@ -138,7 +138,11 @@ def _names(owners: np.ndarray, path: str) -> np.ndarray:
 
 
 def _flags(is_test: np.ndarray, path: str) -> np.ndarray:
-    if is_test.ndim != 1 or not np.isin(is_test, (0, 1)).all():
+    if (
+        is_test.ndim != 1
+        or is_test.dtype.kind not in "buif"
+        or not np.isin(is_test, (0, 1)).all()
+    ):
         raise errors.DataError(
             f"{path} has is_test of type {is_test.dtype} and shape "
             f"{is_test.shape}; it holds True or False for each example."
