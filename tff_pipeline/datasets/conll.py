@@ -221,9 +221,9 @@ def _read(path: str) -> _File:
         ) from None
     if "\0" in text:
         # NumPy and TensorFlow take it for the end of a word.
-        line = text.count("\n", 0, text.index("\0")) + 1
+        where = text.count("\n", 0, text.index("\0")) + 1
         raise errors.DataError(
-            f"{path}:{line} has a zero byte, which no text has; take it out."
+            f"{path}:{where} has a zero byte, which no text has; take it out."
         )
     found = _File(path)
     first_line, columns = 0, 0
