@@ -15,7 +15,7 @@ help:
 	@echo "make quickstart  install into $(VENV), train on handwritten digits"
 	@echo "make figures     draw the README's picture"
 	@echo "make test        the whole test suite"
-	@echo "make soak        a thousand rounds, to see that nothing grows"
+	@echo "make soak        a thousand rounds, a hundred thousand damaged files"
 	@echo "make lint        formatting, lint and types"
 	@echo "make lock        resolve requirements.txt anew"
 	@echo "make benchmark   the same work here, on TFF as shipped, on peers"

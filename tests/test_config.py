@@ -477,6 +477,21 @@ def test_flagfile_leaves_out_the_folder_and_makes_the_data_absolute():
     assert "--task=mnist_2nn" in lines
 
 
+def test_text_that_no_flagfile_can_hold_is_refused():
+    with pytest.raises(errors.ConfigError, match="--data_dir="):
+        DataConfig(data_dir="not UTF-8: \udcff")
+
+
+def test_what_is_held_out_is_said_once():
+    columns = {"client_column": "k", "label_column": "y", "split_column": "p"}
+    config = DataConfig("csv", **columns)
+    assert config.test_fraction is None
+    with pytest.raises(
+        errors.ConfigError, match=r"--test_fraction=0\.5 is not"
+    ):
+        DataConfig("csv", **columns, test_fraction=0.5)
+
+
 @pytest.mark.parametrize("group", ExperimentConfig().groups())
 def test_every_group_is_frozen(group):
     for field in dataclasses.fields(group):

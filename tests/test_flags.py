@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 from tests.conftest import ROOT, SCRIPTS, run_script
 from tests.test_config import experiment_configs
-from tff_pipeline import errors
+from tff_pipeline import errors, flagfile
 from tff_pipeline.config import (
     OPTIMIZER_OPTIONS,
     DataConfig,
@@ -29,7 +29,7 @@ from tff_pipeline import flags
 flags.define_experiment_flags()
 for path in sys.stdin:
     flags.FLAGS.unparse_flags()
-    flags.FLAGS(["train.py", f"--flagfile={path.strip()}", "--output_dir=out"])
+    flags._parse(["train.py", f"--flagfile={path.strip()}", "--output_dir=out"])
     print(json.dumps(flags.experiment_config().to_json()), flush=True)
 """
 # Runs a script and then says whether it imported TensorFlow.
@@ -204,6 +204,32 @@ def test_bytes_that_are_not_text_are_answered_in_one_sentence():
         check=False,
     )
     check_mistake(done, 2, "--task=", *TASKS)
+
+
+def test_a_flagfile_names_others_in_its_folder_each_once(tmp_path):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "b.flags").write_text("--flagfile=c.flags\n--b=1")
+    (tmp_path / "c.flags").write_text("// No flag.\n\n --c=2 \n")
+    first = tmp_path / "a.flags"
+    first.write_text("--flagfile=below/b.flags\n--a=3\n")
+    flags = ["--x", "y", "--flagfile", str(first), "--", "--flagfile=z"]
+    assert flagfile.expanded(flags) == [
+        *("--x", "y", "--c=2", "--b=1", "--a=3", "--", "--flagfile=z")
+    ]
+    os.symlink("/dev/zero", tmp_path / "endless")
+    (tmp_path.parent / "outside.flags").write_text("--a=1\n")
+    for name in ("../outside.flags", "/dev/zero", "endless", "a.flags", "\0"):
+        first.write_text(f"--a=3\n--flagfile={name}\n")
+        with pytest.raises(errors.ConfigError, match=r"a\.flags:2 has"):
+            flagfile.expanded([f"--flagfile={first}"])
+    first.write_text("--flagfile=c.flags\n" * 2)
+    with pytest.raises(errors.ConfigError, match=r"a\.flags:2 .* each once"):
+        flagfile.expanded([f"--flagfile={first}"])
+
+
+def test_a_very_long_flag_is_refused_at_once():
+    done = run_script("train.py", "--" + "x" * 100_000 + "=1")
+    check_mistake(done, 2, "xxx'... is not a flag")
 
 
 def test_the_last_of_two_values_counts(tmp_path):

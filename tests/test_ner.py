@@ -154,6 +154,7 @@ def test_tabs_part_columns_where_there_are_some(write):
         ({"train_txt": "a O\n\nb -\n", "test_txt": TEST}, "3 has the tag '-'"),
         ({"train_txt": "a O\n", "test_txt": TEST}, "no entity"),
         ({"train_txt": b"a O\n\xe9 O\n", "test_txt": TEST}, "byte 4 is 0xe9"),
+        ({"train_txt": "a O\n\0 O\n", "test_txt": TEST}, "txt:2 has a zero"),
         ({"train_txt": "a O\n" * 501, "test_txt": TEST}, "txt:501 is in a sen"),
         ({"x_conll": "a B-X\n"}, "every 5th"),
     ],

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
@@ -423,6 +424,10 @@ GOOD = b"who,a,b,y\n" + b"k,1,x,0\nl,2,y,1\n" * 10
         (GOOD + b"k,1,\xe4,0\n", "0xe4 (byte 174 of the file)"),
         (b"who,\xe4,y\nk,1,0\n", "line 1 has the byte 0xe4"),
         (b"who,y\nk,0\nl,1\n", "no columns to predict from"),
+        (GOOD + b'k,1,"x,0\nl,2,y,1\n', "line 22 opens a quote that nothing"),
+        (b'who,"a,b,y\nk,1,x,0\n', "line 1 opens a quote"),
+        (GOOD + b'k,1,"x\nl,2,"y,1\n', "line 22 opens a quote that is closed"),
+        (GOOD.replace(b",", b";") + b"k;1;x;0;\n", "have semicolons between"),
     ],
 )
 def test_a_table_that_is_wrong_is_refused(tmp_path, content, words):
@@ -435,6 +440,44 @@ def test_a_byte_order_mark_and_quoted_commas_are_read(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes(b"\xef\xbb\xbf" + GOOD.replace(b"x", b'"x, y\nz"'))
     assert len(load_csv(path).train) == 2
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("end", [".csv", ".tsv", ".csv.gz"])
+def test_the_line_of_names_says_what_parts_cells(tmp_path, separator, end):
+    other = ";" if separator == "," else ","
+    lines = GOOD.replace(b",", separator.encode())
+    content = lines.replace(b"b", b'"b' + 9 * other.encode() + b'"', 1)
+    path = tmp_path / f"t{end}"
+    path.write_bytes(gzip.compress(content) if end[-1] == "z" else content)
+    assert Table(str(path)).names == ["who", "a", f"b{other * 9}", "y"]
+    assert len(load_csv(path).train) == 2
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        b'k,1,"say ""x"", or y",0\n',
+        b'k,1,5" wide,0\n',
+        b'k,1,"two\r\nlines, ""quoted""\n",0\n',
+        b'k,1,"" ,0\n',
+        b'k,1,"x" y,0\n',
+    ],
+)
+def test_quotes_that_are_closed_or_mean_nothing_are_read(tmp_path, row):
+    path = tmp_path / "t.csv"
+    path.write_bytes(GOOD + row)
+    assert Table(str(path)).load(["b"]) == 21
+
+
+def test_parquet_files_of_broken_text_are_refused(tmp_path):
+    path = tmp_path / "t.parquet"
+    frame = pd.DataFrame({"who": ["k", "l"], "zqz": ["x", "y"], "y": [0, 1]})
+    frame.to_parquet(path)
+    # The column's name, wherever it is.
+    path.write_bytes(path.read_bytes().replace(b"zqz", b"z\xffz"))
+    with pytest.raises(errors.DataError, match=r"t\.parquet cannot be read"):
+        load_csv(path)
 
 
 def test_packed_files_that_are_damaged_are_refused(tmp_path):
@@ -577,6 +620,8 @@ def test_is_test_says_what_is_held_out(tmp_path):
         ({"x": np.full((90, 2), "a")}, "x is of type <U1"),
         ({"client_id": np.zeros((90, 2))}, "client_id of type float64"),
         ({"is_test": np.ones(90)}, "is_test True for every"),
+        ({"is_test": np.zeros(90, "m8[Y]")}, "is_test of type timedelta64"),
+        ({"y": np.zeros((90, 0))}, "y of shape (90, 0), which holds nothing"),
         ({"y": np.arange(90) + 0.5}, "--task_type=regression"),
         ({"x": np.zeros((0, 2))}, "shape"),
     ],
@@ -600,6 +645,40 @@ def test_npz_files_that_are_damaged_are_refused(tmp_path):
     path.write_bytes(broken)
     with pytest.raises(errors.DataError, match="cannot be read"):
         load("npz", path)
+
+
+def npy(header):
+    """An NPY array of 64 bytes, whatever its header says."""
+    size = struct.pack("<H", len(header))
+    return b"\x93NUMPY\x01\x00" + size + header.encode() + bytes(64)
+
+
+@pytest.mark.parametrize(
+    ("descr", "shape", "words"),
+    [
+        ("'<f8'", "(2147483648,)", "17179869184 bytes by its header"),
+        ("'<f8'", "(-8,)", "-64 bytes by its header"),
+        ("'<U0'", "(8,)", "0 bytes by its header"),
+        ("(", "(8,)", "cannot be read as an NPY array"),
+        ("'|O'", "(8,)", "pickled"),
+    ],
+)
+def test_headers_of_arrays_are_not_believed(tmp_path, descr, shape, words):
+    path = tmp_path / "a.npz"
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", npy(header))
+    with pytest.raises(errors.DataError, match=words) as error:
+        load("npz", path)
+    assert "a.npz: x" in str(error.value)
+
+
+def test_numbers_that_are_no_characters_are_refused(tmp_path):
+    for number in (0x110000, 0xD800):
+        text = np.full(90, number, np.uint32).view("<U1")
+        path = write_npz(tmp_path / "a.npz", client_id=text)
+        with pytest.raises(errors.DataError, match="no characters of Unicode"):
+            load("npz", path)
 
 
 # SQLite.
@@ -683,6 +762,58 @@ def test_sqlite_files_that_are_wrong_are_refused(tmp_path):
         load("sqlite", path)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("UPDATE features SET dtype = 'float'", "the type 'float'"),
+        ("UPDATE features SET shape = '['", "shape '['"),
+        ("UPDATE features SET shape = '[-1]'", "shape '[-1]'"),
+        ("UPDATE features SET shape = '[0]'", "holds nothing"),
+        ("UPDATE features SET shape = '[2147483648]'", "4294967296 numbers"),
+        ("DELETE FROM features WHERE name = 'x'", "features without x or y"),
+        ("UPDATE client_metadata SET num_examples = 1 << 40", "fit into the"),
+        (
+            "UPDATE client_metadata SET num_examples = 'x'",
+            "whole numbers above",
+        ),
+        ("UPDATE client_metadata SET client_id = x'ff'", "must be text"),
+        ("UPDATE examples SET serialized_example_proto = 'x'", "does not hold"),
+        (
+            "ALTER TABLE examples RENAME TO a; CREATE VIEW examples AS WITH "
+            "RECURSIVE b AS (SELECT * FROM a UNION ALL SELECT * FROM b) "
+            "SELECT * FROM b",
+            "has no table examples",
+        ),
+    ],
+)
+def test_cells_of_sqlite_are_not_believed(tmp_path, change, words):
+    path = tmp_path / "a.sqlite"
+    sqlite_writer.write(str(path), rows_of_clients(), ["no", "yes"])
+    connection = sqlite3.connect(path)
+    connection.executescript(change)
+    connection.close()
+    with pytest.raises(errors.DataError, match=r"a\.sqlite has") as error:
+        load("sqlite", path)
+    assert words in str(error.value)
+
+
+def test_labels_that_are_no_classes_are_refused_before_they_are_named(tmp_path):
+    path = tmp_path / "a.sqlite"
+    for label, words in ((2**31 - 1, "class 2147483647"), (2**40, "beyond")):
+        rows = [
+            Row("a", part, np.zeros(3, np.float32), np.int64(label))
+            for part in ("train", "test")
+        ]
+        sqlite_writer.write(str(path), rows, None)
+        connection = sqlite3.connect(path)
+        connection.executescript(
+            "UPDATE features SET dtype = 'int32' WHERE name = 'y'"
+        )
+        connection.close()
+        with pytest.raises(errors.DataError, match=words):
+            load("sqlite", path)
+
+
 def test_rows_that_differ_leave_the_old_file(tmp_path):
     path = tmp_path / "a.sqlite"
     sqlite_writer.write(str(path), rows_of_clients(), None)
@@ -741,6 +872,28 @@ def test_images_that_differ_or_are_damaged_are_refused(tmp_path):
         prepare.write(str(source), str(output), {}, [4, 4])
     # What was there before still is.
     assert len(load("sqlite", output, test_fraction=0.5).train) == 2
+    # Pillow calls this a SyntaxError.
+    place = source / "a" / "x" / "1.png"
+    place.write_bytes(place.read_bytes().replace(b"IDAT", b"\xa5DAT"))
+    with pytest.raises(errors.DataError, match=r"1\.png cannot be read as an"):
+        prepare.write(str(source), str(output), {}, [4, 4])
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"client_id": "\\ud800", "x": 1, "y": 0}', "half a character"),
+        (
+            '{"client_id": 1, "x": 1, "y": 1' + "0" * 400 + "}",
+            "must be numbers",
+        ),
+    ],
+)
+def test_json_that_nothing_can_hold_is_refused(tmp_path, line, words):
+    source = tmp_path / "a.jsonl"
+    source.write_text(line + "\n")
+    with pytest.raises(errors.DataError, match=words):
+        prepare.write(str(source), str(tmp_path / "a.sqlite"), {})
 
 
 def test_json_lines_and_tables_become_clients(tmp_path, patients_csv):

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tests.conftest import ROOT, data_folder, rows_of, run_script
 from tff_pipeline import errors, experiment, registry
 from tff_pipeline.data_config import DataConfig
-from tff_pipeline.datasets import credit, movielens, synthetic
+from tff_pipeline.datasets import credit, delimited, movielens, synthetic
 from tff_pipeline.export import saved_model
 from tff_pipeline.models import factorisation
 from tff_pipeline.tasks import credit as credit_tasks
@@ -190,6 +190,13 @@ def test_adult_takes_its_own_test_file(tmp_path):
     assert task.train.load("unknown").y.tolist() == [1]
 
 
+def test_a_quote_that_nothing_closes_names_its_line(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('x,y\na,"b\nc,d\n')
+    with pytest.raises(errors.DataError, match="line 2 opens a quote that no"):
+        delimited.read(str(path))
+
+
 def test_adult_with_another_class_names_the_line(tmp_path):
     write_adult(tmp_path, test_income="a lot")
     with pytest.raises(errors.DataError, match=r"adult\.test, line 2.*'a lot'"):
@@ -200,6 +207,7 @@ def test_adult_with_another_class_names_the_line(tmp_path):
     ("text", "words"),
     [
         ("A11 6 A34\n", "line 1, has 3 values where there must be 21"),
+        ("A11 1e39" + " 1" * 19 + "\n", "'1e39' in column duration"),
         ("", "has no rows"),
         (None, "does not exist"),
     ],

@@ -168,12 +168,20 @@ class DataConfig(fields.Group):
                 self, "partition", "iid" if artificial else "natural"
             )
         super().__post_init__()
+        if self.split_column is not None and self.test_fraction is not None:
+            raise errors.ConfigError(
+                f"--test_fraction={self.test_fraction} is not used with "
+                f"--split_column={self.split_column}, which says what is held "
+                "out; leave one of them out."
+            )
         for choice, known, options in (
             ("partition", registry.PARTITIONS, PARTITION_OPTIONS),
             ("partition", registry.PARTITIONS, _HOLD_OUT_OPTIONS),
             ("task", registry.TASKS, TASK_OPTIONS),
         ):
             self.settle(choice, {name: options.get(name, {}) for name in known})
+        if self.split_column is not None:
+            object.__setattr__(self, "test_fraction", None)
         if self.task == "csv":
             self._check_columns()
 

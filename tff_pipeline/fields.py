@@ -49,7 +49,12 @@ def known(names: Mapping[str, Any]) -> Allowed:
 TEXT = Allowed(
     str,
     "text of one line, without spaces around it",
-    lambda v: v.splitlines() == [v.strip()] and "\0" not in v,
+    lambda v: (
+        v.splitlines() == [v.strip()]
+        # No half of a character, which is how Python has bytes of a path that
+        # are not UTF-8.
+        and re.search("[\0\ud800-\udfff]", v) is None
+    ),
 )
 REFERENCE = Allowed(
     str,

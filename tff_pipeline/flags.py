@@ -14,11 +14,12 @@ from typing import Any, Optional, Union
 from absl import flags
 from absl import logging as absl_logging  # noqa: F401  (--verbosity)
 
-from tff_pipeline import config, errors, fields, registry
+from tff_pipeline import config, errors, fields, flagfile, registry
 from tff_pipeline.fields import Allowed
 from tff_pipeline.runtime import silence
 
 FLAGS = flags.FLAGS
+_LONGEST_NAME = 40
 _SIDES = ("client", "server")
 # Heading -> names of the flags below it, in the order of --help.
 _SECTIONS: dict[str, list[str]] = {}
@@ -288,14 +289,17 @@ def _parse(argv: Sequence[str]) -> None:
     if {"--help", "-h"} & set(argv[1:]):
         print(_help(), flush=True)
         sys.exit(0)
+    given = flagfile.expanded(argv[1:])
+    for name in (each.partition("=")[0] for each in given):
+        # absl would look for minutes which flag was meant.
+        if name.startswith("-") and len(name) > _LONGEST_NAME:
+            raise errors.ConfigError(
+                f"{name[:_LONGEST_NAME]!r}... is not a flag; flags are written "
+                "--name=value, see --help."
+            )
     try:
-        arguments = FLAGS(argv)
-    except UnicodeDecodeError as error:
-        files = [a for a in argv if a.lstrip("-").startswith("flagfile")]
-        raise errors.ConfigError(
-            f"{' '.join(files)} is not a text file ({error})."
-        ) from None
-    except (flags.Error, OSError) as error:
+        arguments = FLAGS([argv[0], *given])
+    except flags.Error as error:
         raise errors.ConfigError(str(error).replace("ERROR:: ", "")) from None
     if len(arguments) > 1:
         raise errors.ConfigError(

@@ -157,7 +157,8 @@ def _json(
                 )
         where = f"{source}: object {number}"
         try:
-            x = np.asarray(each["x"], np.float32)
+            with np.errstate(over="ignore"):
+                x = np.asarray(each["x"], np.float32)
         except (TypeError, ValueError, OverflowError) as error:
             raise errors.DataError(
                 f"{where} has an x that is no number and no list of numbers "
@@ -175,7 +176,7 @@ def _json(
     kinds = {isinstance(label, str) for label in labels}
     try:
         y = np.asarray(labels, str if kinds == {True} else np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise errors.DataError(
             f"{source}: the y of all objects must be numbers, or all text "
             f"({error}); mend it."

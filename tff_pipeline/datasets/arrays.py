@@ -3,12 +3,12 @@
 import dataclasses
 import os
 import zipfile
-import zlib
 from typing import Optional
 
 import numpy as np
 
 from tff_pipeline import errors
+from tff_pipeline.datasets import npz_file
 
 _ARRAYS = ("x", "y", "client_id", "is_test")
 
@@ -42,18 +42,7 @@ def load(path: str) -> Arrays:
         holds objects or does not go with the others.
     """
     path = _find(path)
-    found = {}
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            present = list(file.keys())
-            for name in _ARRAYS:
-                if name in present:
-                    found[name] = _array(path, name, file)
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise errors.DataError(
-            f"{path} cannot be read ({str(error).rstrip('.')}); it may be "
-            "damaged or only half there: write it again."
-        ) from None
+    found, present = npz_file.read(path, _ARRAYS)
     for name in ("x", "y"):
         if name not in found:
             raise errors.DataError(
@@ -65,8 +54,12 @@ def load(path: str) -> Arrays:
                 f"{path} has {name} of shape {array.shape} beside x of shape "
                 f"{found['x'].shape}; all have one entry an example."
             )
-    if not len(found["x"]):
-        raise errors.DataError(f"{path} has no examples.")
+        if not array.size:
+            raise errors.DataError(
+                f"{path} has {name} of shape {array.shape}, which holds "
+                "nothing; give at least one example, and at least one value "
+                "in each."
+            )
     x = as_input(found["x"], f"{path}: x")
     owners, is_test = found.get("client_id"), found.get("is_test")
     return Arrays(
@@ -96,23 +89,6 @@ def _find(path: str) -> str:
             "numpy.savez_compressed."
         )
     return path
-
-
-def _array(path: str, name: str, file: np.lib.npyio.NpzFile) -> np.ndarray:
-    try:
-        array = file[name]
-    except ValueError as error:
-        reason = (
-            "holds pickled Python objects, which are never opened"
-            if "pickle" in str(error) or "Object" in str(error)
-            else f"cannot be read ({error})"
-        )
-        raise errors.DataError(
-            f"{path}: {name} {reason}; save it as an array of numbers or text."
-        ) from None
-    if not isinstance(array, np.ndarray):
-        raise errors.DataError(f"{path}: {name} is not an NPY array.")
-    return array
 
 
 def as_input(x: np.ndarray, source: str) -> np.ndarray:
@@ -162,7 +138,11 @@ def _names(owners: np.ndarray, path: str) -> np.ndarray:
 
 
 def _flags(is_test: np.ndarray, path: str) -> np.ndarray:
-    if is_test.ndim != 1 or not np.isin(is_test, (0, 1)).all():
+    if (
+        is_test.ndim != 1
+        or is_test.dtype.kind not in "buif"
+        or not np.isin(is_test, (0, 1)).all()
+    ):
         raise errors.DataError(
             f"{path} has is_test of type {is_test.dtype} and shape "
             f"{is_test.shape}; it holds True or False for each example."

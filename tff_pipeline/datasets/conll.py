@@ -219,6 +219,12 @@ def _read(path: str) -> _File:
             f"0x{error.object[error.start]:02x}; convert it, say with iconv "
             "-f latin1 -t utf-8."
         ) from None
+    if "\0" in text:
+        # NumPy and TensorFlow take it for the end of a word.
+        where = text.count("\n", 0, text.index("\0")) + 1
+        raise errors.DataError(
+            f"{path}:{where} has a zero byte, which no text has; take it out."
+        )
     found = _File(path)
     first_line, columns = 0, 0
     tokens: list[str] = []

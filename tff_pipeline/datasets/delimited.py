@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tff_pipeline import errors
+from tff_pipeline.datasets import quotes
 
 
 def read(
@@ -36,11 +37,15 @@ def read(
       is the line, from 1.
 
     Raises:
-      DataError: If the file is missing or not text, has no rows, or one of
-        another number of values; the file and the line are named.
+      DataError: If the file is missing or not text, has no rows, one of
+        another number of values, or a quote that is not closed; the file and
+        the line are named.
     """
     lines, rows = [], []
     try:
+        if separator == ",":
+            with open(path, "rb") as raw:
+                quotes.check(path, raw, separator)
         with open(path, encoding=encoding, newline="") as file:
             for line, values in _rows(file, separator):
                 if not values or (comment and values[0].startswith(comment)):
@@ -121,21 +126,23 @@ def numbers(
       float64 of shape [rows, columns]; missing values are NaN.
 
     Raises:
-      DataError: If a value is not a finite number; line and column are named.
+      DataError: If a value is not a number that is finite as a float32; line
+        and column are named.
     """
     values = np.empty([len(frame), len(columns)])
     for position, name in enumerate(columns):
         text = frame[name]
         number = pd.to_numeric(text, errors="coerce").to_numpy(np.float64)
-        wrong = ~np.isfinite(number)
+        # So that it is finite as a float32 too.
+        wrong = ~(np.abs(number) <= np.finfo(np.float32).max)
         if missing is not None:
             wrong &= (text != missing).to_numpy()
         if wrong.any():
             line = frame.index[np.argmax(wrong)]
             raise errors.DataError(
                 f"{path}, line {line}, has {text[line]!r} in column {name}, "
-                "which must be a number; mend the line, or fetch the file "
-                "again."
+                "which must be a finite number; mend the line, or fetch the "
+                "file again."
             )
         values[:, position] = number
     return values

@@ -5,14 +5,13 @@ the split of each one's characters); the images are NIST's Special Database 19.
 """
 
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from tff_pipeline import errors
+from tff_pipeline.datasets import npz_file
 from tff_pipeline.datasets.federated import Examples
 
 TRAIN = "femnist_300writers_train.npz"
@@ -88,29 +87,18 @@ def _read(path: str) -> Part:
 
 def _arrays(path: str) -> dict[str, np.ndarray]:
     """The arrays of `_ARRAYS`, each of the kind and shape that it says."""
-    arrays = {}
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            for name in _ARRAYS:
-                if name not in file:
-                    raise errors.DataError(
-                        f"{path} has no array {name}; it holds: "
-                        f"{', '.join(file) or 'none'}."
-                    )
-                arrays[name] = file[name]
-    except FileNotFoundError:
+    if not os.path.exists(path):
         raise errors.DataError(
             f"{path} does not exist; --data_dir must name the folder of "
             f"{TRAIN}, {TEST} and {UNSEEN}."
-        ) from None
-    except (
-        *(OSError, EOFError, ValueError, NotImplementedError),
-        *(zipfile.BadZipFile, zlib.error),
-    ) as error:
-        raise errors.DataError(
-            f"{path} cannot be read as numpy's .npz ({error}); fetch it again."
-        ) from None
+        )
+    arrays, present = npz_file.read(path, _ARRAYS)
     for name, (kind, shape) in _ARRAYS.items():
+        if name not in arrays:
+            raise errors.DataError(
+                f"{path} has no array {name}; it holds: "
+                f"{', '.join(present) or 'none'}."
+            )
         given = arrays[name]
         if given.dtype.kind != kind or given.shape[1:] != shape:
             raise errors.DataError(

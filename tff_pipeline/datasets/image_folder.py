@@ -77,7 +77,9 @@ def _rows(
                 if size is not None:
                     height, width = size
                     pixels = pixels.resize((width, height))
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
+        # Pillow's readers raise whatever they stumble on: SyntaxError for a
+        # broken PNG, struct.error, IndexError, and more with every version.
+        except Exception as error:
             raise errors.DataError(
                 f"{file} cannot be read as an image ({error}); mend or remove "
                 "it."

@@ -39,10 +39,21 @@ def read(path: str, fields: Mapping[str, type]) -> list[dict[str, Any]]:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
             refuse(path, f"line {number}", f"is not JSON ({error})")
+        if "\\u" in line:
+            _check_characters(value, path, f"line {number}")
         objects.append(check(value, fields, path, f"line {number}"))
     if not objects:
         refuse(path, "the file", "is empty")
     return objects
+
+
+def _check_characters(value: Any, path: str, where: str) -> None:
+    """Refuses half a pair of surrogates: JSON, but no text to be written."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = json.dumps(error.object[error.start])
+        refuse(path, where, f"has {half}, which is half a character")
 
 
 def check(

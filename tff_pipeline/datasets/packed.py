@@ -2,9 +2,17 @@
 
 import gzip
 import os
+import zipfile
 import zlib
 
 from tff_pipeline import errors
+
+# What `zipfile` raises for files that are damaged, encrypted or packed in ways
+# that it does not know; it documents the first alone.
+ZIP_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, OSError, EOFError),
+    *(ValueError, RuntimeError),
+)
 
 
 def find(data_dir: str, name: str, remedy: str) -> str:

@@ -12,12 +12,12 @@ import pathlib
 import re
 import wave
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from tff_pipeline import errors
+from tff_pipeline.datasets import packed
 from tff_pipeline.datasets.federated import Examples
 
 RATE = 8000  # Samples a second, and samples kept.
@@ -116,7 +116,7 @@ def _zipped(
 ) -> Iterator[tuple[str, Reader]]:
     try:
         archive = stack.enter_context(zipfile.ZipFile(path))
-    except (OSError, zipfile.BadZipFile) as error:
+    except packed.ZIP_ERRORS as error:
         raise errors.DataError(
             f"{path} cannot be read as a zip file ({error}); fetch it again."
         ) from None
@@ -150,14 +150,7 @@ def _second(path: str, read: Reader) -> np.ndarray:
             )
             promised = file.getnframes()
             samples = file.readframes(RATE)
-    except (
-        OSError,
-        EOFError,
-        RuntimeError,  # An encrypted zip.
-        wave.Error,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except (*packed.ZIP_ERRORS, wave.Error) as error:
         why = str(error) or "it ends too early"
         raise errors.DataError(
             f"{path} cannot be read as a WAV file ({why}); fetch it again."

@@ -9,18 +9,20 @@ passes over: `features` (name, dtype, shape in JSON) and `class_names`
 """
 
 import contextlib
-import json
+import math
 import os
 import sqlite3
+import sys
 import urllib.parse
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Optional
+from typing import Optional
 
 import numpy as np
 import tensorflow as tf
 
 from tff_pipeline import errors
+from tff_pipeline.datasets import sqlite_features
 from tff_pipeline.datasets.federated import Examples, FederatedData
 
 ENDINGS = (".sqlite", ".sqlite3", ".db")
@@ -66,32 +68,24 @@ class Database:
             ]
             for table, columns in _TABLES.items():
                 found = connection.execute(f"PRAGMA table_info({table})")
-                if not set(columns) <= {row[1] for row in found}:
+                # A view is no table: it computes, and perhaps without end.
+                if table not in tables or not (
+                    set(columns) <= {row[1] for row in found}
+                ):
                     raise errors.DataError(
                         f"{self.path} has no table {table} with the columns "
                         f"{', '.join(columns)}; it has the tables: "
                         f"{', '.join(tables) or 'none'}."
                     )
-            for client, split, count in connection.execute(
-                "SELECT client_id, split_name, num_examples "
-                "FROM client_metadata ORDER BY client_id"
-            ):
-                self.sizes.setdefault(split, {})[client] = count
+            self._read_sizes(connection)
             if "class_names" in tables:
                 names = connection.execute(
                     "SELECT name FROM class_names ORDER BY class_id"
                 )
-                self.class_names = [name for (name,) in names] or None
-            if "features" in tables:
-                specs = {
-                    name: (np.dtype(dtype), json.loads(shape))
-                    for name, dtype, shape in connection.execute(
-                        "SELECT name, dtype, shape FROM features"
-                    )
-                }
-            else:
-                specs = self._inferred(connection)
-        self._specs = {name: specs[name] for name in ("x", "y")}
+                self.class_names = [str(name) for (name,) in names] or None
+            self._specs = sqlite_features.read(
+                self.path, connection, "features" in tables
+            )
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
@@ -100,39 +94,42 @@ class Database:
             with contextlib.closing(
                 sqlite3.connect(address, uri=True)
             ) as connection:
+                if sys.version_info >= (3, 11):
+                    # No cell is longer than its file, whatever it says.
+                    connection.setlimit(
+                        sqlite3.SQLITE_LIMIT_LENGTH, os.path.getsize(self.path)
+                    )
                 yield connection
-        except sqlite3.Error as error:
+        # The second is of the names in a damaged schema; the third, of a cell
+        # that says that it is of gigabytes.
+        except (sqlite3.Error, UnicodeDecodeError, MemoryError) as error:
             raise errors.DataError(
                 f"{self.path} cannot be read as SQLite ({error}); it may be "
                 "damaged or packed: unpack or write it again."
             ) from None
 
-    def _inferred(self, connection: sqlite3.Connection) -> dict[str, Any]:
-        """Types and shapes of x and y, as the first example has them."""
-        first = connection.execute(
-            "SELECT serialized_example_proto FROM examples LIMIT 1"
-        ).fetchone()
-        if first is None:
-            raise errors.DataError(f"{self.path} has no examples.")
-        try:
-            features = tf.train.Example.FromString(first[0]).features.feature
-        except Exception:  # Protocol buffers' own, of several modules.
-            raise errors.DataError(
-                f"{self.path} has examples that are no tf.train.Example."
-            ) from None
-        specs = {}
-        for name in ("x", "y"):
-            kind = features[name].WhichOneof("kind") if name in features else ""
-            if kind not in ("int64_list", "float_list"):
+    def _read_sizes(self, connection: sqlite3.Connection) -> None:
+        # No example takes less than a byte of the file.
+        left = os.path.getsize(self.path)
+        for client, split, count in connection.execute(
+            "SELECT client_id, split_name, num_examples "
+            "FROM client_metadata ORDER BY client_id"
+        ):
+            left -= count if isinstance(count, int) else 0
+            if not (
+                isinstance(client, str)
+                and isinstance(split, str)
+                and isinstance(count, int)
+                and count > 0
+                and left >= 0
+            ):
                 raise errors.DataError(
-                    f"{self.path} has examples without numbers in the feature "
-                    f"{name}; they have: {', '.join(sorted(features))}."
+                    f"{self.path} has {count!r} examples of the client "
+                    f"{client!r} in the split {split!r}, says client_metadata; "
+                    "names must be text, and counts whole numbers above 0 and "
+                    "not more than fit into the file: write it again."
                 )
-            count = len(getattr(features[name], kind).value)
-            dtype = np.int32 if kind == "int64_list" else np.float32
-            shape = [] if name == "y" and count == 1 else [count]
-            specs[name] = (np.dtype(dtype), shape)
-        return specs
+            self.sizes.setdefault(split, {})[client] = count
 
     def load(self, client_id: str, splits: Sequence[str]) -> Examples:
         """Reads a client's examples of some splits.
@@ -157,6 +154,15 @@ class Database:
         return self._parsed([row[0] for row in rows], client_id)
 
     def _parsed(self, rows: list[bytes], client_id: str) -> Examples:
+        needed = sum(math.prod(shape) for _, shape in self._specs.values())
+        for row in rows:
+            # A number takes a byte at least. TensorFlow makes room first.
+            if not isinstance(row, bytes) or len(row) < needed:
+                raise errors.DataError(
+                    f"{self.path} has an example of the client {client_id!r} "
+                    f"that does not hold {needed} numbers, which `features` or "
+                    "the first one promise; write it again."
+                )
         specs = {
             name: tf.io.FixedLenFeature(
                 shape, tf.int64 if dtype.kind in "bui" else tf.float32
@@ -167,17 +173,24 @@ class Database:
             # Eagerly, whatever graph the caller builds.
             with tf.init_scope():
                 parsed = tf.io.parse_example(rows, specs)
-        except tf.errors.OpError as error:
+        # The second is of TensorFlow's message, if a feature's name is none.
+        except (tf.errors.OpError, UnicodeDecodeError) as error:
             raise errors.DataError(
                 f"{self.path} has examples of the client {client_id!r} that "
                 "are not like the first one or like what `features` says "
-                f"({error.message.splitlines()[0]}); write it again."
+                f"({str(error).splitlines()[0]}); write it again."
             ) from None
-        x, y = (
-            parsed[name].numpy().astype(self._specs[name][0], copy=False)
-            for name in ("x", "y")
-        )
-        return Examples(x, y)
+        return Examples(*(self._cast(name, parsed[name]) for name in "xy"))
+
+    def _cast(self, name: str, parsed: tf.Tensor) -> np.ndarray:
+        values = parsed.numpy()
+        cast = values.astype(self._specs[name][0], copy=False)
+        if values.dtype.kind == "i" and (cast != values).any():
+            raise errors.DataError(
+                f"{self.path} has the number {values[cast != values][0]} in "
+                f"{name}, beyond {cast.dtype}; save such numbers as floats."
+            )
+        return cast
 
     def labels(self, splits: Sequence[str]) -> Iterator[np.ndarray]:
         """Yields the labels of all clients, some at a time."""

@@ -17,10 +17,13 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from tff_pipeline import errors
+from tff_pipeline.datasets import quotes
 
-_DELIMITERS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
 _PARQUET = ".parquet"
-_ENDINGS = (*_DELIMITERS, _PARQUET)
+_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", _PARQUET)
+# What may stand between cells, in words.
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_QUOTED = re.compile(rb'"(?:[^"]|"")*(?:"|$)')
 # What often holds a table but is no table.
 _PACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar", ".xlsx", ".xls")
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
@@ -69,13 +72,14 @@ def column_names(path: str) -> list[str]:
     """The names of a file's columns, in order; "" is a column without one.
 
     Raises:
-      DataError: If the file cannot be read, is empty, or two columns have the
-        same name.
+      DataError: If the file cannot be read, is empty, has a quote that is not
+        closed, or two columns have the same name.
     """
     if path.lower().endswith(_PARQUET):
         try:
             names = pa.parquet.read_schema(path).names
-        except (OSError, pa.ArrowException) as error:
+        # The last is of names that are not UTF-8.
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             raise _unreadable(path, error) from None
         names = [name for name in names if not _PANDAS_INDEX.fullmatch(name)]
     else:
@@ -91,9 +95,12 @@ def column_names(path: str) -> list[str]:
 
 def _header(path: str) -> list[str]:
     try:
+        delimiter = _delimiter(path)
+        with _opened(path) as file:
+            quotes.check(path, file, delimiter)
         with _opened(path) as file:
             text = (line.decode("utf-8-sig") for line in file)
-            return next(csv.reader(text, delimiter=_delimiter(path)))
+            return next(csv.reader(text, delimiter=delimiter))
     except StopIteration:
         raise errors.DataError(
             f"{path} is empty; a table starts with a line of column names."
@@ -123,7 +130,10 @@ def read(path: str, names: Sequence[str]) -> pa.Table:
         if path.lower().endswith(_PARQUET):
             # Not by `read_table`, which reads folders and their names too.
             with pa.parquet.ParquetFile(path) as file:
-                return file.read(list(names), use_threads=False).select(names)
+                table = file.read(list(names), use_threads=False).select(names)
+            # Places of categories, and text, that a damaged file has wrong.
+            table.validate(full=True)
+            return table
         return pa.csv.read_csv(
             path,
             # One thread, for then an error names the row.
@@ -147,17 +157,24 @@ def read(path: str, names: Sequence[str]) -> pa.Table:
             number, wanted, given = map(int, row.groups())
             raise errors.DataError(
                 f"{path}: row {number - 1} below the header has {given} cells "
-                f"where the header has {wanted}; mend it (cells with a comma "
-                "in them need quotes)."
+                f"where the header has {wanted}; mend it (the header's cells "
+                f"have {_SEPARATORS[_delimiter(path)]} between them; other "
+                "cells with such in them need quotes)."
             ) from None
         raise _unreadable(path, error) from None
 
 
 def _delimiter(path: str) -> str:
-    return next(
-        delimiter
-        for ending, delimiter in _DELIMITERS.items()
-        if path.lower().endswith(ending)
+    """What the line of names has most of, outside of quotes.
+
+    If it has none, or as many of two, what the file's ending says.
+    """
+    with _opened(path) as file:
+        names = _QUOTED.sub(b"", file.readline())
+    usual = "," if ".csv" in path.lower()[-len(".csv.gz") :] else "\t"
+    return max(
+        _SEPARATORS,
+        key=lambda each: (names.count(each.encode()), each == usual),
     )
 
 

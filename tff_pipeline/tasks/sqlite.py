@@ -65,6 +65,12 @@ def _labels(
                     "again."
                 )
             most = max(most, int(part.max()))
+            if most > targets.MOST_CLASSES:
+                raise errors.DataError(
+                    f"{source} holds the class {most}; there may be "
+                    f"{targets.MOST_CLASSES} classes, numbered from 0: choose "
+                    "--task_type=regression if they are amounts."
+                )
         names = [str(number) for number in range(most + 1)]
     targets.check_classes(names, source, fractions=False)
     return names, lambda y: y.astype(np.int32)

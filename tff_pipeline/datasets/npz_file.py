@@ -1,0 +1,122 @@
+"""Arrays in NPZ files, of which nothing is unpickled and no size believed.
+
+NumPy's own reader makes room for what an array's header promises before it
+looks at what is there, and meets a damaged header with errors of its parser.
+"""
+
+import math
+import tokenize
+import zipfile
+from collections.abc import Collection
+
+import numpy as np
+from numpy.lib import format as npy
+
+from tff_pipeline import errors
+from tff_pipeline.datasets import packed
+
+_HEADERS = {
+    (1, 0): npy.read_array_header_1_0,
+    (2, 0): npy.read_array_header_2_0,
+}
+# Deflate makes nothing smaller than this part of it.
+_MOST_DEFLATED = 1032
+_LAST_CHARACTER = 0x10FFFF
+_SURROGATES = (0xD800, 0xDFFF)
+
+
+def read(
+    path: str, names: Collection[str]
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Reads some arrays of an NPZ file.
+
+    Args:
+      path: The file.
+      names: Of the arrays to read, where they are there.
+
+    Returns:
+      (name -> array, the names of all arrays in the file).
+
+    Raises:
+      DataError: If the file cannot be read, or one of these arrays holds
+        objects or is not what its header says.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {
+                info.filename[: -len(".npy")]: info
+                for info in archive.infolist()
+                if info.filename.endswith(".npy")
+            }
+            arrays = {
+                name: _array(f"{path}: {name}", archive, members[name])
+                for name in names
+                if name in members
+            }
+    except packed.ZIP_ERRORS as error:
+        raise errors.DataError(
+            f"{path} cannot be read as an NPZ file "
+            f"({str(error).rstrip('.')}); it may be damaged or only half "
+            "there: write or fetch it again."
+        ) from None
+    return arrays, list(members)
+
+
+def _array(
+    place: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo
+) -> np.ndarray:
+    with archive.open(info) as file:
+        try:
+            version = npy.read_magic(file)
+            # The third is of columns with names, which nobody can use here.
+            shape, _, dtype = _HEADERS[version](file)
+        # `KeyError` is of versions; those after it are of `literal_eval` and
+        # of NumPy's remedy for headers that it cannot parse.
+        except (
+            *(ValueError, KeyError, TypeError, SyntaxError, RecursionError),
+            *(MemoryError, tokenize.TokenError),
+        ) as error:
+            raise _not_npy(place, error) from None
+        if dtype.hasobject:
+            raise errors.DataError(
+                f"{place} holds pickled Python objects, which are never "
+                "opened; save it as an array of numbers or text."
+            )
+        promised = math.prod(shape) * dtype.itemsize
+        there = info.file_size - file.tell()
+        most = _MOST_DEFLATED * (info.compress_size + 1)
+        if promised != there or there > most or not dtype.itemsize:
+            raise errors.DataError(
+                f"{place} is of {promised} bytes by its header, {dtype} of "
+                f"shape {shape}, but the file holds {min(there, most)}; write "
+                "it again."
+            )
+    with archive.open(info) as file:
+        try:
+            array = npy.read_array(file, allow_pickle=False)
+        except ValueError as error:
+            raise _not_npy(place, error) from None
+    _check_text(place, array)
+    return array
+
+
+def _not_npy(place: str, error: Exception) -> errors.DataError:
+    reason = " ".join(str(error).split())[:200]
+    return errors.DataError(
+        f"{place} cannot be read as an NPY array ({reason}); save it as an "
+        "array of numbers or text."
+    )
+
+
+def _check_text(place: str, array: np.ndarray) -> None:
+    """Refuses numbers that are no characters, which Python would not take."""
+    if array.dtype.kind != "U":
+        return
+    number = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
+    codes = np.frombuffer(array.tobytes(), number)
+    low, high = _SURROGATES
+    if ((codes > _LAST_CHARACTER) | ((codes >= low) & (codes <= high))).any():
+        raise errors.DataError(
+            f"{place} holds numbers that are no characters of Unicode; save "
+            "it again as text."
+        )
