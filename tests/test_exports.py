@@ -221,7 +221,8 @@ def assert_parity(name, kinds, folder):
         assert lost[kind] <= ALLOWED[kind], (name, kind, lost[kind], wanted)
         if kind == "saved_model":
             for key, value in found.items():
-                np.testing.assert_array_equal(value, outputs[key])
+                # Compiled, some sums are taken in another order.
+                np.testing.assert_allclose(value, outputs[key], 1e-4, 1e-5)
     print(f"\n{name}: {wanted:.4f}; lost: {lost}")
 
 

@@ -67,10 +67,13 @@ def _saved_model(path: str) -> Call:
 def _keras(path: str) -> Call:
     import tensorflow as tf
 
-    # Layers of our own; they need nothing of TFF.
+    # Layers of our own, which register themselves; they need nothing of TFF.
     from tff_pipeline.models import (  # noqa: F401
-        autoencoder,
+        audio,
+        bag_of_words,
+        factorisation,
         peephole,
+        survival,
         tagger,
         tied,
     )
