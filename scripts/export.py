@@ -7,15 +7,15 @@ python scripts/export.py --run_dir=runs/quickstart --output=exports \
     --format=saved_model,keras,tflite,tflite_int8,onnx,tfjs
 """
 
-from tff_pipeline import flags
+from tff_pipeline import flags, run_flags
 
-flags.define_run_dir_flags()
-flags.define_export_flags()
+run_flags.define_run_dir_flags()
+run_flags.define_export_flags()
 
 
 def main() -> None:
-    run_dir, round_number, data_dir = flags.run_dir()
-    question = flags.export_question()
+    run_dir, round_number, data_dir = run_flags.run_dir()
+    question = run_flags.export_question()
     # Here and not above: flags are refused before TensorFlow is imported.
     from tff_pipeline import experiment
 

@@ -9,12 +9,12 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 from absl import flags
 from absl import logging as absl_logging  # noqa: F401  (--verbosity)
 
-from tff_pipeline import config, errors, fields, flagfile, registry
+from tff_pipeline import config, errors, flagfile
 from tff_pipeline.fields import Allowed
 from tff_pipeline.runtime import silence
 
@@ -165,90 +165,6 @@ def inspection() -> tuple[config.ExperimentConfig, str]:
             f"--output={output}: must end in .png, for it is a picture."
         )
     return experiment, output
-
-
-def define_run_dir_flags() -> None:
-    """Defines the flags of scripts that look at a run."""
-    flags.DEFINE_string("run_dir", None, "Folder of a run of train.py.")
-    flags.DEFINE_string(
-        "round", None, "Which checkpoint, or best; default: the last."
-    )
-    flags.DEFINE_string(
-        "data_dir", None, "The task's data, if not where the run found it."
-    )
-    _SECTIONS["Run"] = ["run_dir", "round", "data_dir"]
-
-
-def define_export_flags() -> None:
-    """Defines where and how scripts/export.py writes."""
-    for name, allowed, help_text, default in (
-        ("output", fields.TEXT, "Folder or file to write.", None),
-        (
-            "format",
-            fields.TEXT,
-            f"One or more of: {', '.join(registry.FORMATS)}.",
-            "saved_model",
-        ),
-        (
-            "version",
-            fields.COUNT,
-            "Write the SavedModel into OUTPUT/VERSION/, as TF Serving wants "
-            "it.",
-            None,
-        ),
-    ):
-        define_flag("Export", name, allowed, help_text, default)
-    define_switch(
-        "Export", "overwrite", "Replace what --output holds, if anything."
-    )
-
-
-def export_question() -> dict[str, Any]:
-    """--output, --format, --version and --overwrite.
-
-    Raises:
-      ConfigError: If one is missing or not allowed; it is named.
-    """
-    values = {
-        name: FLAGS[name].value
-        for name in ("output", "format", "version", "overwrite")
-    }
-    if values["output"] is None:
-        raise errors.ConfigError(
-            "--output is not set; name the folder or file to write."
-        )
-    formats = [name.strip() for name in values.pop("format").split(",")]
-    for name in formats:
-        if name not in registry.FORMATS or formats.count(name) > 1:
-            raise errors.ConfigError(
-                f"--format={','.join(formats)}: must be one or more of "
-                f"{', '.join(registry.FORMATS)}, each once, with commas "
-                "between them."
-            )
-    if values["version"] is not None:
-        fields.COUNT.check("version", values["version"])
-        if "saved_model" not in formats:
-            raise errors.ConfigError(
-                f"--version={values['version']} is for --format=saved_model; "
-                "leave it out."
-            )
-    return {**values, "formats": formats}
-
-
-def run_dir() -> tuple[str, Optional[Union[int, str]], Optional[str]]:
-    """The flags --run_dir, --round and --data_dir, the first two checked."""
-    if FLAGS.run_dir is None:
-        raise errors.ConfigError(
-            "--run_dir is not set; name a folder that scripts/train.py wrote."
-        )
-    name = FLAGS["round"].value
-    if name in (None, "best"):
-        return FLAGS.run_dir, name, FLAGS.data_dir
-    if not name.isdecimal():
-        raise errors.ConfigError(
-            f"--round={name}: must be the number of a saved round, or best."
-        )
-    return FLAGS.run_dir, int(name), FLAGS.data_dir
 
 
 def run(main: Callable[[], Optional[int]]) -> None:

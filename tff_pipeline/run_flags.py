@@ -1,15 +1,101 @@
-"""Flags of audit, verify and check_export, which look at what a run left."""
+"""Flags of evaluate, export, audit, verify and check_export.
 
-from typing import Any, Optional
+They look at what a run left.
+"""
 
-from tff_pipeline import errors, fields, flags
+from typing import Any, Optional, Union
+
+from tff_pipeline import errors, fields, flags, registry
+
+
+def define_run_dir_flags() -> None:
+    """Defines the flags of scripts that look at a run."""
+    for name, help_text in (
+        ("run_dir", "Folder of a run of train.py."),
+        ("round", "Which checkpoint, or best; default: the last."),
+        ("data_dir", "The task's data, if not where the run found it."),
+    ):
+        flags.define_flag("Run", name, fields.TEXT, help_text)
+
+
+def define_export_flags() -> None:
+    """Defines where and how scripts/export.py writes."""
+    for name, allowed, help_text, default in (
+        ("output", fields.TEXT, "Folder or file to write.", None),
+        (
+            "format",
+            fields.TEXT,
+            f"One or more of: {', '.join(registry.FORMATS)}.",
+            "saved_model",
+        ),
+        (
+            "version",
+            fields.COUNT,
+            "Write the SavedModel into OUTPUT/VERSION/, as TF Serving wants "
+            "it.",
+            None,
+        ),
+    ):
+        flags.define_flag("Export", name, allowed, help_text, default)
+    flags.define_switch(
+        "Export", "overwrite", "Replace what --output holds, if anything."
+    )
+
+
+def export_question() -> dict[str, Any]:
+    """--output, --format, --version and --overwrite.
+
+    Raises:
+      ConfigError: If one is missing or not allowed; it is named.
+    """
+    values = {
+        name: flags.FLAGS[name].value
+        for name in ("output", "format", "version", "overwrite")
+    }
+    if values["output"] is None:
+        raise errors.ConfigError(
+            "--output is not set; name the folder or file to write."
+        )
+    formats = [name.strip() for name in values.pop("format").split(",")]
+    for name in formats:
+        if name not in registry.FORMATS or formats.count(name) > 1:
+            raise errors.ConfigError(
+                f"--format={','.join(formats)}: must be one or more of "
+                f"{', '.join(registry.FORMATS)}, each once, with commas "
+                "between them."
+            )
+    if values["version"] is not None:
+        fields.COUNT.check("version", values["version"])
+        if "saved_model" not in formats:
+            raise errors.ConfigError(
+                f"--version={values['version']} is for --format=saved_model; "
+                "leave it out."
+            )
+    return {**values, "formats": formats}
+
+
+def run_dir() -> tuple[str, Optional[Union[int, str]], Optional[str]]:
+    """The flags --run_dir, --round and --data_dir, the first two checked."""
+    if flags.FLAGS.run_dir is None:
+        raise errors.ConfigError(
+            "--run_dir is not set; name a folder that scripts/train.py wrote."
+        )
+    name = flags.FLAGS["round"].value
+    if name in (None, "best"):
+        return flags.FLAGS.run_dir, name, flags.FLAGS.data_dir
+    if not name.isdecimal():
+        raise errors.ConfigError(
+            f"--round={name}: must be the number of a saved round, or best."
+        )
+    return flags.FLAGS.run_dir, int(name), flags.FLAGS.data_dir
+
 
 _MAX_EXAMPLES = "max_examples"
 
 
 def define_audit_flags() -> None:
     """Defines the flags of scripts/audit.py."""
-    flags.define_run_dir_flags()
+    define_run_dir_flags()
     flags.define_flag(
         "Audit",
         _MAX_EXAMPLES,
@@ -28,11 +114,11 @@ def audit_question() -> dict[str, Any]:
     Raises:
       ConfigError: If one is missing or not allowed; it is named.
     """
-    run_dir, round_number, data_dir = flags.run_dir()
+    path, round_number, data_dir = run_dir()
     most = flags.FLAGS[_MAX_EXAMPLES].value
     fields.COUNT.check(_MAX_EXAMPLES, most)
     return {
-        "run_dir": run_dir,
+        "run_dir": path,
         "round_number": round_number,
         "data_dir": data_dir,
         "max_examples": most,
