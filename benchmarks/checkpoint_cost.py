@@ -16,10 +16,11 @@ import time
 
 import numpy as np
 
-from tff_pipeline.training.checkpoint import CheckpointStore, digest, flatten
+from tff_pipeline.training.checkpoint import CheckpointStore
 from tff_pipeline.training.metrics import MetricsLog
 from tff_pipeline.training.recorder import Recorder, Round
 from tff_pipeline.training.round_log import RoundLog
+from tff_pipeline.training.state_files import digest, flatten
 
 _TURNS = 5
 

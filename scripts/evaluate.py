@@ -13,9 +13,9 @@ run_flags.define_run_dir_flags()
 def main() -> None:
     run_dir, round_number, data_dir = run_flags.run_dir()
     # Here and not above: flags are refused before TensorFlow is imported.
-    from tff_pipeline import experiment
+    from tff_pipeline import saved_run
 
-    path, report = experiment.evaluate(run_dir, round_number, data_dir)
+    path, report = saved_run.evaluate(run_dir, round_number, data_dir)
     print(f"{report['task']}, round {report['round']}")
     if "notes" in report:
         print(report["notes"])

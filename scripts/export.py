@@ -17,9 +17,9 @@ def main() -> None:
     run_dir, round_number, data_dir = run_flags.run_dir()
     question = run_flags.export_question()
     # Here and not above: flags are refused before TensorFlow is imported.
-    from tff_pipeline import experiment
+    from tff_pipeline import saved_run
 
-    number, paths = experiment.export(
+    number, paths = saved_run.export(
         run_dir, round_number=round_number, data_dir=data_dir, **question
     )
     print(f"Round {number}:")

@@ -29,10 +29,8 @@ from tff_pipeline.config import (
     ServerConfig,
 )
 from tff_pipeline.runtime.local import LocalWorker
-from tff_pipeline.training.checkpoint import (
-    CheckpointStore,
-    InvalidCheckpointError,
-)
+from tff_pipeline.training.checkpoint import CheckpointStore
+from tff_pipeline.training.state_files import InvalidCheckpointError
 
 ModelWeights = tff.learning.models.ModelWeights
 

@@ -16,7 +16,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from tests.conftest import ROOT, run_script
 from tests.test_exports import learned, task_of
-from tff_pipeline import errors, experiment
+from tff_pipeline import errors, saved_run
 from tff_pipeline.datasets import digits
 from tff_pipeline.export import check, formats, replay, saved_model
 from tff_pipeline.training import metrics
@@ -247,11 +247,11 @@ def test_what_is_there_is_replaced_only_if_asked(small_run, tmp_path, kind):
     path.write_text("mine")
     arguments = (str(small_run), str(path))
     with pytest.raises(errors.RunDirectoryError, match="--overwrite"):
-        experiment.export(*arguments, formats=[kind])
+        saved_run.export(*arguments, formats=[kind])
     assert path.read_text() == "mine"
     path.unlink()
-    experiment.export(*arguments, formats=[kind])
-    experiment.export(*arguments, formats=[kind], overwrite=True)
+    saved_run.export(*arguments, formats=[kind])
+    saved_run.export(*arguments, formats=[kind], overwrite=True)
     assert not [n for n in os.listdir(tmp_path) if n.startswith(".tmp-")]
 
 
@@ -263,7 +263,7 @@ def test_a_converter_that_is_not_installed_names_the_extra(
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     for kind, extra in (("onnx", "[onnx]"), ("tfjs", "[tfjs]")):
         with pytest.raises(errors.ConfigError) as raised:
-            experiment.export(
+            saved_run.export(
                 str(small_run), str(tmp_path / kind), formats=[kind]
             )
         assert extra in str(raised.value)

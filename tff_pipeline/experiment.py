@@ -8,20 +8,17 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import functools
-import json
-import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Optional
+from collections.abc import Callable, Mapping
+from typing import Optional
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline import cohorts, durable, errors, registry, spans, storage
+from tff_pipeline import cohorts, durable, errors, registry, spans
 from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
 from tff_pipeline.datasets.federated import FederatedData
-from tff_pipeline.export import formats as export_formats
 from tff_pipeline.export import saved_model
 from tff_pipeline.export.papers import Papers
 from tff_pipeline.privacy import example_plan, parts
@@ -36,17 +33,13 @@ from tff_pipeline.training import (
     run_lock,
     signature,
 )
-from tff_pipeline.training.checkpoint import (
-    CheckpointName,
-    CheckpointStore,
-    digest,
-    flatten,
-)
+from tff_pipeline.training.checkpoint import CheckpointStore
 from tff_pipeline.training.loop import Loop
 from tff_pipeline.training.profile import Profile
 from tff_pipeline.training.recorder import Recorder
 from tff_pipeline.training.round_log import RoundLog
 from tff_pipeline.training.run_directory import RunDirectory
+from tff_pipeline.training.state_files import digest, flatten
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,102 +241,6 @@ def _run(
         None if plan is None else plan.epsilon(outcome.round_number),
         outcome.interrupted_by,
     )
-
-
-def evaluate(
-    run_dir: str,
-    round_number: Optional[CheckpointName] = None,
-    data_dir: Optional[str] = None,
-) -> tuple[str, dict[str, Any]]:
-    """Evaluates a saved round, and writes the report into the run directory.
-
-    Args:
-      run_dir: What `run` wrote.
-      round_number: Which checkpoint, or "best"; by default the last.
-      data_dir: The task's data, if they have moved since.
-
-    Returns:
-      (path of the JSON file, its content; see `evaluation.report`).
-
-    Raises:
-      PipelineError: In a sentence, what the user should change.
-    """
-    task, round_number, weights = _open(run_dir, round_number, data_dir)
-    report = {
-        "task": task.name,
-        "round": round_number,
-        **({"notes": task.notes} if task.notes else {}),
-        **evaluation.report(task, weights),
-    }
-    folder = RunDirectory(run_dir).evaluations
-    path = os.path.join(folder, f"round_{round_number:06d}.json")
-    with durable.explained(folder):
-        storage.of(folder).make_folder(folder)
-    durable.write_text(path, json.dumps(report, indent=2) + "\n")
-    return path, report
-
-
-def export(
-    run_dir: str,
-    output: str,
-    round_number: Optional[CheckpointName] = None,
-    data_dir: Optional[str] = None,
-    overwrite: bool = False,
-    formats: Sequence[str] = ("saved_model",),
-    version: Optional[int] = None,
-) -> tuple[int, list[str]]:
-    """Exports a saved round for others to serve.
-
-    Args:
-      run_dir: What `run` wrote.
-      output: The file or folder to write; with several formats the folder that
-        holds them.
-      round_number: Which checkpoint, or "best"; by default the last.
-      data_dir: The task's data, if they have moved since.
-      overwrite: Whether to replace what is there.
-      formats: Of `registry.FORMATS`.
-      version: The SavedModel goes into a folder of this name, as TF Serving
-        wants it.
-
-    Returns:
-      (which round, the paths that were written).
-
-    Raises:
-      PipelineError: In a sentence, what the user should change.
-    """
-    for kind in formats:
-        saved_model.refuse_existing(
-            export_formats.path_of(kind, output, formats, version), overwrite
-        )
-    directory = RunDirectory(run_dir)
-    task, number, weights = _open(run_dir, round_number, data_dir)
-    state = CheckpointStore(directory.checkpoints).check(number)
-    papers = Papers(
-        directory.read_config().to_json(),
-        number,
-        digest(state),
-        evaluation.report(task, weights),
-        directory.privacy_statement(),
-    )
-    paths = []
-    for kind in formats:
-        path = export_formats.path_of(kind, output, formats, version)
-        export_formats.write(kind, task, weights, path, overwrite, papers)
-        paths.append(path)
-    return number, paths
-
-
-def _open(
-    run_dir: str,
-    round_number: Optional[CheckpointName],
-    data_dir: Optional[str],
-) -> tuple[Task, int, tff.learning.models.ModelWeights]:
-    """The task of a run, and the round and weights of one checkpoint."""
-    directory = RunDirectory(run_dir)
-    config = directory.read_config(data_dir)
-    store = CheckpointStore(directory.checkpoints)
-    round_number, weights = store.load_weights(round_number)
-    return load_task(config), round_number, weights
 
 
 def _runtime(config: RunConfig) -> contextlib.AbstractContextManager:

@@ -20,9 +20,10 @@ from tff_pipeline.training import (
     round_log,
     signature,
 )
-from tff_pipeline.training.checkpoint import CheckpointStore, digest, flatten
+from tff_pipeline.training.checkpoint import CheckpointStore
 from tff_pipeline.training.round_log import Record
 from tff_pipeline.training.run_directory import RunDirectory
+from tff_pipeline.training.state_files import digest, flatten
 
 
 @dataclasses.dataclass(frozen=True)

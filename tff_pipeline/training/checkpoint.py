@@ -11,14 +11,11 @@ name, shape and dtype must be what the process expects.
 """
 
 import contextlib
-import hashlib
-import io
-import json
 import logging
 import os
 import re
 from collections.abc import Collection, Mapping
-from typing import Any, BinaryIO, NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 import tensorflow_federated as tff
@@ -27,21 +24,25 @@ import tree
 import tff_pipeline
 from tff_pipeline import durable, errors, storage
 from tff_pipeline.training.client_states import ClientStates
+from tff_pipeline.training.state_files import (
+    FORMAT,
+    MANIFEST,
+    InvalidCheckpointError,
+    flatten,
+    manifest_bytes,
+    read_arrays,
+    read_manifest,
+    write_arrays,
+)
 
 _LOG = logging.getLogger(__name__)
 _STATE = "state.npz"
 _CLIENTS = "clients.npz"
-_MANIFEST = "manifest.json"
-_FORMAT = 2
 _PREFIX = "round_"
 _WEIGHTS = "global_model_weights"
 
 # A round's number, or "best".
 CheckpointName = Union[int, str]
-
-
-class InvalidCheckpointError(errors.RunDirectoryError):
-    """A checkpoint's files are damaged or of another structure."""
 
 
 class Saved(NamedTuple):
@@ -118,12 +119,12 @@ class CheckpointStore:
         path = self._path(round_number)
 
         def write() -> None:
-            with durable.folder(path, _MANIFEST) as folder:
+            with durable.folder(path, MANIFEST) as folder:
                 content = {
-                    "format": _FORMAT,
+                    "format": FORMAT,
                     "round": round_number,
                     "sha256": {
-                        name: _write_arrays(os.path.join(folder, name), arrays)
+                        name: write_arrays(os.path.join(folder, name), arrays)
                         for name, arrays in parts.items()
                     },
                     "tff_pipeline": tff_pipeline.__version__,
@@ -138,9 +139,9 @@ class CheckpointStore:
                     },
                     "notes": dict(notes or {}),
                 }
-                manifest = os.path.join(folder, _MANIFEST)
+                manifest = os.path.join(folder, MANIFEST)
                 with storage.local.create(manifest) as file:
-                    file.write(_manifest(content))
+                    file.write(manifest_bytes(content))
 
         durable.repeatedly(write)
         self._prune(round_number, spare)
@@ -155,7 +156,7 @@ class CheckpointStore:
         for number in doomed:
             # It is in nobody's way; the next save tries again.
             with contextlib.suppress(OSError):
-                durable.remove_folder(self._path(number), _MANIFEST)
+                durable.remove_folder(self._path(number), MANIFEST)
 
     def load(self, round_number: int, like: Any) -> Any:
         """The state of a round.
@@ -173,7 +174,7 @@ class CheckpointStore:
         """
         path = self._path(round_number)
         content = self._content(round_number)
-        arrays = _read_arrays(path, content, _STATE)
+        arrays = read_arrays(path, content, _STATE)
         expected = flatten(like)
         for name in {**expected, **arrays}:
             saved, wanted = (
@@ -244,7 +245,7 @@ class CheckpointStore:
             `like`.
         """
         path = self._path(round_number)
-        arrays = _read_arrays(path, self._content(round_number), _CLIENTS)
+        arrays = read_arrays(path, self._content(round_number), _CLIENTS)
         try:
             return like.restored(arrays)
         except ValueError as error:
@@ -260,8 +261,7 @@ class CheckpointStore:
         """
         path, content = self._path(round_number), self._content(round_number)
         parts = {
-            part: _read_arrays(path, content, part)
-            for part in content["sha256"]
+            part: read_arrays(path, content, part) for part in content["sha256"]
         }
         return parts[_STATE]
 
@@ -320,7 +320,7 @@ class CheckpointStore:
     def _content(self, round_number: int) -> dict[str, Any]:
         """Of a manifest, which is whole and of this run."""
         path = self._path(round_number)
-        content = _read_manifest(path, round_number)
+        content = read_manifest(path, round_number)
         saved, wanted = content["config"], self._config
         if wanted is not None and saved is not None:
             differing = [
@@ -334,114 +334,3 @@ class CheckpointStore:
                     f"{', '.join(differing)}."
                 )
         return content
-
-
-def flatten(state: Any) -> dict[str, np.ndarray]:
-    """Path -> array, such as global_model_weights/trainable/0, in order.
-
-    Raises:
-      TypeError: If `state` holds something that is not an array.
-    """
-    arrays: dict[str, np.ndarray] = {}
-    for path, leaf in tree.flatten_with_path(state):
-        name, array = "/".join(map(str, path)), np.asarray(leaf)
-        # What NumPy would pickle, or would not know when it reads it.
-        if array.dtype.hasobject or array.dtype.kind == "V":
-            raise TypeError(f"{name} is not an array of numbers or bytes.")
-        if name in arrays:
-            raise TypeError(f"Two values of the state are called {name}.")
-        arrays[name] = array
-    return arrays
-
-
-def digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of arrays: of their names, types, shapes and bytes."""
-    total = hashlib.sha256()
-    for name, array in arrays.items():
-        total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        total.update(np.ascontiguousarray(array).data)
-    return total.hexdigest()
-
-
-class _Summed:
-    """A file that is written through, and the SHA-256 of what was meant.
-
-    It cannot be read back or sought in, as `np.savez` need not.
-    """
-
-    def __init__(self, file: BinaryIO):
-        self._file = file
-        self._sha256 = hashlib.sha256()
-
-    def write(self, content: Any) -> int:
-        self._sha256.update(content)
-        self._file.write(content)
-        return memoryview(content).nbytes
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    def read(self, _: int = -1) -> bytes:
-        raise io.UnsupportedOperation("read")
-
-    def hexdigest(self) -> str:
-        return self._sha256.hexdigest()
-
-
-def _write_arrays(path: str, arrays: Mapping[str, np.ndarray]) -> str:
-    """Writes an .npz; returns its SHA-256."""
-    with storage.local.create(path) as file:
-        summed = _Summed(file)
-        np.savez(summed, **arrays)
-    return summed.hexdigest()
-
-
-def _sha256_of(content: Any) -> str:
-    """Of a JSON value, whatever the white space it is written with."""
-    text = json.dumps(content, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _manifest(content: dict[str, Any]) -> bytes:
-    """The one way to write it, so that no byte of it can be another."""
-    manifest = {"content": content, "sha256": _sha256_of(content)}
-    return json.dumps(manifest, indent=2).encode()
-
-
-def _read_manifest(path: str, round_number: int) -> dict[str, Any]:
-    """The content of the manifest in the folder `path`, checked."""
-    try:
-        found = storage.of(path).read(os.path.join(path, _MANIFEST))
-        content = json.loads(found)["content"]
-        if _manifest(content) != found:
-            raise ValueError(f"{_MANIFEST} is not as it was written")
-        if content["format"] != _FORMAT:
-            raise ValueError(
-                f"its format is {content['format']}, and this version reads "
-                f"{_FORMAT}"
-            )
-        if content["round"] != round_number:
-            raise ValueError(f"it is of round {content['round']}")
-        return content
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _damaged(path, error) from None
-
-
-def _read_arrays(
-    path: str, content: Mapping[str, Any], part: str
-) -> dict[str, np.ndarray]:
-    """The arrays of the file `part`, checked against its sum."""
-    try:
-        found = storage.of(path).read(os.path.join(path, part))
-        if content["sha256"][part] != hashlib.sha256(found).hexdigest():
-            raise ValueError(f"{part} does not have its SHA-256")
-        with np.load(io.BytesIO(found), allow_pickle=False) as archive:
-            return {name: archive[name] for name in content["arrays"][part]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, error) from None
-
-
-def _damaged(path: str, error: Exception) -> InvalidCheckpointError:
-    return InvalidCheckpointError(
-        f"{path} is damaged ({type(error).__name__}: {error})."
-    )

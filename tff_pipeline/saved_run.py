@@ -1,0 +1,114 @@
+"""What is done with a run that was saved: its rounds evaluated and exported."""
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any, Optional
+
+import tensorflow_federated as tff
+
+from tff_pipeline import durable, experiment, storage
+from tff_pipeline.export import formats as export_formats
+from tff_pipeline.export import saved_model
+from tff_pipeline.export.papers import Papers
+from tff_pipeline.tasks.task import Task
+from tff_pipeline.training import evaluation
+from tff_pipeline.training.checkpoint import CheckpointName, CheckpointStore
+from tff_pipeline.training.run_directory import RunDirectory
+from tff_pipeline.training.state_files import digest
+
+
+def evaluate(
+    run_dir: str,
+    round_number: Optional[CheckpointName] = None,
+    data_dir: Optional[str] = None,
+) -> tuple[str, dict[str, Any]]:
+    """Evaluates a saved round, and writes the report into the run directory.
+
+    Args:
+      run_dir: What `run` wrote.
+      round_number: Which checkpoint, or "best"; by default the last.
+      data_dir: The task's data, if they have moved since.
+
+    Returns:
+      (path of the JSON file, its content; see `evaluation.report`).
+
+    Raises:
+      PipelineError: In a sentence, what the user should change.
+    """
+    task, round_number, weights = _open(run_dir, round_number, data_dir)
+    report = {
+        "task": task.name,
+        "round": round_number,
+        **({"notes": task.notes} if task.notes else {}),
+        **evaluation.report(task, weights),
+    }
+    folder = RunDirectory(run_dir).evaluations
+    path = os.path.join(folder, f"round_{round_number:06d}.json")
+    with durable.explained(folder):
+        storage.of(folder).make_folder(folder)
+    durable.write_text(path, json.dumps(report, indent=2) + "\n")
+    return path, report
+
+
+def export(
+    run_dir: str,
+    output: str,
+    round_number: Optional[CheckpointName] = None,
+    data_dir: Optional[str] = None,
+    overwrite: bool = False,
+    formats: Sequence[str] = ("saved_model",),
+    version: Optional[int] = None,
+) -> tuple[int, list[str]]:
+    """Exports a saved round for others to serve.
+
+    Args:
+      run_dir: What `run` wrote.
+      output: The file or folder to write; with several formats the folder that
+        holds them.
+      round_number: Which checkpoint, or "best"; by default the last.
+      data_dir: The task's data, if they have moved since.
+      overwrite: Whether to replace what is there.
+      formats: Of `registry.FORMATS`.
+      version: The SavedModel goes into a folder of this name, as TF Serving
+        wants it.
+
+    Returns:
+      (which round, the paths that were written).
+
+    Raises:
+      PipelineError: In a sentence, what the user should change.
+    """
+    for kind in formats:
+        saved_model.refuse_existing(
+            export_formats.path_of(kind, output, formats, version), overwrite
+        )
+    directory = RunDirectory(run_dir)
+    task, number, weights = _open(run_dir, round_number, data_dir)
+    state = CheckpointStore(directory.checkpoints).check(number)
+    papers = Papers(
+        directory.read_config().to_json(),
+        number,
+        digest(state),
+        evaluation.report(task, weights),
+        directory.privacy_statement(),
+    )
+    paths = []
+    for kind in formats:
+        path = export_formats.path_of(kind, output, formats, version)
+        export_formats.write(kind, task, weights, path, overwrite, papers)
+        paths.append(path)
+    return number, paths
+
+
+def _open(
+    run_dir: str,
+    round_number: Optional[CheckpointName],
+    data_dir: Optional[str],
+) -> tuple[Task, int, tff.learning.models.ModelWeights]:
+    """The task of a run, and the round and weights of one checkpoint."""
+    directory = RunDirectory(run_dir)
+    config = directory.read_config(data_dir)
+    store = CheckpointStore(directory.checkpoints)
+    round_number, weights = store.load_weights(round_number)
+    return experiment.load_task(config), round_number, weights

@@ -1,0 +1,134 @@
+"""The files of a checkpoint: arrays by path, and a manifest of their sums.
+
+Nothing is pickled: arrays are read with `allow_pickle=False`.
+"""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+import tree
+
+from tff_pipeline import errors, storage
+
+MANIFEST = "manifest.json"
+FORMAT = 2
+
+
+class InvalidCheckpointError(errors.RunDirectoryError):
+    """A checkpoint's files are damaged or of another structure."""
+
+
+def flatten(state: Any) -> dict[str, np.ndarray]:
+    """Path -> array, such as global_model_weights/trainable/0, in order.
+
+    Raises:
+      TypeError: If `state` holds something that is not an array.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for path, leaf in tree.flatten_with_path(state):
+        name, array = "/".join(map(str, path)), np.asarray(leaf)
+        # What NumPy would pickle, or would not know when it reads it.
+        if array.dtype.hasobject or array.dtype.kind == "V":
+            raise TypeError(f"{name} is not an array of numbers or bytes.")
+        if name in arrays:
+            raise TypeError(f"Two values of the state are called {name}.")
+        arrays[name] = array
+    return arrays
+
+
+def digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of arrays: of their names, types, shapes and bytes."""
+    total = hashlib.sha256()
+    for name, array in arrays.items():
+        total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()
+
+
+class _Summed:
+    """A file that is written through, and the SHA-256 of what was meant.
+
+    It cannot be read back or sought in, as `np.savez` need not.
+    """
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self._sha256 = hashlib.sha256()
+
+    def write(self, content: Any) -> int:
+        self._sha256.update(content)
+        self._file.write(content)
+        return memoryview(content).nbytes
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def read(self, _: int = -1) -> bytes:
+        raise io.UnsupportedOperation("read")
+
+    def hexdigest(self) -> str:
+        return self._sha256.hexdigest()
+
+
+def write_arrays(path: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """Writes an .npz; returns its SHA-256."""
+    with storage.local.create(path) as file:
+        summed = _Summed(file)
+        np.savez(summed, **arrays)
+    return summed.hexdigest()
+
+
+def _sha256_of(content: Any) -> str:
+    """Of a JSON value, whatever the white space it is written with."""
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def manifest_bytes(content: dict[str, Any]) -> bytes:
+    """The one way to write it, so that no byte of it can be another."""
+    manifest = {"content": content, "sha256": _sha256_of(content)}
+    return json.dumps(manifest, indent=2).encode()
+
+
+def read_manifest(path: str, round_number: int) -> dict[str, Any]:
+    """The content of the manifest in the folder `path`, checked."""
+    try:
+        found = storage.of(path).read(os.path.join(path, MANIFEST))
+        content = json.loads(found)["content"]
+        if manifest_bytes(content) != found:
+            raise ValueError(f"{MANIFEST} is not as it was written")
+        if content["format"] != FORMAT:
+            raise ValueError(
+                f"its format is {content['format']}, and this version reads "
+                f"{FORMAT}"
+            )
+        if content["round"] != round_number:
+            raise ValueError(f"it is of round {content['round']}")
+        return content
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(path, error) from None
+
+
+def read_arrays(
+    path: str, content: Mapping[str, Any], part: str
+) -> dict[str, np.ndarray]:
+    """The arrays of the file `part`, checked against its sum."""
+    try:
+        found = storage.of(path).read(os.path.join(path, part))
+        if content["sha256"][part] != hashlib.sha256(found).hexdigest():
+            raise ValueError(f"{part} does not have its SHA-256")
+        with np.load(io.BytesIO(found), allow_pickle=False) as archive:
+            return {name: archive[name] for name in content["arrays"][part]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: str, error: Exception) -> InvalidCheckpointError:
+    return InvalidCheckpointError(
+        f"{path} is damaged ({type(error).__name__}: {error})."
+    )
