@@ -18,15 +18,14 @@ def main() -> None:
     config = flags.experiment_config()
     print(f"{config.data.task}: starting TensorFlow Federated", flush=True)
     # Here and not above: flags are refused before TensorFlow is imported.
-    from tff_pipeline import experiment
+    from tff_pipeline import experiment, storage
 
     result = experiment.run(
         config, overwrite=flags.FLAGS.overwrite, profile=flags.FLAGS.profile
     )
     directory = result.directory
     if flags.FLAGS.profile:
-        with open(directory.profile) as file:
-            print(f"\n{file.read()}", end="")
+        print(f"\n{storage.read_text(directory.profile)}", end="")
     if result.interrupted_by is not None:
         print(
             f"Stopped by {result.interrupted_by} after round "
@@ -42,8 +41,8 @@ def main() -> None:
         print(f"  {name:<12} {value:.4f}")
     if result.epsilon is not None:
         print(f"\nPrivacy         {directory.privacy_text}")
-        with open(directory.privacy_text) as file:
-            print("  " + file.read().split("\n\n")[0].replace("\n", "\n  "))
+        said = storage.read_text(directory.privacy_text).split("\n\n")[0]
+        print("  " + said.replace("\n", "\n  "))
     # As it can be typed here, in an environment that is active or not.
     python = os.path.relpath(sys.executable)
     if python.startswith(os.pardir):

@@ -196,8 +196,14 @@ class TensorFlowFiles:
 
     def truncate(self, path: str, size: int) -> None:
         content = self.read(path)[:size]
-        with self.create(path) as file:
+        # Beside it, for a kill on the way must not take the lines before.
+        parent, name = os.path.split(path)
+        beside = os.path.join(parent, f".tmp-{name}")
+        with contextlib.suppress(FileNotFoundError):
+            self.remove(beside)
+        with self.create(beside) as file:
             file.write(content)
+        self.replace(beside, path)
 
     def sync(self, path: str) -> None:
         """Nothing: a file that was closed is there."""

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tff_pipeline import errors, experiment, storage
-from tff_pipeline.privacy import secret_file
+from tff_pipeline.privacy import accounting, secret_file
 from tff_pipeline.training import (
     environment,
     metrics,
@@ -81,13 +81,16 @@ def verify(run_dir: str, public_key: Optional[str] = None) -> list[Finding]:
     for number in store.rounds():
         check(functools.partial(_check_checkpoint, store, number, records))
     if storage.exists(directory.privacy_json) and store.rounds():
-        check(lambda: _check_privacy(directory, store))
+        check(lambda: _check_privacy(directory, store, rounds))
     exported = [r for r in records if r.content["kind"] == "exported"]
-    if exported:
-        check(lambda: _check_model(directory, store, exported[-1]))
+    if exported or storage.exists(directory.saved_model):
+        check(lambda: _check_model(directory, store, exported))
     if public_key is not None:
-        signed = signature.verify(directory.signature, public_key)
-        check(lambda: _check_signature(directory, signed, store, records))
+        try:
+            signed = signature.verify(directory.signature, public_key)
+            check(lambda: _check_signature(directory, signed, store, records))
+        except errors.RunDirectoryError as error:
+            found.append(Finding(False, str(error)))
     return found
 
 
@@ -164,7 +167,9 @@ def _check_checkpoint(
     return f"The checkpoint of round {number} holds the log's state."
 
 
-def _check_privacy(directory: RunDirectory, store: CheckpointStore) -> str:
+def _check_privacy(
+    directory: RunDirectory, store: CheckpointStore, logged: list[Record]
+) -> str:
     last = store.rounds()[-1]
     try:
         stated = json.loads(storage.read_text(directory.privacy_json))
@@ -181,25 +186,43 @@ def _check_privacy(directory: RunDirectory, store: CheckpointStore) -> str:
     account = store.notes(last).get("privacy")
     if account is not None and account["rounds"] != last:
         raise _Wrong(f"The account of round {last} is of another round.")
+    spent = [
+        accounting.finite(record.content["metrics"]["epsilon"])
+        for record in logged
+        if record.content["round"] == last
+        and "epsilon" in record.content["metrics"]
+    ]
+    if spent and [stated.get("epsilon")] != spent:
+        raise _Wrong(
+            f"{directory.privacy_json} has epsilon {stated.get('epsilon')}, "
+            f"and the log has {spent[0]}."
+        )
     return f"{directory.privacy_json} is of the {last} rounds that are saved."
 
 
 def _check_model(
-    directory: RunDirectory, store: CheckpointStore, exported: Record
+    directory: RunDirectory, store: CheckpointStore, exported: list[Record]
 ) -> str:
-    path, number = directory.saved_model, exported.content["round"]
-    files = environment.hashes(path)
-    if files != exported.content["files"]:
+    path = directory.saved_model
+    if not exported:
+        raise _Wrong(f"{path} is there, and the log does not say of what.")
+    said = exported[-1].content
+    number, files = said["round"], environment.hashes(path)
+    if files != said["files"]:
         changed = sorted(
             name
-            for name in {**files, **exported.content["files"]}
-            if files.get(name) != exported.content["files"].get(name)
+            for name in {**files, **said["files"]}
+            if files.get(name) != said["files"].get(name)
         )
         raise _Wrong(f"{path} was changed: {', '.join(changed)}.")
     _, weights = store.load_weights(number)
-    if digest(flatten(weights)) != exported.content["weights"]:
+    if digest(flatten(weights)) != said["weights"]:
         raise _Wrong(f"{path} is not of the checkpoint of round {number}.")
-    model = tf.saved_model.load(path)
+    try:
+        model = tf.saved_model.load(path)
+    # What TensorFlow raises, for a damaged model can be damaged in any way.
+    except Exception as error:
+        raise _Wrong(f"{path} cannot be loaded ({error}).") from None
     held = {digest({"": value.numpy()}) for value in model.variables}
     for name, value in flatten(weights).items():
         if digest({"": np.asarray(value)}) not in held:
@@ -213,7 +236,7 @@ def _check_signature(
     store: CheckpointStore,
     records: list[Record],
 ) -> str:
-    last = store.rounds()[-1]
+    last = max(store.rounds(), default=0)
     if signed["round"] != last:
         raise _Wrong(
             f"{directory.signature} is of round {signed['round']}, and {last} "
@@ -237,6 +260,10 @@ def rerun(run_dir: str, data_dir: Optional[str] = None) -> Iterator[Finding]:
     directory = RunDirectory(run_dir)
     config = directory.read_config(data_dir)
     states = _states(directory)
+    if not states:
+        raise errors.RunDirectoryError(
+            f"{directory.rounds} has no round that could be run again."
+        )
     with tempfile.TemporaryDirectory() as folder:
         again = RunDirectory(os.path.join(folder, "run"))
         options = config.aggregator
@@ -252,7 +279,11 @@ def rerun(run_dir: str, data_dir: Optional[str] = None) -> Iterator[Finding]:
         run = dataclasses.replace(
             config.run, output_dir=again.path, signing_key=None
         )
-        experiment.run(dataclasses.replace(config, run=run), until=len(states))
+        result = experiment.run(
+            dataclasses.replace(config, run=run), until=len(states)
+        )
+        if result.interrupted_by is not None:
+            raise KeyboardInterrupt
         repeated = _states(again)
         yield from _compared(states, repeated, directory, again)
         shutil.rmtree(again.path, ignore_errors=True)

@@ -13,6 +13,7 @@ import tree
 
 _IDS = "client_ids"
 _STATES = "states/"
+_END = b"."
 
 
 class ClientStates:
@@ -70,7 +71,8 @@ class ClientStates:
     def arrays(self) -> dict[str, np.ndarray]:
         """All of it as arrays by name: one of ids, one a part of the states."""
         ids = sorted(self._states)
-        arrays = {_IDS: np.array([i.encode() for i in ids], np.bytes_)}
+        # With an end of their own, for NumPy takes zeros at the end away.
+        arrays = {_IDS: np.array([i.encode() + _END for i in ids], np.bytes_)}
         for place, (path, leaf) in enumerate(
             tree.flatten_with_path(self.initial)
         ):
@@ -89,14 +91,17 @@ class ClientStates:
         """
         wanted = {n: (a.shape[1:], a.dtype) for n, a in self.arrays().items()}
         given = {n: (a.shape[1:], a.dtype) for n, a in arrays.items()}
-        if {**wanted, _IDS: None} != {**given, _IDS: None}:
+        if _IDS in given:
+            wanted[_IDS] = given[_IDS]  # How long the longest is differs.
+        if wanted != given or len(set(map(len, arrays.values()))) != 1:
             raise ValueError(
                 f"The clients' states are {given}, and this run has {wanted}."
             )
         new = ClientStates(self.initial)
         parts = [arrays[name] for name in wanted if name != _IDS]
         for row, client_id in enumerate(arrays[_IDS]):
-            new._states[client_id.decode()] = [part[row] for part in parts]
+            name = client_id[: -len(_END)].decode()
+            new._states[name] = [part[row] for part in parts]
         return new
 
 

@@ -135,6 +135,8 @@ class Recorder:
         self._best = notes.get("best")
         rows = self._log.rewind(number, notes.get("log"))
         kept = self._metrics.rewind(number, rows)
+        # A kill may have come between the checkpoint and these.
+        self._publish(number, saved.state, notes.get("log", ""))
         return Start(number, saved.state, saved.clients, kept)
 
     def __enter__(self) -> "Recorder":
@@ -201,10 +203,14 @@ class Recorder:
             self._checkpoints.save(
                 number, done.state, done.clients, notes, spare
             )
-            if self._sign is not None:
-                self._sign(number, self._log.head)
-            if self._budget is not None:
-                self._budget.publish(number, done.state)
+            self._publish(number, done.state, notes["log"])
+
+    def _publish(self, number: int, state: Any, head: str) -> None:
+        """What is said outside of a checkpoint about it."""
+        if self._sign is not None:
+            self._sign(number, head)
+        if self._budget is not None:
+            self._budget.publish(number, state)
 
     def _cohort(self, done: Round) -> str:
         text = json.dumps(list(done.client_ids))

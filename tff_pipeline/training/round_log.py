@@ -79,6 +79,9 @@ def read(path: str) -> list[Record]:
         try:
             content = json.loads(line)
             previous, own = content.pop("previous"), content.pop("sha256")
+            content["kind"]  # All have one.
+            if not isinstance(content["kind"], str):
+                raise ValueError("it is of no kind")
             record = Record.after(head, content)
             whole = record.line() == line.decode() + "\n"
         except (

@@ -131,9 +131,11 @@ class RunDirectory:
             self._check_data(environment)
         else:
             self._check_unclaimed()
+            durable.write_text(self.flags, config.flagfile())
+        if not self._saved():
+            # Of where it begins; with nothing saved it begins here, even again.
             text = json.dumps(environment or {}, indent=2) + "\n"
             durable.write_text(self.environment, text)
-            durable.write_text(self.flags, config.flagfile())
         durable.write_text(self.config, config.to_json())
 
     def privacy_statement(self) -> dict[str, str]:
@@ -143,6 +145,13 @@ class RunDirectory:
             for path in (self.privacy_json, self.privacy_text)
             if storage.exists(path)
         }
+
+    def _saved(self) -> bool:
+        files = storage.of(self.checkpoints)
+        return files.is_folder(self.checkpoints) and any(
+            not name.startswith(durable.TEMPORARY)
+            for name in files.names(self.checkpoints)
+        )
 
     def read_environment(self) -> dict[str, Any]:
         """Where and on which data the run began; empty if that is not known."""

@@ -29,8 +29,8 @@ def held(path: str) -> Iterator[None]:
     with durable.explained(path):
         storage.of(path).make_folder(os.path.dirname(path))
         descriptor = _lock(path) if storage.is_local(path) else None
-    if descriptor is None:
-        _take_over(path)
+        if descriptor is None:
+            _take_over(path)
     try:
         with durable.explained(path):
             if descriptor is None:
@@ -78,7 +78,8 @@ def _same_file(descriptor: int, path: str) -> bool:
 
 def _take_over(path: str) -> None:
     """Raises unless nobody holds the file, or a process that is no more."""
-    if not storage.exists(path):
+    # An empty file is what looking for a lock made; holders' come whole.
+    if not storage.exists(path) or not storage.of(path).size(path):
         return
     holder = _holder(path)
     host, process = holder.get("host"), holder.get("process")

@@ -20,11 +20,18 @@ class Signer:
           ConfigError: If it is no such file, or cryptography is not installed.
         """
         ed25519, serialization = _library("--signing_key", key_path)
+        from cryptography.exceptions import UnsupportedAlgorithm
+
         try:
             key = serialization.load_pem_private_key(
                 storage.of(key_path).read(key_path), password=None
             )
-        except (OSError, ValueError, TypeError) as error:
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            UnsupportedAlgorithm,
+        ) as error:
             raise errors.ConfigError(
                 f"--signing_key={key_path} cannot be read ({error}); make one "
                 "with: openssl genpkey -algorithm ed25519 -out key.pem"
@@ -71,16 +78,17 @@ def verify(path: str, public_key_path: str) -> dict[str, Any]:
       RunDirectoryError: If it cannot be read, or does not hold.
       ConfigError: If the key cannot be read.
     """
-    from cryptography.exceptions import InvalidSignature
-
     ed25519, serialization = _library("--public_key", public_key_path)
+    # Here, for the package may not be installed.
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
     try:
         key = serialization.load_pem_public_key(
             storage.of(public_key_path).read(public_key_path)
         )
         if not isinstance(key, ed25519.Ed25519PublicKey):
             raise ValueError("it is no Ed25519 key")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
         raise errors.ConfigError(
             f"--public_key={public_key_path} cannot be read ({error}); write "
             "it with: openssl pkey -in key.pem -pubout -out public.pem"
