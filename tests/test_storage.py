@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from tests.conftest import run_script
-from tff_pipeline import durable, errors, experiment, storage, verify
+from tff_pipeline import (
+    durable,
+    errors,
+    experiment,
+    saved_run,
+    storage,
+    verify,
+)
 from tff_pipeline.config import (
     ClientConfig,
     DataConfig,
@@ -126,14 +133,14 @@ def test_a_run_there_is_verified_and_a_change_is_found(runs, files):
 def test_a_run_there_is_exported_and_evaluated(runs, files, tmp_path):
     here, there = runs
     target = "ram://test/model"
-    assert experiment.export(there, target, round_number=2) == 2
+    assert saved_run.export(there, target, round_number=2) == 2
     assert files.exists(f"{target}/saved_model.pb")
     with pytest.raises(errors.RunDirectoryError, match="exists"):
-        experiment.export(there, target)
-    path, report = experiment.evaluate(there)
+        saved_run.export(there, target)
+    path, report = saved_run.evaluate(there)
     assert path == f"{there}/evaluations/round_000004.json"
     assert json.loads(storage.read_text(path)) == report
-    assert report == experiment.evaluate(here)[1]
+    assert report == saved_run.evaluate(here)[1]
 
 
 def test_another_experiment_is_refused_there_too(runs):
