@@ -133,7 +133,7 @@ def test_a_run_there_is_verified_and_a_change_is_found(runs, files):
 def test_a_run_there_is_exported_and_evaluated(runs, files, tmp_path):
     here, there = runs
     target = "ram://test/model"
-    assert saved_run.export(there, target, round_number=2) == 2
+    assert saved_run.export(there, target, round_number=2) == (2, [target])
     assert files.exists(f"{target}/saved_model.pb")
     with pytest.raises(errors.RunDirectoryError, match="exists"):
         saved_run.export(there, target)
