@@ -22,7 +22,17 @@ hypothesis.settings.load_profile("untimed")
 
 # Few tests and long ones: begun first, so that no process waits at the end.
 _LONG = (
+    "test_kill_points.py",
+    "test_faults.py",
     "test_train.py",
+    "test_exported_model.py",
+    "test_verify.py",
+    "test_exports.py",
+    "test_serving.py",
+    "test_storage.py",
+    "test_run_lock.py",
+    "test_page.py",
+    "test_fuzz.py",
     "test_local_worker.py",
     "test_saved_runs.py",
     "test_ner.py",

@@ -70,7 +70,7 @@ def resumes_wherever_the_disk_is_full(trainer, whole, path, points, seed):
 
 
 def test_a_disk_that_is_full_loses_nothing(trainer, whole, tmp_path):
-    resumes_wherever_the_disk_is_full(trainer, whole, tmp_path / "run", 4, SEED)
+    resumes_wherever_the_disk_is_full(trainer, whole, tmp_path / "run", 2, SEED)
 
 
 @pytest.mark.soak
@@ -82,12 +82,14 @@ def test_a_disk_that_is_full_at_any_of_100_steps_loses_nothing(
     )
 
 
-@pytest.mark.parametrize("error", ["EIO", "EINTR"])
+@pytest.mark.parametrize(
+    "error", ["EIO", pytest.param("EINTR", marks=pytest.mark.soak)]
+)
 def test_errors_that_pass_are_waited_out(trainer, whole, tmp_path, error):
     """Or said; then the same command goes on."""
     config, path = begin("tree", tmp_path / "run"), tmp_path / "run"
     for attempt in range(20):
-        answer = trainer.train(config, error=error, chance=0.02, seed=attempt)
+        answer = trainer.train(config, error=error, chance=0.004, seed=attempt)
         if "error" not in answer:
             break
         assert_explained(answer)
@@ -132,8 +134,15 @@ def test_clocks_that_jump_change_nothing(trainer, whole, tmp_path):
     assert papers(tmp_path / "run") == whole[0]
 
 
-@pytest.mark.parametrize("name", ["state.npz", "manifest.json"])
-@pytest.mark.parametrize("cut", [True, False])
+@pytest.mark.parametrize(
+    ("name", "cut"),
+    [
+        ("state.npz", False),
+        pytest.param("state.npz", True, marks=pytest.mark.soak),
+        pytest.param("manifest.json", False, marks=pytest.mark.soak),
+        ("manifest.json", True),
+    ],
+)
 def test_a_damaged_checkpoint_costs_an_interval(
     trainer, whole, tmp_path, name, cut
 ):
@@ -149,7 +158,9 @@ def test_a_damaged_checkpoint_costs_an_interval(
     assert papers(path) == whole[0]
 
 
-@pytest.mark.parametrize("spoil", ["remove", "damage"])
+@pytest.mark.parametrize(
+    "spoil", [pytest.param("remove", marks=pytest.mark.soak), "damage"]
+)
 def test_metrics_csv_is_mended_from_the_log(trainer, whole, tmp_path, spoil):
     path = tmp_path / "run"
     config = begin("tree", path)

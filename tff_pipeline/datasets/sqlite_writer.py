@@ -96,7 +96,7 @@ def _fill(
                     )
             connection.execute(
                 "INSERT INTO examples VALUES (?, ?, ?)",
-                (row.split, row.client_id, _serialized(given)),
+                (row.split, row.client_id, serialized(given)),
             )
             count += 1
         if not count:
@@ -115,11 +115,16 @@ def _fill(
     return count
 
 
-def _serialized(values: dict[str, np.ndarray]) -> bytes:
+def serialized(values: dict[str, np.ndarray]) -> bytes:
+    """A `tf.Example` with a feature a name: floats, bytes or whole numbers."""
     features = {}
     for name, value in values.items():
         flat = value.reshape(-1)
-        if value.dtype.kind == "f":
+        if value.dtype.kind in "OS":
+            feature = tf.train.Feature(
+                bytes_list=tf.train.BytesList(value=flat.tolist())
+            )
+        elif value.dtype.kind == "f":
             feature = tf.train.Feature(
                 float_list=tf.train.FloatList(value=flat)
             )

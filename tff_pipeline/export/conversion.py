@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -42,16 +43,14 @@ def run(kind: str, task: Task, command: Sequence[str]) -> None:
       command: The program and its arguments.
     """
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise refusal(kind, task, done.stderr)
-
-
-def refusal(kind: str, task: Task, why: str) -> errors.ConfigError:
-    """The error of a converter that cannot convert a task's model."""
-    said = " ".join(why.split())[-300:]
-    return errors.ConfigError(
+    if done.returncode == 0:
+        return
+    said = " ".join(done.stderr.split())[-300:]
+    if done.returncode < 0:
+        said = f"it was ended by {signal.Signals(-done.returncode).name}"
+    raise errors.ConfigError(
         f"--format={kind}: the converter cannot convert {task.name} ({said}); "
-        "choose saved_model."
+        "choose another format."
     )
 
 

@@ -72,8 +72,10 @@ def _keras(path: str) -> Call:
         audio,
         bag_of_words,
         factorisation,
+        linear,
         peephole,
         survival,
+        table,
         tagger,
         tied,
     )

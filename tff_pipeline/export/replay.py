@@ -13,12 +13,15 @@ import numpy as np
 import tensorflow as tf
 
 from tff_pipeline import durable
+from tff_pipeline.datasets import sqlite_writer
 from tff_pipeline.export import signatures
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
 
 FILE = "replay.npz"
 EXAMPLES = 16
+# Of the test set, those whose mean and covariance are taken.
+_MOST = 1000
 # Tokens of a made-up text, and of a sequence of any length.
 _LENGTH = 12
 
@@ -44,10 +47,7 @@ def record(
             }
         elif name == "predict_examples":
             given = {
-                "inputs": serialised(
-                    replayed["serving_default"]["inputs"],
-                    signatures.raw_specs(task, serving),
-                )
+                "inputs": serialised(replayed["serving_default"]["inputs"])
             }
         elif name == "serving_default" and serving is not None:
             given = raw_inputs(task, serving, examples)
@@ -65,24 +65,30 @@ def record(
 def encoded_inputs(task: Task, examples: int, seed: int = 0) -> np.ndarray:
     """Made-up inputs of the trained model, [examples, ...].
 
-    Ids are drawn evenly up to the largest of the test set (of a row of two,
-    each its own); pixels and other numbers from a normal distribution of the
-    test set's mean and deviation at their place, and not beyond what it has
-    there.
+    Ids are drawn evenly up to the largest of the test set (of pairs, and of a
+    token's several ids, each its own); pixels and other numbers from a normal
+    distribution with the mean and the covariance of the test set, and not
+    beyond what it has at their place.
     """
     draw, x = np.random.default_rng(seed), task.test.x
     shape = (examples, *x.shape[1:])
     if x.dtype in (np.int32, np.int64):
-        most = x.max(axis=0 if x.shape[-1] == 2 else None)
+        apart = x.ndim > 2 or x.shape[-1] == 2
+        most = x.max(axis=tuple(range(x.ndim - 1)) if apart else None)
         return draw.integers(0, most, shape, np.int64, True).astype(x.dtype)
-    known = np.ma.masked_invalid(x.astype(np.float64))
-    mean, deviation = known.mean(axis=0), known.std(axis=0)
+    x = x[draw.permutation(len(x))[:_MOST]]
+    known = np.ma.masked_invalid(x.astype(np.float32)).reshape(len(x), -1)
     low, high = known.min(axis=0), known.max(axis=0)
-    values = mean + deviation * draw.normal(size=shape)
+    mean = known.mean(axis=0)
+    around = np.ma.filled(known - mean, 0)
+    # Sums of all of them by normal weights have their covariance.
+    weights = draw.normal(size=(examples, len(x))) / np.sqrt(len(x))
+    values = mean + weights.astype(np.float32) @ around
     values = np.ma.filled(np.ma.clip(values, low, high), 0)
     # Where all are whole numbers, they stand for something.
     whole = np.ma.filled((known == known.round()).all(axis=0), True)
-    return np.where(whole, np.round(values), values).astype(x.dtype)
+    values = np.where(whole, np.round(values), values)
+    return values.reshape(shape).astype(x.dtype)
 
 
 def raw_inputs(
@@ -129,30 +135,12 @@ def _words(layer: Any) -> list[bytes]:
     return [word.encode() for word in words if word.strip()]
 
 
-def serialised(
-    inputs: Mapping[str, np.ndarray], specs: Mapping[str, tf.TensorSpec]
-) -> np.ndarray:
+def serialised(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """`tf.Example`s of a batch of raw inputs, bytes [batch]."""
-    rows = []
-    for row in zip(*inputs.values()):
-        features = {}
-        for name, value in zip(inputs, row):
-            flat = np.asarray(value).ravel()
-            if specs[name].dtype == tf.string:
-                feature = tf.train.Feature(
-                    bytes_list=tf.train.BytesList(value=flat.tolist())
-                )
-            elif specs[name].dtype.is_floating:
-                feature = tf.train.Feature(
-                    float_list=tf.train.FloatList(value=flat)
-                )
-            else:
-                feature = tf.train.Feature(
-                    int64_list=tf.train.Int64List(value=flat)
-                )
-            features[name] = feature
-        example = tf.train.Example(features=tf.train.Features(feature=features))
-        rows.append(example.SerializeToString())
+    rows = [
+        sqlite_writer.serialized(dict(zip(inputs, map(np.asarray, row))))
+        for row in zip(*inputs.values())
+    ]
     # Objects: NumPy's bytes lose zeros at their end.
     return np.array(rows, object)
 

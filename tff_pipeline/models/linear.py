@@ -1,6 +1,7 @@
 """Models with one layer of weights: logistic, softmax and Cox regression."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -50,10 +51,37 @@ def patient_logistic(
       [batch, 1].
     """
     patient = tf.keras.Input([11], name="patient")
-    hospital = tf.cast(patient[:, 0], tf.int32)
-    centred = encoded_patients(patient) - tf.gather(hospital_means, hospital)
-    scaled = centred / tf.gather(hospital_deviations, hospital)
+    scaled = Standardised(
+        np.asarray(hospital_means).tolist(),
+        np.asarray(hospital_deviations).tolist(),
+    )(patient)
     return tf.keras.Model(patient, _dense(13, 1)(scaled))
+
+
+@tf.keras.utils.register_keras_serializable("tff_pipeline")
+class Standardised(tf.keras.layers.Layer):
+    """A patient's features by the statistics of the hospital."""
+
+    def __init__(
+        self,
+        means: Sequence[Sequence[float]],
+        deviations: Sequence[Sequence[float]],
+        **options: Any,
+    ):
+        """Takes a row of each a hospital; see `patient_logistic`."""
+        super().__init__(**options)
+        self._known = {"means": means, "deviations": deviations}
+
+    def call(self, patient: tf.Tensor) -> tf.Tensor:
+        """float32 [batch, 11] to float32 [batch, 13]."""
+        hospital = tf.cast(patient[:, 0], tf.int32)
+        mean = tf.gather(tf.constant(self._known["means"]), hospital)
+        deviation = tf.gather(tf.constant(self._known["deviations"]), hospital)
+        return (encoded_patients(patient) - mean) / deviation
+
+    def get_config(self) -> dict[str, Any]:
+        """What makes another one like this."""
+        return {**super().get_config(), **self._known}
 
 
 def encoded_patients(patients: tf.Tensor) -> tf.Tensor:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 import tensorflow as tf
 
@@ -45,31 +45,86 @@ def two_hidden_layers(
     numbers = [f for f in features if not isinstance(f, Category)]
     categories = [f for f in features if isinstance(f, Category)]
     if numbers:
-        values = tf.gather(row, _places(features, numbers), axis=1)
-        medians = [feature.median for feature in numbers]
-        values = tf.where(tf.math.is_nan(values), medians, values)
-        # Subtracted first, or float32 would lose what large numbers differ in.
-        values = values - [feature.mean for feature in numbers]
-        values = values / [feature.deviation for feature in numbers]
+        values = Numbers(
+            _places(features, numbers),
+            [float(feature.median) for feature in numbers],
+            [float(feature.mean) for feature in numbers],
+            [float(feature.deviation) for feature in numbers],
+        )(row)
         parts.append(tf.keras.layers.Dense(_HIDDEN[0])(values))
     if categories:
-        codes = tf.gather(row, _places(features, categories), axis=1)
-        codes = tf.cast(codes, tf.int32)
         starts, total = [], 0
         for feature in categories:
             starts.append(total)
             total += feature.codes
-        rows = tf.keras.layers.Embedding(total, _HIDDEN[0])(codes + starts)
-        weights = tf.cast(codes != UNKNOWN, tf.float32)[..., tf.newaxis]
-        parts.append(tf.reduce_sum(rows * weights, axis=1))
+        known, rows = Categories(_places(features, categories), starts)(row)
+        looked_up = tf.keras.layers.Embedding(total, _HIDDEN[0])(rows)
+        parts.append(tf.keras.layers.Dot(axes=1)([known, looked_up]))
     hidden = parts[0] + parts[1] if len(parts) == 2 else parts[0]
     hidden = tf.keras.layers.ReLU()(hidden)
     for units in _HIDDEN[1:]:
         hidden = tf.keras.layers.Dense(units, activation="relu")(hidden)
     output = tf.keras.layers.Dense(outputs)(hidden)
     if label_mean is not None:
-        output = output * label_deviation + label_mean
+        output = tf.keras.layers.Rescaling(label_deviation, label_mean)(output)
     return tf.keras.Model(row, output, name="table.model")
+
+
+@tf.keras.utils.register_keras_serializable("tff_pipeline")
+class Numbers(tf.keras.layers.Layer):
+    """The numbers of a row, the missing ones filled in, and scaled."""
+
+    def __init__(
+        self,
+        places: Sequence[int],
+        medians: Sequence[float],
+        means: Sequence[float],
+        deviations: Sequence[float],
+        **options: Any,
+    ):
+        """Takes where they stand, and what is known of each."""
+        super().__init__(**options)
+        self._known = {
+            "places": list(places),
+            "medians": list(medians),
+            "means": list(means),
+            "deviations": list(deviations),
+        }
+
+    def call(self, row: tf.Tensor) -> tf.Tensor:
+        """float32 [batch, columns] to float32 [batch, numbers]."""
+        values = tf.gather(row, self._known["places"], axis=1)
+        values = tf.where(
+            tf.math.is_nan(values), self._known["medians"], values
+        )
+        # Subtracted first, or float32 would lose what large numbers differ in.
+        return (values - self._known["means"]) / self._known["deviations"]
+
+    def get_config(self) -> dict[str, Any]:
+        """What makes another one like this."""
+        return {**super().get_config(), **self._known}
+
+
+@tf.keras.utils.register_keras_serializable("tff_pipeline")
+class Categories(tf.keras.layers.Layer):
+    """The categories of a row: whether each is known, and its place in all."""
+
+    def __init__(
+        self, places: Sequence[int], starts: Sequence[int], **options: Any
+    ):
+        """Takes where they stand, and where each one's codes start."""
+        super().__init__(**options)
+        self._known = {"places": list(places), "starts": list(starts)}
+
+    def call(self, row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """float32 [batch, columns] to float32 and int32 [batch, categories]."""
+        codes = tf.cast(tf.gather(row, self._known["places"], axis=1), tf.int32)
+        known = tf.cast(tf.not_equal(codes, UNKNOWN), tf.float32)
+        return known, codes + self._known["starts"]
+
+    def get_config(self) -> dict[str, Any]:
+        """What makes another one like this."""
+        return {**super().get_config(), **self._known}
 
 
 def _places(

@@ -106,10 +106,10 @@ def bilstm(
         initializer = "uniform"
     words = tf.keras.layers.Embedding(
         num_words, word_size, initializer, name="words"
-    )(_WordDropout(word_dropout, name="word_dropout")(ids[..., 0]))
+    )(_WordDropout(word_dropout, name="word_dropout")(ids[:, :, 0]))
     characters = tf.keras.layers.Embedding(
         num_characters, character_size, name="characters"
-    )(ids[..., 1:])
+    )(ids[:, :, 1:])
     shapes = tf.keras.layers.Conv1D(
         filters, 3, padding="same", activation="relu", name="char_cnn"
     )(characters)
@@ -149,6 +149,7 @@ def _lengths(ids: tf.Tensor) -> tf.Tensor:
     return tf.reduce_max(positions * tf.cast(_is_word(ids), tf.int32), -1)
 
 
+@tf.keras.utils.register_keras_serializable("tff_pipeline")
 class _WithoutPadding(tf.keras.layers.Layer):
     """Cuts ids to the longest sentence of the batch, if only a little."""
 
@@ -156,6 +157,7 @@ class _WithoutPadding(tf.keras.layers.Layer):
         return ids[:, : tf.maximum(tf.reduce_max(_lengths(ids)), 1)]
 
 
+@tf.keras.utils.register_keras_serializable("tff_pipeline")
 class _WordDropout(tf.keras.layers.Layer):
     """In training, takes some words for unknown; their characters stay.
 
@@ -165,6 +167,7 @@ class _WordDropout(tf.keras.layers.Layer):
 
     def __init__(self, rate: float, **options: Any):
         super().__init__(**options)
+        self._rate = rate
         # Not a draw of our own, for Keras' layers draw by client and round.
         self._dropout = tf.keras.layers.Dropout(rate, name="dropout")
 
@@ -177,7 +180,12 @@ class _WordDropout(tf.keras.layers.Layer):
             words,
         )
 
+    def get_config(self) -> dict[str, Any]:
+        """What makes another one like this."""
+        return {**super().get_config(), "rate": self._rate}
 
+
+@tf.keras.utils.register_keras_serializable("tff_pipeline")
 class _BiLSTM(tf.keras.layers.Layer):
     """An LSTM from the first word on, and one from the last word back.
 
@@ -187,6 +195,7 @@ class _BiLSTM(tf.keras.layers.Layer):
 
     def __init__(self, units: int, **options: Any):
         super().__init__(**options)
+        self._units = units
         self._forward, self._backward = (
             tf.keras.layers.LSTM(units, return_sequences=True, name=name)
             for name in ("forward", "backward")
@@ -203,6 +212,10 @@ class _BiLSTM(tf.keras.layers.Layer):
         backward = reverse(self._backward(reverse(features)))
         return tf.concat([self._forward(features), backward], axis=-1)
 
+    def get_config(self) -> dict[str, Any]:
+        """What makes another one like this."""
+        return {**super().get_config(), "units": self._units}
+
 
 def _padded(scores: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Scores as long as ids again, and which are of words: [batch, length]."""
@@ -211,6 +224,7 @@ def _padded(scores: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return scores, _is_word(ids)
 
 
+@tf.keras.utils.register_keras_serializable("tff_pipeline")
 class _Logits(tf.keras.layers.Layer):
     """Scores of tags as logits; tag 0 for padding, and for it alone."""
 
@@ -221,6 +235,7 @@ class _Logits(tf.keras.layers.Layer):
         return tf.where(possible, scores, crf.IMPOSSIBLE)
 
 
+@tf.keras.utils.register_keras_serializable("tff_pipeline")
 class _Potentials(tf.keras.layers.Layer):
     """Scores of tags as a CRF's potentials; tag 0 for padding likewise.
 
@@ -228,7 +243,7 @@ class _Potentials(tf.keras.layers.Layer):
     scores of a sentence's first tag, and none of its last.
     """
 
-    def __init__(self, legal: np.ndarray, **options: Any):
+    def __init__(self, legal: Any, **options: Any):
         super().__init__(**options)
         self._legal = np.asarray(legal, bool)
 
@@ -251,3 +266,7 @@ class _Potentials(tf.keras.layers.Layer):
         return tf.where(
             is_word[:, :, tf.newaxis, tf.newaxis], of_word, to_padding
         )
+
+    def get_config(self) -> dict[str, Any]:
+        """What makes another one like this."""
+        return {**super().get_config(), "legal": self._legal.tolist()}
