@@ -30,7 +30,7 @@ def checkpoints() -> tuple[Files, ...]:
     with tempfile.TemporaryDirectory() as folder:
         store = CheckpointStore(folder)
         for number in (2, 4):
-            store.save(number, STATE, {"rounds": number})
+            store.save(number, STATE, notes={"rounds": number})
         return (files(folder),)
 
 

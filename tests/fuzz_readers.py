@@ -113,7 +113,7 @@ def _read_checkpoint(folder, output, draw):
                 binary.STATE[name] if name == "model" else [binary.STATE[name]],
             ):
                 assert np.asarray(given).tobytes() == wanted.tobytes()
-    store.load_privacy(4)
+    store.notes(4)
     store.load_weights()
 
 
