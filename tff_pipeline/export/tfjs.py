@@ -1,14 +1,16 @@
 """TensorFlow.js, by tensorflowjs: a graph model for browsers and Node."""
 
+import json
 import os
 import shutil
 import sys
 from typing import Optional
 
+import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import durable, errors
-from tff_pipeline.export import conversion, saved_model
+from tff_pipeline.export import conversion, saved_model, signatures
 from tff_pipeline.export.papers import Papers
 from tff_pipeline.tasks.task import Task
 
@@ -48,4 +50,30 @@ def write(
                 *(f"--signature_name={name}", given, folder),
             ],
         )
+        _name_outputs(
+            os.path.join(folder, "model.json"), _output_names(task, model)
+        )
         conversion.write_replay(task, model, folder)
+
+
+def _output_names(task: Task, model: tf.keras.Model) -> list[str]:
+    """Of the signature, in the order in which its function gives them."""
+    (function,) = signatures.numbers_only(task, model).values()
+    return sorted(function.get_concrete_function().structured_outputs)
+
+
+def _name_outputs(path: str, names: list[str]) -> None:
+    """Calls outputs as the signature does; the converter forgets most names.
+
+    What it calls Identity, Identity_1 and so on are the function's results.
+    """
+    with open(path, encoding="utf-8") as file:
+        model = json.load(file)
+    outputs = {}
+    for each in model["signature"]["outputs"].values():
+        number = each["name"].partition(":")[0].rpartition("_")[2]
+        place = int(number) if number.isdecimal() else 0
+        outputs[names[place]] = each
+    model["signature"]["outputs"] = dict(sorted(outputs.items()))
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(model, file)
