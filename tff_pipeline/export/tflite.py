@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline import durable, errors
+from tff_pipeline import durable, errors, storage
 from tff_pipeline.export import conversion, replay, saved_model, signatures
 from tff_pipeline.export.papers import Papers
 from tff_pipeline.tasks.task import Task
@@ -80,6 +80,9 @@ def _write(
                 except errors.ConfigError:
                     if size == sizes[-1]:
                         raise
+        with durable.explained(path):
+            parent = os.path.dirname(storage.absolute(path))
+            storage.of(path).make_folder(parent)
         with open(written, "rb") as file:
             durable.write_bytes(path, file.read())
     conversion.write_replay(task, model, path)
