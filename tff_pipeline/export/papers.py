@@ -22,6 +22,8 @@ from tff_pipeline import durable
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
 
+# Clients, whose sizes may have to be read one by one.
+_MOST_COUNTED = 10_000
 _LIMITS = (
     "It was trained in a simulation of federated learning; on devices, who "
     "takes part is not drawn at random.",
@@ -80,8 +82,6 @@ def card(
     task: Task, signatures: Mapping[str, Any], given: Optional[Papers]
 ) -> dict[str, Any]:
     """The model card as a JSON object."""
-    clients = task.train
-    sizes = [clients.size(name) for name in clients.client_ids]
     stated: dict[str, Any] = {
         "task": task.name,
         "classes": list(task.classes),
@@ -89,8 +89,8 @@ def card(
             name: _described(function) for name, function in signatures.items()
         },
         "data": {
-            "training_clients": len(clients),
-            "training_examples": sum(sizes),
+            "training_clients": len(task.train),
+            "training_examples": _training_examples(task),
             "test_examples": len(task.test),
         },
         "notes": task.notes,
@@ -105,6 +105,13 @@ def card(
             "differential_privacy": "privacy.json" in given.privacy,
         }
     return stated
+
+
+def _training_examples(task: Task) -> Optional[int]:
+    """How many there are, unless it takes long to count them."""
+    if len(task.train) > _MOST_COUNTED:
+        return None
+    return sum(task.train.size(name) for name in task.train.client_ids)
 
 
 def _pixel_max(task: Task) -> Optional[int]:
@@ -158,13 +165,17 @@ def _lines(names: Sequence[str]) -> str:
     return "".join(json.dumps(name)[1:-1] + "\n" for name in names)
 
 
+def _count(number: Optional[int]) -> str:
+    return "" if number is None else f"{number:,} "
+
+
 def in_words(stated: Mapping[str, Any]) -> str:
     """The card as Markdown."""
     data = stated["data"]
     lines = [
         f"# {stated['task']}",
         "",
-        f"Trained on {data['training_examples']:,} examples of "
+        f"Trained on {_count(data['training_examples'])}examples of "
         f"{data['training_clients']:,} clients by federated averaging, tested "
         f"on {data['test_examples']:,} examples.",
         "",
