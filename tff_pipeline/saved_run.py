@@ -79,10 +79,13 @@ def export(
     Raises:
       PipelineError: In a sentence, what the user should change.
     """
-    for kind in formats:
-        saved_model.refuse_existing(
-            export_formats.path_of(kind, output, formats, version), overwrite
-        )
+    paths = [
+        export_formats.path_of(kind, output, formats, version)
+        for kind in formats
+    ]
+    # Before the data are read; each format looks again before it writes.
+    for path in paths:
+        saved_model.refuse_existing(path, overwrite)
     directory = RunDirectory(run_dir)
     task, number, weights = _open(run_dir, round_number, data_dir)
     state = CheckpointStore(directory.checkpoints).check(number)
@@ -93,11 +96,8 @@ def export(
         evaluation.report(task, weights),
         directory.privacy_statement(),
     )
-    paths = []
-    for kind in formats:
-        path = export_formats.path_of(kind, output, formats, version)
+    for kind, path in zip(formats, paths):
         export_formats.write(kind, task, weights, path, overwrite, papers)
-        paths.append(path)
     return number, paths
 
 
