@@ -14,15 +14,15 @@ run_flags.define_verify_flags()
 
 
 def main() -> int:
-    run_dir, data_dir, public_key, rerun = run_flags.verify_question()
+    run_dir, data_dir, public_key, repeat = run_flags.verify_question()
     # Here and not above: flags are refused before TensorFlow is imported.
-    from tff_pipeline import verify
+    from tff_pipeline import rerun, verify
 
     findings = verify.verify(run_dir, public_key)
     for finding in findings:
         print("ok   " if finding.holds else "WRONG", finding.text, flush=True)
-    if rerun:
-        for finding in verify.rerun(run_dir, data_dir):
+    if repeat:
+        for finding in rerun.rerun(run_dir, data_dir):
             findings.append(finding)
             print("ok   " if finding.holds else "WRONG", finding.text)
     return 0 if all(finding.holds for finding in findings) else 1

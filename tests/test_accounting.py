@@ -13,7 +13,7 @@ from scipy import special
 from tests.conftest import run_script
 from tff_pipeline import errors
 from tff_pipeline.privacy import accounting
-from tff_pipeline.privacy.accounting import Setting
+from tff_pipeline.privacy.setting import ADJACENCIES, Setting
 
 INTEGER_ORDERS = list(range(2, 256))
 
@@ -107,9 +107,7 @@ def test_table_1_of_andrew_2021(noise, cohort_size, rounds, epsilon):
     delta = accounting.default_delta(10**6)
     found = accounting.epsilon(setting, noise, delta)
     assert found == pytest.approx(epsilon, abs=6e-4)
-    assert accounting.ADJACENCIES[setting.adjacency] == (
-        "replace one client by another"
-    )
+    assert ADJACENCIES[setting.adjacency] == ("replace one client by another")
 
 
 @pytest.mark.parametrize(

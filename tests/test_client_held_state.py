@@ -12,7 +12,8 @@ from tff_pipeline.config import RunConfig
 from tff_pipeline.runtime.in_process import InProcessContext
 from tff_pipeline.training.checkpoint import CheckpointStore
 from tff_pipeline.training.client_states import ClientStates
-from tff_pipeline.training.loop import Cohort, Loop
+from tff_pipeline.training.cohort_reader import Cohort
+from tff_pipeline.training.loop import Loop
 from tff_pipeline.training.metrics import MetricsLog
 from tff_pipeline.training.recorder import Recorder
 from tff_pipeline.training.round_log import RoundLog

@@ -16,6 +16,7 @@ from tff_pipeline.config import ClientConfig, ExperimentConfig, RunConfig
 from tff_pipeline.data_config import DataConfig
 from tff_pipeline.privacy import accounting, plan, secret_file, statement
 from tff_pipeline.privacy.ledger import Ledger
+from tff_pipeline.privacy.setting import Setting
 
 SECRET = 0x0123456789ABCDEF0123456789ABCDEF
 POPULATION = 1000
@@ -58,7 +59,7 @@ def test_without_privacy_all_is_as_before():
 
 def test_poisson_is_accounted_for_as_it_is_run():
     planned = made(dp_noise_multiplier=0.8, dp_delta=1e-5)
-    setting = accounting.Setting("gaussian", "poisson", 1000, 50, 50)
+    setting = Setting("gaussian", "poisson", 1000, 50, 50)
     assert planned.epsilon(50) == accounting.epsilon(setting, 0.8, 1e-5)
     assert planned.accountant == "pld"
     assert planned.epsilon(0) == 0
@@ -67,7 +68,7 @@ def test_poisson_is_accounted_for_as_it_is_run():
 def test_a_fixed_size_is_not_called_poisson():
     # A client may be replaced, which moves the sum by two clips.
     planned = made(dp_delta=1e-5, clients={"sampling": "uniform"})
-    setting = accounting.Setting("gaussian", "uniform", 1000, 50, 50)
+    setting = Setting("gaussian", "uniform", 1000, 50, 50)
     assert planned.epsilon(50) == accounting.epsilon(setting, 0.5, 1e-5)
     assert planned.accountant == "rdp"
     assert planned.epsilon(50) > made(dp_delta=1e-5).epsilon(50)
@@ -101,7 +102,7 @@ def test_epsilon_of_participations_not_of_rounds():
     assert planned.setting.min_separation == 20
     assert planned.epsilon(1) == planned.epsilon(20) < planned.epsilon(21)
     # One Gaussian mechanism of three participations.
-    gaussian = accounting.Setting("gaussian", "poisson", 10, 10, 3)
+    gaussian = Setting("gaussian", "poisson", 10, 10, 3)
     found = accounting.epsilon(gaussian, 1.0, planned.delta)
     assert planned.epsilon(60) == pytest.approx(found, rel=2e-3)
 
@@ -109,7 +110,7 @@ def test_epsilon_of_participations_not_of_rounds():
 def test_local_noise_has_no_help_from_the_others():
     planned = made("dp_local", rounds=7, dp_delta=1e-5)
     # Any message instead of any other, in all rounds.
-    one = accounting.Setting("gaussian", "poisson", 10, 10, 1)
+    one = Setting("gaussian", "poisson", 10, 10, 1)
     found = accounting.epsilon(one, 0.5 / math.sqrt(7), 1e-5)
     assert planned.epsilon(7) == pytest.approx(found, rel=2e-3)
 

@@ -21,6 +21,7 @@ from tff_pipeline.aggregation_config import (
 from tff_pipeline.config import ClientConfig, ExperimentConfig, RunConfig
 from tff_pipeline.data_config import DataConfig
 from tff_pipeline.privacy import accounting
+from tff_pipeline.privacy.setting import Setting
 
 # 24 clients, and rounds enough to be killed in.
 RUN = (
@@ -86,7 +87,7 @@ def test_a_run_says_what_it_gave(private_run):
     assert said["rounds"] == said["rounds_planned"] == 12
     assert said["sampling"] == "poisson"
     # What another would find for what the statement says.
-    setting = accounting.Setting(
+    setting = Setting(
         "gaussian",
         said["sampling"],
         said["population"],
@@ -230,7 +231,7 @@ def test_the_run_stops_before_it_spends_too_much(tmp_path):
     assert 1 < len(rows) < 500
     assert said["rounds"] == len(rows)
     assert said["epsilon"] == float(rows[-1]["epsilon"]) <= 2
-    setting = accounting.Setting("gaussian", "poisson", 24, 6, len(rows) + 1)
+    setting = Setting("gaussian", "poisson", 24, 6, len(rows) + 1)
     assert accounting.epsilon(setting, 1.0, 1e-3) > 2
     assert (tmp_path / "saved_model").is_dir()
     # Again: nothing more is spent. With a larger budget: some.

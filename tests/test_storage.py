@@ -23,6 +23,7 @@ from tff_pipeline.config import (
     ExperimentConfig,
     RunConfig,
 )
+from tff_pipeline.journal import Journal
 from tff_pipeline.training import round_log
 from tff_pipeline.training.checkpoint import CheckpointStore
 
@@ -231,7 +232,7 @@ def test_new_file_is_there_when_the_block_ends_well(memory, files):
 
 
 def test_a_journal_grows_by_lines_and_begins_anew(memory, files):
-    journal = durable.Journal(f"{memory}/journal")
+    journal = Journal(f"{memory}/journal")
     journal.begin("one\n")
     journal.append("two ä\n")
     journal.append("three\n")
@@ -256,7 +257,7 @@ def test_a_file_is_cut_to_its_first_bytes(memory, files):
 def test_a_line_that_was_not_written_whole_is_cut_off(
     memory, files, monkeypatch, half
 ):
-    journal = durable.Journal(f"{memory}/journal")
+    journal = Journal(f"{memory}/journal")
     journal.begin("one\n")
     append, failed = files.append, []
 

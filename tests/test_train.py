@@ -134,7 +134,7 @@ def test_another_config_is_refused_naming_the_flags(small_run):
         "train.py", *SMALL_RUN, "--seed=7", f"--output_dir={small_run}"
     )
     assert done.returncode == 2
-    assert "--seed (is 0, asked for 7)" in done.stderr
+    assert "--seed (was 0, now 7)" in done.stderr
     assert "--overwrite" in done.stderr
     assert done.stderr.count("\n") == 1
     assert (small_run / "config.json").read_bytes() == before

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from tests.conftest import ROOT, run_script
-from tff_pipeline import errors, experiment, saved_run, verify
+from tff_pipeline import errors, experiment, rerun, saved_run, verify
 from tff_pipeline.aggregation_config import AggregatorConfig
 from tff_pipeline.config import (
     ClientConfig,
@@ -639,7 +639,7 @@ def test_a_round_that_was_forged_is_named_when_it_is_run_again(
     path = copy(signed_run)
     rewrite(path, another_state)
     assert wrong(path) == ""
-    (finding,) = verify.rerun(str(path))
+    (finding,) = rerun.rerun(str(path))
     assert not finding.holds
     assert finding.text.startswith("Run again, round 3 gave another state")
 
@@ -656,14 +656,14 @@ def test_what_is_stopped_while_it_runs_again_says_nothing_of_the_run(
 
     monkeypatch.setattr(RoundLog, "round", ctrl_c)
     with pytest.raises(KeyboardInterrupt):
-        list(verify.rerun(str(signed_run)))
+        list(rerun.rerun(str(signed_run)))
 
 
 def test_a_run_without_a_round_is_not_run_again(signed_run, copy):
     path = copy(signed_run)
     (path / "rounds.jsonl").write_text("")
     with pytest.raises(errors.RunDirectoryError, match="has no round"):
-        list(verify.rerun(str(path)))
+        list(rerun.rerun(str(path)))
 
 
 def test_a_private_run_holds_and_runs_again_with_its_secret(
@@ -671,7 +671,7 @@ def test_a_private_run_holds_and_runs_again_with_its_secret(
 ):
     path, _ = trained_in_private
     assert wrong(path) == ""
-    findings = [*verify.verify(str(path)), *verify.rerun(str(path))]
+    findings = [*verify.verify(str(path)), *rerun.rerun(str(path))]
     assert all(finding.holds for finding in findings)
     said = "\n".join(finding.text for finding in findings)
     assert f"{path}/privacy.json is of the 2 rounds that are saved." in said
@@ -686,7 +686,7 @@ def test_without_its_secret_a_private_run_is_not_run_again(
     # All else can be looked at.
     assert wrong(path) == ""
     with pytest.raises(errors.RunDirectoryError) as raised:
-        list(verify.rerun(str(path)))
+        list(rerun.rerun(str(path)))
     assert str(raised.value) == (
         f"{path}/noise_secret does not exist, and without it the run cannot "
         "be repeated."

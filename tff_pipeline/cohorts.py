@@ -16,7 +16,7 @@ from tff_pipeline.privacy.example_plan import ExamplePlan
 from tff_pipeline.privacy.plan import Plan
 from tff_pipeline.sampling import Sampler
 from tff_pipeline.tasks.task import Task
-from tff_pipeline.training.loop import Cohort
+from tff_pipeline.training.cohort_reader import Cohort
 
 
 def reader(

@@ -157,6 +157,15 @@ class Group:
                 )
 
 
+def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """In words, which values are not the same, or in one of the two alone."""
+    return [
+        f"{name} (was {was.get(name)}, now {now.get(name)})"
+        for name in {**was, **now}
+        if was.get(name) != now.get(name)
+    ]
+
+
 def from_dict(cls: type, values: Any, where: str) -> Any:
     """Builds the dataclass `cls` from nested dicts of JSON values.
 

@@ -147,6 +147,7 @@ def privacy_question() -> Any:
       ConfigError: If one is missing or out of range; it is named.
     """
     from tff_pipeline.privacy import accounting, answer
+    from tff_pipeline.privacy.setting import Setting
 
     values = {name: flags.FLAGS[name].value for name, *_ in _PRIVACY_FLAGS}
     for name, allowed, *_ in _PRIVACY_FLAGS:
@@ -157,10 +158,10 @@ def privacy_question() -> Any:
     for name in ("population", "cohort_size", "rounds"):
         if values[name] is None:
             raise errors.ConfigError(f"--{name} is not set; give a number.")
-    setting = accounting.Setting(
+    setting = Setting(
         **{
             f.name: values.pop(f.name)
-            for f in dataclasses.fields(accounting.Setting)
+            for f in dataclasses.fields(Setting)
             if f.name in values
         }
     )

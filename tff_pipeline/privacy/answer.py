@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 from tff_pipeline import durable, errors
 from tff_pipeline.privacy import accounting
-from tff_pipeline.privacy.accounting import Setting
+from tff_pipeline.privacy.setting import ADJACENCIES, MECHANISMS, Setting
 
 _POINTS = 10  # Rows of the table over rounds.
 CONVERSIONS = {
@@ -95,7 +95,7 @@ def figures_of(question: Question) -> dict[str, Any]:
         "mean_noise_in_clips": clips / setting.cohort_size,
         "accountant": question.accountant,
         "conversion": CONVERSIONS[question.accountant],
-        "adjacency": accounting.ADJACENCIES[setting.adjacency],
+        "adjacency": ADJACENCIES[setting.adjacency],
         "unit": "one client with all its data",
         **dataclasses.asdict(setting),
         "over_rounds": [
@@ -164,8 +164,7 @@ def _in_words(question: Question, figures: dict[str, Any]) -> str:
         ("adjacency", figures["adjacency"]),
         (
             "mechanism",
-            f"{figures['mechanism']}: "
-            f"{accounting.MECHANISMS[figures['mechanism']]}",
+            f"{figures['mechanism']}: {MECHANISMS[figures['mechanism']]}",
         ),
         (
             "noise",

@@ -17,6 +17,7 @@ import numpy as np
 from tff_pipeline import durable, errors
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.privacy import accounting, secret_file
+from tff_pipeline.privacy.setting import Setting
 from tff_pipeline.training.run_directory import RunDirectory
 
 MOST_LISTED = 100  # Clients, in the statement.
@@ -52,9 +53,9 @@ class ExamplePlan:
             secret_file.derived(self.secret, "examples"), np.int64
         )
 
-    def setting(self, examples: int) -> accounting.Setting:
+    def setting(self, examples: int) -> Setting:
         """Of a client with so many examples, which are its population."""
-        return accounting.Setting(
+        return Setting(
             "gaussian",
             "poisson",
             examples,
@@ -86,9 +87,7 @@ class ExamplePlan:
 
 # Calibrating takes a second or two, and many clients are of one size.
 @functools.cache
-def _multiplier(
-    setting: accounting.Setting, target_epsilon: float, delta: float
-) -> float:
+def _multiplier(setting: Setting, target_epsilon: float, delta: float) -> float:
     return accounting.noise_multiplier(setting, target_epsilon, delta)
 
 

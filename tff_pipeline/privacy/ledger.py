@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
-from tff_pipeline import errors
+from tff_pipeline import errors, fields
 from tff_pipeline.privacy.plan import Plan
 
 
@@ -67,11 +67,7 @@ class Ledger:
             )
         # As they come back from a file.
         terms = json.loads(json.dumps(self._plan.terms()))
-        differing = [
-            f"{name} (was {saved['terms'].get(name)}, now {terms.get(name)})"
-            for name in {**saved["terms"], **terms}
-            if saved["terms"].get(name) != terms.get(name)
-        ]
+        differing = fields.differences(saved["terms"], terms)
         if differing:
             raise errors.ConfigError(
                 f"The run's privacy was planned with other terms: "

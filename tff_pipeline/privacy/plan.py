@@ -18,9 +18,9 @@ from tff_pipeline.aggregation_config import AggregatorConfig
 from tff_pipeline.aggregators.discrete_mechanism import Mechanism
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.privacy import accounting, matrix, secret_file
-from tff_pipeline.privacy.accounting import Setting
+from tff_pipeline.privacy.setting import Setting
 
-# Aggregator -> its mechanism in `accounting.MECHANISMS`.
+# Aggregator -> its mechanism in `setting.MECHANISMS`.
 MECHANISMS = {
     "dp_gaussian": "gaussian",
     "dp_gaussian_adaptive": "gaussian",

@@ -14,6 +14,7 @@ from tff_pipeline import durable
 from tff_pipeline.privacy import accounting
 from tff_pipeline.privacy.answer import CONVERSIONS
 from tff_pipeline.privacy.plan import Plan
+from tff_pipeline.privacy.setting import ADJACENCIES, MECHANISMS
 
 _SAMPLED = {
     "poisson": "each client on its own with probability {q:.4g}",
@@ -76,9 +77,9 @@ def content(
             plan.epsilon(setting.rounds)
         ),
         "unit": "one client with all its data",
-        "adjacency": accounting.ADJACENCIES[setting.adjacency],
+        "adjacency": ADJACENCIES[setting.adjacency],
         "mechanism": plan.options.name,
-        "mechanism_in_words": accounting.MECHANISMS[setting.mechanism],
+        "mechanism_in_words": MECHANISMS[setting.mechanism],
         "noise_multiplier": plan.noise_multiplier,
         "noise_over_sensitivity": multiplier,
         "sensitivity_in_clips": setting.sensitivity,

@@ -19,10 +19,9 @@ from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 import tensorflow_federated as tff
-import tree
 
 import tff_pipeline
-from tff_pipeline import durable, errors, storage
+from tff_pipeline import durable, errors, fields, storage
 from tff_pipeline.training.client_states import ClientStates
 from tff_pipeline.training.state_files import (
     FORMAT,
@@ -32,6 +31,7 @@ from tff_pipeline.training.state_files import (
     manifest_bytes,
     read_arrays,
     read_manifest,
+    unflatten,
     write_arrays,
 )
 
@@ -172,22 +172,7 @@ class CheckpointStore:
           InvalidCheckpointError: If it is missing, damaged, or not like
             `like`.
         """
-        path = self._path(round_number)
-        content = self._content(round_number)
-        arrays = read_arrays(path, content, _STATE)
-        expected = flatten(like)
-        for name in {**expected, **arrays}:
-            saved, wanted = (
-                f"{a[name].dtype}{list(a[name].shape)}" if name in a else None
-                for a in (arrays, expected)
-            )
-            if saved != wanted:
-                raise InvalidCheckpointError(
-                    f"{path} holds {saved} as {name} where this run has "
-                    f"{wanted}; it is of another model or algorithm."
-                )
-        leaves = [arrays[name][()] for name in expected]
-        return tree.unflatten_as(like, leaves)
+        return self._load(round_number, like).state
 
     def load_latest(
         self, like: Any, clients: Optional[ClientStates] = None
@@ -205,14 +190,7 @@ class CheckpointStore:
         problem = None
         for round_number in reversed(self.rounds()):
             try:
-                return Saved(
-                    round_number,
-                    self.load(round_number, like),
-                    None
-                    if clients is None
-                    else self.load_clients(round_number, clients),
-                    self.notes(round_number),
-                )
+                return self._load(round_number, like, clients)
             except InvalidCheckpointError as error:
                 problem = error
                 _LOG.warning("Passing over a checkpoint: %s", error)
@@ -230,28 +208,6 @@ class CheckpointStore:
           InvalidCheckpointError: If the checkpoint is missing or damaged.
         """
         return self._content(round_number)["notes"]
-
-    def load_clients(
-        self, round_number: int, like: ClientStates
-    ) -> ClientStates:
-        """What clients kept after a round.
-
-        Args:
-          round_number: A saved round.
-          like: A store of the structure that is expected.
-
-        Raises:
-          InvalidCheckpointError: If it is missing, damaged, or not like
-            `like`.
-        """
-        path = self._path(round_number)
-        arrays = read_arrays(path, self._content(round_number), _CLIENTS)
-        try:
-            return like.restored(arrays)
-        except ValueError as error:
-            raise InvalidCheckpointError(
-                f"{path} is of another algorithm: {error}"
-            ) from None
 
     def check(self, round_number: int) -> dict[str, np.ndarray]:
         """The arrays of a saved state by path, all files' sums checked.
@@ -314,6 +270,24 @@ class CheckpointStore:
         )
         return round_number, weights
 
+    def _load(
+        self,
+        round_number: int,
+        like: Any,
+        clients: Optional[ClientStates] = None,
+    ) -> Saved:
+        path, content = self._path(round_number), self._content(round_number)
+        state = unflatten(read_arrays(path, content, _STATE), like, path)
+        if clients is not None:
+            arrays = read_arrays(path, content, _CLIENTS)
+            try:
+                clients = clients.restored(arrays)
+            except ValueError as error:
+                raise InvalidCheckpointError(
+                    f"{path} is of another algorithm: {error}"
+                ) from None
+        return Saved(round_number, state, clients, content["notes"])
+
     def _path(self, round_number: int) -> str:
         return os.path.join(self._directory, f"{_PREFIX}{round_number:06d}")
 
@@ -322,15 +296,11 @@ class CheckpointStore:
         path = self._path(round_number)
         content = read_manifest(path, round_number)
         saved, wanted = content["config"], self._config
-        if wanted is not None and saved is not None:
-            differing = [
-                f"--{flag} (was {saved.get(flag)}, now {wanted.get(flag)})"
-                for flag in {**saved, **wanted}
-                if saved.get(flag) != wanted.get(flag)
-            ]
-            if differing:
-                raise InvalidCheckpointError(
-                    f"{path} is of a run that differs in "
-                    f"{', '.join(differing)}."
-                )
+        if wanted is None or saved is None:
+            return content
+        if differing := fields.differences(saved, wanted):
+            raise InvalidCheckpointError(
+                f"{path} is of a run that differs in "
+                f"--{', --'.join(differing)}."
+            )
         return content

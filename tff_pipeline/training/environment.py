@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Optional
 
 import tff_pipeline
-from tff_pipeline import errors, storage
+from tff_pipeline import errors, fields, storage
 
 _PACKAGES = (
     "tff-pipeline",
@@ -55,11 +55,7 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     for key in keys:
         ours, theirs = one.get(key), other.get(key)
         if isinstance(ours, dict) and isinstance(theirs, dict):
-            lines += [
-                f"{name}: {ours.get(name)}, now {theirs.get(name)}"
-                for name in {**ours, **theirs}
-                if ours.get(name) != theirs.get(name)
-            ]
+            lines += fields.differences(ours, theirs)
         elif ours != theirs:
             shown = (
                 "differ"

@@ -1,6 +1,5 @@
 """The training loop: one round after the other, nothing lost."""
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import sys
@@ -14,6 +13,7 @@ from tff_pipeline import spans
 from tff_pipeline.config import RunConfig
 from tff_pipeline.training import failures
 from tff_pipeline.training.client_states import ClientStates
+from tff_pipeline.training.cohort_reader import Cohort, CohortReader
 from tff_pipeline.training.evaluation import lower_is_better
 from tff_pipeline.training.interrupt import StopRequest
 from tff_pipeline.training.metrics import Row, Value
@@ -25,25 +25,6 @@ from tff_pipeline.training.recorder import (
     Start,
     finite,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Cohort:
-    """The clients of one round.
-
-    Attributes:
-      client_ids: Who they are.
-      datasets: What the process takes, one a client.
-      num_examples: How many examples they have together.
-      bytes_down: What one client receives.
-      bytes_up: What one client sends.
-    """
-
-    client_ids: Sequence[str]
-    datasets: Sequence[Any]
-    num_examples: int
-    bytes_down: int
-    bytes_up: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +113,7 @@ class Loop:
         with (
             StopRequest() as stop,
             Progress(start.number, total) as progress,
-            _Reader(self._prepared, total) as reader,
+            CohortReader(self._prepared, total) as reader,
         ):
             for number in range(start.number + 1, total + 1):
                 with self.around_round(number):
@@ -178,7 +159,7 @@ class Loop:
         self,
         number: int,
         before: Outcome,
-        reader: "_Reader",
+        reader: CohortReader,
         policy: failures.Policy,
     ) -> Round:
         """Runs a round as often as the policy wants.
@@ -291,34 +272,3 @@ def _without_update(before: Any, after: Any) -> Any:
         if finite(after.aggregator)
         else before.aggregator,
     )
-
-
-class _Reader:
-    """Cohorts, each read a round ahead in a thread; a context manager."""
-
-    def __init__(self, cohort_of: Callable[[int], Cohort], last: int):
-        self._cohort_of = cohort_of
-        self._last = last
-        self._thread = concurrent.futures.ThreadPoolExecutor(1)
-        self._ahead: dict[int, concurrent.futures.Future] = {}
-
-    def __enter__(self) -> "_Reader":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._thread.shutdown(cancel_futures=True)
-
-    def read(self, number: int) -> Cohort:
-        """A round's cohort; what kept it from being read may be tried again."""
-        waiting = self._ahead.pop(number, None) or self._submit(number)
-        cohort = waiting.result()
-        if number < self._last:
-            self._ahead[number + 1] = self._submit(number + 1)
-        return cohort
-
-    def _submit(self, number: int) -> concurrent.futures.Future:
-        def read() -> Cohort:
-            with spans.span("reading ahead"):
-                return self._cohort_of(number)
-
-        return self._thread.submit(read)

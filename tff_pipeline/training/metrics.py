@@ -7,6 +7,7 @@ from typing import Any, Optional, Union
 import tensorflow as tf
 
 from tff_pipeline import durable, storage
+from tff_pipeline.journal import Journal
 
 Value = Union[int, float]
 Row = Mapping[str, Value]
@@ -26,7 +27,7 @@ class MetricsLog:
           columns: The CSV's columns; the first is "round". Columns that a row
             lacks stay empty.
         """
-        self._journal = durable.Journal(csv_path)
+        self._journal = Journal(csv_path)
         self._tensorboard_dir = tensorboard_dir
         self._columns = list(columns)
         self._events: Any = None

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from tff_pipeline import durable, errors, storage
+from tff_pipeline.journal import Journal
 from tff_pipeline.training.metrics import Row
 
 _LOG = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ class RoundLog:
           path: The file.
           run: What runs, where and on which data, as JSON.
         """
-        self._journal = durable.Journal(path)
+        self._journal = Journal(path)
         self._path = path
         self._run = dict(run)
         self._opening: Optional[dict[str, Any]] = None

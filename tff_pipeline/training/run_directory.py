@@ -25,7 +25,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from tff_pipeline import durable, errors, storage
+from tff_pipeline import durable, errors, fields, storage
 from tff_pipeline.config import ExperimentConfig
 
 _CONTENTS = (
@@ -190,14 +190,10 @@ class RunDirectory:
     def _check_same(self, config: ExperimentConfig) -> None:
         here = self.read_config().flags(identity_only=True)
         wanted = config.flags(identity_only=True)
-        differing = [
-            f"--{flag} (is {here.get(flag)}, asked for {wanted.get(flag)})"
-            for flag in {**here, **wanted}
-            if here.get(flag) != wanted.get(flag)
-        ]
+        differing = fields.differences(here, wanted)
         if differing:
             raise errors.ConfigError(
                 f"--output_dir={self.path} holds another run, which differs "
-                f"in {', '.join(differing)}; give another folder, or "
+                f"in --{', --'.join(differing)}; give another folder, or "
                 "--overwrite to delete that run."
             )

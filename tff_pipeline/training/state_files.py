@@ -41,6 +41,31 @@ def flatten(state: Any) -> dict[str, np.ndarray]:
     return arrays
 
 
+def unflatten(arrays: Mapping[str, np.ndarray], like: Any, path: str) -> Any:
+    """The state whose `flatten` is `arrays`.
+
+    Args:
+      arrays: By path.
+      like: A state of the structure that is expected.
+      path: Where they were read.
+
+    Raises:
+      InvalidCheckpointError: If a name, shape or dtype is another.
+    """
+    expected = flatten(like)
+    for name in {**expected, **arrays}:
+        saved, wanted = (
+            f"{a[name].dtype}{list(a[name].shape)}" if name in a else None
+            for a in (arrays, expected)
+        )
+        if saved != wanted:
+            raise InvalidCheckpointError(
+                f"{path} holds {saved} as {name} where this run has "
+                f"{wanted}; it is of another model or algorithm."
+            )
+    return tree.unflatten_as(like, [arrays[name][()] for name in expected])
+
+
 def digest(arrays: Mapping[str, np.ndarray]) -> str:
     """SHA-256 of arrays: of their names, types, shapes and bytes."""
     total = hashlib.sha256()
