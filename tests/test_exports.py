@@ -15,7 +15,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tests.conftest import ROOT, data_folder
-from tff_pipeline import registry
+from tff_pipeline import registry, storage
 from tff_pipeline.data_config import DataConfig
 from tff_pipeline.export import formats, signatures
 from tff_pipeline.training import evaluation
@@ -234,6 +234,20 @@ def assert_parity(name, kinds, folder):
 def test_parity_of_formats(name, tmp_path):
     kinds = ALL if name == "digits_cnn" else ("saved_model", "keras")
     assert_parity(name, kinds, tmp_path)
+
+
+def test_a_format_is_written_wherever_tensorflow_writes(tmp_path):
+    task = task_of("digits_2nn", tmp_path)
+    path = "ram://exports/model.keras"
+    formats.write("keras", task, learned(task), path)
+    assert storage.of(path).names("ram://exports") == [
+        *("model.keras", "model.keras.replay.npz")
+    ]
+    local = tmp_path / "model.keras"
+    local.write_bytes(storage.of(path).read(path))
+    x = task.test.x[:5]
+    found = elsewhere(str(local), x, "model", "input", tmp_path)
+    assert found["output"].shape == (5, 10)
 
 
 @pytest.mark.soak

@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-from tff_pipeline import errors
+from tff_pipeline import durable, errors, storage
 from tff_pipeline.export import replay, signatures
 from tff_pipeline.tasks.task import Task
 
@@ -32,6 +32,30 @@ def numbers_only(
         path = os.path.join(folder, "model")
         tf.saved_model.save(module, path, signatures=found)
         yield path, name
+
+
+@contextlib.contextmanager
+def new_file(path: str, ending: str) -> Iterator[str]:
+    """A file to convert into; it becomes `path` when the block ends well.
+
+    Args:
+      path: Wherever it is to be.
+      ending: How its name ends meanwhile, for those who go by that.
+
+    Yields:
+      Its path on this machine; nothing is there yet.
+
+    Raises:
+      RunDirectoryError: If `path` cannot be written; it is then as before.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        written = os.path.join(folder, f"model{ending}")
+        yield written
+        with durable.explained(path):
+            parent = os.path.dirname(storage.absolute(path))
+            storage.of(path).make_folder(parent)
+        with open(written, "rb") as file:
+            durable.write_bytes(path, file.read())
 
 
 def run(kind: str, task: Task, command: Sequence[str]) -> None:

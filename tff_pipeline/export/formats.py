@@ -7,8 +7,8 @@ from typing import Optional
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline import durable, registry
-from tff_pipeline.export import replay, saved_model
+from tff_pipeline import registry
+from tff_pipeline.export import conversion, replay, saved_model
 from tff_pipeline.export.papers import Papers
 from tff_pipeline.tasks.task import Task
 
@@ -78,11 +78,8 @@ def keras(
     """
     del papers
     model, _ = saved_model.restored(task, weights)
-    with durable.new_file(path) as temporary:
-        # Keras goes by how a name ends.
-        named = f"{temporary}.keras"
-        model.save(named, save_format="keras")
-        os.replace(named, temporary)
+    with conversion.new_file(path, ".keras") as written:
+        model.save(written, save_format="keras")
     inputs = replay.encoded_inputs(task, replay.EXAMPLES)
     output = model(tf.constant(inputs), training=False).numpy()
     shown = {"inputs": {"input": inputs}, "outputs": {"output": output}}

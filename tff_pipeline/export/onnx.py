@@ -6,7 +6,7 @@ from typing import Optional
 
 import tensorflow_federated as tff
 
-from tff_pipeline import durable, errors
+from tff_pipeline import errors
 from tff_pipeline.export import conversion, saved_model
 from tff_pipeline.export.papers import Papers
 from tff_pipeline.tasks.task import Task
@@ -33,7 +33,7 @@ def write(
     model, _ = saved_model.restored(task, weights)
     with (
         conversion.numbers_only(task, model) as (given, name),
-        durable.new_file(path) as temporary,
+        conversion.new_file(path, ".onnx") as written,
     ):
         conversion.run(
             "onnx",
@@ -41,7 +41,7 @@ def write(
             [
                 *(sys.executable, "-m", "tf2onnx.convert"),
                 *("--saved-model", given, "--signature_def", name),
-                *("--opset", _OPSET, "--output", temporary),
+                *("--opset", _OPSET, "--output", written),
             ],
         )
     conversion.write_replay(task, model, path)

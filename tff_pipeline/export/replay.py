@@ -12,7 +12,7 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
-from tff_pipeline import durable
+from tff_pipeline import durable, storage
 from tff_pipeline.datasets import sqlite_writer
 from tff_pipeline.export import signatures
 from tff_pipeline.runtime import compat
@@ -172,8 +172,9 @@ def beside(path: str) -> str:
 
     In a SavedModel's `assets.extra/`, in another folder, or beside a file.
     """
-    if os.path.isdir(os.path.join(path, "assets.extra")):
+    files = storage.of(path)
+    if files.is_folder(os.path.join(path, "assets.extra")):
         return os.path.join(path, "assets.extra", FILE)
-    if os.path.isdir(path):
+    if files.is_folder(path):
         return os.path.join(path, FILE)
     return f"{path}.{FILE}"

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline import durable, errors, storage
+from tff_pipeline import errors
 from tff_pipeline.export import conversion, replay, saved_model, signatures
 from tff_pipeline.export.papers import Papers
 from tff_pipeline.tasks.task import Task
@@ -41,13 +41,10 @@ def int8(*arguments: Any) -> None:
     """Weights and activations of 8 bits, where there are such operations.
 
     Ranges of activations are found with made-up inputs, so that the model
-    holds nothing of anybody's. Inputs and outputs stay as they are. Rows of
-    numbers are as with `dynamic_int8`: 256 steps are too few for a tensor that
-    holds amounts beside codes.
+    holds nothing of anybody's. Inputs and outputs stay as they are. Some
+    models are as with `dynamic_int8`; see `_keeps_floats`.
     """
-    task = arguments[0]
-    row = task.test.x.ndim == 2 and task.test.x.dtype.kind == "f"
-    _write("dynamic_int8" if row else "int8", *arguments)
+    _write("int8", *arguments)
 
 
 def _write(
@@ -59,10 +56,14 @@ def _write(
 ) -> None:
     del papers
     model, _ = saved_model.restored(task, weights)
+    if precision == "int8" and _keeps_floats(task, model):
+        precision = "dynamic_int8"
     # Recurrent layers become operations of their own if the batch is known.
     sizes: list[Optional[int]] = [1] if _recurrent(model) else [None, 1]
-    with tempfile.TemporaryDirectory() as folder:
-        written = os.path.join(folder, "model.tflite")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        conversion.new_file(path, ".tflite") as written,
+    ):
         samples = os.path.join(folder, "samples.npz")
         (name,) = signatures.encoded_specs(task)
         inputs = replay.encoded_inputs(task, _CALIBRATION, seed=1)
@@ -80,12 +81,20 @@ def _write(
                 except errors.ConfigError:
                     if size == sizes[-1]:
                         raise
-        with durable.explained(path):
-            parent = os.path.dirname(storage.absolute(path))
-            storage.of(path).make_folder(parent)
-        with open(written, "rb") as file:
-            durable.write_bytes(path, file.read())
     conversion.write_replay(task, model, path)
+
+
+def _keeps_floats(task: Task, model: tf.keras.Model) -> bool:
+    """Whether activations of 8 bits are not for this model.
+
+    Rows of numbers are not, for 256 steps are too few for a tensor that holds
+    amounts beside codes; nor are recurrent cells that TensorFlow Lite has no
+    operation for: finding the ranges in their loop ends the converter.
+    """
+    row = task.test.x.ndim == 2 and task.test.x.dtype.kind == "f"
+    # Those that it has are of classes that are derived from this one.
+    own_cell = any(type(x) is tf.keras.layers.RNN for x in model.submodules)
+    return row or own_cell
 
 
 def _recurrent(model: tf.keras.Model) -> bool:
