@@ -1,7 +1,10 @@
 """What tests share: real processes, real data, and one run to look at."""
 
+import atexit
 import contextlib
 import csv
+import functools
+import json
 import os
 import pathlib
 import resource
@@ -11,6 +14,7 @@ import sys
 import hypothesis
 import pytest
 
+from tests.fork_server import ForkServer
 from tff_pipeline.runtime import silence
 
 # Before any test module imports TensorFlow.
@@ -65,8 +69,8 @@ SMALL_RUN = (
 )
 
 
-def run_script(name, *arguments, timeout=300, **options):
-    """Runs scripts/NAME with `arguments`; returns the CompletedProcess."""
+def start_script(name, *arguments, timeout=300, **options):
+    """Runs scripts/NAME in a new Python; returns the CompletedProcess."""
     return subprocess.run(
         [sys.executable, str(SCRIPTS / name), *map(str, arguments)],
         capture_output=True,
@@ -75,6 +79,29 @@ def run_script(name, *arguments, timeout=300, **options):
         check=False,
         **options,
     )
+
+
+@functools.cache
+def fork_server():
+    server = ForkServer()
+    atexit.register(server.close)
+    return server
+
+
+def run_script(name, *arguments, **options):
+    """As `start_script`, in a fork, which is spared the imports."""
+    return fork_server().run([SCRIPTS / name, *arguments], **options)
+
+
+def train_with_faults(config, **faults):
+    """What came of training `config` upon faults; see `fault_injection`.
+
+    In a fork. `signal` is what ended it, or 0.
+    """
+    text = json.dumps({"config": json.loads(config.to_json()), **faults})
+    done = fork_server().run(["-m", "tests.fault_injection", text], cwd=ROOT)
+    said = done.stdout.splitlines()[-1] if done.returncode == 0 else "{}"
+    return {**json.loads(said), "signal": max(0, -done.returncode)}
 
 
 def rows_of(run_dir):

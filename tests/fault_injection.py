@@ -1,10 +1,8 @@
 """A file layer with faults in it, and a program that trains upon it.
 
-    python -m tests.fault_injection < commands > answers
+    python -m tests.fault_injection COMMAND
 
-A command a line, as JSON; each is run in a child of its own, forked from this
-process, which has everything imported and nothing begun. `Trainer` is the other
-end of it.
+The command is JSON, and what came of it is printed as JSON.
 """
 
 import errno
@@ -12,14 +10,12 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import threading
 import time
 import traceback
 
 from tff_pipeline import storage
-from tff_pipeline.runtime import silence
 
 # What changes something on the disk.
 CHANGES = (
@@ -175,68 +171,18 @@ def model_fn():
     )
 
 
-class Trainer:
-    """This program as another process; a context manager."""
-
-    def __enter__(self):
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fault_injection"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert "ready" in json.loads(self._process.stdout.readline())
-        return self
-
-    def __exit__(self, *_):
-        self._process.stdin.close()
-        self._process.wait()
-
-    def train(self, config, **faults):
-        """What came of training `config`; `signal` is what ended it, or 0."""
-        text = json.dumps({"config": json.loads(config.to_json()), **faults})
-        self._process.stdin.write(text + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
-
-
 def main():
-    silence.silence()
-    # All that a run imports, so that each child need not.
-    from tff_pipeline import experiment, registry
-    from tff_pipeline.privacy import accounting, canaries  # noqa: F401
-
-    for table in (registry.TASKS, registry.SAMPLERS, registry.RUNTIMES):
-        for name in ("digits_2nn", "uniform", "poisson", "in_process"):
-            if name in table:
-                registry.load(name, table)
-    assert experiment
-    print(json.dumps({"ready": os.getpid()}), flush=True)
-    for line in sys.stdin:
-        read, write = os.pipe()
-        child = os.fork()
-        if child == 0:
-            try:
-                os.close(read)
-                # Answers alone go there.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-                answer = train(json.loads(line))
-            except Exception as error:
-                answer = {
-                    "error": type(error).__name__,
-                    "says": str(error),
-                    "traceback": traceback.format_exc(),
-                }
-            os.write(write, json.dumps(answer).encode())
-            os._exit(0)
-        os.close(write)
-        with os.fdopen(read, "rb") as file:
-            said = file.read()
-        _, status = os.waitpid(child, 0)
-        answer = json.loads(said or b"{}")
-        answer["signal"] = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-        print(json.dumps(answer), flush=True)
+    try:
+        answer = train(json.loads(sys.argv[1]))
+    except Exception as error:
+        answer = {
+            "error": type(error).__name__,
+            "says": str(error),
+            "traceback": traceback.format_exc(),
+        }
+    print(f"\n{json.dumps(answer)}", flush=True)
+    # All is on the disk; taking TensorFlow down takes a second.
+    os._exit(0)
 
 
 if __name__ == "__main__":

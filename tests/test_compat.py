@@ -19,6 +19,16 @@ def test_tff_carries_a_worker_that_can_be_run():
     assert os.access(compat.worker_binary(), os.X_OK)
 
 
+def test_tff_is_taken_as_it_is_and_autograph_is_as_before_then():
+    rules = compat.autograph_config.CONVERSION_RULES
+    with compat.tff_as_it_is():
+        inside = compat.autograph_config.CONVERSION_RULES
+        assert inside[1:] == rules
+        assert inside[0].matches("tensorflow_federated.python.learning")
+        assert not inside[0].matches("tensorflow_privacy")
+    assert compat.autograph_config.CONVERSION_RULES is rules
+
+
 def test_registered_functions_can_be_called_from_an_imported_graph():
     with tf.Graph().as_default() as graph:
         x = tf.compat.v1.placeholder(tf.float32, [])

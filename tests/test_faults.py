@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import rows_of, run_script
-from tests.fault_injection import Trainer
+from tests.conftest import rows_of, run_script, train_with_faults
 from tests.test_kill_points import ROUNDS, SECRET, begin, config_of, papers
 from tff_pipeline import errors, experiment, registry
 from tff_pipeline.config import (
@@ -31,16 +30,10 @@ SEED = 7
 
 
 @pytest.fixture(scope="module")
-def trainer():
-    with Trainer() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def whole(trainer, tmp_path_factory):
+def whole(tmp_path_factory):
     """(papers of a run that nothing happened to, its steps)."""
     path = tmp_path_factory.mktemp("whole") / "run"
-    answer = trainer.train(begin("tree", path))
+    answer = train_with_faults(begin("tree", path))
     assert answer.get("rounds") == ROUNDS, answer
     return papers(path), answer["steps"]
 
@@ -50,12 +43,12 @@ def assert_explained(answer):
     assert "cannot be" in answer["says"]
 
 
-def resumes_wherever_the_disk_is_full(trainer, whole, path, points, seed):
+def resumes_wherever_the_disk_is_full(whole, path, points, seed):
     found, steps = whole
     draw = random.Random(seed)
     for step in sorted(draw.sample(range(1, steps + 1), points)):
         config = begin("tree", path)
-        answer = trainer.train(config, full_from=step)
+        answer = train_with_faults(config, full_from=step)
         # The last steps write nothing.
         if "error" in answer:
             assert_explained(answer)
@@ -64,32 +57,30 @@ def resumes_wherever_the_disk_is_full(trainer, whole, path, points, seed):
             store = CheckpointStore(str(path / "checkpoints"))
             for number in store.rounds():
                 store.check(number)
-        answer = trainer.train(config)
+        answer = train_with_faults(config)
         assert answer.get("rounds") == ROUNDS, (step, answer)
         assert papers(path) == found, f"full from step {step} of {steps}"
 
 
-def test_a_disk_that_is_full_loses_nothing(trainer, whole, tmp_path):
-    resumes_wherever_the_disk_is_full(trainer, whole, tmp_path / "run", 2, SEED)
+def test_a_disk_that_is_full_loses_nothing(whole, tmp_path):
+    resumes_wherever_the_disk_is_full(whole, tmp_path / "run", 2, SEED)
 
 
 @pytest.mark.soak
-def test_a_disk_that_is_full_at_any_of_100_steps_loses_nothing(
-    trainer, whole, tmp_path
-):
-    resumes_wherever_the_disk_is_full(
-        trainer, whole, tmp_path / "run", 100, SEED + 1
-    )
+def test_a_disk_that_is_full_at_any_of_100_steps_loses_nothing(whole, tmp_path):
+    resumes_wherever_the_disk_is_full(whole, tmp_path / "run", 100, SEED + 1)
 
 
 @pytest.mark.parametrize(
     "error", ["EIO", pytest.param("EINTR", marks=pytest.mark.soak)]
 )
-def test_errors_that_pass_are_waited_out(trainer, whole, tmp_path, error):
+def test_errors_that_pass_are_waited_out(whole, tmp_path, error):
     """Or said; then the same command goes on."""
     config, path = begin("tree", tmp_path / "run"), tmp_path / "run"
     for attempt in range(20):
-        answer = trainer.train(config, error=error, chance=0.004, seed=attempt)
+        answer = train_with_faults(
+            config, error=error, chance=0.004, seed=attempt
+        )
         if "error" not in answer:
             break
         assert_explained(answer)
@@ -97,15 +88,15 @@ def test_errors_that_pass_are_waited_out(trainer, whole, tmp_path, error):
     assert papers(path) == whole[0]
 
 
-def test_an_error_that_stays_is_tried_as_often_as_it_says(trainer, tmp_path):
+def test_an_error_that_stays_is_tried_as_often_as_it_says(tmp_path):
     config = begin("tree", tmp_path / "run")
-    answer = trainer.train(config, error="EIO", chance=1.0)
+    answer = train_with_faults(config, error="EIO", chance=1.0)
     assert_explained(answer)
-    answer = trainer.train(config, error="EIO", chance=0.6)
+    answer = train_with_faults(config, error="EIO", chance=0.6)
     assert_explained(answer)
 
 
-def test_a_real_disk_that_is_full(trainer, whole, tmp_path):
+def test_a_real_disk_that_is_full(whole, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)]
@@ -117,19 +108,19 @@ def test_a_real_disk_that_is_full(trainer, whole, tmp_path):
         pytest.skip(f"a small disk cannot be mounted: {done.stderr.strip()}")
     try:
         config = begin("tree", disk / "run")
-        answer = trainer.train(config)
+        answer = train_with_faults(config)
         assert "No space left on device" in answer["says"], answer
         more = [*mount[:3], "-o", "remount,size=64m", str(disk)]
         subprocess.run([mount[0], *more[3:]], check=True)
-        answer = trainer.train(config)
+        answer = train_with_faults(config)
         assert answer.get("rounds") == ROUNDS, answer
         assert papers(disk / "run") == whole[0]
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_clocks_that_jump_change_nothing(trainer, whole, tmp_path):
-    answer = trainer.train(begin("tree", tmp_path / "run"), clock=True)
+def test_clocks_that_jump_change_nothing(whole, tmp_path):
+    answer = train_with_faults(begin("tree", tmp_path / "run"), clock=True)
     assert answer.get("rounds") == ROUNDS, answer
     assert papers(tmp_path / "run") == whole[0]
 
@@ -143,17 +134,15 @@ def test_clocks_that_jump_change_nothing(trainer, whole, tmp_path):
         ("manifest.json", True),
     ],
 )
-def test_a_damaged_checkpoint_costs_an_interval(
-    trainer, whole, tmp_path, name, cut
-):
+def test_a_damaged_checkpoint_costs_an_interval(whole, tmp_path, name, cut):
     path = tmp_path / "run"
     config = begin("tree", path)
-    assert trainer.train(config, kill_at=10**9).get("rounds") == ROUNDS
+    assert train_with_faults(config, kill_at=10**9).get("rounds") == ROUNDS
     file = path / "checkpoints" / f"round_{ROUNDS:06d}" / name
     content = bytearray(file.read_bytes())
     content[len(content) // 3] ^= 4
     file.write_bytes(content[: len(content) // 2] if cut else content)
-    answer = trainer.train(config)
+    answer = train_with_faults(config)
     assert answer.get("rounds") == ROUNDS, answer
     assert papers(path) == whole[0]
 
@@ -161,10 +150,10 @@ def test_a_damaged_checkpoint_costs_an_interval(
 @pytest.mark.parametrize(
     "spoil", [pytest.param("remove", marks=pytest.mark.soak), "damage"]
 )
-def test_metrics_csv_is_mended_from_the_log(trainer, whole, tmp_path, spoil):
+def test_metrics_csv_is_mended_from_the_log(whole, tmp_path, spoil):
     path = tmp_path / "run"
     config = begin("tree", path)
-    assert trainer.train(config).get("rounds") == ROUNDS
+    assert train_with_faults(config).get("rounds") == ROUNDS
     if spoil == "remove":
         (path / "metrics.csv").unlink()
     else:
@@ -172,7 +161,7 @@ def test_metrics_csv_is_mended_from_the_log(trainer, whole, tmp_path, spoil):
         lines[3] = lines[3].replace("0", "7")
         text = "".join([*lines[:5], lines[4], *lines[9:]])
         (path / "metrics.csv").write_text(text)
-    assert trainer.train(config).get("rounds") == ROUNDS
+    assert train_with_faults(config).get("rounds") == ROUNDS
     assert papers(path) == whole[0]
 
 

@@ -1,5 +1,7 @@
 """Federated averaging against closed forms, in this process."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -85,6 +87,45 @@ def test_one_client_one_step_is_one_step_of_sgd(plain_process):
     examples = examples_of(1, 5)
     (weights,) = run(plain_process, [[examples]])
     expected = -RATE * gradient(np.zeros([3, 2]), examples)
+    np.testing.assert_allclose(weights, expected, rtol=1e-6, atol=1e-7)
+
+
+class Turned(tf.keras.layers.Layer):
+    """What it is given, with its sign turned if it is of a large batch."""
+
+    def call(self, inputs):
+        if tf.shape(inputs)[0] > 4:
+            return -inputs
+        return inputs
+
+
+class HalvedForLargeBatches(tf.keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        losses = tf.keras.losses.sparse_categorical_crossentropy(
+            y_true, y_pred, from_logits=True
+        )
+        if tf.shape(y_true)[0] > 4:
+            return losses / 2
+        return losses
+
+
+@pytest.mark.parametrize(("count", "factor"), [(3, 1.0), (5, -0.5)])
+def test_layers_and_losses_may_branch_on_tensors(count, factor):
+    examples = examples_of(1, count)
+    plain = softmax_task(examples)
+    task = dataclasses.replace(
+        plain,
+        model_fn=lambda: tf.keras.Sequential(
+            [tf.keras.Input([3]), Turned(), *plain.build_model().layers]
+        ),
+        loss_fn=HalvedForLargeBatches,
+    )
+    clients = ClientConfig(
+        batch_size=100, optimizer=OptimizerConfig("client", "sgd", RATE)
+    )
+    process = fed_avg.build(task.tff_model_fn, clients, ServerConfig())
+    (weights,) = run(process, [[examples]])
+    expected = -RATE * factor * gradient(np.zeros([3, 2]), examples)
     np.testing.assert_allclose(weights, expected, rtol=1e-6, atol=1e-7)
 
 

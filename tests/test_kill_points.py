@@ -12,8 +12,7 @@ import signal
 
 import pytest
 
-from tests.conftest import rows_of
-from tests.fault_injection import Trainer
+from tests.conftest import rows_of, train_with_faults
 from tff_pipeline.aggregation_config import AggregatorConfig
 from tff_pipeline.config import (
     ClientConfig,
@@ -59,7 +58,10 @@ def config_of(name, path):
             clients_per_round=4, batch_size=16, optimizer=momentum("client")
         ),
         server=ServerConfig(momentum("server")),
-        aggregator=AggregatorConfig(dp_delta=1e-3, **RUNS[name]),
+        # By Renyi divergences, for that is quick.
+        aggregator=AggregatorConfig(
+            dp_delta=1e-3, dp_accountant="rdp", **RUNS[name]
+        ),
         run=RunConfig(
             output_dir=str(path),
             total_rounds=ROUNDS,
@@ -124,37 +126,36 @@ def kills(draw, steps, seconds):
 def kill_and_resume(points, seed, folder):
     """Kills as many processes as `points`; returns how many, by their kind."""
     draw, counts = random.Random(seed), collections.Counter()
-    with Trainer() as trainer:
-        whole, sizes = {}, {}
-        for name in RUNS:
-            path = folder / name
-            sizes[name] = trainer.train(begin(name, path))
-            assert sizes[name].get("rounds") == ROUNDS, sizes[name]
-            whole[name] = papers(path)
-        while sum(counts.values()) < points:
-            name = draw.choice(list(RUNS))
-            path, history = folder / "killed", []
-            config = begin(name, path)
-            faults = kills(draw, sizes[name]["steps"], sizes[name]["seconds"])
-            while True:
-                history.append(faults)
-                answer = trainer.train(config, **faults)
-                assert "error" not in answer, (seed, name, history, answer)
-                lost = lost_rounds(path)
-                assert lost <= EVERY, (seed, name, history, lost)
-                if not answer["signal"]:
-                    break
-                assert answer["signal"] == signal.SIGKILL
-                counts[f"{name}, {'time' if len(faults) == 1 else 'step'}"] += 1
-                again = draw.random() < 0.7 and len(history) < MOST_KILLS
-                faults = {}
-                if again and sum(counts.values()) < points:
-                    faults = kills(
-                        draw, sizes[name]["steps"], sizes[name]["seconds"]
-                    )
-            found = papers(path)
-            for part, value in whole[name].items():
-                assert found[part] == value, (seed, name, history, part)
+    whole, sizes = {}, {}
+    for name in RUNS:
+        path = folder / name
+        sizes[name] = train_with_faults(begin(name, path))
+        assert sizes[name].get("rounds") == ROUNDS, sizes[name]
+        whole[name] = papers(path)
+    while sum(counts.values()) < points:
+        name = draw.choice(list(RUNS))
+        path, history = folder / "killed", []
+        config = begin(name, path)
+        faults = kills(draw, sizes[name]["steps"], sizes[name]["seconds"])
+        while True:
+            history.append(faults)
+            answer = train_with_faults(config, **faults)
+            assert "error" not in answer, (seed, name, history, answer)
+            lost = lost_rounds(path)
+            assert lost <= EVERY, (seed, name, history, lost)
+            if not answer["signal"]:
+                break
+            assert answer["signal"] == signal.SIGKILL
+            counts[f"{name}, {'time' if len(faults) == 1 else 'step'}"] += 1
+            again = draw.random() < 0.7 and len(history) < MOST_KILLS
+            faults = {}
+            if again and sum(counts.values()) < points:
+                faults = kills(
+                    draw, sizes[name]["steps"], sizes[name]["seconds"]
+                )
+        found = papers(path)
+        for part, value in whole[name].items():
+            assert found[part] == value, (seed, name, history, part)
     return counts
 
 

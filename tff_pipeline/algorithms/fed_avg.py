@@ -20,6 +20,7 @@ from tff_pipeline.aggregators.mean import WeightedMeanFactory
 from tff_pipeline.algorithms import client_work, optimizers
 from tff_pipeline.algorithms.example_dp import ExampleDp
 from tff_pipeline.config import ClientConfig, ServerConfig
+from tff_pipeline.runtime import compat
 
 Aggregator = Union[
     tff.aggregators.WeightedAggregationFactory,
@@ -27,6 +28,7 @@ Aggregator = Union[
 ]
 
 
+@compat.tff_as_it_is()
 def build(
     model_fn: Callable[[], tff.learning.models.VariableModel],
     clients: ClientConfig,

@@ -4,15 +4,17 @@ An upgrade that moves one of them breaks this module's test, and nothing else.
 """
 
 import atexit
+import contextlib
 import gc
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 from tensorflow.core.protobuf import config_pb2, saved_model_pb2
+from tensorflow.python.autograph.core import config as autograph_config
 from tensorflow.python.eager import context
 from tensorflow.python.saved_model.pywrap_saved_model import fingerprinting
 
@@ -47,6 +49,23 @@ def _let_go_of_default_context() -> None:
     """
     tff.framework.set_default_context(_AtExit())
     gc.collect()
+
+
+@contextlib.contextmanager
+def tff_as_it_is() -> Iterator[None]:
+    """Graphs are made of TFF's functions without AutoGraph, a second sooner.
+
+    That rewrites Python's `if` and `for` in whatever it meets. TFF has none on
+    tensors but in functions that it hands over for it; these are rewritten
+    still, and so are models, layers and losses, which Keras hands over.
+    """
+    rules = autograph_config.CONVERSION_RULES
+    spared = autograph_config.DoNotConvert("tensorflow_federated")
+    autograph_config.CONVERSION_RULES = (spared, *rules)
+    try:
+        yield
+    finally:
+        autograph_config.CONVERSION_RULES = rules
 
 
 def register_functions(library: Any) -> None:
