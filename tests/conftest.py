@@ -128,7 +128,7 @@ def no_file_above(size):
 def small_run(tmp_path_factory):
     """The run directory of SMALL_RUN, trained by scripts/train.py."""
     path = tmp_path_factory.mktemp("small_run") / "run"
-    done = run_script("train.py", *SMALL_RUN, f"--output_dir={path}")
+    done = start_script("train.py", *SMALL_RUN, f"--output_dir={path}")
     assert done.returncode == 0, done.stderr
     return path
 

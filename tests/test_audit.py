@@ -212,7 +212,7 @@ def test_sequences_are_audited_by_their_mean_loss(tmp_path):
     saved = tf.saved_model.load(path).signatures["serving_default"]
     x, y = task.test.x, task.test.y
     assert (y == 0).any()
-    for place in range(len(y)):
+    for place in range(min(len(y), 20)):
         row = slice(place, place + 1)
         logits = saved(tokens=tf.constant(x[row]))["logits"]
         loss = sequence.TokenCrossEntropy()(y[row], logits)

@@ -28,7 +28,7 @@ SEED = 20261121
 ROUNDS, EVERY = 30, 5
 SECRET = "0123456789abcdef" * 2 + "\n"
 # Kills of one run before it may end.
-MOST_KILLS = 4
+MOST_KILLS = 6
 
 # Momentum on both sides and dropout in either; the clip adapts in one, the
 # other has tree noise of a secret that lies in its folder.
@@ -147,7 +147,7 @@ def kill_and_resume(points, seed, folder):
                 break
             assert answer["signal"] == signal.SIGKILL
             counts[f"{name}, {'time' if len(faults) == 1 else 'step'}"] += 1
-            again = draw.random() < 0.7 and len(history) < MOST_KILLS
+            again = draw.random() < 0.85 and len(history) < MOST_KILLS
             faults = {}
             if again and sum(counts.values()) < points:
                 faults = kills(

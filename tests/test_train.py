@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.conftest import SMALL_RUN, rows_of, run_script
+from tests.conftest import SMALL_RUN, rows_of, run_script, start_script
 
 # Loads a SavedModel where only TensorFlow is, and counts its hits.
 _PREDICT = """
@@ -204,11 +204,11 @@ def test_output_below_a_file_is_refused_before_training(tmp_path):
 
 
 def test_nothing_but_ours_is_on_the_screen(tmp_path):
-    done = run_script(
+    done = start_script(
         "train.py", *SMALL_RUN, "--total_rounds=2", f"--output_dir={tmp_path}"
     )
     assert done.stderr == ""
-    loud = run_script(
+    loud = start_script(
         "train.py",
         *SMALL_RUN,
         "--total_rounds=2",
