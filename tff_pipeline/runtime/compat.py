@@ -58,6 +58,7 @@ def tff_as_it_is() -> Iterator[None]:
     That rewrites Python's `if` and `for` in whatever it meets. TFF has none on
     tensors but in functions that it hands over for it; these are rewritten
     still, and so are models, layers and losses, which Keras hands over.
+    AutoGraph remembers, for later too, what it was not to rewrite here.
     """
     rules = autograph_config.CONVERSION_RULES
     spared = autograph_config.DoNotConvert("tensorflow_federated")
