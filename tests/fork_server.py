@@ -132,6 +132,7 @@ if __name__ == "__main__":
     import_everything()
     # What forks share is not to be copied for being looked at.
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     answer("ready")
     request = serve()
     if request is not None:

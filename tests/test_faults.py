@@ -4,6 +4,7 @@ Whatever goes wrong is said in a sentence, and the same command goes on to the
 same bits once it is mended.
 """
 
+import dataclasses
 import random
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import tensorflow as tf
 from tests.conftest import rows_of, run_script, train_with_faults
 from tests.test_kill_points import ROUNDS, SECRET, begin, config_of, papers
 from tff_pipeline import errors, experiment, registry
+from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.config import (
     ClientConfig,
     DataConfig,
@@ -200,19 +202,32 @@ def breaking_task(config, seed):
     return task
 
 
+BREAKING = ExperimentConfig(
+    data=DataConfig("digits_2nn", partition="iid", num_clients=4),
+    clients=ClientConfig(clients_per_round=4),
+)
+
+
+@pytest.fixture(scope="module")
+def process():
+    """Built once for all runs on such data."""
+    task = experiment.load_task(BREAKING)
+    return fed_avg.build(task.tff_model_fn, BREAKING.clients, BREAKING.server)
+
+
 @pytest.fixture
-def breaking(monkeypatch, tmp_path):
+def breaking(process, monkeypatch, tmp_path):
     """Trains on data that break `times` times with `error`."""
     monkeypatch.setattr(
         experiment, "load_task", lambda c: breaking_task(c.data, 0)
     )
+    monkeypatch.setattr(fed_avg, "build", lambda *_: process)
 
     def train(times, error, **run):
         Breaking.times, Breaking.error = times, error
         return experiment.run(
-            ExperimentConfig(
-                data=DataConfig("digits_2nn", partition="iid", num_clients=4),
-                clients=ClientConfig(clients_per_round=4),
+            dataclasses.replace(
+                BREAKING,
                 run=RunConfig(
                     output_dir=str(tmp_path / "run"), total_rounds=5, **run
                 ),

@@ -204,15 +204,11 @@ def test_output_below_a_file_is_refused_before_training(tmp_path):
 
 
 def test_nothing_but_ours_is_on_the_screen(tmp_path):
-    done = start_script(
-        "train.py", *SMALL_RUN, "--total_rounds=2", f"--output_dir={tmp_path}"
-    )
-    assert done.stderr == ""
+    # What `small_run` printed is looked at where it is made.
     loud = start_script(
         "train.py",
         *SMALL_RUN,
         "--total_rounds=2",
-        "--overwrite",
         "--verbosity=0",
         f"--output_dir={tmp_path}",
     )
