@@ -32,6 +32,7 @@ MECHANISMS = {
         "(Kairouz et al. 2021b)"
     ),
 }
+
 # Of each, the samplings that its analysis takes; all if it is not here.
 SAMPLINGS_OF = {
     "tree": ("shuffled", "min_separation"),
