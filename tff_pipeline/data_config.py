@@ -141,8 +141,8 @@ class DataConfig(fields.Group):
     test_fraction: Optional[float] = fields.field(
         None,
         fields.FRACTION,
-        "Share of each client's examples that is held out (csv, npz, sqlite: "
-        "0.2).",
+        "Share of each client's examples that is held out, where the file "
+        "does not say which (csv, npz, sqlite: 0.2).",
     )
     split_column: Optional[str] = fields.field(
         None, fields.TEXT, "Column that says train or test (csv)."
