@@ -132,37 +132,41 @@ def score(outputs, y):
     return np.sqrt(np.mean((values.ravel() - y.ravel()) ** 2)) / scale
 
 
-# Loads an artefact without TFF and answers for the test set.
+# Loads artefacts without TFF; each answers for the test set.
 ELSEWHERE = """
 import sys
 sys.modules["tensorflow_federated"] = None
 import numpy as np
 from tff_pipeline.export import check, interpreters
-path, given, signature, name, into = sys.argv[1:]
+given, signature, name, *paths = sys.argv[1:]
 x = np.load(given)["x"]
-with interpreters.opened(path, check.kind_of(path)) as call:
-    outputs = call(signature, {name: x})
+for path in paths:
+    with interpreters.opened(path, check.kind_of(path)) as call:
+        outputs = call(signature, {name: x})
+    outputs = {k: v for k, v in outputs.items() if v.dtype.kind not in "OS"}
+    np.savez(f"{path}.outputs.npz", **outputs)
 assert not any(n.startswith("tensorflow_federated.") for n in sys.modules)
-outputs = {k: v for k, v in outputs.items() if v.dtype.kind not in "OS"}
-np.savez(into, **outputs)
 """
 
 
-def elsewhere(path, x, signature, name, folder):
+def elsewhere(paths, x, signature, name, folder):
+    """What each artefact gives for `x`, in a process of their own."""
     np.savez(folder / "x.npz", x=x)
     done = subprocess.run(
         [
-            *(sys.executable, "-c", ELSEWHERE, str(path)),
-            *(str(folder / "x.npz"), signature, name),
-            str(folder / "outputs.npz"),
+            *(sys.executable, "-c", ELSEWHERE),
+            *(str(folder / "x.npz"), signature, name, *paths),
         ],
         capture_output=True,
         text=True,
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    with np.load(folder / "outputs.npz") as found:
-        return dict(found)
+    found = []
+    for path in paths:
+        with np.load(f"{path}.outputs.npz") as outputs:
+            found.append(dict(outputs))
+    return found
 
 
 def available(kind):
@@ -201,14 +205,16 @@ def assert_parity(name, kinds, folder):
     measured = evaluation.Evaluator(task).evaluate(weights, test)
     if "class_id" in outputs and outputs["class_id"].ndim == 1:
         assert np.float32(measured["accuracy"]) == np.float32(wanted)
-    lost = {}
-    for kind in kinds:
-        if not available(kind):
-            continue
-        path = formats.path_of(kind, str(folder / "out"), ALL, None)
+    kinds = [kind for kind in kinds if available(kind)]
+    paths = [
+        formats.path_of(kind, str(folder / "out"), ALL, None) for kind in kinds
+    ]
+    for kind, path in zip(kinds, paths):
         formats.write(kind, task, weights, path)
-        (given,) = signatures.encoded_specs(task)
-        found = elsewhere(path, test.x, signatures.numeric(task), given, folder)
+    (given,) = signatures.encoded_specs(task)
+    answers = elsewhere(paths, test.x, signatures.numeric(task), given, folder)
+    lost = {}
+    for kind, found in zip(kinds, answers):
         if kind == "keras":
             found = {
                 key: value.numpy()
@@ -246,7 +252,7 @@ def test_a_format_is_written_wherever_tensorflow_writes(tmp_path):
     local = tmp_path / "model.keras"
     local.write_bytes(storage.of(path).read(path))
     x = task.test.x[:5]
-    found = elsewhere(str(local), x, "model", "input", tmp_path)
+    (found,) = elsewhere([str(local)], x, "model", "input", tmp_path)
     assert found["output"].shape == (5, 10)
 
 

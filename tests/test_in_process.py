@@ -125,6 +125,13 @@ def train(process, weights, rounds):
     return process.get_model_weights(state).trainable, output.metrics
 
 
+@pytest.fixture(scope="module", autouse=True)
+def worker():
+    """TFF's, where computations run that no `InProcessContext` is around."""
+    with LocalWorker():
+        yield
+
+
 @pytest.fixture(scope="module")
 def task():
     return task_of(dense)
@@ -156,8 +163,7 @@ def test_three_rounds_end_as_on_tffs_worker(task, name):
     )
     with InProcessContext():
         here, metrics = train(ours, weights, rounds)
-    with LocalWorker():
-        there, their_metrics = train(ours, weights, rounds)
+    there, their_metrics = train(ours, weights, rounds)
     assert_close(here, there, weights.trainable)
     for part in ("loss", "accuracy"):
         np.testing.assert_allclose(
@@ -198,10 +204,9 @@ def test_three_rounds_end_as_with_tffs_own_fed_avg(task, process):
 
     with InProcessContext():
         here, _ = train(process, weights, rounds)
-    with LocalWorker():
-        there, _ = train(
-            theirs, weights, [[dataset(b) for b in data] for data in rounds]
-        )
+    there, _ = train(
+        theirs, weights, [[dataset(b) for b in data] for data in rounds]
+    )
     assert_close(here, there, weights.trainable)
 
 
@@ -276,9 +281,8 @@ def test_process_of_another_makers_runs_unchanged():
         x, y = next(iter(preprocess(data.create_tf_dataset_for_client(name))))
         slices = tf.data.Dataset.from_tensor_slices((x.numpy(), y.numpy()))
         clients.append(slices.batch(4))
-    with LocalWorker():
-        first = process.initialize()
-        there = process.next(first, clients)
+    first = process.initialize()
+    there = process.next(first, clients)
     with InProcessContext():
         here = process.next(first, clients)
     for a, b in zip(
@@ -292,8 +296,7 @@ def both(computation, *arguments):
     """What the computation gives here and on TFF's worker."""
     with InProcessContext():
         here = computation(*arguments)
-    with LocalWorker():
-        there = computation(*arguments)
+    there = computation(*arguments)
     return here, there
 
 
