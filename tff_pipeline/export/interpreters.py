@@ -74,6 +74,7 @@ def _keras(path: str) -> Call:
         factorisation,
         linear,
         peephole,
+        standardize,
         survival,
         table,
         tagger,
@@ -104,8 +105,12 @@ def _tflite(path: str) -> Call:
         wanted = runner.get_input_details()[name]["shape_signature"]
         if wanted[0] == -1:
             return runner(**inputs)
-        # It was made for one example at a time.
-        parts = [runner(**{name: row[None]}) for row in inputs[name]]
+        # It was made for one example at a time, and where it ends with one,
+        # recurrent operations would begin with the next.
+        parts = []
+        for row in inputs[name]:
+            parts.append(runner(**{name: row[None]}))
+            interpreter.reset_all_variables()
         return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
 
     return call
@@ -163,12 +168,17 @@ def _tfjs(path: str) -> Iterator[Call]:
             }
             asking.write(json.dumps(question) + "\n")
             asking.flush()
-            answer = json.loads(answers.readline())
+            answer = answers.readline()
+            if not answer:
+                said = " ".join(problems.read().split())[-200:]
+                raise errors.DataError(
+                    f"{path} cannot be run by Node.js ({said})."
+                )
             return {
                 name: np.array(each["values"], np.float32).reshape(
                     each["shape"]
                 )
-                for name, each in answer.items()
+                for name, each in json.loads(answer).items()
             }
 
         yield call

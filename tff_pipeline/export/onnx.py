@@ -44,4 +44,24 @@ def write(
                 *("--opset", _OPSET, "--output", written),
             ],
         )
+        _add_up(written)
     conversion.write_replay(task, model, path)
+
+
+def _add_up(path: str) -> None:
+    """Mends tf2onnx's translation of `tf.scatter_nd`.
+
+    Where several values go to one place TensorFlow adds them up, and of what
+    tf2onnx writes the last one stays: it fills zeros in, but does not add.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    made_by = {name: n.op_type for n in model.graph.node for name in n.output}
+    for node in model.graph.node:
+        onto = made_by.get(node.input[0]) if node.input else None
+        if node.op_type == "ScatterND" and onto == "ConstantOfShape":
+            node.attribute.append(
+                onnx.helper.make_attribute("reduction", "add")
+            )
+    onnx.save(model, path)

@@ -58,8 +58,16 @@ def _write(
     model, _ = saved_model.restored(task, weights)
     if precision == "int8" and _keeps_floats(task, model):
         precision = "dynamic_int8"
+    if precision == "float16" and _has(model, tf.keras.layers.LSTM):
+        raise errors.ConfigError(
+            f"--format=tflite_float16: TensorFlow's converter takes all memory "
+            f"for the LSTM of {task.name} and does not end; choose tflite or "
+            "tflite_dynamic_int8."
+        )
     # Recurrent layers become operations of their own if the batch is known.
-    sizes: list[Optional[int]] = [1] if _recurrent(model) else [None, 1]
+    sizes: list[Optional[int]] = (
+        [1] if _has(model, tf.keras.layers.RNN) else [None, 1]
+    )
     with (
         tempfile.TemporaryDirectory() as folder,
         conversion.new_file(path, ".tflite") as written,
@@ -88,17 +96,21 @@ def _keeps_floats(task: Task, model: tf.keras.Model) -> bool:
     """Whether activations of 8 bits are not for this model.
 
     Rows of numbers are not, for 256 steps are too few for a tensor that holds
-    amounts beside codes; nor are recurrent cells that TensorFlow Lite has no
-    operation for: finding the ranges in their loop ends the converter.
+    amounts beside codes; nor are spectra, whose range is wide; nor recurrent
+    layers that TensorFlow Lite has no operation for, all but the LSTM: finding
+    the ranges in their loop ends the converter.
     """
-    row = task.test.x.ndim == 2 and task.test.x.dtype.kind == "f"
-    # Those that it has are of classes that are derived from this one.
-    own_cell = any(type(x) is tf.keras.layers.RNN for x in model.submodules)
-    return row or own_cell
-
-
-def _recurrent(model: tf.keras.Model) -> bool:
-    return any(
-        isinstance(layer, (tf.keras.layers.RNN, tf.keras.layers.Bidirectional))
+    rows = task.test.x.ndim == 2 and task.test.x.dtype in (
+        *(np.float32, np.float64, np.int16),
+    )
+    loops = any(
+        isinstance(layer, tf.keras.layers.RNN)
+        and not isinstance(layer, tf.keras.layers.LSTM)
         for layer in model.submodules
     )
+    return rows or loops
+
+
+def _has(model: tf.keras.Model, kind: type) -> bool:
+    """Whether a layer of that kind is in it."""
+    return any(isinstance(layer, kind) for layer in model.submodules)

@@ -40,13 +40,14 @@ class WordShares(tf.keras.layers.Layer):
     def call(self, tokens: tf.Tensor) -> tf.Tensor:
         """int32 [batch, length] to float32 [batch, num_ids - 2]."""
         batch = tf.shape(tokens)[0]
-        rows = tf.range(batch)[:, tf.newaxis] * self.num_ids
-        counts = tf.math.unsorted_segment_sum(
+        rows = tf.range(batch)[:, tf.newaxis] + tf.zeros_like(tokens)
+        # What converters to other formats know; the same places add up.
+        counts = tf.scatter_nd(
+            tf.stack([rows, tokens], axis=-1),
             tf.ones_like(tokens, tf.float32),
-            tokens + rows,
-            batch * self.num_ids,
+            [batch, self.num_ids],
         )
-        words = tf.reshape(counts, [batch, self.num_ids])[:, FIRST_WORD:]
+        words = counts[:, FIRST_WORD:]
         total = tf.reduce_sum(words, axis=-1, keepdims=True)
         return tf.math.divide_no_nan(words, total)
 

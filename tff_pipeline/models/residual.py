@@ -2,17 +2,10 @@
 
 import tensorflow as tf
 
+from tff_pipeline.models.standardize import Standardize
 from tff_pipeline.runtime import compat
 
 _CROPPED = (24, 24, 3)
-
-
-class Standardize(tf.keras.layers.Layer):
-    """Brings each image to mean 0 and variance 1."""
-
-    def call(self, images: tf.Tensor) -> tf.Tensor:
-        """float32 [batch, height, width, channels] to the same."""
-        return tf.image.per_image_standardization(images)
 
 
 def cifar_resnet18(num_classes: int = 100) -> tf.keras.Model:
