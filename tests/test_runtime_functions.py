@@ -484,8 +484,8 @@ def test_draws_without_a_seed_differ_between_calls_and_clients(draw):
         with InProcessContext(threads):
             for _ in range(2):
                 drawn += [each for part in draw_all([1, 2, 3]) for each in part]
-    # 24 draws of 50 numbers, no two of them alike.
-    assert len(np.unique(np.concatenate(drawn))) == 24 * 50
+    # 24 draws of 50 numbers; of 1,200 float32 two meet now and then.
+    assert len(np.unique(np.concatenate(drawn))) > 0.99 * 24 * 50
 
 
 # Results belong to the caller, arguments too.

@@ -5,11 +5,14 @@ python -m tff_pipeline.export.lite PRECISION FOLDER SIGNATURE SAMPLES OUTPUT
 What it is given can end the process; see `tflite`, which calls it.
 """
 
+import copy
 import sys
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.lite.python import schema_py_generated as schema
+from tensorflow.lite.tools import flatbuffer_utils
 
 
 def main() -> None:
@@ -17,10 +20,8 @@ def main() -> None:
     converter = tf.lite.TFLiteConverter.from_saved_model(
         path, signature_keys=[signature]
     )
-    if precision != "float32":
+    if precision in ("dynamic_int8", "int8"):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if precision == "float16":
-        converter.target_spec.supported_types = [tf.float16]
     if precision == "int8":
 
         def calibration() -> Iterator[dict[str, np.ndarray]]:
@@ -34,8 +35,61 @@ def main() -> None:
             tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
             tf.lite.OpsSet.TFLITE_BUILTINS,
         ]
+    content = converter.convert()
+    if precision == "float16":
+        content = _halved(content)
+    # Some that can be converted cannot be run: then this fails too.
+    runner = tf.lite.Interpreter(model_content=content).get_signature_runner()
+    with np.load(samples) as archive:
+        (name,) = archive.files
+        sizes = runner.get_input_details()[name]["shape_signature"]
+        runner(**{name: archive[name][: 2 if sizes[0] == -1 else 1]})
     with open(output, "wb") as file:
-        file.write(converter.convert())
+        file.write(content)
+
+
+def _halved(content: bytes) -> bytes:
+    """The file with its float32 constants as float16, made wide when it runs.
+
+    As the converter writes them with `supported_types`, except that it takes
+    all memory for an LSTM and does not end.
+    """
+    model = flatbuffer_utils.convert_bytearray_to_object(content)
+    widen = schema.OperatorCodeT()
+    widen.builtinCode = schema.BuiltinOperator.DEQUANTIZE
+    widen.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
+    widen.version = 3  # The first that takes float16.
+    model.operatorCodes.append(widen)
+    halved = set()
+    for graph in model.subgraphs:
+        wide = {}
+        for index, tensor in enumerate(list(graph.tensors)):
+            buffer = model.buffers[tensor.buffer]
+            if (
+                tensor.type != schema.TensorType.FLOAT32
+                or buffer.data is None
+                or not len(buffer.data)
+            ):
+                continue
+            if tensor.buffer not in halved:
+                halved.add(tensor.buffer)
+                numbers = np.asarray(buffer.data, np.uint8).view(np.float32)
+                buffer.data = numbers.astype(np.float16).view(np.uint8)
+            result = copy.copy(tensor)
+            result.buffer = 0  # The empty one: it is computed.
+            tensor.type = schema.TensorType.FLOAT16
+            wide[index] = len(graph.tensors)
+            graph.tensors.append(result)
+        for operator in graph.operators:
+            if operator.inputs is not None:
+                operator.inputs = [wide.get(i, i) for i in operator.inputs]
+        graph.outputs = [wide.get(i, i) for i in graph.outputs]
+        for narrow, result in wide.items():
+            operator = schema.OperatorT()
+            operator.opcodeIndex = len(model.operatorCodes) - 1
+            operator.inputs, operator.outputs = [narrow], [result]
+            graph.operators.insert(0, operator)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,10 @@
 //
 // Says {"ready": outputs} on a line; then reads a line {"values", "shape",
 // "dtype"} at a time and answers with {output: {"shape", "values"}}.
+process.on('uncaughtException', error => {
+  console.error(error.message.split('\n')[0]);
+  process.exit(1);
+});
 const tf = require('@tensorflow/tfjs');
 const fs = require('fs'), path = require('path');
 const folder = process.argv[2];

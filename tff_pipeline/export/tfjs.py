@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import sys
-from typing import Optional
+from typing import Any, Optional
 
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -50,9 +50,13 @@ def write(
                 *(f"--signature_name={name}", given, folder),
             ],
         )
-        _name_outputs(
-            os.path.join(folder, "model.json"), _output_names(task, model)
-        )
+        described = os.path.join(folder, "model.json")
+        with open(described, encoding="utf-8") as file:
+            graph = json.load(file)
+        _name_outputs(graph, _output_names(task, model))
+        _drop_waiting(graph)
+        with open(described, "w", encoding="utf-8") as file:
+            json.dump(graph, file)
         conversion.write_replay(task, model, folder)
 
 
@@ -62,18 +66,28 @@ def _output_names(task: Task, model: tf.keras.Model) -> list[str]:
     return sorted(function.get_concrete_function().structured_outputs)
 
 
-def _name_outputs(path: str, names: list[str]) -> None:
+def _name_outputs(model: dict[str, Any], names: list[str]) -> None:
     """Calls outputs as the signature does; the converter forgets most names.
 
     What it calls Identity, Identity_1 and so on are the function's results.
     """
-    with open(path, encoding="utf-8") as file:
-        model = json.load(file)
     outputs = {}
     for each in model["signature"]["outputs"].values():
         number = each["name"].partition(":")[0].rpartition("_")[2]
         place = int(number) if number.isdecimal() else 0
         outputs[names[place]] = each
     model["signature"]["outputs"] = dict(sorted(outputs.items()))
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(model, file)
+
+
+def _drop_waiting(model: dict[str, Any]) -> None:
+    """Lets nothing wait for operations whose results it does not take.
+
+    A loop that reads variables is made to wait for the reading, in a way that
+    TensorFlow.js never sees end; the variables are constants here, and nothing
+    else in a model has an effect.
+    """
+    nodes = model["modelTopology"]["node"]
+    nothing = {f"^{node['name']}" for node in nodes if node["op"] == "NoOp"}
+    for node in nodes:
+        if "input" in node:
+            node["input"] = [i for i in node["input"] if i not in nothing]

@@ -58,12 +58,6 @@ def _write(
     model, _ = saved_model.restored(task, weights)
     if precision == "int8" and _keeps_floats(task, model):
         precision = "dynamic_int8"
-    if precision == "float16" and _has(model, tf.keras.layers.LSTM):
-        raise errors.ConfigError(
-            f"--format=tflite_float16: TensorFlow's converter takes all memory "
-            f"for the LSTM of {task.name} and does not end; choose tflite or "
-            "tflite_dynamic_int8."
-        )
     # Recurrent layers become operations of their own if the batch is known.
     sizes: list[Optional[int]] = (
         [1] if _has(model, tf.keras.layers.RNN) else [None, 1]
