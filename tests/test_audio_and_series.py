@@ -257,6 +257,23 @@ def test_log_mel_shows_pitch_and_not_loudness():
     np.testing.assert_allclose(pictures[0].std(), 1, atol=1e-3)
 
 
+@pytest.mark.parametrize("rate", [8000, 11025])
+def test_log_mel_is_that_of_tf_signal(rate):
+    waves = np.random.default_rng(0).integers(-9000, 9000, [3, 4000])
+    step = 16 * rate // 1000
+    spectra = tf.signal.stft(
+        waves.astype(np.float32) / 2**15, 2 * step, step, 2 * step
+    )
+    mel = tf.signal.linear_to_mel_weight_matrix(
+        40, step + 1, rate, 60.0, rate / 2
+    )
+    wanted = np.log(np.abs(spectra) ** 2 @ mel.numpy() + 1e-5)
+    wanted -= wanted.mean(axis=(1, 2), keepdims=True)
+    wanted /= np.sqrt(wanted.var(axis=(1, 2), keepdims=True) + 1e-3)
+    found = audio.LogMel(rate)(waves.astype(np.int16)).numpy()[..., 0]
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
 def test_log_mel_comes_back_from_its_config():
     layer = audio.LogMel(rate=16000, bands=20)
     again = audio.LogMel.from_config(layer.get_config())

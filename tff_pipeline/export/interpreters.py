@@ -152,7 +152,7 @@ def _tfjs(path: str) -> Iterator[Call]:
     assert asking is not None and answers is not None and problems is not None
     with process:
         if not answers.readline():
-            *_, said = problems.read().splitlines() or [""]
+            said = problems.read().strip().rpartition("\n")[2]
             raise errors.ConfigError(
                 f"--model={path} needs the Node.js package @tensorflow/tfjs "
                 f"({said}); npm install it here, or name where with NODE_PATH."
@@ -170,7 +170,7 @@ def _tfjs(path: str) -> Iterator[Call]:
             asking.flush()
             answer = answers.readline()
             if not answer:
-                *_, said = problems.read().splitlines() or [""]
+                said = problems.read().strip().rpartition("\n")[2]
                 raise errors.DataError(
                     f"{path} cannot be run by Node.js ({said})."
                 )

@@ -67,9 +67,8 @@ def _fourier(length: int) -> tuple[np.ndarray, np.ndarray]:
     time = np.arange(length)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * time / length)
     angles = 2 * np.pi / length * np.outer(np.arange(length // 2 + 1), time)
-    return tuple(
-        (part(angles) * window).astype(np.float32) for part in (np.cos, np.sin)
-    )
+    real, imaginary = np.cos(angles) * window, np.sin(angles) * window
+    return real.astype(np.float32), imaginary.astype(np.float32)
 
 
 def log_mel_cnn(
