@@ -20,32 +20,62 @@ def test_tff_carries_a_worker_that_can_be_run():
     assert os.access(compat.worker_binary(), os.X_OK)
 
 
-def test_tff_is_taken_as_it_is():
-    def callers():
-        """The functions that are on the way from a graph through TFF."""
-        found = set()
+def rewritten(call):
+    """The functions that AutoGraph rewrote on the way to `call`'s argument."""
+    found = set()
 
-        @tf.autograph.experimental.do_not_convert
-        def look(value):
-            found.update(frame.function for frame in inspect.stack())
-            return value
+    @tf.autograph.experimental.do_not_convert
+    def look(value):
+        found.update(frame.function for frame in inspect.stack())
+        return value
 
-        @tf.function
-        def graph():
-            pair = tff.structure.Struct([(None, tf.constant(1.0))])
-            return tff.structure.map_structure(look, pair)[0]
+    call(look)
+    # What it rewrites it calls so.
+    return {name[4:] for name in found if name.startswith("tf__")}
 
-        graph()
-        return found
 
-    # What AutoGraph rewrites it calls so.
-    assert "tf__map_structure" in callers()
+class Branching(tf.keras.layers.Layer):
+    """A layer that only AutoGraph can make a graph of."""
+
+    def __init__(self, look):
+        super().__init__()
+        self._look = look
+
+    def call(self, x):
+        if tf.reduce_sum(x) > 0:
+            x = self._look(2 * x)
+        return x
+
+
+def through_tff(look):
+    @tf.function
+    def graph():
+        pair = tff.structure.Struct([(None, tf.constant(1.0))])
+        return tff.structure.map_structure(look, pair)[0]
+
+    return graph()
+
+
+def through_a_model(look):
+    model = tff.learning.models.from_keras_model(
+        tf.keras.Sequential([tf.keras.Input([2]), Branching(look)]),
+        loss=tf.keras.losses.MeanSquaredError(),
+        input_spec=(tf.TensorSpec([None, 2]), tf.TensorSpec([None, 2])),
+    )
+    return model.forward_pass((tf.ones([1, 2]), tf.ones([1, 2]))).loss
+
+
+def test_what_is_ours_and_tffs_is_not_rewritten():
     rules = compat.autograph_config.CONVERSION_RULES
-    with compat.tff_as_it_is():
-        inside = callers()
-    assert "map_structure" in inside and "tf__graph" in inside
-    assert "tf__map_structure" not in inside
+    rewrite = compat.autograph._convert_actual
+    with compat.without_rewriting():
+        assert rewritten(through_tff) == {"graph"}
+        assert rewritten(through_a_model) >= {"call"}
+        assert "forward_pass" not in rewritten(through_a_model)
     assert compat.autograph_config.CONVERSION_RULES is rules
+    assert compat.autograph._convert_actual is rewrite
+    # But for what AutoGraph remembers.
+    assert "forward_pass" in rewritten(through_a_model)
 
 
 def test_registered_functions_can_be_called_from_an_imported_graph():

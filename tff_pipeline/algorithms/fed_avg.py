@@ -28,7 +28,7 @@ Aggregator = Union[
 ]
 
 
-@compat.tff_as_it_is()
+@compat.without_rewriting()
 def build(
     model_fn: Callable[[], tff.learning.models.VariableModel],
     clients: ClientConfig,

@@ -17,6 +17,7 @@ from tff_pipeline.tasks.task import Task
 MARKER = "saved_model.pb"
 
 
+@compat.without_rewriting()
 def export(
     task: Task,
     weights: tff.learning.models.ModelWeights,

@@ -14,7 +14,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 from tensorflow.core.protobuf import config_pb2, saved_model_pb2
+from tensorflow.python.autograph.core import ag_ctx
 from tensorflow.python.autograph.core import config as autograph_config
+from tensorflow.python.autograph.impl import api as autograph
 from tensorflow.python.eager import context
 from tensorflow.python.saved_model.pywrap_saved_model import fingerprinting
 
@@ -51,22 +53,52 @@ def _let_go_of_default_context() -> None:
     gc.collect()
 
 
-@contextlib.contextmanager
-def tff_as_it_is() -> Iterator[None]:
-    """Graphs are made of TFF's functions without AutoGraph, a second sooner.
+# Where no function has an `if` or a `for` on tensors, with or without
+# `tf.function` around it.
+_PLAIN = (
+    "tff_pipeline.",
+    "tensorflow_federated.python.learning.metrics.",
+    "tensorflow_federated.python.learning.models.",
+    "tensorflow.python.saved_model.",
+    "keras.src.saving.",
+)
 
-    That rewrites Python's `if` and `for` in whatever it meets. TFF has none on
-    tensors but in functions that it hands over for it; these are rewritten
-    still, and so are models, layers and losses, which Keras hands over.
-    AutoGraph remembers, for later too, what it was not to rewrite here.
+
+@contextlib.contextmanager
+def without_rewriting() -> Iterator[None]:
+    """Graphs are made of our functions and TFF's as they are, seconds sooner.
+
+    AutoGraph rewrites Python's `if` and `for` in whatever it meets. We have
+    none on tensors, and TFF but in functions that it hands over for it; these
+    are rewritten still, and so are models, layers and losses, which Keras hands
+    over. AutoGraph remembers, for later too, what it was not to rewrite here.
     """
     rules = autograph_config.CONVERSION_RULES
     spared = autograph_config.DoNotConvert("tensorflow_federated")
+    rewrite = autograph._convert_actual
+
+    def as_it_is(function: Any, program: Any) -> Any:
+        function = getattr(function, "__func__", function)
+        if not f"{function.__module__}.".startswith(_PLAIN):
+            return rewrite(function, program)
+
+        def called(*args: Any, **kwargs: Any) -> Any:
+            # As within what was rewritten: what is handed over here will be.
+            with ag_ctx.ControlStatusCtx(
+                ag_ctx.Status.ENABLED, program.options
+            ):
+                return function(*args, **kwargs)
+
+        called.ag_source_map = {}  # type: ignore[attr-defined]
+        return called
+
     autograph_config.CONVERSION_RULES = (spared, *rules)
+    autograph._convert_actual = as_it_is
     try:
         yield
     finally:
         autograph_config.CONVERSION_RULES = rules
+        autograph._convert_actual = rewrite
 
 
 def register_functions(library: Any) -> None:

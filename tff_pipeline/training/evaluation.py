@@ -8,6 +8,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline.datasets.federated import Examples, FederatedData
+from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
 
 _BATCH_SIZE = 1000
@@ -26,6 +27,7 @@ class Evaluator:
       batch_size: How many examples are evaluated at once.
     """
 
+    @compat.without_rewriting()
     def __init__(self, task: Task):
         model = task.build_model()
         self._set_metrics = task.set_metrics
