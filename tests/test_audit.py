@@ -202,7 +202,11 @@ def test_binary_labels_and_columns_by_name(tmp_path):
 def test_sequences_are_audited_by_their_mean_loss(tmp_path):
     task = run_here(
         tmp_path,
-        {"task": "tff_shakespeare", "tff_data": "synthetic"},
+        {
+            "task": "tff_shakespeare",
+            "tff_data": "synthetic",
+            "model_fn": "tests.small_models:next_character",
+        },
         clients_per_round=1,
     )
     _, report = audit.audit(str(tmp_path))

@@ -104,7 +104,7 @@ def task_of(name, folder):
     return registry.load(name, registry.TASKS)(config, seed=0)
 
 
-def learned(task, steps):
+def learned(task, steps=60):
     """Weights that some steps were taken with, so that outputs differ."""
     tf.keras.utils.set_random_seed(1)
     model = task.build_model()

@@ -1,5 +1,6 @@
 """Shakespeare and Stack Exchange: texts, ids, windows, losses and models."""
 
+import dataclasses
 import gzip
 import json
 import math
@@ -9,6 +10,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tests import small_models
 from tests.conftest import data_folder
 from tff_pipeline import errors, experiment, registry
 from tff_pipeline.config import (
@@ -408,6 +410,10 @@ def test_served_characters_are_those_of_evaluation(
     alphabet = characters.reddi()
     if name == "shakespeare_lstm":
         alphabet = characters.of_bytes()
+    ids = task.build_model().outputs[0].shape[-1]
+    task = dataclasses.replace(
+        task, model_fn=lambda: small_models.next_token(ids)
+    )
     model = task.build_model()
     weights = tff.learning.models.ModelWeights.from_model(model)
     path = str(tmp_path / "model")
@@ -451,7 +457,10 @@ def test_served_words_are_those_of_evaluation(tmp_path):
     posts = [{"text": "One two, THREE."}, {"text": "two two four"}]
     users = [{"client": "a", "posts": posts}]
     folder = write(tmp_path, stackexchange.FILE, users)
-    task = load("stackexchange_next_word", data_dir=folder)
+    task = dataclasses.replace(
+        load("stackexchange_next_word", data_dir=folder),
+        model_fn=lambda: small_models.next_token(10_004),
+    )
     # Begin; "one", "three" and "two" are 2, 3 and 4, "four" is unknown.
     assert task.test.x[0, :5].tolist() == [10002, 4, 4, 1, 0]
     assert task.test.y[0, :5].tolist() == [4, 4, 1, 10003, 0]
