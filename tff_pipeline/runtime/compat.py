@@ -56,7 +56,9 @@ def _let_go_of_default_context() -> None:
 # Where no function has an `if` or a `for` on tensors, with or without
 # `tf.function` around it.
 _PLAIN = (
-    "tff_pipeline.",
+    "tff_pipeline.export.",
+    "tff_pipeline.tasks.",
+    "tff_pipeline.training.",
     "tensorflow_federated.python.learning.metrics.",
     "tensorflow_federated.python.learning.models.",
     "tensorflow.python.saved_model.",
