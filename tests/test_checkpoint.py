@@ -2,12 +2,14 @@
 
 import collections
 import contextlib
+import gc
 import hashlib
 import io
 import json
 import os
 import pickle
 import shutil
+import sys
 import tempfile
 
 import hypothesis
@@ -30,7 +32,10 @@ from tff_pipeline.config import (
 )
 from tff_pipeline.runtime.local import LocalWorker
 from tff_pipeline.training.checkpoint import CheckpointStore
-from tff_pipeline.training.state_files import InvalidCheckpointError
+from tff_pipeline.training.state_files import (
+    InvalidCheckpointError,
+    write_arrays,
+)
 
 ModelWeights = tff.learning.models.ModelWeights
 
@@ -546,3 +551,14 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     with pytest.raises(errors.RunDirectoryError) as raised:
         store.save(1, TINY)
     assert str(tmp_path / "file") in str(raised.value)
+
+
+def test_python_has_nothing_to_add_of_a_disk_that_was_full(
+    tmp_path, monkeypatch
+):
+    heard = []
+    monkeypatch.setattr(sys, "unraisablehook", heard.append)
+    with no_file_above(1000), pytest.raises(OSError):
+        write_arrays(str(tmp_path / "a.npz"), {"a": np.zeros(10_000)})
+    gc.collect()
+    assert not heard

@@ -244,6 +244,15 @@ def assert_parity(name, kinds, folder):
 def test_parity_of_formats(name, tmp_path):
     kinds = ALL if name == "digits_cnn" else ("saved_model", "keras")
     assert_parity(name, kinds, tmp_path)
+    if kinds == ALL:
+
+        def size(kind):
+            path = formats.path_of(kind, str(tmp_path / "out"), ALL, None)
+            return os.path.getsize(path)
+
+        assert size("tflite_float16") < 0.6 * size("tflite")
+        assert size("tflite_dynamic_int8") < 0.4 * size("tflite")
+        assert size("tflite_int8") < 0.4 * size("tflite")
 
 
 def test_a_format_is_written_wherever_tensorflow_writes(tmp_path):

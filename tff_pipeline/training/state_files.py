@@ -7,8 +7,9 @@ import hashlib
 import io
 import json
 import os
+import zipfile
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import tree
@@ -78,7 +79,7 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
 class _Summed:
     """A file that is written through, and the SHA-256 of what was meant.
 
-    It cannot be read back or sought in, as `np.savez` need not.
+    It cannot be read back or sought in, as a zip file need not.
     """
 
     def __init__(self, file: BinaryIO):
@@ -104,7 +105,12 @@ def write_arrays(path: str, arrays: Mapping[str, np.ndarray]) -> str:
     """Writes an .npz; returns its SHA-256."""
     with storage.local.create(path) as file:
         summed = _Summed(file)
-        np.savez(summed, **arrays)
+        # As `np.savez` does, which leaves its archive open if a disk is full:
+        # Python would complain of that some time later.
+        with zipfile.ZipFile(cast(BinaryIO, summed), "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as each:
+                    np.lib.format.write_array(each, array, allow_pickle=False)
     return summed.hexdigest()
 
 
