@@ -207,8 +207,8 @@ def test_peepholes_see_the_old_state_but_for_the_output_gate_the_new():
     _, after = cell(
         tf.constant([[x]]), [tf.constant([[h]]), tf.constant([[c]])]
     )
-    assert float(after[0]) == pytest.approx(hidden, rel=1e-5)
-    assert float(after[1]) == pytest.approx(state, rel=1e-5)
+    assert float(after[0][0, 0]) == pytest.approx(hidden, rel=1e-5)
+    assert float(after[1][0, 0]) == pytest.approx(state, rel=1e-5)
 
 
 # Words.
