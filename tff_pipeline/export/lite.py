@@ -60,23 +60,23 @@ def _halved(content: bytes) -> bytes:
     widen.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
     widen.version = 3  # The first that takes float16.
     model.operatorCodes.append(widen)
-    halved = set()
+    # Integers of the same bytes may share a buffer with them.
+    halved: dict[int, int] = {}
     for graph in model.subgraphs:
         wide = {}
         for index, tensor in enumerate(list(graph.tensors)):
-            buffer = model.buffers[tensor.buffer]
-            if (
-                tensor.type != schema.TensorType.FLOAT32
-                or buffer.data is None
-                or not len(buffer.data)
-            ):
+            data = model.buffers[tensor.buffer].data
+            if tensor.type != schema.TensorType.FLOAT32 or data is None:
                 continue
             if tensor.buffer not in halved:
-                halved.add(tensor.buffer)
-                numbers = np.asarray(buffer.data, np.uint8).view(np.float32)
+                numbers = np.asarray(data, np.uint8).view(np.float32)
+                buffer = schema.BufferT()
                 buffer.data = numbers.astype(np.float16).view(np.uint8)
+                halved[tensor.buffer] = len(model.buffers)
+                model.buffers.append(buffer)
             result = copy.copy(tensor)
             result.buffer = 0  # The empty one: it is computed.
+            tensor.buffer = halved[tensor.buffer]
             tensor.type = schema.TensorType.FLOAT16
             wide[index] = len(graph.tensors)
             graph.tensors.append(result)
@@ -89,6 +89,9 @@ def _halved(content: bytes) -> bytes:
             operator.opcodeIndex = len(model.operatorCodes) - 1
             operator.inputs, operator.outputs = [narrow], [result]
             graph.operators.insert(0, operator)
+    used = {t.buffer for graph in model.subgraphs for t in graph.tensors}
+    for unused in halved.keys() - used:
+        model.buffers[unused].data = None
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 

@@ -204,10 +204,13 @@ class _BiLSTM(tf.keras.layers.Layer):
     def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
         """(features [batch, length, any], ids) -> [batch, length, 2 units]."""
         features, ids = inputs
-        lengths = _lengths(ids)
+        lengths = _lengths(ids)[:, tf.newaxis]
+        here = tf.range(tf.shape(features)[1])
+        # Not `tf.reverse_sequence`, which browsers and 8 bits do not know.
+        places = tf.where(here < lengths, lengths - 1 - here, here)
 
         def reverse(values: tf.Tensor) -> tf.Tensor:
-            return tf.reverse_sequence(values, lengths, seq_axis=1)
+            return tf.gather(values, places, batch_dims=1)
 
         backward = reverse(self._backward(reverse(features)))
         return tf.concat([self._forward(features), backward], axis=-1)
