@@ -85,11 +85,16 @@ TASKS = {
     "tff_emnist": (None, SYNTHETIC),
     "tff_cifar100": (None, SYNTHETIC),
     "tff_shakespeare": (None, SYNTHETIC),
-    "tff_stackoverflow_tag": (None, SYNTHETIC | {"max_test_examples": 9}),
-    "tff_stackoverflow_word": (None, SYNTHETIC | {"max_test_examples": 9}),
+    "tff_stackoverflow_tag": (None, SYNTHETIC | {"max_test_examples": 300}),
+    "tff_stackoverflow_word": (None, SYNTHETIC | {"max_test_examples": 300}),
 }
 # Of training, where it takes more until answers are clear.
-STEPS = {"spoken_digits_cnn": 600}
+STEPS = {
+    "femnist_cnn": 300,
+    "spoken_digits_cnn": 600,
+    "tff_cifar100": 200,
+    "tff_stackoverflow_word": 300,
+}
 # Of each kind of model one, small.
 QUICK = ("csv", "digits_cnn", "movielens_mf")
 
@@ -227,7 +232,12 @@ def assert_parity(name, kinds, folder):
                 ).items()
             }
         lost[kind] = abs(float(score(found, test.y)) - float(wanted))
-        assert lost[kind] <= ALLOWED[kind], (name, kind, lost[kind], wanted)
+        allowed = ALLOWED[kind]
+        if kind.endswith("int8"):
+            # Of fewer than a hundred labels one, which is more than a point.
+            labels = (test.y > 0).sum() if test.y.ndim == 2 else len(test.y)
+            allowed = max(allowed, 1.001 / labels)
+        assert lost[kind] <= allowed, (name, kind, lost[kind], wanted)
         numbers = {k for k, v in outputs.items() if v.dtype.kind not in "OS"}
         assert set(found) >= numbers, (name, kind)
         if kind in ("saved_model", "onnx", "tflite", "tfjs"):

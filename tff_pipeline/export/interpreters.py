@@ -18,6 +18,7 @@ Arrays = dict[str, np.ndarray]
 # (signature, inputs by name) -> outputs by name.
 Call = Callable[[str, Mapping[str, np.ndarray]], Arrays]
 
+_SOME = 16
 _SCRIPT = os.path.join(os.path.dirname(__file__), "replay.js")
 
 
@@ -160,6 +161,14 @@ def _tfjs(path: str) -> Iterator[Call]:
 
         def call(_: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
             (value,) = inputs.values()
+            # Some at a time, for a text in Node.js has at most 512 MB.
+            parts = [
+                of_some(value[start : start + _SOME])
+                for start in range(0, len(value), _SOME)
+            ]
+            return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+
+        def of_some(value: np.ndarray) -> Arrays:
             dtype = "float32" if value.dtype.kind == "f" else "int32"
             question = {
                 "values": value.ravel().tolist(),

@@ -20,7 +20,7 @@ from tff_pipeline.tasks.task import Task
 
 FILE = "replay.npz"
 EXAMPLES = 16
-# Of the test set, those whose mean and covariance are taken.
+# Of the test set, those whose tenths and covariance are taken.
 _MOST = 1000
 # Tokens of a made-up text, and of a sequence of any length.
 _LENGTH = 12
@@ -66,9 +66,9 @@ def encoded_inputs(task: Task, examples: int, seed: int = 0) -> np.ndarray:
     """Made-up inputs of the trained model, [examples, ...].
 
     Ids are drawn evenly up to the largest of the test set (of pairs, and of a
-    token's several ids, each its own); pixels and other numbers from a normal
-    distribution with the mean and the covariance of the test set, and not
-    beyond what it has at their place.
+    token's several ids, each its own); pixels and other numbers with the
+    tenths that the test set has at their place, and as correlated as there (by
+    a Gaussian copula: the ranks of normal numbers with its covariance).
     """
     draw, x = np.random.default_rng(seed), task.test.x
     shape = (examples, *x.shape[1:])
@@ -78,13 +78,19 @@ def encoded_inputs(task: Task, examples: int, seed: int = 0) -> np.ndarray:
         return draw.integers(0, most, shape, np.int64, True).astype(x.dtype)
     x = x[draw.permutation(len(x))[:_MOST]]
     known = np.ma.masked_invalid(x.astype(np.float32)).reshape(len(x), -1)
-    low, high = known.min(axis=0), known.max(axis=0)
     mean = known.mean(axis=0)
     around = np.ma.filled(known - mean, 0)
     # Sums of all of them by normal weights have their covariance.
-    weights = draw.normal(size=(examples, len(x))) / np.sqrt(len(x))
-    values = mean + weights.astype(np.float32) @ around
-    values = np.ma.filled(np.ma.clip(values, low, high), 0)
+    weights = draw.normal(size=(examples, len(x))).astype(np.float32)
+    size = np.sqrt(np.square(around).sum(axis=0))
+    normal = weights @ around / np.maximum(size, 1e-9)
+    places = 5 * (1 + tf.math.erf(normal / np.sqrt(2)).numpy())
+    tenths = np.percentile(
+        np.ma.filled(mean, 0) + around, 10 * np.arange(11), axis=0
+    )
+    below, column = np.minimum(places.astype(int), 9), np.arange(len(size))
+    low, high = tenths[below, column], tenths[below + 1, column]
+    values = low + (places - below) * (high - low)
     # Where all are whole numbers, they stand for something.
     whole = np.ma.filled((known == known.round()).all(axis=0), True)
     values = np.where(whole, np.round(values), values)

@@ -90,21 +90,27 @@ def _keeps_floats(task: Task, model: tf.keras.Model) -> bool:
     """Whether activations of 8 bits are not for this model.
 
     Rows of numbers are not, for 256 steps are too few for a tensor that holds
-    amounts beside codes; nor are spectra, whose range is wide; nor recurrent
-    layers that TensorFlow Lite has no operation for, all but the LSTM: finding
-    the ranges in their loop ends the converter.
+    amounts beside codes; nor are waveforms, whose range is wide; nor layers
+    that normalise by what they compute of one example; nor recurrent layers
+    that TensorFlow Lite has no operation for, all but the LSTM: finding the
+    ranges in their loop ends the converter.
     """
     rows = task.test.x.ndim == 2 and task.test.x.dtype in (
         *(np.float32, np.float64, np.int16),
+    )
+    normalised = _has(
+        model,
+        tf.keras.layers.GroupNormalization,
+        tf.keras.layers.LayerNormalization,
     )
     loops = any(
         isinstance(layer, tf.keras.layers.RNN)
         and not isinstance(layer, tf.keras.layers.LSTM)
         for layer in model.submodules
     )
-    return rows or loops
+    return rows or normalised or loops
 
 
-def _has(model: tf.keras.Model, kind: type) -> bool:
-    """Whether a layer of that kind is in it."""
-    return any(isinstance(layer, kind) for layer in model.submodules)
+def _has(model: tf.keras.Model, *kinds: type) -> bool:
+    """Whether a layer of one of these kinds is in it."""
+    return any(isinstance(layer, kinds) for layer in model.submodules)
