@@ -18,7 +18,7 @@ Arrays = dict[str, np.ndarray]
 # (signature, inputs by name) -> outputs by name.
 Call = Callable[[str, Mapping[str, np.ndarray]], Arrays]
 
-_SOME = 16
+_BATCH_SIZE = 16
 _SCRIPT = os.path.join(os.path.dirname(__file__), "replay.js")
 
 
@@ -163,8 +163,8 @@ def _tfjs(path: str) -> Iterator[Call]:
             (value,) = inputs.values()
             # Some at a time, for a text in Node.js has at most 512 MB.
             parts = [
-                of_some(value[start : start + _SOME])
-                for start in range(0, len(value), _SOME)
+                of_some(value[start : start + _BATCH_SIZE])
+                for start in range(0, len(value), _BATCH_SIZE)
             ]
             return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
 
