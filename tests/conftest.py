@@ -18,6 +18,12 @@ import pytest
 from tests.fork_server import ForkServer
 from tff_pipeline.runtime import silence
 
+# Of test processes that run side by side, each and its children keep to a
+# core: TensorFlow's threads of one would else get into the other's way.
+_CORES = sorted(os.sched_getaffinity(0))
+if _NUMBER := os.environ.get("PYTEST_XDIST_WORKER", "")[len("gw") :]:
+    os.sched_setaffinity(0, {_CORES[int(_NUMBER) % len(_CORES)]})
+
 # Before any test module imports TensorFlow.
 silence.silence()
 

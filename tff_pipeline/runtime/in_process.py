@@ -41,9 +41,10 @@ class InProcessContext(tff.framework.SyncContext):
 
         Args:
           client_threads: How many clients run at once; by default as many as
-            there are processors. Results have the same bits for any number.
+            there are processors for this process. Results have the same bits
+            for any number.
         """
-        self._threads = client_threads or os.cpu_count() or 1
+        self._threads = client_threads or len(os.sched_getaffinity(0))
         self._pool = concurrent.futures.ThreadPoolExecutor(self._threads)
         # Compiled once a computation, which is kept so that its id stays its.
         self._compiled: dict[int, tuple[Any, _Interpreter]] = {}
