@@ -109,7 +109,7 @@ def task_of(name, folder):
     return registry.load(name, registry.TASKS)(config, seed=0)
 
 
-def learned(task, steps=60):
+def learned(task):
     """Weights that some steps were taken with, so that outputs differ."""
     tf.keras.utils.set_random_seed(1)
     model = task.build_model()
@@ -117,7 +117,7 @@ def learned(task, steps=60):
     some = [task.train.load(name) for name in task.train.client_ids[:10]]
     x, y = (np.concatenate([getattr(e, k) for e in some]) for k in "xy")
     draw = np.random.default_rng(1)
-    for _ in range(steps):
+    for _ in range(STEPS.get(task.name, 60)):
         rows = draw.integers(len(x), size=20)
         model.train_on_batch(x[rows], y[rows])
     weights = tff.learning.models.ModelWeights.from_model(model)
@@ -200,7 +200,7 @@ def available(kind):
 
 def assert_parity(name, kinds, folder):
     task = task_of(name, folder)
-    weights = learned(task, STEPS.get(name, 60))
+    weights = learned(task)
     test = task.test.take(np.arange(min(len(task.test), MOST_EXAMPLES)))
     model = task.build_model()
     weights.assign_weights_to(model)
@@ -268,7 +268,7 @@ def test_parity_of_formats(name, tmp_path):
 def test_a_format_is_written_wherever_tensorflow_writes(tmp_path):
     task = task_of("digits_2nn", tmp_path)
     path = "ram://exports/model.keras"
-    formats.write("keras", task, learned(task, 1), path)
+    formats.write("keras", task, learned(task), path)
     assert storage.of(path).names("ram://exports") == [
         *("model.keras", "model.keras.replay.npz")
     ]

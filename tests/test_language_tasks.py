@@ -459,7 +459,7 @@ def test_served_words_are_those_of_evaluation(tmp_path):
     folder = write(tmp_path, stackexchange.FILE, users)
     task = dataclasses.replace(
         load("stackexchange_next_word", data_dir=folder),
-        model_fn=lambda: small_models.next_token(10_004),
+        model_fn=lambda: small_models.next_token(recurrent.WORD_IDS),
     )
     # Begin; "one", "three" and "two" are 2, 3 and 4, "four" is unknown.
     assert task.test.x[0, :5].tolist() == [10002, 4, 4, 1, 0]

@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -112,9 +112,14 @@ def _tflite(path: str) -> Call:
         for row in inputs[name]:
             parts.append(runner(**{name: row[None]}))
             interpreter.reset_all_variables()
-        return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+        return _joined(parts)
 
     return call
+
+
+def _joined(parts: Sequence[Arrays]) -> Arrays:
+    """What was answered part by part, as one answer."""
+    return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
 
 
 def _onnx(path: str) -> Call:
@@ -166,7 +171,7 @@ def _tfjs(path: str) -> Iterator[Call]:
                 of_some(value[start : start + _BATCH_SIZE])
                 for start in range(0, len(value), _BATCH_SIZE)
             ]
-            return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+            return _joined(parts)
 
         def of_some(value: np.ndarray) -> Arrays:
             dtype = "float32" if value.dtype.kind == "f" else "int32"

@@ -17,6 +17,8 @@ from tensorflow.lite.tools import flatbuffer_utils
 
 def main() -> None:
     precision, path, signature, samples, output = sys.argv[1:]
+    with np.load(samples) as archive:
+        ((name, rows),) = archive.items()
     converter = tf.lite.TFLiteConverter.from_saved_model(
         path, signature_keys=[signature]
     )
@@ -25,10 +27,8 @@ def main() -> None:
     if precision == "int8":
 
         def calibration() -> Iterator[dict[str, np.ndarray]]:
-            with np.load(samples) as archive:
-                (name,) = archive.files
-                for row in archive[name]:
-                    yield {name: row[None]}
+            for row in rows:
+                yield {name: row[None]}
 
         converter.representative_dataset = calibration
         converter.target_spec.supported_ops = [
@@ -40,10 +40,8 @@ def main() -> None:
         content = _halved(content)
     # Some that can be converted cannot be run: then this fails too.
     runner = tf.lite.Interpreter(model_content=content).get_signature_runner()
-    with np.load(samples) as archive:
-        (name,) = archive.files
-        sizes = runner.get_input_details()[name]["shape_signature"]
-        runner(**{name: archive[name][: 2 if sizes[0] == -1 else 1]})
+    sizes = runner.get_input_details()[name]["shape_signature"]
+    runner(**{name: rows[: 2 if sizes[0] == -1 else 1]})
     with open(output, "wb") as file:
         file.write(content)
 

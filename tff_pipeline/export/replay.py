@@ -37,6 +37,7 @@ def record(
 ) -> Replay:
     """Shows every signature of `signatures.of` made-up inputs."""
     replayed: Replay = {}
+    encoded = encoded_inputs(task, examples)
     for name, function in found.items():
         if name == "generate":
             given: dict[str, Any] = {
@@ -50,10 +51,9 @@ def record(
                 "inputs": serialised(replayed["serving_default"]["inputs"])
             }
         elif name == "serving_default" and serving is not None:
-            given = raw_inputs(task, serving, examples)
+            given = raw_inputs(serving, encoded)
         else:
-            specs = signatures.encoded_specs(task)
-            given = {key: encoded_inputs(task, examples) for key in specs}
+            given = dict.fromkeys(signatures.encoded_specs(task), encoded)
         outputs = function(*map(tf.constant, given.values()))
         replayed[name] = {
             "inputs": given,
@@ -98,21 +98,21 @@ def encoded_inputs(task: Task, examples: int, seed: int = 0) -> np.ndarray:
 
 
 def raw_inputs(
-    task: Task, serving: tf.keras.Model, examples: int, seed: int = 0
+    serving: tf.keras.Model, encoded: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Made-up inputs of `serving_default`, by name."""
-    draw = np.random.default_rng(seed)
+    """Made-up inputs of `serving_default` by name, as many as are encoded."""
+    draw, examples = np.random.default_rng(0), len(encoded)
     lookups = {
         layer.name: _words(layer)
         for layer in compat.all_layers(serving)
         if hasattr(layer, "get_vocabulary")
     }
     strings = [each.name for each in serving.inputs if each.dtype == "string"]
-    row = encoded_inputs(task, examples, seed)
     inputs = {}
     for place, each in enumerate(serving.inputs):
         if each.dtype != tf.string:
-            inputs[each.name] = row[:, place].astype(each.dtype.as_numpy_dtype)
+            column = encoded[:, place]
+            inputs[each.name] = column.astype(each.dtype.as_numpy_dtype)
             continue
         if f"{each.name}.code" in lookups:
             known = lookups[f"{each.name}.code"]

@@ -95,9 +95,8 @@ def _keeps_floats(task: Task, model: tf.keras.Model) -> bool:
     that TensorFlow Lite has no operation for, all but the LSTM: finding the
     ranges in their loop ends the converter.
     """
-    rows = task.test.x.ndim == 2 and task.test.x.dtype in (
-        *(np.float32, np.float64, np.int16),
-    )
+    x = task.test.x
+    rows = x.ndim == 2 and x.dtype in (np.float32, np.float64, np.int16)
     normalised = _has(
         model,
         tf.keras.layers.GroupNormalization,
