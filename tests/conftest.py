@@ -16,7 +16,7 @@ import hypothesis
 import pytest
 
 from tests.fork_server import ForkServer
-from tff_pipeline.runtime import silence
+from tff_pipeline import silence
 
 # Of test processes that run side by side, each and its children keep to a
 # core: TensorFlow's threads of one would else get into the other's way.

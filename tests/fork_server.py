@@ -112,7 +112,7 @@ def become(request):
 
 
 def import_everything():
-    from tff_pipeline.runtime import silence
+    from tff_pipeline import silence
 
     silence.silence()
     # What scripts import once their flags are known to be right.

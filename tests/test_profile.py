@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tff_pipeline import experiment, spans
+from tff_pipeline import experiment, timing
 from tff_pipeline.config import ExperimentConfig, RunConfig
 from tff_pipeline.data_config import DataConfig
 
@@ -71,14 +71,14 @@ def test_a_run_may_end_within_the_trace(tmp_path, rounds):
 
 
 def test_spans_count_only_while_they_are_recorded():
-    with spans.span("before"):
+    with timing.span("before"):
         pass
-    with spans.recording() as seconds:
-        with spans.span("inside"), spans.span("nested"):
+    with timing.recording() as seconds:
+        with timing.span("inside"), timing.span("nested"):
             pass
-        with spans.span("inside"):
+        with timing.span("inside"):
             pass
-    with spans.span("after"):
+    with timing.span("after"):
         pass
     assert sorted(seconds) == ["inside", "nested"]
     assert seconds["inside"] >= seconds["nested"] > 0

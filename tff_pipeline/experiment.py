@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline import cohorts, durable, errors, registry, spans
+from tff_pipeline import cohorts, durable, errors, registry, timing
 from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
 from tff_pipeline.datasets.federated import FederatedData
@@ -138,11 +138,11 @@ def _run(
     # Beside the reading of the data, for files may be large.
     with concurrent.futures.ThreadPoolExecutor(1) as beside:
         hashes = beside.submit(environment.hashes, config.data.data_dir)
-        with spans.span("data"):
+        with timing.span("data"):
             task = load_task(config)
     _check_target(config, task)
     groups = _eval_groups(config, task)
-    with spans.span("building"):
+    with timing.span("building"):
         weights = initial_weights(task, config.run.seed)
         plan = parts.plan_of(
             config,
@@ -158,7 +158,7 @@ def _run(
     if config.data.model_fn is not None:
         where["data"] |= own_model.source_hash(config.data.model_fn)
     directory.claim(config, overwrite, where)
-    with spans.span("building"):
+    with timing.span("building"):
         private = parts.of(plan, directory)
         parts.publish_examples(examples_plan, task, directory)
         process = fed_avg.build(

@@ -14,9 +14,8 @@ from typing import Any, Optional
 from absl import flags
 from absl import logging as absl_logging  # noqa: F401  (--verbosity)
 
-from tff_pipeline import config, errors, flagfile
+from tff_pipeline import config, errors, flagfile, silence
 from tff_pipeline.fields import Allowed
-from tff_pipeline.runtime import silence
 
 FLAGS = flags.FLAGS
 _LONGEST_NAME = 40

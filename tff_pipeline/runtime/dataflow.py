@@ -14,7 +14,7 @@ import concurrent.futures
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Optional
 
-from tff_pipeline import spans
+from tff_pipeline import timing
 from tff_pipeline.runtime.reductions import Reduction
 
 
@@ -34,7 +34,7 @@ class OnServer:
         """Computes it; what it depends on must have been reduced."""
         if not self._done:
             values = [source.value() for source in self._sources]
-            with spans.span("server"):
+            with timing.span("server"):
                 self._value = self._compute(*values)
             self._done = True
         return self._value
@@ -199,16 +199,16 @@ def _one_pass(
 
     def compute(client: int) -> list[Any]:
         known: dict[OnClients, Any] = {}
-        with spans.span("clients"):
+        with timing.span("clients"):
             return [node.of(client, known) for node in wanted]
 
     for values in _in_order(compute, num_clients, pool, in_flight):
-        with spans.span("aggregation"):
+        with timing.span("aggregation"):
             for fold, value in zip(folds, values):
                 fold.add(value)
         for values_of_node, value in zip(kept, values[len(folds) :]):
             values_of_node.append(value)
-    with spans.span("aggregation"):
+    with timing.span("aggregation"):
         for node, fold in zip(reduced, folds):
             node.set(fold.result())
     for kept_node, values_of_node in zip(keep, kept):
@@ -236,7 +236,7 @@ def _in_order(
 
 
 def _result(future: concurrent.futures.Future) -> Any:
-    with spans.span("client work"):
+    with timing.span("client work"):
         return future.result()
 
 

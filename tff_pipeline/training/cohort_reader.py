@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tff_pipeline import spans
+from tff_pipeline import timing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ class CohortReader:
 
     def _submit(self, number: int) -> concurrent.futures.Future:
         def read() -> Cohort:
-            with spans.span("reading ahead"):
+            with timing.span("reading ahead"):
                 return self._cohort_of(number)
 
         return self._thread.submit(read)

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 import tensorflow_federated as tff
 
-from tff_pipeline import spans
+from tff_pipeline import timing
 from tff_pipeline.config import RunConfig
 from tff_pipeline.training import failures
 from tff_pipeline.training.client_states import ClientStates
@@ -136,7 +136,7 @@ class Loop:
                         or outcome.interrupted_by is not None
                     )
                     every = self.config.rounds_per_checkpoint
-                    with spans.span("disk"):
+                    with timing.span("disk"):
                         self.recorder.record(done, last or number % every == 0)
                         if last:
                             self.recorder.wait()
@@ -171,7 +171,7 @@ class Loop:
         while True:
             try:
                 began = time.monotonic()
-                with spans.span("reading"):
+                with timing.span("reading"):
                     cohort = reader.read(number)
                 return self._round(number, cohort, before, policy, began)
             except failures.FAILURES as error:
@@ -225,7 +225,7 @@ class Loop:
             or number == self.config.total_rounds
         ):
             weights = self.process.get_model_weights(state)
-            with spans.span("evaluation"):
+            with timing.span("evaluation"):
                 row.update(self.evaluate(weights))
         row["clients"] = len(cohort.datasets)
         row["examples"] = cohort.num_examples

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from tff_pipeline import spans
+from tff_pipeline import timing
 
 # What the main thread does in a round, one after the other.
 _PHASES = (
@@ -42,13 +42,13 @@ class Profile:
         self._trace_dir = trace_dir
         self._start: dict[str, float] = {}
         self._rounds: list[float] = []
-        self._seconds = spans.Seconds(float)
+        self._seconds = timing.Seconds(float)
 
     @contextlib.contextmanager
     def recorded(self) -> Iterator[None]:
         """Inside, spans are counted."""
         self._start = {"imports": _seconds_since_start()}
-        with spans.recording() as self._seconds:
+        with timing.recording() as self._seconds:
             try:
                 yield
             finally:

@@ -15,7 +15,7 @@ from typing import Any, Optional, Protocol
 import numpy as np
 import tree
 
-from tff_pipeline import errors, spans
+from tff_pipeline import errors, timing
 from tff_pipeline.training.checkpoint import CheckpointStore
 from tff_pipeline.training.client_states import ClientStates
 from tff_pipeline.training.evaluation import lower_is_better
@@ -183,13 +183,13 @@ class Recorder:
 
     def _write(self, done: Round, save: bool) -> None:
         number = done.number
-        with spans.span("recording"):
+        with timing.span("recording"):
             self._metrics.append(done.row)
             state = digest(flatten(done.state))
             self._log.round(number, state, self._cohort(done), done.row)
         if not save:
             return
-        with spans.span("checkpoint"):
+        with timing.span("checkpoint"):
             # Before the checkpoint that says that they are there.
             self._metrics.sync()
             self._log.sync()
