@@ -18,7 +18,8 @@ def main() -> None:
     config = flags.experiment_config()
     print(f"{config.data.task}: starting TensorFlow Federated", flush=True)
     # Here and not above: flags are refused before TensorFlow is imported.
-    from tff_pipeline import experiment, storage
+    from tff_pipeline import experiment
+    from tff_pipeline.files import storage
 
     result = experiment.run(
         config, overwrite=flags.FLAGS.overwrite, profile=flags.FLAGS.profile

@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 
-from tff_pipeline import storage
+from tff_pipeline.files import storage
 
 # What changes something on the disk.
 CHANGES = (

@@ -11,7 +11,8 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
-from tff_pipeline import durable, errors
+from tff_pipeline import errors
+from tff_pipeline.files import durable
 
 OLD, NEW = "the old version\n", "the new version, which is longer\n" * 100
 

@@ -13,7 +13,8 @@ import sys
 import pytest
 
 from tests.conftest import ROOT, SCRIPTS, SMALL_RUN, rows_of, run_script
-from tff_pipeline import durable, errors, storage
+from tff_pipeline import errors
+from tff_pipeline.files import durable, storage
 from tff_pipeline.training import run_lock
 
 HOST = socket.gethostname()

@@ -9,21 +9,15 @@ import numpy as np
 import pytest
 
 from tests.conftest import run_script
-from tff_pipeline import (
-    durable,
-    errors,
-    experiment,
-    saved_run,
-    storage,
-    verify,
-)
+from tff_pipeline import errors, experiment, saved_run, verify
 from tff_pipeline.config import (
     ClientConfig,
     DataConfig,
     ExperimentConfig,
     RunConfig,
 )
-from tff_pipeline.journal import Journal
+from tff_pipeline.files import durable, storage
+from tff_pipeline.files.append_only import Journal
 from tff_pipeline.training import round_log
 from tff_pipeline.training.checkpoint import CheckpointStore
 

@@ -10,17 +10,11 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow_federated as tff
 
-from tff_pipeline import (
-    cohorts,
-    durable,
-    errors,
-    experiment,
-    randomness,
-    storage,
-)
+from tff_pipeline import cohorts, errors, experiment, randomness
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.datasets.federated import Examples
 from tff_pipeline.export import attacked, saved_model
+from tff_pipeline.files import durable, storage
 from tff_pipeline.privacy import membership, parts
 from tff_pipeline.reporting import audit_text
 from tff_pipeline.tasks.task import Task

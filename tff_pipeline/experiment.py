@@ -15,12 +15,13 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline import cohorts, durable, errors, registry, timing
+from tff_pipeline import cohorts, errors, registry, timing
 from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
 from tff_pipeline.datasets.federated import FederatedData
 from tff_pipeline.export import saved_model
 from tff_pipeline.export.papers import Papers
+from tff_pipeline.files import durable
 from tff_pipeline.privacy import example_plan, parts
 from tff_pipeline.reporting import learning_curve
 from tff_pipeline.tasks import own_model

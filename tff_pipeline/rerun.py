@@ -7,7 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import Optional
 
-from tff_pipeline import errors, experiment, storage
+from tff_pipeline import errors, experiment
+from tff_pipeline.files import storage
 from tff_pipeline.privacy import secret_file
 from tff_pipeline.training import environment, round_log
 from tff_pipeline.training.run_directory import RunDirectory

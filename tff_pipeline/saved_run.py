@@ -7,10 +7,11 @@ from typing import Any, Optional
 
 import tensorflow_federated as tff
 
-from tff_pipeline import durable, experiment, storage
+from tff_pipeline import experiment
 from tff_pipeline.export import formats as export_formats
 from tff_pipeline.export import saved_model
 from tff_pipeline.export.papers import Papers
+from tff_pipeline.files import durable, storage
 from tff_pipeline.tasks.task import Task
 from tff_pipeline.training import evaluation
 from tff_pipeline.training.checkpoint import CheckpointName, CheckpointStore

@@ -9,7 +9,8 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
-from tff_pipeline import errors, storage
+from tff_pipeline import errors
+from tff_pipeline.files import storage
 from tff_pipeline.privacy import accounting
 from tff_pipeline.training import (
     environment,

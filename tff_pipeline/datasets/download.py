@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import IO, Optional
 
 from tff_pipeline import errors
-from tff_pipeline.durable import TEMPORARY
+from tff_pipeline.files.durable import TEMPORARY
 
 _CHUNK = 2**20
 # Of silence, in seconds, until a connection counts as broken.

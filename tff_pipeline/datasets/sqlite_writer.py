@@ -8,7 +8,8 @@ from typing import NamedTuple, Optional
 import numpy as np
 import tensorflow as tf
 
-from tff_pipeline import durable, errors
+from tff_pipeline import errors
+from tff_pipeline.files import durable
 
 _SCHEMA = """
 CREATE TABLE examples (

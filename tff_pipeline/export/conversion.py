@@ -10,8 +10,9 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-from tff_pipeline import durable, errors, storage
+from tff_pipeline import errors
 from tff_pipeline.export import replay, signatures
+from tff_pipeline.files import durable, storage
 from tff_pipeline.tasks.task import Task
 
 

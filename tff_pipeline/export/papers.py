@@ -18,7 +18,7 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
-from tff_pipeline import durable
+from tff_pipeline.files import durable
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
 

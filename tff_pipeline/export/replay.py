@@ -12,9 +12,9 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
-from tff_pipeline import durable, storage
 from tff_pipeline.datasets import sqlite_writer
 from tff_pipeline.export import signatures
+from tff_pipeline.files import durable, storage
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
 

@@ -7,9 +7,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline import durable, errors, storage
+from tff_pipeline import errors
 from tff_pipeline.export import papers, replay, signatures, warm_up
 from tff_pipeline.export.papers import Papers
+from tff_pipeline.files import durable, storage
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
 

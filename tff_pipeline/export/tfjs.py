@@ -9,9 +9,10 @@ from typing import Any, Optional
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline import durable, errors
+from tff_pipeline import errors
 from tff_pipeline.export import conversion, saved_model, signatures
 from tff_pipeline.export.papers import Papers
+from tff_pipeline.files import durable
 from tff_pipeline.tasks.task import Task
 
 _CONVERTER = "tensorflowjs_converter"

@@ -5,7 +5,8 @@ import json
 import math
 from typing import Any, Optional
 
-from tff_pipeline import durable, errors
+from tff_pipeline import errors
+from tff_pipeline.files import durable
 from tff_pipeline.privacy import accounting
 from tff_pipeline.privacy.setting import ADJACENCIES, MECHANISMS, Setting
 

@@ -14,8 +14,9 @@ from typing import Any, Optional
 
 import numpy as np
 
-from tff_pipeline import durable, errors
+from tff_pipeline import errors
 from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.files import durable
 from tff_pipeline.privacy import accounting, secret_file
 from tff_pipeline.privacy.setting import Setting
 from tff_pipeline.training.run_directory import RunDirectory

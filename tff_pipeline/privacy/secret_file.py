@@ -8,7 +8,8 @@ import hashlib
 import secrets
 from typing import Optional
 
-from tff_pipeline import durable, errors, storage
+from tff_pipeline import errors
+from tff_pipeline.files import durable, storage
 from tff_pipeline.training.run_directory import RunDirectory
 
 _BITS = 128

@@ -10,7 +10,7 @@ import math
 import textwrap
 from typing import Any, Optional
 
-from tff_pipeline import durable
+from tff_pipeline.files import durable
 from tff_pipeline.privacy import accounting
 from tff_pipeline.privacy.answer import CONVERSIONS
 from tff_pipeline.privacy.plan import Plan

@@ -3,7 +3,7 @@
 import io
 import os
 
-from tff_pipeline import durable, storage
+from tff_pipeline.files import durable, storage
 from tff_pipeline.training import metrics
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tff_pipeline import durable
 from tff_pipeline.datasets.census import Census
+from tff_pipeline.files import durable
 
 _MOST_NAMES = 30  # Clients whose names can be read below the bars.
 _MOST_BARS = 200

@@ -6,8 +6,8 @@ from typing import Any, Optional, Union
 
 import tensorflow as tf
 
-from tff_pipeline import durable, storage
-from tff_pipeline.journal import Journal
+from tff_pipeline.files import durable, storage
+from tff_pipeline.files.append_only import Journal
 
 Value = Union[int, float]
 Row = Mapping[str, Value]

@@ -21,8 +21,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from tff_pipeline import durable, errors, storage
-from tff_pipeline.journal import Journal
+from tff_pipeline import errors
+from tff_pipeline.files import durable, storage
+from tff_pipeline.files.append_only import Journal
 from tff_pipeline.training.metrics import Row
 
 _LOG = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ import socket
 from collections.abc import Iterator
 from typing import Optional
 
-from tff_pipeline import durable, errors, storage
+from tff_pipeline import errors
+from tff_pipeline.files import durable, storage
 
 # File systems without locks answer with one of these.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}

@@ -4,7 +4,8 @@ import base64
 import json
 from typing import Any
 
-from tff_pipeline import durable, errors, storage
+from tff_pipeline import errors
+from tff_pipeline.files import durable, storage
 
 
 class Signer:

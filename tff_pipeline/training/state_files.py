@@ -14,7 +14,8 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import tree
 
-from tff_pipeline import errors, storage
+from tff_pipeline import errors
+from tff_pipeline.files import storage
 
 MANIFEST = "manifest.json"
 FORMAT = 2

@@ -1,6 +1,6 @@
 """Files that grow by whole lines: metrics.csv and rounds.jsonl."""
 
-from tff_pipeline import durable, storage
+from tff_pipeline.files import durable, storage
 
 
 class Journal:

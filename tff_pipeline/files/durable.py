@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from tff_pipeline import errors, storage
+from tff_pipeline import errors
+from tff_pipeline.files import storage
 
 TEMPORARY = ".tmp-"
 _OLD = ".tmp-old-"
