@@ -16,7 +16,6 @@ import tensorflow_federated as tff
 
 from benchmarks.contenders import learning_process
 from benchmarks.workloads import WORKLOADS, Workload, client_data
-from tff_pipeline.aggregation_config import AGGREGATOR_OPTIONS, AggregatorConfig
 from tff_pipeline.algorithms import client_work, fed_avg
 from tff_pipeline.config import (
     ClientConfig,
@@ -25,7 +24,8 @@ from tff_pipeline.config import (
     RunConfig,
     ServerConfig,
 )
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.aggregation import AGGREGATOR_OPTIONS, AggregatorConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets.federated import Examples
 from tff_pipeline.privacy import mechanisms, plan
 from tff_pipeline.runtime.in_process import InProcessContext

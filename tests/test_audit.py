@@ -11,9 +11,9 @@ from sklearn import metrics
 
 from tests.conftest import data_folder, run_script
 from tff_pipeline import audit, errors, experiment
-from tff_pipeline.aggregation_config import AggregatorConfig
 from tff_pipeline.config import ClientConfig, ExperimentConfig, RunConfig
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.aggregation import AggregatorConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.export import attacked, saved_model
 from tff_pipeline.privacy import membership
 from tff_pipeline.reporting import audit_text

@@ -11,11 +11,11 @@ from scipy import integrate, stats
 
 from tests.test_accounting import gaussian_delta
 from tff_pipeline import experiment
-from tff_pipeline.aggregation_config import AggregatorConfig
 from tff_pipeline.aggregators import dp_mean, noise
 from tff_pipeline.aggregators.recorded import RecordedFactory
 from tff_pipeline.config import ClientConfig, ExperimentConfig, RunConfig
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.aggregation import AggregatorConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.privacy import canaries, plan, statement
 from tff_pipeline.runtime.in_process import InProcessContext
 from tff_pipeline.sampling import PoissonSampler

@@ -19,7 +19,7 @@ from tff_pipeline.config import (
     RunConfig,
     ServerConfig,
 )
-from tff_pipeline.data_config import PARTITION_OPTIONS, DataConfig
+from tff_pipeline.config.data import PARTITION_OPTIONS, DataConfig
 
 COUNTS = st.integers(1, 2**31 - 1)
 RATES = st.floats(0, 1e30, exclude_min=True) | st.integers(1, 2**40)

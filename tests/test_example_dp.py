@@ -13,7 +13,6 @@ from scipy import stats
 
 from tests.conftest import data_folder
 from tff_pipeline import errors, experiment
-from tff_pipeline.aggregation_config import AggregatorConfig
 from tff_pipeline.algorithms import client_work, fed_avg
 from tff_pipeline.algorithms.example_dp import ExampleDp, clipped_sum
 from tff_pipeline.config import (
@@ -24,6 +23,7 @@ from tff_pipeline.config import (
     RunConfig,
     ServerConfig,
 )
+from tff_pipeline.config.aggregation import AggregatorConfig
 from tff_pipeline.datasets.federated import Examples
 from tff_pipeline.privacy import accounting
 from tff_pipeline.privacy.example_plan import ExamplePlan

@@ -16,7 +16,7 @@ import tensorflow_federated as tff
 
 from tests.conftest import ROOT, data_folder
 from tff_pipeline import registry
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.export import formats, signatures
 from tff_pipeline.files import storage
 from tff_pipeline.training import evaluation

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests.conftest import data_folder, run_script
 from tff_pipeline import errors, registry
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import femnist
 from tff_pipeline.tasks.femnist import cnn_without_dropout
 

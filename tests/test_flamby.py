@@ -19,7 +19,7 @@ from tff_pipeline.config import (
     RunConfig,
     ServerConfig,
 )
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import heart_disease, tcga_brca
 from tff_pipeline.export import saved_model
 from tff_pipeline.models import survival

@@ -13,7 +13,6 @@ import signal
 import pytest
 
 from tests.conftest import rows_of, train_with_faults
-from tff_pipeline.aggregation_config import AggregatorConfig
 from tff_pipeline.config import (
     ClientConfig,
     DataConfig,
@@ -22,6 +21,7 @@ from tff_pipeline.config import (
     RunConfig,
     ServerConfig,
 )
+from tff_pipeline.config.aggregation import AggregatorConfig
 from tff_pipeline.training import round_log
 
 SEED = 20261121

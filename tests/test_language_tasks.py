@@ -20,7 +20,7 @@ from tff_pipeline.config import (
     RunConfig,
     ServerConfig,
 )
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import (
     characters,
     sequences,

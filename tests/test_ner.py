@@ -17,7 +17,7 @@ from tff_pipeline.config import (
     OptimizerConfig,
     RunConfig,
 )
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import conll, word_vectors
 from tff_pipeline.datasets.tags import Tags
 from tff_pipeline.models import crf, tagger

@@ -28,7 +28,7 @@ from tff_pipeline.config import (
     OptimizerConfig,
     RunConfig,
 )
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import hold_out, sqlite_writer, table_features
 from tff_pipeline.datasets.sqlite_writer import Row
 from tff_pipeline.datasets.table import MISSING, Table

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from tff_pipeline import errors
-from tff_pipeline.aggregation_config import (
+from tff_pipeline.config import ClientConfig, ExperimentConfig, RunConfig
+from tff_pipeline.config.aggregation import (
     AGGREGATOR_OPTIONS,
     SAMPLINGS_OF,
     AggregatorConfig,
 )
-from tff_pipeline.config import ClientConfig, ExperimentConfig, RunConfig
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.privacy import accounting, plan, secret_file, statement
 from tff_pipeline.privacy.ledger import Ledger
 from tff_pipeline.privacy.setting import Setting

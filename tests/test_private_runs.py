@@ -14,12 +14,9 @@ import pytest
 
 from tests.conftest import SCRIPTS, rows_of, run_script
 from tff_pipeline import experiment
-from tff_pipeline.aggregation_config import (
-    AGGREGATOR_OPTIONS,
-    AggregatorConfig,
-)
 from tff_pipeline.config import ClientConfig, ExperimentConfig, RunConfig
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.aggregation import AGGREGATOR_OPTIONS, AggregatorConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.privacy import accounting
 from tff_pipeline.privacy.setting import Setting
 

@@ -7,7 +7,7 @@ import pytest
 
 from tff_pipeline import experiment, timing
 from tff_pipeline.config import ExperimentConfig, RunConfig
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 
 PHASES = (
     "reading",

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tests.conftest import ROOT, data_folder, rows_of, run_script
 from tff_pipeline import errors, experiment, registry
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import credit, delimited, movielens, synthetic
 from tff_pipeline.export import saved_model
 from tff_pipeline.models import factorisation

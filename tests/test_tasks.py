@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tff_pipeline import errors, registry
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets.federated import Examples, InMemoryData
 from tff_pipeline.tasks.task import Task
 

@@ -10,7 +10,7 @@ import tensorflow_federated as tff
 
 from tests.conftest import rows_of, run_script
 from tff_pipeline import errors, registry
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import tff_data
 
 BASELINES = tff.simulation.baselines

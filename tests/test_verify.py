@@ -16,13 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from tests.conftest import ROOT, run_script
 from tff_pipeline import errors, experiment, rerun, saved_run, verify
-from tff_pipeline.aggregation_config import AggregatorConfig
 from tff_pipeline.config import (
     ClientConfig,
     DataConfig,
     ExperimentConfig,
     RunConfig,
 )
+from tff_pipeline.config.aggregation import AggregatorConfig
 from tff_pipeline.training import recorder, round_log, signature
 from tff_pipeline.training.round_log import Record, RoundLog
 

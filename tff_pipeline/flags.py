@@ -15,7 +15,7 @@ from absl import flags
 from absl import logging as absl_logging  # noqa: F401  (--verbosity)
 
 from tff_pipeline import config, errors, flagfile, silence
-from tff_pipeline.fields import Allowed
+from tff_pipeline.config.fields import Allowed
 
 FLAGS = flags.FLAGS
 _LONGEST_NAME = 40

@@ -7,7 +7,7 @@ from typing import Any, Optional
 import numpy as np
 
 from tff_pipeline import errors
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import (
     arrays,
     image_folder,

@@ -5,7 +5,8 @@ They look at what a run left.
 
 from typing import Any, Optional, Union
 
-from tff_pipeline import errors, fields, flags, registry
+from tff_pipeline import errors, flags, registry
+from tff_pipeline.config import fields
 
 
 def define_run_dir_flags() -> None:

@@ -5,8 +5,9 @@ import os
 import re
 from typing import Any, Optional
 
-from tff_pipeline import config, errors, fields, flags
-from tff_pipeline.fields import Allowed
+from tff_pipeline import config, errors, flags
+from tff_pipeline.config import fields
+from tff_pipeline.config.fields import Allowed
 from tff_pipeline.serving.settings import Settings
 
 _PREPARE_OPTIONS = (

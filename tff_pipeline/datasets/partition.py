@@ -11,7 +11,7 @@ from typing import Optional
 import numpy as np
 
 from tff_pipeline import errors, randomness, registry
-from tff_pipeline.data_config import PARTITION_OPTIONS, DataConfig
+from tff_pipeline.config.data import PARTITION_OPTIONS, DataConfig
 from tff_pipeline.datasets.federated import (
     Examples,
     FederatedData,

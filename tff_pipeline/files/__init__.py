@@ -1,0 +1,1 @@
+"""Whole files on any file system: written entirely or not at all."""

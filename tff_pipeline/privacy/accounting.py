@@ -13,7 +13,7 @@ import numpy as np
 from dp_accounting import pld, rdp
 
 from tff_pipeline import errors
-from tff_pipeline.aggregation_config import ACCOUNTANTS
+from tff_pipeline.config.aggregation import ACCOUNTANTS
 from tff_pipeline.privacy.setting import Setting, check_name
 
 # Of these, what is known is bounds on Renyi divergences, and on nothing else.

@@ -10,7 +10,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
-from tff_pipeline import errors, fields
+from tff_pipeline import errors
+from tff_pipeline.config import fields
 from tff_pipeline.privacy.plan import Plan
 
 

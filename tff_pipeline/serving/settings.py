@@ -3,8 +3,9 @@
 import dataclasses
 from typing import Optional
 
-from tff_pipeline import errors, fields
-from tff_pipeline.fields import Allowed
+from tff_pipeline import errors
+from tff_pipeline.config import fields
+from tff_pipeline.config.fields import Allowed
 
 _PORT = Allowed(int, "a whole number from 0 to 65535", lambda v: 0 <= v < 2**16)
 _MILLISECONDS = Allowed(

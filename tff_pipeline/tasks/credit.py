@@ -9,7 +9,7 @@ from scipy import special
 from sklearn import metrics
 
 from tff_pipeline import errors
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import credit, hold_out, table_features
 from tff_pipeline.datasets.federated import Examples
 from tff_pipeline.datasets.split import Split, split_where

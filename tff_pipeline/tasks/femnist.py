@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import femnist
 from tff_pipeline.datasets.augmentation import IMAGE
 from tff_pipeline.datasets.federated import Examples

@@ -2,7 +2,7 @@
 
 import functools
 
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import mnist
 from tff_pipeline.datasets.augmentation import IMAGE
 from tff_pipeline.datasets.split import split

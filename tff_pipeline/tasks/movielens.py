@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import hold_out, movielens
 from tff_pipeline.datasets.federated import Examples
 from tff_pipeline.datasets.split import split_where

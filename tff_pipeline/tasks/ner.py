@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tff_pipeline import errors, randomness
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import conll, word_vectors
 from tff_pipeline.datasets.federated import Examples, FederatedData
 from tff_pipeline.datasets.mapped import MappedData

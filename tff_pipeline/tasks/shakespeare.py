@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import characters, sequences, shakespeare
 from tff_pipeline.datasets.characters import Alphabet
 from tff_pipeline.datasets.split import split

@@ -2,7 +2,7 @@
 
 import functools
 
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import spoken_digits
 from tff_pipeline.datasets.augmentation import AUDIO
 from tff_pipeline.datasets.split import split

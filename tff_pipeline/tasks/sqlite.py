@@ -6,7 +6,7 @@ from typing import Optional
 import numpy as np
 
 from tff_pipeline import errors, randomness
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import hold_out
 from tff_pipeline.datasets import sqlite as files
 from tff_pipeline.datasets.federated import Examples, FederatedData

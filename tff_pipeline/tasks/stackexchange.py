@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tff_pipeline import errors
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import sequences, stackexchange, words
 from tff_pipeline.datasets.federated import Examples
 from tff_pipeline.datasets.split import drawn, split, split_where

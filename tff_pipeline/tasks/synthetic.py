@@ -4,7 +4,7 @@ import functools
 from typing import Optional
 
 from tff_pipeline import errors
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import synthetic
 from tff_pipeline.datasets.split import split
 from tff_pipeline.models import linear

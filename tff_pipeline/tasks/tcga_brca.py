@@ -4,7 +4,7 @@ import functools
 
 import tensorflow as tf
 
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import tcga_brca
 from tff_pipeline.datasets.split import split
 from tff_pipeline.models import linear, survival

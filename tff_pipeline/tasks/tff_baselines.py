@@ -15,7 +15,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import errors
-from tff_pipeline.data_config import DataConfig
+from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import tff_data
 from tff_pipeline.datasets.augmentation import IMAGE
 from tff_pipeline.datasets.client_data import (

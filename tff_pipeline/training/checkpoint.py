@@ -21,7 +21,8 @@ import numpy as np
 import tensorflow_federated as tff
 
 import tff_pipeline
-from tff_pipeline import errors, fields
+from tff_pipeline import errors
+from tff_pipeline.config import fields
 from tff_pipeline.files import durable, storage
 from tff_pipeline.training.client_states import ClientStates
 from tff_pipeline.training.state_files import (

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any, Optional
 
 import tff_pipeline
-from tff_pipeline import errors, fields
+from tff_pipeline import errors
+from tff_pipeline.config import fields
 from tff_pipeline.files import storage
 
 _PACKAGES = (

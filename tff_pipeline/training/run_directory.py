@@ -25,8 +25,8 @@ import os
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from tff_pipeline import errors, fields
-from tff_pipeline.config import ExperimentConfig
+from tff_pipeline import errors
+from tff_pipeline.config import ExperimentConfig, fields
 from tff_pipeline.files import durable, storage
 
 _CONTENTS = (

@@ -1,25 +1,13 @@
-"""What clients and server do in a round: cohorts, steps, optimizers."""
+"""Configures who takes part in a round, and what each client does in it."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from tff_pipeline import errors, fields, registry
+from tff_pipeline import errors, registry
+from tff_pipeline.config import fields
+from tff_pipeline.config.optimizers import OptimizerConfig, check_side
 
-# The options that each optimizer takes, with defaults; all others refuse them.
-# The numbers are those of tff.learning.
-_ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
-OPTIMIZER_OPTIONS: Mapping[str, Mapping[str, float]] = {
-    "sgd": {},
-    "momentum": {"momentum": 0.9},
-    "adam": _ADAM,
-    "adamw": {**_ADAM, "weight_decay": 0.004},
-    # The numbers of Reddi et al. 2021.
-    "fedadam": {"beta_1": 0.9, "beta_2": 0.99, "epsilon": 1e-3},
-    "yogi": {**_ADAM, "epsilon": 1e-3, "initial_accumulator": 1e-6},
-    "adagrad": {"epsilon": 1e-7, "initial_accumulator": 0.1},
-    "rmsprop": {"decay": 0.9, "epsilon": 1e-7},
-}
 SAMPLING_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "uniform": {},
     "poisson": {},
@@ -31,65 +19,6 @@ WEIGHTINGS = {
     "num_examples": "clients count by their examples",
     "uniform": "every client counts the same",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig(fields.Group):
-    """An optimizer of one side; options that it does not take stay `None`."""
-
-    side: str
-    name: str = fields.field(
-        "sgd", fields.known(OPTIMIZER_OPTIONS), "Optimizer."
-    )
-    learning_rate: float = fields.field(0.1, fields.POSITIVE, "Learning rate.")
-    momentum: Optional[float] = fields.field(None, fields.FRACTION, "Momentum.")
-    beta_1: Optional[float] = fields.field(
-        None, fields.FRACTION, "Decay of the mean."
-    )
-    beta_2: Optional[float] = fields.field(
-        None, fields.FRACTION, "Decay of the square."
-    )
-    epsilon: Optional[float] = fields.field(
-        None, fields.POSITIVE, "Adaptivity, tau."
-    )
-    decay: Optional[float] = fields.field(
-        None, fields.FRACTION, "Decay of the square."
-    )
-    weight_decay: Optional[float] = fields.field(
-        None, fields.NOT_NEGATIVE, "Decoupled weight decay."
-    )
-    initial_accumulator: Optional[float] = fields.field(
-        None, fields.NOT_NEGATIVE, "Where the sum of squares starts."
-    )
-
-    def flag(self, field: dataclasses.Field) -> str:
-        return optimizer_flag(self.side, field.name, self.name)
-
-    def __post_init__(self) -> None:
-        if self.side not in ("client", "server"):
-            raise errors.ConfigError(
-                f"An optimizer's side must be client or server, not "
-                f"{self.side!r}."
-            )
-        super().__post_init__()
-        self.settle("name", OPTIMIZER_OPTIONS)
-
-
-def optimizer_flag(side: str, field: str, optimizer: str) -> str:
-    """The flag of an optimizer's field, such as server_adam_beta_1."""
-    if field == "name":
-        return f"{side}_optimizer"
-    if field in ("learning_rate", "momentum"):
-        return f"{side}_{field}"
-    return f"{side}_{optimizer}_{field}"
-
-
-def _check_side(optimizer: OptimizerConfig, group: str, side: str) -> None:
-    if optimizer.side != side:
-        raise errors.ConfigError(
-            f"The configuration's {group}.optimizer.side must be {side!r}, "
-            f"not {optimizer.side!r}."
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +86,7 @@ class ClientConfig(fields.Group):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_side(self.optimizer, "clients", "client")
+        check_side(self.optimizer, "clients", "client")
         if self.sampling is not None:
             self.settle("sampling", SAMPLING_OPTIONS)
         if self.steps_per_round is not None and self.epochs_per_round != 1:
@@ -191,14 +120,3 @@ class ClientConfig(fields.Group):
                 "--client_steps_per_round: batches are drawn by lot, and have "
                 "no epochs."
             )
-
-
-@dataclasses.dataclass(frozen=True)
-class ServerConfig(fields.Group):
-    """What the server does with the mean update."""
-
-    optimizer: OptimizerConfig = OptimizerConfig("server", learning_rate=1.0)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_side(self.optimizer, "server", "server")

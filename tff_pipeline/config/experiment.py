@@ -1,144 +1,17 @@
-"""What an experiment is: frozen dataclasses, checked when they are made.
-
-Every field is a flag of the same name (optimizers: with the prefix of their
-side), every value is checked at construction, and a config that exists can be
-run. Options that belong to one partition or one optimizer are `None` unless
-that partition or optimizer is chosen; then they hold a number, never `None`.
-"""
+"""Configures a whole experiment: frozen dataclasses, checked when made."""
 
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
-from typing import Any, Optional
+from typing import Any
 
-from tff_pipeline import errors, fields, registry
-from tff_pipeline.aggregation_config import SAMPLINGS_OF, AggregatorConfig
-from tff_pipeline.data_config import DataConfig
-from tff_pipeline.learning_config import (
-    OPTIMIZER_OPTIONS,
-    SAMPLING_OPTIONS,
-    WEIGHTINGS,
-    ClientConfig,
-    OptimizerConfig,
-    ServerConfig,
-    optimizer_flag,
-)
-
-__all__ = [
-    "EVAL_CLIENTS",
-    "OPTIMIZER_OPTIONS",
-    "RUNTIME_OPTIONS",
-    "SAMPLING_OPTIONS",
-    "WEIGHTINGS",
-    "AggregatorConfig",
-    "ClientConfig",
-    "DataConfig",
-    "ExperimentConfig",
-    "OptimizerConfig",
-    "RunConfig",
-    "ServerConfig",
-    "optimizer_flag",
-]
-
-RUNTIME_OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    # By default as many threads as there are processors.
-    "in_process": {"client_threads": None},
-    "local": {},
-}
-FAILURE_POLICIES = {
-    "retry": "what may pass is tried again; an update that is not finite is "
-    "skipped",
-    "skip": "the model stays as it was",
-    "stop": "so does training",
-}
-EVAL_CLIENTS = {
-    "seen": "clients that train",
-    "unseen": "clients that never train",
-    "both": "either",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class RunConfig(fields.Group):
-    """How long a run is, what it keeps, and where."""
-
-    output_dir: Optional[str] = fields.field(
-        None,
-        fields.TEXT,
-        "Run directory; resumed if it holds one.",
-        identity=False,
-    )
-    total_rounds: int = fields.field(
-        100, fields.COUNT, "Rounds to train.", identity=False
-    )
-    rounds_per_eval: int = fields.field(
-        1, fields.COUNT, "Rounds between evaluations."
-    )
-    eval_clients: Optional[str] = fields.field(
-        None,
-        fields.known(EVAL_CLIENTS),
-        "Evaluate client by client too.",
-    )
-    rounds_per_checkpoint: int = fields.field(
-        10, fields.COUNT, "Rounds between checkpoints.", identity=False
-    )
-    keep_checkpoints: int = fields.field(
-        5,
-        fields.NATURAL,
-        "Newest checkpoints to keep; 0 is all.",
-        identity=False,
-    )
-    on_failed_round: str = fields.field(
-        "retry",
-        fields.known(FAILURE_POLICIES),
-        "What becomes of a round that fails.",
-        identity=False,
-    )
-    max_round_retries: int = fields.field(
-        2, fields.NATURAL, "Retries of a round, at most.", identity=False
-    )
-    max_consecutive_failures: int = fields.field(
-        3,
-        fields.COUNT,
-        "Stop after as many rounds in a row that were lost.",
-        identity=False,
-    )
-    signing_key: Optional[str] = fields.field(
-        None,
-        fields.TEXT,
-        "PEM file of an Ed25519 key to sign the log with.",
-        identity=False,
-    )
-    seed: int = fields.field(0, fields.SEED, "Seed of all randomness.")
-    runtime: str = fields.field(
-        "in_process",
-        fields.known(registry.RUNTIMES),
-        "Where computations run: in this process, or in TFF's own worker.",
-    )
-    client_threads: Optional[int] = fields.field(
-        None,
-        fields.COUNT,
-        "Clients that train at once (in_process: default all processors).",
-        identity=False,
-    )
-    target_metric: Optional[str] = fields.field(
-        None,
-        fields.TEXT,
-        "Column of metrics.csv by which the best checkpoint is kept.",
-    )
-    target_value: Optional[float] = fields.field(
-        None, fields.FINITE, "Stop when --target_metric reaches it."
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.settle("runtime", RUNTIME_OPTIONS)
-        if self.target_value is not None and self.target_metric is None:
-            raise errors.ConfigError(
-                f"--target_value={self.target_value} is given without "
-                "--target_metric=...; name the column that must reach it."
-            )
+from tff_pipeline import errors
+from tff_pipeline.config import fields
+from tff_pipeline.config.aggregation import SAMPLINGS_OF, AggregatorConfig
+from tff_pipeline.config.clients import SAMPLING_OPTIONS, ClientConfig
+from tff_pipeline.config.data import DataConfig
+from tff_pipeline.config.optimizers import ServerConfig
+from tff_pipeline.config.run import RunConfig
 
 
 @dataclasses.dataclass(frozen=True)

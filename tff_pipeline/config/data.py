@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from tff_pipeline import errors, fields, registry
+from tff_pipeline import errors, registry
+from tff_pipeline.config import fields
 
 # The options that each partition takes, with defaults; all others refuse them.
 PARTITION_OPTIONS: Mapping[str, Mapping[str, Any]] = {

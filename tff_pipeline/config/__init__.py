@@ -1,0 +1,39 @@
+"""What an experiment is: frozen dataclasses, checked when they are made.
+
+Every field is a flag of the same name (optimizers: with the prefix of their
+side), every value is checked at construction, and a config that exists can be
+run. Options that belong to one partition or one optimizer are `None` unless
+that partition or optimizer is chosen; then they hold a number, never `None`.
+"""
+
+from tff_pipeline.config.aggregation import AggregatorConfig
+from tff_pipeline.config.clients import (
+    SAMPLING_OPTIONS,
+    WEIGHTINGS,
+    ClientConfig,
+)
+from tff_pipeline.config.data import DataConfig
+from tff_pipeline.config.experiment import ExperimentConfig
+from tff_pipeline.config.optimizers import (
+    OPTIMIZER_OPTIONS,
+    OptimizerConfig,
+    ServerConfig,
+    optimizer_flag,
+)
+from tff_pipeline.config.run import EVAL_CLIENTS, RUNTIME_OPTIONS, RunConfig
+
+__all__ = [
+    "EVAL_CLIENTS",
+    "OPTIMIZER_OPTIONS",
+    "RUNTIME_OPTIONS",
+    "SAMPLING_OPTIONS",
+    "WEIGHTINGS",
+    "AggregatorConfig",
+    "ClientConfig",
+    "DataConfig",
+    "ExperimentConfig",
+    "OptimizerConfig",
+    "RunConfig",
+    "ServerConfig",
+    "optimizer_flag",
+]
