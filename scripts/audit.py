@@ -7,13 +7,13 @@ examples and test examples. Prints a table and a sentence on what it means, and
 writes them to RUN_DIR/audit.txt, and as JSON to RUN_DIR/audit.json.
 """
 
-from tff_pipeline import flags, run_flags
+from tff_pipeline.flags.parsing import parsing, runs
 
-run_flags.define_audit_flags()
+runs.define_audit_flags()
 
 
 def main() -> None:
-    question = run_flags.audit_question()
+    question = runs.audit_question()
     # Here and not above: flags are refused before TensorFlow is imported.
     from tff_pipeline import audit
 
@@ -23,4 +23,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    parsing.run(main)

@@ -9,13 +9,13 @@ differences, the time of a call and the size. Exit status 1 if something differs
 by more than the tolerance.
 """
 
-from tff_pipeline import flags, run_flags
+from tff_pipeline.flags.parsing import parsing, runs
 
-run_flags.define_check_flags()
+runs.define_check_flags()
 
 
 def main() -> int:
-    path, replay, tolerance = run_flags.check_question()
+    path, replay, tolerance = runs.check_question()
     # Here and not above: flags are refused before TensorFlow is imported.
     from tff_pipeline.export import check
 
@@ -33,4 +33,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    parsing.run(main)

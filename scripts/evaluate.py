@@ -5,13 +5,13 @@ python scripts/evaluate.py --run_dir=runs/quickstart
 Prints a table and writes it to RUN_DIR/evaluations/round_000030.json.
 """
 
-from tff_pipeline import flags, run_flags
+from tff_pipeline.flags.parsing import parsing, runs
 
-run_flags.define_run_dir_flags()
+runs.define_run_dir_flags()
 
 
 def main() -> None:
-    run_dir, round_number, data_dir = run_flags.run_dir()
+    run_dir, round_number, data_dir = runs.run_dir()
     # Here and not above: flags are refused before TensorFlow is imported.
     from tff_pipeline import saved_run
 
@@ -42,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    parsing.run(main)

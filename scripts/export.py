@@ -7,15 +7,15 @@ python scripts/export.py --run_dir=runs/quickstart --output=exports \
     --format=saved_model,keras,tflite,tflite_int8,onnx,tfjs
 """
 
-from tff_pipeline import flags, run_flags
+from tff_pipeline.flags.parsing import parsing, runs
 
-run_flags.define_run_dir_flags()
-run_flags.define_export_flags()
+runs.define_run_dir_flags()
+runs.define_export_flags()
 
 
 def main() -> None:
-    run_dir, round_number, data_dir = run_flags.run_dir()
-    question = run_flags.export_question()
+    run_dir, round_number, data_dir = runs.run_dir()
+    question = runs.export_question()
     # Here and not above: flags are refused before TensorFlow is imported.
     from tff_pipeline import saved_run
 
@@ -31,4 +31,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    parsing.run(main)

@@ -6,9 +6,9 @@ Takes the flags and flagfiles of train.py. Prints what clients hold, and draws
 it to --output.
 """
 
-from tff_pipeline import flags
+from tff_pipeline.flags.parsing import parsing
 
-flags.define_inspection_flags()
+experiment_flags.define_inspection_flags()
 
 _CLIENTS = 5
 _LABELS = 20
@@ -16,7 +16,7 @@ _BAR = 30
 
 
 def main() -> None:
-    config, output = flags.inspection()
+    config, output = experiment_flags.inspection()
     # Here and not above: flags are refused before TensorFlow is imported.
     from tff_pipeline import experiment
     from tff_pipeline.datasets import census
@@ -94,4 +94,4 @@ def _print_clients(train):
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    parsing.run(main)

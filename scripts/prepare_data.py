@@ -10,13 +10,13 @@ or a .jsonl (also .gz) of objects with client_id, x and y. The file that comes
 out is of TFF's format; clients are read from it when they take part.
 """
 
-from tff_pipeline import flags, tool_flags
+from tff_pipeline.flags.parsing import parsing, tools
 
-tool_flags.define_prepare_flags()
+tools.define_prepare_flags()
 
 
 def main() -> None:
-    source, output, options, image_size = tool_flags.prepare_question()
+    source, output, options, image_size = tools.prepare_question()
     # Here and not above: flags are refused before TensorFlow is imported.
     from tff_pipeline import prepare
 
@@ -30,4 +30,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    parsing.run(main)

@@ -8,13 +8,13 @@ with --max_noise too, the smallest cohort that keeps the target with no more
 noise a client. --curve=FILE.png draws epsilon over the rounds.
 """
 
-from tff_pipeline import flags, tool_flags
+from tff_pipeline.flags.parsing import parsing, tools
 
-tool_flags.define_privacy_flags()
+tools.define_privacy_flags()
 
 
 def main() -> None:
-    question = tool_flags.privacy_question()
+    question = tools.privacy_question()
     # Here and not above: a mistyped flag is answered at once.
     from tff_pipeline.privacy import answer
 
@@ -22,4 +22,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    parsing.run(main)

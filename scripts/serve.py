@@ -7,13 +7,13 @@ Then open the address that it prints in a browser, or
 curl -d '{"instances": [...]}' http://127.0.0.1:8501/v1/models/NAME:predict
 """
 
-from tff_pipeline import flags, tool_flags
+from tff_pipeline.flags.parsing import parsing, tools
 
-tool_flags.define_serve_flags()
+tools.define_serve_flags()
 
 
 def main() -> None:
-    settings = tool_flags.serve_settings()
+    settings = tools.serve_settings()
     # Here and not above: flags are refused before anything is imported.
     from tff_pipeline.serving import command
 
@@ -21,4 +21,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    parsing.run(main)

@@ -9,23 +9,23 @@ the last one counts. The same command again goes on where the run was stopped.
 import os
 import sys
 
-from tff_pipeline import flags
+from tff_pipeline.flags.parsing import parsing
 
-flags.define_experiment_flags()
+experiment_flags.define_experiment_flags()
 
 
 def main() -> None:
-    config = flags.experiment_config()
+    config = experiment_flags.experiment_config()
     print(f"{config.data.task}: starting TensorFlow Federated", flush=True)
     # Here and not above: flags are refused before TensorFlow is imported.
     from tff_pipeline import experiment
     from tff_pipeline.files import storage
 
     result = experiment.run(
-        config, overwrite=flags.FLAGS.overwrite, profile=flags.FLAGS.profile
+        config, overwrite=parsing.FLAGS.overwrite, profile=parsing.FLAGS.profile
     )
     directory = result.directory
-    if flags.FLAGS.profile:
+    if parsing.FLAGS.profile:
         print(f"\n{storage.read_text(directory.profile)}", end="")
     if result.interrupted_by is not None:
         print(
@@ -64,4 +64,4 @@ Next:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    parsing.run(main)

@@ -8,13 +8,13 @@ and saved_model/ must be what it says. With --rerun everything is trained again,
 and every round must give the same bits. Exit status 1 if something is not so.
 """
 
-from tff_pipeline import flags, run_flags
+from tff_pipeline.flags.parsing import parsing, runs
 
-run_flags.define_verify_flags()
+runs.define_verify_flags()
 
 
 def main() -> int:
-    run_dir, data_dir, public_key, repeat = run_flags.verify_question()
+    run_dir, data_dir, public_key, repeat = runs.verify_question()
     # Here and not above: flags are refused before TensorFlow is imported.
     from tff_pipeline import rerun, verify
 
@@ -29,4 +29,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    parsing.run(main)

@@ -22,14 +22,13 @@ import atheris
 
 with atheris.instrument_imports(include=["tff_pipeline"]):
     from tests import fuzz_readers, fuzz_sandbox
-    from tff_pipeline import flags
 
 
 def main() -> None:
     """Runs until libFuzzer has enough, or a reader fails."""
     name = sys.argv.pop(1)
     reader = fuzz_readers.readers()[name]
-    flags.define_experiment_flags()
+    experiment_flags.define_experiment_flags()
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     folder = pathlib.Path(tempfile.mkdtemp()).resolve()

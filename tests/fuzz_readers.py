@@ -16,7 +16,7 @@ import numpy as np
 from tests import fuzz_binary_seeds as binary
 from tests import fuzz_text_seeds as text
 from tests.fuzz_binary_seeds import Files
-from tff_pipeline import flags, prepare, registry
+from tff_pipeline import prepare, registry
 from tff_pipeline.config import DataConfig, ExperimentConfig
 from tff_pipeline.datasets import (
     credit,
@@ -29,6 +29,7 @@ from tff_pipeline.datasets import (
     tcga_brca,
     word_vectors,
 )
+from tff_pipeline.flags.parsing import parsing
 from tff_pipeline.tasks.task import Task
 from tff_pipeline.training.checkpoint import CheckpointStore
 from tff_pipeline.training.run_directory import RunDirectory
@@ -90,10 +91,10 @@ def _read_config(folder, output, draw):
 def _read_flagfile(folder, output, draw):
     path = folder / "run.flags"
     try:
-        flags._parse(["train.py", f"--flagfile={path}", "--output_dir=run"])
-        flags.experiment_config()
+        parsing._parse(["train.py", f"--flagfile={path}", "--output_dir=run"])
+        experiment_flags.experiment_config()
     finally:
-        flags.FLAGS.unparse_flags()
+        parsing.FLAGS.unparse_flags()
 
 
 # Checkpoints.

@@ -12,13 +12,14 @@ from hypothesis import given, settings
 
 from tests.conftest import ROOT, SCRIPTS, run_script
 from tests.test_config import experiment_configs
-from tff_pipeline import errors, flagfile
+from tff_pipeline import errors
 from tff_pipeline.config import (
     OPTIMIZER_OPTIONS,
     DataConfig,
     ExperimentConfig,
     RunConfig,
 )
+from tff_pipeline.flags.parsing import flagfile
 from tff_pipeline.registry import PARTITIONS, TASKS
 
 # Reads flagfiles as scripts/train.py does: a path a line in, JSON a line out.

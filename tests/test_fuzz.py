@@ -20,7 +20,7 @@ from tests import fuzz_readers
 from tests.fuzz_made_up import MADE_UP
 from tests.fuzz_sandbox import Sandbox, little_memory
 from tests.mutation import mutated
-from tff_pipeline import flags
+from tff_pipeline.flags.parsing import parsing
 
 # Of numbers that overflow, and of images that may be bombs.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -43,8 +43,8 @@ def inputs(request):
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory):
     """Where files lie; while it is there, nobody logs."""
-    if "total_rounds" not in flags.FLAGS:
-        flags.define_experiment_flags()
+    if "total_rounds" not in parsing.FLAGS:
+        experiment_flags.define_experiment_flags()
     box = Sandbox(tmp_path_factory.mktemp("fuzz").resolve())
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(box.made)

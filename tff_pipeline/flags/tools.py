@@ -5,9 +5,10 @@ import os
 import re
 from typing import Any, Optional
 
-from tff_pipeline import config, errors, flags
+from tff_pipeline import config, errors
 from tff_pipeline.config import fields
 from tff_pipeline.config.fields import Allowed
+from tff_pipeline.flags.parsing import parsing
 from tff_pipeline.serving.settings import Settings
 
 _PREPARE_OPTIONS = (
@@ -37,14 +38,14 @@ def define_prepare_flags() -> None:
             "must all have the size of the first).",
         ),
     ):
-        flags.define_flag("Files", name, allowed, help_text)
-    flags.define_switch(
+        parsing.define_flag("Files", name, allowed, help_text)
+    parsing.define_switch(
         "Files", "overwrite", "Replace what --output holds, if anything."
     )
     options = dict(config.DataConfig().options())
     for name in _PREPARE_OPTIONS:
         metadata = options[name].metadata
-        flags.define_flag(
+        parsing.define_flag(
             "Labels and tables", name, metadata["allowed"], metadata["help"]
         )
 
@@ -55,21 +56,21 @@ def prepare_question() -> tuple[str, str, dict[str, Any], Optional[list[int]]]:
     Raises:
       ConfigError: If one is missing or not allowed; it is named.
     """
-    paths = {name: flags.FLAGS[name].value for name in ("input", "output")}
+    paths = {name: parsing.FLAGS[name].value for name in ("input", "output")}
     for name, value in paths.items():
         if value is None:
             raise errors.ConfigError(f"--{name} is not set; name a file.")
-    if os.path.exists(paths["output"]) and not flags.FLAGS["overwrite"].value:
+    if os.path.exists(paths["output"]) and not parsing.FLAGS["overwrite"].value:
         raise errors.ConfigError(
             f"--output={paths['output']} exists; give another, or --overwrite "
             "to replace it."
         )
     options = {
-        name: flags.FLAGS[name].value
+        name: parsing.FLAGS[name].value
         for name in _PREPARE_OPTIONS
-        if flags.FLAGS[name].value is not None
+        if parsing.FLAGS[name].value is not None
     }
-    size = flags.FLAGS["image_size"].value
+    size = parsing.FLAGS["image_size"].value
     if size is None:
         return paths["input"], paths["output"], options, None
     _IMAGE_SIZE.check("image_size", size)
@@ -138,7 +139,7 @@ _PRIVACY_FLAGS: tuple[tuple[str, Allowed, Any, str], ...] = (
 def define_privacy_flags() -> None:
     """Defines the flags of scripts/privacy.py."""
     for name, allowed, default, help_text in _PRIVACY_FLAGS:
-        flags.define_flag("Setting", name, allowed, help_text, default)
+        parsing.define_flag("Setting", name, allowed, help_text, default)
 
 
 def privacy_question() -> Any:
@@ -150,7 +151,7 @@ def privacy_question() -> Any:
     from tff_pipeline.privacy import accounting, answer
     from tff_pipeline.privacy.setting import Setting
 
-    values = {name: flags.FLAGS[name].value for name, *_ in _PRIVACY_FLAGS}
+    values = {name: parsing.FLAGS[name].value for name, *_ in _PRIVACY_FLAGS}
     for name, allowed, *_ in _PRIVACY_FLAGS:
         if values[name] is not None:
             allowed.check(name, values[name])
@@ -182,7 +183,7 @@ def privacy_question() -> Any:
 def define_serve_flags() -> None:
     """Defines the flags of scripts/serve.py: the fields of `Settings`."""
     for field in dataclasses.fields(Settings):
-        flags.define_flag(
+        parsing.define_flag(
             "Serving",
             field.name,
             field.metadata["allowed"],
@@ -199,7 +200,7 @@ def serve_settings() -> Settings:
     """
     return Settings(
         **{
-            field.name: flags.FLAGS[field.name].value
+            field.name: parsing.FLAGS[field.name].value
             for field in dataclasses.fields(Settings)
         }
     )

@@ -5,8 +5,9 @@ They look at what a run left.
 
 from typing import Any, Optional, Union
 
-from tff_pipeline import errors, flags, registry
+from tff_pipeline import errors, registry
 from tff_pipeline.config import fields
+from tff_pipeline.flags.parsing import parsing
 
 
 def define_run_dir_flags() -> None:
@@ -16,7 +17,7 @@ def define_run_dir_flags() -> None:
         ("round", "Which checkpoint, or best; default: the last."),
         ("data_dir", "The task's data, if not where the run found it."),
     ):
-        flags.define_flag("Run", name, fields.TEXT, help_text)
+        parsing.define_flag("Run", name, fields.TEXT, help_text)
 
 
 def define_export_flags() -> None:
@@ -37,8 +38,8 @@ def define_export_flags() -> None:
             None,
         ),
     ):
-        flags.define_flag("Export", name, allowed, help_text, default)
-    flags.define_switch(
+        parsing.define_flag("Export", name, allowed, help_text, default)
+    parsing.define_switch(
         "Export", "overwrite", "Replace what --output holds, if anything."
     )
 
@@ -50,7 +51,7 @@ def export_question() -> dict[str, Any]:
       ConfigError: If one is missing or not allowed; it is named.
     """
     values = {
-        name: flags.FLAGS[name].value
+        name: parsing.FLAGS[name].value
         for name in ("output", "format", "version", "overwrite")
     }
     if values["output"] is None:
@@ -77,18 +78,18 @@ def export_question() -> dict[str, Any]:
 
 def run_dir() -> tuple[str, Optional[Union[int, str]], Optional[str]]:
     """The flags --run_dir, --round and --data_dir, the first two checked."""
-    if flags.FLAGS.run_dir is None:
+    if parsing.FLAGS.run_dir is None:
         raise errors.ConfigError(
             "--run_dir is not set; name a folder that scripts/train.py wrote."
         )
-    name = flags.FLAGS["round"].value
+    name = parsing.FLAGS["round"].value
     if name in (None, "best"):
-        return flags.FLAGS.run_dir, name, flags.FLAGS.data_dir
+        return parsing.FLAGS.run_dir, name, parsing.FLAGS.data_dir
     if not name.isdecimal():
         raise errors.ConfigError(
             f"--round={name}: must be the number of a saved round, or best."
         )
-    return flags.FLAGS.run_dir, int(name), flags.FLAGS.data_dir
+    return parsing.FLAGS.run_dir, int(name), parsing.FLAGS.data_dir
 
 
 _MAX_EXAMPLES = "max_examples"
@@ -97,14 +98,14 @@ _MAX_EXAMPLES = "max_examples"
 def define_audit_flags() -> None:
     """Defines the flags of scripts/audit.py."""
     define_run_dir_flags()
-    flags.define_flag(
+    parsing.define_flag(
         "Audit",
         _MAX_EXAMPLES,
         fields.COUNT,
         "Members, and non-members, at most.",
         10_000,
     )
-    flags.define_switch(
+    parsing.define_switch(
         "Audit", "per_class", "Attack every class by itself too."
     )
 
@@ -116,14 +117,14 @@ def audit_question() -> dict[str, Any]:
       ConfigError: If one is missing or not allowed; it is named.
     """
     path, round_number, data_dir = run_dir()
-    most = flags.FLAGS[_MAX_EXAMPLES].value
+    most = parsing.FLAGS[_MAX_EXAMPLES].value
     fields.COUNT.check(_MAX_EXAMPLES, most)
     return {
         "run_dir": path,
         "round_number": round_number,
         "data_dir": data_dir,
         "max_examples": most,
-        "per_class": flags.FLAGS["per_class"].value,
+        "per_class": parsing.FLAGS["per_class"].value,
     }
 
 
@@ -142,7 +143,7 @@ def define_check_flags() -> None:
             "Largest difference, relative (default: by the format).",
         ),
     ):
-        flags.define_flag("Check", name, allowed, help_text)
+        parsing.define_flag("Check", name, allowed, help_text)
 
 
 def check_question() -> tuple[str, Optional[str], Optional[float]]:
@@ -151,15 +152,15 @@ def check_question() -> tuple[str, Optional[str], Optional[float]]:
     Raises:
       ConfigError: If the first is missing, or the last not allowed.
     """
-    model = flags.FLAGS["model"].value
+    model = parsing.FLAGS["model"].value
     if model is None:
         raise errors.ConfigError(
             "--model is not set; name what scripts/export.py wrote."
         )
-    tolerance = flags.FLAGS["tolerance"].value
+    tolerance = parsing.FLAGS["tolerance"].value
     if tolerance is not None:
         fields.NOT_NEGATIVE.check("tolerance", tolerance)
-    return model, flags.FLAGS["replay"].value, tolerance
+    return model, parsing.FLAGS["replay"].value, tolerance
 
 
 def define_verify_flags() -> None:
@@ -169,8 +170,8 @@ def define_verify_flags() -> None:
         ("data_dir", "The task's data, if not where the run found it."),
         ("public_key", "PEM file of the key that must have signed the log."),
     ):
-        flags.define_flag("Run", name, fields.TEXT, help_text)
-    flags.define_switch("Run", "rerun", "Train again and compare every bit.")
+        parsing.define_flag("Run", name, fields.TEXT, help_text)
+    parsing.define_switch("Run", "rerun", "Train again and compare every bit.")
 
 
 def verify_question() -> tuple[str, Optional[str], Optional[str], bool]:
@@ -179,11 +180,11 @@ def verify_question() -> tuple[str, Optional[str], Optional[str], bool]:
     Raises:
       ConfigError: If the first is missing.
     """
-    run_dir = flags.FLAGS["run_dir"].value
+    run_dir = parsing.FLAGS["run_dir"].value
     if run_dir is None:
         raise errors.ConfigError(
             "--run_dir is not set; name a folder that scripts/train.py wrote."
         )
-    data_dir = flags.FLAGS["data_dir"].value
-    public_key = flags.FLAGS["public_key"].value
-    return run_dir, data_dir, public_key, flags.FLAGS["rerun"].value
+    data_dir = parsing.FLAGS["data_dir"].value
+    public_key = parsing.FLAGS["public_key"].value
+    return run_dir, data_dir, public_key, parsing.FLAGS["rerun"].value

@@ -1,0 +1,1 @@
+"""Command-line flags; the only room that touches the flags of absl."""

@@ -1,0 +1,137 @@
+"""Flags that describe an experiment: the fields of `config`, one for one.
+
+A flag's name, default, check and help text are written once, in `config`.
+"""
+
+from typing import Any
+
+from absl import flags
+
+from tff_pipeline import config, errors
+from tff_pipeline.flags import parsing
+
+_SIDES = ("client", "server")
+
+
+def define_experiment_flags() -> None:
+    """Defines a flag for every field of `ExperimentConfig`."""
+    titles = (
+        "Task and data",
+        "Clients",
+        "Client optimizer",
+        "Server",
+        "Server optimizer",
+        "Aggregation and privacy",
+        "Run",
+    )
+    groups = config.ExperimentConfig().groups()
+    for title, group in zip(titles, groups):
+        if isinstance(group, config.OptimizerConfig):
+            _define_optimizer_flags(title, group)
+            continue
+        for name, field in group.options():
+            _define(title, name, field, field.default)
+    parsing.define_switch(
+        "Run", "overwrite", "Delete the run that --output_dir holds, if any."
+    )
+    parsing.define_switch(
+        "Run", "profile", "Say where the time went, and trace a few rounds."
+    )
+
+
+def _define(title: str, name: str, field: Any, default: Any) -> None:
+    """Defines the flag of a field of `config`."""
+    metadata = field.metadata
+    parsing.define_flag(
+        title, name, metadata["allowed"], metadata["help"], default
+    )
+
+
+def _define_optimizer_flags(title: str, group: config.OptimizerConfig) -> None:
+    fields = {field.name: field for _, field in group.options()}
+    for name in ("name", "learning_rate"):
+        flag = config.optimizer_flag(group.side, name, group.name)
+        _define(title, flag, fields[name], getattr(group, name))
+    for optimizer, options in config.OPTIMIZER_OPTIONS.items():
+        for name in options:
+            flag = config.optimizer_flag(group.side, name, optimizer)
+            _define(title, flag, fields[name], None)
+
+
+def _optimizer(side: str) -> config.OptimizerConfig:
+    name = parsing.FLAGS[f"{side}_optimizer"].value
+    options = {}
+    for optimizer, names in config.OPTIMIZER_OPTIONS.items():
+        for option in names:
+            flag = config.optimizer_flag(side, option, optimizer)
+            value = parsing.FLAGS[flag].value
+            if value is None:
+                continue
+            if optimizer != name:
+                raise errors.ConfigError(
+                    f"--{flag}={value} is not used with "
+                    f"--{side}_optimizer={name}; leave it out, or choose "
+                    f"--{side}_optimizer={optimizer}."
+                )
+            options[option] = value
+    return config.OptimizerConfig(
+        side, name, parsing.FLAGS[f"{side}_learning_rate"].value, **options
+    )
+
+
+def _group(cls: type, **nested: Any) -> Any:
+    values = {
+        field.name: parsing.FLAGS[name].value for name, field in cls().options()
+    }
+    return cls(**values, **nested)
+
+
+def experiment_config() -> config.ExperimentConfig:
+    """The flags as a config; raises `ConfigError`, naming the flag."""
+    client_optimizer, server_optimizer = map(_optimizer, _SIDES)
+    experiment = config.ExperimentConfig(
+        data=_group(config.DataConfig),
+        clients=_group(config.ClientConfig, optimizer=client_optimizer),
+        server=_group(config.ServerConfig, optimizer=server_optimizer),
+        aggregator=_group(config.AggregatorConfig),
+        run=_group(config.RunConfig),
+    )
+    if experiment.run.output_dir is None:
+        raise errors.ConfigError(
+            "--output_dir is not set; name the folder for this run's results."
+        )
+    return experiment
+
+
+def define_inspection_flags() -> None:
+    """Defines the flags of scripts/inspect_data.py.
+
+    All of train.py's are taken, so that its flagfiles can be read; --help shows
+    those that make a difference.
+    """
+    define_experiment_flags()
+    data = parsing.SECTIONS["Task and data"]
+    parsing.SECTIONS.clear()
+    parsing.SECTIONS["Task and data"] = [*data, "seed"]
+    flags.DEFINE_string("output", "partition.png", "PNG file to draw to.")
+    parsing.SECTIONS["Picture"] = ["output"]
+
+
+def inspection() -> tuple[config.ExperimentConfig, str]:
+    """The flags' config, of which the data and the seed hold, and --output.
+
+    Raises:
+      ConfigError: If one of these is not allowed; it is named.
+    """
+    experiment = config.ExperimentConfig(
+        data=_group(config.DataConfig),
+        # One is there, however few --num_clients there are.
+        clients=config.ClientConfig(clients_per_round=1),
+        run=config.RunConfig(seed=parsing.FLAGS["seed"].value),
+    )
+    output = parsing.FLAGS["output"].value
+    if not output.lower().endswith(".png"):
+        raise errors.ConfigError(
+            f"--output={output}: must end in .png, for it is a picture."
+        )
+    return experiment, output

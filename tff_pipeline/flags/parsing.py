@@ -1,0 +1,115 @@
+"""Defines absl flags, parses the command line and runs a script's `main`."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Optional
+
+from absl import flags
+from absl import logging as absl_logging  # noqa: F401  (--verbosity)
+
+from tff_pipeline import errors, silence
+from tff_pipeline.config.fields import Allowed
+from tff_pipeline.flags.parsing import flagfile
+
+FLAGS = flags.FLAGS
+_LONGEST_NAME = 40
+# Heading -> names of the flags below it, in the order of --help.
+SECTIONS: dict[str, list[str]] = {}
+
+
+def define_flag(
+    title: str, name: str, allowed: Allowed, help_text: str, default: Any = None
+) -> None:
+    """Defines a flag, shown by --help below the heading `title`."""
+    define = {
+        str: flags.DEFINE_string,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        bool: flags.DEFINE_boolean,
+    }[allowed.kind]
+    if allowed.names:
+        help_text += f" ({', '.join(allowed.names)})"
+    define(name, default, help_text)
+    SECTIONS.setdefault(title, []).append(name)
+
+
+def define_switch(title: str, name: str, help_text: str) -> None:
+    """Defines a flag that is there or not."""
+    flags.DEFINE_boolean(name, False, help_text)
+    SECTIONS.setdefault(title, []).append(name)
+
+
+def run(main: Callable[[], Optional[int]]) -> None:
+    """Parses the flags, calls `main()` and exits with its status.
+
+    A `PipelineError` is printed as one sentence; its class decides the exit
+    status: 2 for usage, 1 for failure.
+
+    Not `absl.app.run`: TensorFlow, when imported after that has begun, enters
+    graph mode (tensorflow/python/distribute/combinations.py asks for the GPUs
+    too early), and scripts import it only when their flags hold.
+    """
+    try:
+        _parse(sys.argv)
+        if FLAGS.verbosity < 0:
+            silence.silence()
+        else:
+            logging.basicConfig(level=logging.INFO)
+        status = main()
+        sys.stdout.flush()
+    except errors.PipelineError as error:
+        # One line, whatever a flag's value holds.
+        print("error:", *str(error).split(), file=sys.stderr)
+        status = error.exit_status
+    except KeyboardInterrupt:
+        print(
+            "error: interrupted; what was saved still stands.", file=sys.stderr
+        )
+        status = 130
+    except BrokenPipeError:
+        # Who read our output left. Python must not try to write the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)
+
+
+def _parse(argv: Sequence[str]) -> None:
+    if {"--help", "-h"} & set(argv[1:]):
+        print(_help(), flush=True)
+        sys.exit(0)
+    given = flagfile.expanded(argv[1:])
+    for name in (each.partition("=")[0] for each in given):
+        # absl would look for minutes which flag was meant.
+        if name.startswith("-") and len(name) > _LONGEST_NAME:
+            raise errors.ConfigError(
+                f"{name[:_LONGEST_NAME]!r}... is not a flag; flags are written "
+                "--name=value, see --help."
+            )
+    try:
+        arguments = FLAGS([argv[0], *given])
+    except flags.Error as error:
+        raise errors.ConfigError(str(error).replace("ERROR:: ", "")) from None
+    if len(arguments) > 1:
+        raise errors.ConfigError(
+            f"{arguments[1]!r} is not a flag; flags are written --name=value, "
+            "see --help."
+        )
+
+
+def _help() -> str:
+    lines = [sys.modules["__main__"].__doc__ or ""]
+    for title, names in SECTIONS.items():
+        lines.append(f"{title}:")
+        for name in names:
+            default = FLAGS[name].default
+            shown = "" if default is None or default is False else f"={default}"
+            lines.append(f"  --{name + shown:<38} {FLAGS[name].help}")
+        lines.append("")
+    lines += [
+        "Output:",
+        f"  --{'verbosity=0':<38} Show what TensorFlow and TFF say.",
+        f"  --{'flagfile=FILE':<38} Read flags from a file, one a line.",
+    ]
+    return "\n".join(lines)
