@@ -16,11 +16,11 @@ import time
 
 import numpy as np
 
-from tff_pipeline.training.checkpoint import CheckpointStore
-from tff_pipeline.training.metrics import MetricsLog
+from tff_pipeline.runs.checkpoint import CheckpointStore
+from tff_pipeline.runs.metrics_file import MetricsLog
+from tff_pipeline.runs.round_log import RoundLog
+from tff_pipeline.runs.state_files import digest, flatten
 from tff_pipeline.training.recorder import Recorder, Round
-from tff_pipeline.training.round_log import RoundLog
-from tff_pipeline.training.state_files import digest, flatten
 
 _TURNS = 5
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from tff_pipeline.datasets import femnist, sqlite_writer
-from tff_pipeline.training.checkpoint import CheckpointStore
+from tff_pipeline.runs.checkpoint import CheckpointStore
 
 # A folder's files by name.
 Files = Mapping[str, bytes]

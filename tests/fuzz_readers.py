@@ -30,9 +30,9 @@ from tff_pipeline.datasets import (
     word_vectors,
 )
 from tff_pipeline.flags.parsing import parsing
+from tff_pipeline.runs.checkpoint import CheckpointStore
+from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.tasks.task import Task
-from tff_pipeline.training.checkpoint import CheckpointStore
-from tff_pipeline.training.run_directory import RunDirectory
 
 # (the folder, where to write if need be, what decides options) -> nothing.
 Read = Callable[[pathlib.Path, pathlib.Path, random.Random], None]

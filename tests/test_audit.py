@@ -17,9 +17,9 @@ from tff_pipeline.config.data import DataConfig
 from tff_pipeline.export import attacked, saved_model
 from tff_pipeline.privacy import membership
 from tff_pipeline.reporting import audit_text
+from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.tasks import sequence
 from tff_pipeline.training import columns
-from tff_pipeline.training.run_directory import RunDirectory
 
 FIGURES = {"auc", "auc_interval", "advantage", "advantage_interval", "low_rate"}
 

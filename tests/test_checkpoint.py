@@ -30,12 +30,9 @@ from tff_pipeline.config import (
     OptimizerConfig,
     ServerConfig,
 )
+from tff_pipeline.runs.checkpoint import CheckpointStore
+from tff_pipeline.runs.state_files import InvalidCheckpointError, write_arrays
 from tff_pipeline.runtime.local import LocalWorker
-from tff_pipeline.training.checkpoint import CheckpointStore
-from tff_pipeline.training.state_files import (
-    InvalidCheckpointError,
-    write_arrays,
-)
 
 ModelWeights = tff.learning.models.ModelWeights
 

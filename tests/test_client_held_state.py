@@ -9,15 +9,15 @@ import pytest
 import tensorflow_federated as tff
 
 from tff_pipeline.config import RunConfig
+from tff_pipeline.runs.checkpoint import CheckpointStore
+from tff_pipeline.runs.client_states import ClientStates
+from tff_pipeline.runs.metrics_file import MetricsLog
+from tff_pipeline.runs.round_log import RoundLog
+from tff_pipeline.runs.state_files import InvalidCheckpointError
 from tff_pipeline.runtime.in_process import InProcessContext
-from tff_pipeline.training.checkpoint import CheckpointStore
-from tff_pipeline.training.client_states import ClientStates
 from tff_pipeline.training.cohort_reader import Cohort
 from tff_pipeline.training.loop import Loop
-from tff_pipeline.training.metrics import MetricsLog
 from tff_pipeline.training.recorder import Recorder
-from tff_pipeline.training.round_log import RoundLog
-from tff_pipeline.training.state_files import InvalidCheckpointError
 
 SIZE = 3
 HELD = collections.OrderedDict(

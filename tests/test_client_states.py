@@ -10,8 +10,8 @@ import tree
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from tff_pipeline.training.checkpoint import CheckpointStore
-from tff_pipeline.training.client_states import ClientStates
+from tff_pipeline.runs.checkpoint import CheckpointStore
+from tff_pipeline.runs.client_states import ClientStates
 
 # A quiet NaN with a payload that arithmetic would change, and -0.0.
 NAN = np.array([0x7FC12345, 0x80000000], np.uint32).view(np.float32)

@@ -19,9 +19,9 @@ from tff_pipeline.config import (
     ServerConfig,
 )
 from tff_pipeline.datasets.federated import Examples, InMemoryData
+from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runtime.in_process import InProcessContext
 from tff_pipeline.tasks.task import Task
-from tff_pipeline.training.checkpoint import CheckpointStore
 
 layers = tf.keras.layers
 

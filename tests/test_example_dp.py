@@ -27,8 +27,8 @@ from tff_pipeline.config.aggregation import AggregatorConfig
 from tff_pipeline.datasets.federated import Examples
 from tff_pipeline.privacy import accounting
 from tff_pipeline.privacy.example_plan import ExamplePlan
+from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runtime.in_process import InProcessContext
-from tff_pipeline.training.checkpoint import CheckpointStore
 
 layers = tf.keras.layers
 KEY = np.array([3, 4], np.int64)

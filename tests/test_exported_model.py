@@ -20,7 +20,7 @@ from tests.test_exports import learned, task_of
 from tff_pipeline import errors, saved_run
 from tff_pipeline.datasets import digits
 from tff_pipeline.export import check, formats, replay, saved_model
-from tff_pipeline.training import metrics
+from tff_pipeline.runs import metrics_file
 
 TENSORFLOW = os.path.dirname(tf.__file__)
 
@@ -40,7 +40,7 @@ def test_accuracy_is_the_runs_to_the_last_digit(exported, small_run):
     _, test = digits.load()
     serve = tf.saved_model.load(str(exported[0])).signatures["serving_default"]
     found = serve(image=tf.constant(test.x))["class_id"].numpy()
-    last = metrics.read(str(small_run / "metrics.csv"))[-1]
+    last = metrics_file.read(str(small_run / "metrics.csv"))[-1]
     share = np.mean(found == test.y, dtype=np.float32)
     assert float(share) == last["eval_accuracy"]
 
@@ -149,7 +149,7 @@ def test_papers_lie_with_the_model(exported, small_run):
     assert card["classes"] == list("0123456789")
     assert card["rounds"] == 10
     assert card["data"]["training_clients"] == 12
-    last = metrics.read(str(small_run / "metrics.csv"))[-1]
+    last = metrics_file.read(str(small_run / "metrics.csv"))[-1]
     assert card["metrics"]["central"]["accuracy"] == last["eval_accuracy"]
     (group,) = card["metrics"]["clients"]
     assert {"mean", "p10", "median", "p90"} <= set(group["metrics"]["accuracy"])

@@ -24,9 +24,9 @@ from tff_pipeline.config import (
     RunConfig,
 )
 from tff_pipeline.datasets.federated import Examples, InMemoryData
+from tff_pipeline.runs import round_log
+from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.tasks import digits
-from tff_pipeline.training import round_log
-from tff_pipeline.training.checkpoint import CheckpointStore
 
 SEED = 7
 

@@ -22,7 +22,7 @@ from tff_pipeline.config import (
     ServerConfig,
 )
 from tff_pipeline.config.aggregation import AggregatorConfig
-from tff_pipeline.training import round_log
+from tff_pipeline.runs import round_log
 
 SEED = 20261121
 ROUNDS, EVERY = 30, 5

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tests.conftest import no_file_above
 from tff_pipeline.errors import RunDirectoryError
-from tff_pipeline.training import metrics
+from tff_pipeline.runs import metrics_file
 from tff_pipeline.training.evaluation import lower_is_better, summarize
 
 TAGS = {
@@ -58,7 +58,9 @@ def tensorboard(tmp_path):
 @pytest.fixture
 def open_log(csv_path, tensorboard):
     """Opens the log anew, as the process does that goes on with a run."""
-    return lambda: metrics.MetricsLog(str(csv_path), str(tensorboard), COLUMNS)
+    return lambda: metrics_file.MetricsLog(
+        str(csv_path), str(tensorboard), COLUMNS
+    )
 
 
 def write_log(open_log, rows):
@@ -94,7 +96,7 @@ def scalars_of(rows):
 
 def test_rows_come_back_as_they_were(open_log, csv_path):
     write_log(open_log, rows_to(5))
-    assert metrics.read(str(csv_path)) == rows_to(5)
+    assert metrics_file.read(str(csv_path)) == rows_to(5)
     assert csv_path.read_text().splitlines()[0] == ",".join(COLUMNS)
 
 
@@ -107,7 +109,7 @@ def test_rows_come_back_as_they_were(open_log, csv_path):
 )
 def test_numbers_keep_their_type_and_every_digit(open_log, csv_path, value):
     write_log(open_log, [{"round": 1, "train_loss": value}])
-    (row,) = metrics.read(str(csv_path))
+    (row,) = metrics_file.read(str(csv_path))
     assert row.keys() == {"round", "train_loss"}
     assert type(row["train_loss"]) is type(value)
     assert repr(row["train_loss"]) == repr(value)
@@ -118,7 +120,7 @@ def test_a_row_is_in_the_file_when_append_returns(open_log, csv_path):
     log.rewind(0)
     for last in (1, 2, 3):
         log.append(row_of(last))
-        assert metrics.read(str(csv_path)) == rows_to(last)
+        assert metrics_file.read(str(csv_path)) == rows_to(last)
     log.close()
 
 
@@ -126,7 +128,7 @@ def test_a_new_log_is_empty_and_can_be_read(open_log, csv_path, tensorboard):
     log = open_log()
     assert log.rewind(0) == []
     log.close()
-    assert metrics.read(str(csv_path)) == []
+    assert metrics_file.read(str(csv_path)) == []
     assert scalars(tensorboard) == {}
 
 
@@ -136,7 +138,7 @@ def test_rewind_drops_and_returns(open_log, csv_path, tensorboard, kept):
     log = open_log()
     wanted = rows_to(min(kept, 6))
     assert log.rewind(kept) == wanted
-    assert metrics.read(str(csv_path)) == wanted
+    assert metrics_file.read(str(csv_path)) == wanted
     log.close()
     assert scalars(tensorboard) == scalars_of(wanted)
 
@@ -160,7 +162,7 @@ def test_tensorboard_holds_exactly_the_rows_after_a_rewind(
     for row in rows_to(12)[6:]:
         log.append(row)
     log.close()
-    assert metrics.read(str(csv_path)) == rows_to(12)
+    assert metrics_file.read(str(csv_path)) == rows_to(12)
     assert scalars(tensorboard) == scalars_of(rows_to(12))
 
 
@@ -172,7 +174,7 @@ def test_a_line_torn_anywhere_is_left_out(open_log, csv_path):
     for length in range(second, len(whole) - 1):
         csv_path.write_bytes(whole[:length])
         left = whole[second:length].decode()
-        assert metrics.read(str(csv_path)) == rows_to(2), f"with {left!r}"
+        assert metrics_file.read(str(csv_path)) == rows_to(2), f"with {left!r}"
 
 
 def test_a_torn_line_and_later_rows_do_not_come_back(
@@ -186,7 +188,7 @@ def test_a_torn_line_and_later_rows_do_not_come_back(
     for row in rows_to(7)[5:]:
         log.append(row)
     log.close()
-    assert metrics.read(str(csv_path)) == rows_to(7)
+    assert metrics_file.read(str(csv_path)) == rows_to(7)
     assert csv_path.read_text().count("\n") == 8
     assert scalars(tensorboard) == scalars_of(rows_to(7))
 
@@ -195,7 +197,7 @@ def test_zeros_that_a_power_cut_left_are_no_rows(open_log, csv_path):
     write_log(open_log, rows_to(3))
     with csv_path.open("ab") as file:
         file.write(bytes(100))
-    assert metrics.read(str(csv_path)) == rows_to(3)
+    assert metrics_file.read(str(csv_path)) == rows_to(3)
     log = open_log()
     assert log.rewind(3) == rows_to(3)
     log.close()
@@ -205,7 +207,7 @@ def test_zeros_that_a_power_cut_left_are_no_rows(open_log, csv_path):
 def test_a_csv_that_cannot_be_written_is_named(tmp_path, tensorboard):
     (tmp_path / "file").write_text("")
     path = str(tmp_path / "file" / "metrics.csv")
-    log = metrics.MetricsLog(path, str(tensorboard), COLUMNS)
+    log = metrics_file.MetricsLog(path, str(tensorboard), COLUMNS)
     with pytest.raises(RunDirectoryError) as raised:
         log.rewind(0)
     assert path in str(raised.value)
@@ -214,7 +216,7 @@ def test_a_csv_that_cannot_be_written_is_named(tmp_path, tensorboard):
 def test_a_tensorboard_folder_that_cannot_be_made_is_named(tmp_path, csv_path):
     (tmp_path / "file").write_text("")
     path = str(tmp_path / "file" / "tensorboard")
-    log = metrics.MetricsLog(str(csv_path), path, COLUMNS)
+    log = metrics_file.MetricsLog(str(csv_path), path, COLUMNS)
     with pytest.raises(RunDirectoryError) as raised:
         log.rewind(0)
     assert path in str(raised.value)
@@ -264,7 +266,7 @@ def test_rewind_on_a_full_disk_leaves_the_old_rows(open_log, csv_path):
     with pytest.raises(RunDirectoryError) as raised, no_file_above(100):
         open_log().rewind(10)
     assert str(csv_path) in str(raised.value)
-    assert metrics.read(str(csv_path)) == rows_to(20)
+    assert metrics_file.read(str(csv_path)) == rows_to(20)
 
 
 @pytest.mark.parametrize(

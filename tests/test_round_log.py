@@ -9,8 +9,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from tff_pipeline.training import round_log
-from tff_pipeline.training.round_log import DamagedLogError, Record, RoundLog
+from tff_pipeline.runs import round_log
+from tff_pipeline.runs.round_log import DamagedLogError, Record, RoundLog
 
 RUN = {"config": {"seed": 1}, "environment": {"python": "3"}}
 ROUNDS = 4

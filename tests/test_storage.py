@@ -18,8 +18,8 @@ from tff_pipeline.config import (
 )
 from tff_pipeline.files import durable, storage
 from tff_pipeline.files.append_only import Journal
-from tff_pipeline.training import round_log
-from tff_pipeline.training.checkpoint import CheckpointStore
+from tff_pipeline.runs import round_log
+from tff_pipeline.runs.checkpoint import CheckpointStore
 
 TINY = {"a": np.float32([1.5, np.nan])}
 

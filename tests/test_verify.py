@@ -23,8 +23,9 @@ from tff_pipeline.config import (
     RunConfig,
 )
 from tff_pipeline.config.aggregation import AggregatorConfig
-from tff_pipeline.training import recorder, round_log, signature
-from tff_pipeline.training.round_log import Record, RoundLog
+from tff_pipeline.runs import round_log, signature
+from tff_pipeline.runs.round_log import Record, RoundLog
+from tff_pipeline.training import recorder
 
 ROUNDS = 4
 PRIVATE = AggregatorConfig(
@@ -600,7 +601,7 @@ TRAIN_AND_DIE = """
 import os, signal, sys
 from tests import test_verify
 from tff_pipeline import experiment
-from tff_pipeline.training.round_log import RoundLog
+from tff_pipeline.runs.round_log import RoundLog
 add = RoundLog.round
 
 def die(self, number, *arguments):

@@ -17,9 +17,9 @@ from tff_pipeline.export import attacked, saved_model
 from tff_pipeline.files import durable, storage
 from tff_pipeline.privacy import membership, parts
 from tff_pipeline.reporting import audit_text
+from tff_pipeline.runs.checkpoint import CheckpointName, CheckpointStore
+from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.tasks.task import Task
-from tff_pipeline.training.checkpoint import CheckpointName, CheckpointStore
-from tff_pipeline.training.run_directory import RunDirectory
 
 # Members are drawn from at least so many clients, if there are.
 _FEWEST_CLIENTS = 10

@@ -24,23 +24,17 @@ from tff_pipeline.export.papers import Papers
 from tff_pipeline.files import durable
 from tff_pipeline.privacy import example_plan, parts
 from tff_pipeline.reporting import learning_curve
+from tff_pipeline.runs import environment, lock, metrics_file, signature
+from tff_pipeline.runs.checkpoint import CheckpointStore
+from tff_pipeline.runs.directory import RunDirectory
+from tff_pipeline.runs.round_log import RoundLog
+from tff_pipeline.runs.state_files import digest, flatten
 from tff_pipeline.tasks import own_model
 from tff_pipeline.tasks.task import Task
-from tff_pipeline.training import (
-    columns,
-    environment,
-    evaluation,
-    metrics,
-    run_lock,
-    signature,
-)
-from tff_pipeline.training.checkpoint import CheckpointStore
+from tff_pipeline.training import columns, evaluation
 from tff_pipeline.training.loop import Loop
 from tff_pipeline.training.profile import Profile
 from tff_pipeline.training.recorder import Recorder
-from tff_pipeline.training.round_log import RoundLog
-from tff_pipeline.training.run_directory import RunDirectory
-from tff_pipeline.training.state_files import digest, flatten
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +105,7 @@ def run(
     if config.run.output_dir is None:
         raise errors.ConfigError("--output_dir is not set.")
     directory = RunDirectory(config.run.output_dir)
-    with run_lock.held(directory.lock):
+    with lock.held(directory.lock):
         if not profile:
             return _run(config, directory, overwrite, _no_profile, until)
         profiler = Profile(directory.tensorboard)
@@ -181,7 +175,9 @@ def _run(
     identity = config.flags(identity_only=True)
     log = RoundLog(directory.rounds, {"config": identity, "environment": where})
     recorder = Recorder(
-        metrics.MetricsLog(directory.metrics, directory.tensorboard, names),
+        metrics_file.MetricsLog(
+            directory.metrics, directory.tensorboard, names
+        ),
         log,
         CheckpointStore(
             directory.checkpoints,

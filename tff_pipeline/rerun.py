@@ -10,8 +10,8 @@ from typing import Optional
 from tff_pipeline import errors, experiment
 from tff_pipeline.files import storage
 from tff_pipeline.privacy import secret_file
-from tff_pipeline.training import environment, round_log
-from tff_pipeline.training.run_directory import RunDirectory
+from tff_pipeline.runs import environment, round_log
+from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.verify import Finding
 
 

@@ -12,11 +12,11 @@ from tff_pipeline.export import formats as export_formats
 from tff_pipeline.export import saved_model
 from tff_pipeline.export.papers import Papers
 from tff_pipeline.files import durable, storage
+from tff_pipeline.runs.checkpoint import CheckpointName, CheckpointStore
+from tff_pipeline.runs.directory import RunDirectory
+from tff_pipeline.runs.state_files import digest
 from tff_pipeline.tasks.task import Task
 from tff_pipeline.training import evaluation
-from tff_pipeline.training.checkpoint import CheckpointName, CheckpointStore
-from tff_pipeline.training.run_directory import RunDirectory
-from tff_pipeline.training.state_files import digest
 
 
 def evaluate(

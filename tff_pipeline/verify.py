@@ -12,16 +12,11 @@ import tensorflow as tf
 from tff_pipeline import errors
 from tff_pipeline.files import storage
 from tff_pipeline.privacy import accounting
-from tff_pipeline.training import (
-    environment,
-    metrics,
-    round_log,
-    signature,
-)
-from tff_pipeline.training.checkpoint import CheckpointStore
-from tff_pipeline.training.round_log import Record
-from tff_pipeline.training.run_directory import RunDirectory
-from tff_pipeline.training.state_files import digest, flatten
+from tff_pipeline.runs import environment, metrics_file, round_log, signature
+from tff_pipeline.runs.checkpoint import CheckpointStore
+from tff_pipeline.runs.directory import RunDirectory
+from tff_pipeline.runs.round_log import Record
+from tff_pipeline.runs.state_files import digest, flatten
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +124,7 @@ def _check_begun(
 def _check_metrics(directory: RunDirectory, rounds: list[Record]) -> str:
     rows = [
         {name: value for name, value in row.items() if name != "seconds"}
-        for row in metrics.read(directory.metrics)
+        for row in metrics_file.read(directory.metrics)
     ]
     logged = [record.content["metrics"] for record in rounds]
     # As text, for NaN is not equal to itself.

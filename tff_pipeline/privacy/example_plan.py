@@ -19,7 +19,7 @@ from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.files import durable
 from tff_pipeline.privacy import accounting, secret_file
 from tff_pipeline.privacy.setting import Setting
-from tff_pipeline.training.run_directory import RunDirectory
+from tff_pipeline.runs.directory import RunDirectory
 
 MOST_LISTED = 100  # Clients, in the statement.
 

@@ -25,8 +25,8 @@ from tff_pipeline.privacy import (
 from tff_pipeline.privacy.example_plan import ExamplePlan
 from tff_pipeline.privacy.ledger import Ledger
 from tff_pipeline.privacy.plan import Plan
+from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.tasks.task import Task
-from tff_pipeline.training.run_directory import RunDirectory
 
 _SOME = 10  # Test examples whose loss is looked at.
 

@@ -10,7 +10,7 @@ from typing import Optional
 
 from tff_pipeline import errors
 from tff_pipeline.files import durable, storage
-from tff_pipeline.training.run_directory import RunDirectory
+from tff_pipeline.runs.directory import RunDirectory
 
 _BITS = 128
 

@@ -4,7 +4,7 @@ import io
 import os
 
 from tff_pipeline.files import durable, storage
-from tff_pipeline.training import metrics
+from tff_pipeline.runs import metrics_file
 
 
 def draw(metrics_csv: str, path: str, title: str) -> None:
@@ -21,7 +21,7 @@ def draw(metrics_csv: str, path: str, title: str) -> None:
     # Here, for scripts that draw nothing need not wait for it.
     from matplotlib.figure import Figure
 
-    rows = metrics.read(metrics_csv)
+    rows = metrics_file.read(metrics_csv)
     names = list(
         dict.fromkeys(
             name.partition("_")[2]

@@ -6,8 +6,9 @@ from typing import Any
 import tensorflow_federated as tff
 
 from tff_pipeline.datasets.federated import FederatedData
+from tff_pipeline.runs import metrics_file
 from tff_pipeline.tasks.task import Task
-from tff_pipeline.training import evaluation, metrics
+from tff_pipeline.training import evaluation
 
 # What is exact and of the clients that train: withheld from what is private.
 _EXACT = ("clients", "dropped_clients", "examples")
@@ -65,10 +66,10 @@ def evaluated(
     return columns
 
 
-def measured(output: Any, names: list[str]) -> dict[str, metrics.Value]:
+def measured(output: Any, names: list[str]) -> dict[str, metrics_file.Value]:
     """Columns of metrics.csv from what the process measured."""
     train = output["client_work"]["train"]
-    columns: dict[str, metrics.Value] = {
+    columns: dict[str, metrics_file.Value] = {
         "dropped_clients": int(output["client_work"]["dropped_clients"]),
         # The server takes no mean that is not finite.
         "rejected_update": int(output["finalizer"]["update_non_finite"]),
@@ -85,7 +86,7 @@ def measured(output: Any, names: list[str]) -> dict[str, metrics.Value]:
 
 def last_evaluation(metrics_csv: str) -> dict[str, float]:
     """The central metrics of the last row that has some, by name."""
-    for row in reversed(metrics.read(metrics_csv)):
+    for row in reversed(metrics_file.read(metrics_csv)):
         values = {
             name.partition("_")[2]: value
             for name, value in row.items()

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tff_pipeline import errors
 from tff_pipeline.config import RunConfig
-from tff_pipeline.training.metrics import Row
+from tff_pipeline.runs.metrics_file import Row
 
 # What data, memory and machines do. All else is a bug, and shows its traceback.
 FAILURES = (

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 import tqdm
 
-from tff_pipeline.training.metrics import Row
+from tff_pipeline.runs.metrics_file import Row
 
 _SECONDS_BETWEEN_LINES = 1.0
 

@@ -24,8 +24,8 @@ import tff_pipeline
 from tff_pipeline import errors
 from tff_pipeline.config import fields
 from tff_pipeline.files import durable, storage
-from tff_pipeline.training.client_states import ClientStates
-from tff_pipeline.training.state_files import (
+from tff_pipeline.runs.client_states import ClientStates
+from tff_pipeline.runs.state_files import (
     FORMAT,
     MANIFEST,
     InvalidCheckpointError,

@@ -24,7 +24,7 @@ from typing import Any, Optional
 from tff_pipeline import errors
 from tff_pipeline.files import durable, storage
 from tff_pipeline.files.append_only import Journal
-from tff_pipeline.training.metrics import Row
+from tff_pipeline.runs.metrics_file import Row
 
 _LOG = logging.getLogger(__name__)
 _START = "0" * 64  # What the first record has for a previous one.
