@@ -11,8 +11,8 @@ from scipy import integrate, stats
 
 from tests.test_accounting import gaussian_delta
 from tff_pipeline import experiment
-from tff_pipeline.aggregators import dp_mean, noise
-from tff_pipeline.aggregators.recorded import RecordedFactory
+from tff_pipeline.aggregators.private import dp_mean, noise
+from tff_pipeline.aggregators.private.recorded import RecordedFactory
 from tff_pipeline.config import ClientConfig, ExperimentConfig, RunConfig
 from tff_pipeline.config.aggregation import AggregatorConfig
 from tff_pipeline.config.data import DataConfig

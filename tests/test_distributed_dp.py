@@ -13,17 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg, special, stats
 
-from tff_pipeline.aggregators import discrete_gaussian
-from tff_pipeline.aggregators.discrete_mechanism import (
+from tff_pipeline.aggregators.private import discrete_gaussian
+from tff_pipeline.aggregators.private.discrete_mechanism import (
     Mechanism,
     concentrated_epsilon,
     tau,
 )
-from tff_pipeline.aggregators.distributed import (
+from tff_pipeline.aggregators.private.distributed import (
     DistributedDpMeanFactory,
     NumberedDistributedDpMeanFactory,
 )
-from tff_pipeline.aggregators.integers import encode, hadamard, rounded
+from tff_pipeline.aggregators.private.integers import encode, hadamard, rounded
 from tff_pipeline.runtime.in_process import InProcessContext
 
 KEY = np.array([20210212, -4711], np.int64)

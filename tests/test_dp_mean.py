@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tff_pipeline.aggregators import dp_mean, noise
-from tff_pipeline.aggregators.clipping import clip
-from tff_pipeline.aggregators.recorded import RecordedFactory
+from tff_pipeline.aggregators.private import dp_mean, noise
+from tff_pipeline.aggregators.private.clipping import clip
+from tff_pipeline.aggregators.private.recorded import RecordedFactory
 from tff_pipeline.algorithms.local_noise import LocalNoise
 from tff_pipeline.privacy import matrix
 from tff_pipeline.runtime.in_process import InProcessContext

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline.aggregators import dp_mean, noise
-from tff_pipeline.aggregators.distributed import (
+from tff_pipeline.aggregators.private import dp_mean, noise
+from tff_pipeline.aggregators.private.distributed import (
     NumberedDistributedDpMeanFactory,
 )
 from tff_pipeline.algorithms import client_work, fed_avg

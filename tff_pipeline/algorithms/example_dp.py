@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline.aggregators.noise import fold, standard_normal
+from tff_pipeline.aggregators.private.noise import fold, standard_normal
 
 # What is clipped is scaled to a hair below the clip, so that rounding each
 # number to float32 does not lift it above; norms are exact.

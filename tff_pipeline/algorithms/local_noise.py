@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tff_pipeline.aggregators.clipping import clip
-from tff_pipeline.aggregators.noise import standard_normal
+from tff_pipeline.aggregators.private.clipping import clip
+from tff_pipeline.aggregators.private.noise import standard_normal
 
 
 class LocalNoise:

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import optimize, special
 
-from tff_pipeline.aggregators.noise import standard_normal
+from tff_pipeline.aggregators.private.noise import standard_normal
 from tff_pipeline.privacy import accounting
 from tff_pipeline.privacy.plan import Plan
 

@@ -10,11 +10,11 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import registry
-from tff_pipeline.aggregators import dp_mean, noise
-from tff_pipeline.aggregators.distributed import (
+from tff_pipeline.aggregators.private import dp_mean, noise
+from tff_pipeline.aggregators.private.distributed import (
     NumberedDistributedDpMeanFactory,
 )
-from tff_pipeline.aggregators.recorded import RecordedFactory
+from tff_pipeline.aggregators.private.recorded import RecordedFactory
 from tff_pipeline.algorithms.client_work import Release
 from tff_pipeline.algorithms.fed_avg import Aggregator
 from tff_pipeline.algorithms.local_noise import LocalNoise

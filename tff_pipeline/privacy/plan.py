@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tff_pipeline import errors
-from tff_pipeline.aggregators.discrete_mechanism import Mechanism
+from tff_pipeline.aggregators.private.discrete_mechanism import Mechanism
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.config.aggregation import AggregatorConfig
 from tff_pipeline.privacy import accounting, matrix, secret_file

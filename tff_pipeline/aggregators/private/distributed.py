@@ -21,9 +21,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline.aggregators.discrete_mechanism import Mechanism
-from tff_pipeline.aggregators.dp_mean import specs_of
-from tff_pipeline.aggregators.integers import decode, encode
+from tff_pipeline.aggregators.private.discrete_mechanism import Mechanism
+from tff_pipeline.aggregators.private.dp_mean import specs_of
+from tff_pipeline.aggregators.private.integers import decode, encode
 
 
 class _Mean:

@@ -9,7 +9,7 @@ import math
 
 import tensorflow as tf
 
-from tff_pipeline.aggregators.noise import fold
+from tff_pipeline.aggregators.private.noise import fold
 
 # At least so many bins a sigma; with more, a place in a bin is rejected less.
 _BINS = 16

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tff_pipeline.aggregators import discrete_gaussian
-from tff_pipeline.aggregators.clipping import clip
-from tff_pipeline.aggregators.discrete_mechanism import Mechanism
-from tff_pipeline.aggregators.noise import Specs, fold
+from tff_pipeline.aggregators.private import discrete_gaussian
+from tff_pipeline.aggregators.private.clipping import clip
+from tff_pipeline.aggregators.private.discrete_mechanism import Mechanism
+from tff_pipeline.aggregators.private.noise import Specs, fold
 
 # The rotations of all rounds follow from it; they are public.
 _ROTATION = 0x6A09E667F3BCC908

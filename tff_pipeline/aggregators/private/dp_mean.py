@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline.aggregators.clipping import clip
-from tff_pipeline.aggregators.noise import FreshNoise, Noise, Specs
+from tff_pipeline.aggregators.private.clipping import clip
+from tff_pipeline.aggregators.private.noise import FreshNoise, Noise, Specs
 
 
 class DpMeanFactory(tff.aggregators.UnweightedAggregationFactory):

@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline.aggregators.dp_mean import specs_of
+from tff_pipeline.aggregators.private.dp_mean import specs_of
 
 
 class RecordedFactory(tff.aggregators.UnweightedAggregationFactory):
