@@ -26,7 +26,7 @@ from tff_pipeline.config import (
 )
 from tff_pipeline.config.aggregation import AGGREGATOR_OPTIONS, AggregatorConfig
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.datasets.federated import Examples
+from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.privacy import mechanisms, plan
 from tff_pipeline.runtime.in_process import InProcessContext
 

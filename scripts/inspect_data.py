@@ -19,7 +19,7 @@ def main() -> None:
     config, output = experiment_flags.inspection()
     # Here and not above: flags are refused before TensorFlow is imported.
     from tff_pipeline import experiment
-    from tff_pipeline.datasets import census
+    from tff_pipeline.datasets.federation import census
     from tff_pipeline.reporting import partition_picture
     from tff_pipeline.training import evaluation
 

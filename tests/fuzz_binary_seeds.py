@@ -14,7 +14,8 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
-from tff_pipeline.datasets import femnist, sqlite_writer
+from tff_pipeline.datasets import femnist
+from tff_pipeline.datasets.readers import sqlite_writer
 from tff_pipeline.runs.checkpoint import CheckpointStore
 
 # A folder's files by name.

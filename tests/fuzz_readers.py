@@ -27,8 +27,8 @@ from tff_pipeline.datasets import (
     shakespeare,
     stackexchange,
     tcga_brca,
-    word_vectors,
 )
+from tff_pipeline.datasets.readers import word_vectors
 from tff_pipeline.flags.parsing import parsing
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.directory import RunDirectory

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tff_pipeline import errors
-from tff_pipeline.datasets import augmentation
-from tff_pipeline.datasets.federated import Examples
+from tff_pipeline.datasets.federation import augmentation
+from tff_pipeline.datasets.federation.federated_data import Examples
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 28, 28, 1), np.uint8)
 WAVES = np.random.default_rng(1).integers(-9000, 9000, (5, 800), np.int16)

@@ -18,7 +18,10 @@ from tff_pipeline.config import (
     RunConfig,
     ServerConfig,
 )
-from tff_pipeline.datasets.federated import Examples, InMemoryData
+from tff_pipeline.datasets.federation.federated_data import (
+    Examples,
+    InMemoryData,
+)
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runtime.in_process import InProcessContext
 from tff_pipeline.tasks.task import Task

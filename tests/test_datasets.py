@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from tff_pipeline import errors
 from tff_pipeline.datasets import digits, mnist
-from tff_pipeline.datasets.federated import Examples, InMemoryData
+from tff_pipeline.datasets.federation.federated_data import (
+    Examples,
+    InMemoryData,
+)
 
 INT32 = np.dtype(">i4")
 IMAGE = b"\x00\x00\x08\x03" + struct.pack(">3i", 2, 28, 28) + bytes(2 * 784)

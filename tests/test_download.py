@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tff_pipeline import errors
-from tff_pipeline.datasets import download
+from tff_pipeline.datasets.readers import download
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 PACKED = lzma.compress(CONTENT)

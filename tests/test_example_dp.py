@@ -24,7 +24,7 @@ from tff_pipeline.config import (
     ServerConfig,
 )
 from tff_pipeline.config.aggregation import AggregatorConfig
-from tff_pipeline.datasets.federated import Examples
+from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.privacy import accounting
 from tff_pipeline.privacy.example_plan import ExamplePlan
 from tff_pipeline.runs.checkpoint import CheckpointStore

@@ -23,7 +23,10 @@ from tff_pipeline.config import (
     ExperimentConfig,
     RunConfig,
 )
-from tff_pipeline.datasets.federated import Examples, InMemoryData
+from tff_pipeline.datasets.federation.federated_data import (
+    Examples,
+    InMemoryData,
+)
 from tff_pipeline.runs import round_log
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.tasks import digits

@@ -14,7 +14,10 @@ from tff_pipeline.aggregators.private.distributed import (
 from tff_pipeline.algorithms import client_work, fed_avg
 from tff_pipeline.algorithms.local_noise import LocalNoise
 from tff_pipeline.config import ClientConfig, OptimizerConfig, ServerConfig
-from tff_pipeline.datasets.federated import Examples, InMemoryData
+from tff_pipeline.datasets.federation.federated_data import (
+    Examples,
+    InMemoryData,
+)
 from tff_pipeline.runtime.in_process import InProcessContext
 from tff_pipeline.runtime.local import LocalWorker
 from tff_pipeline.tasks.task import Task

@@ -5,8 +5,11 @@ import pytest
 from PIL import Image
 
 from tests.conftest import run_script
-from tff_pipeline.datasets import census
-from tff_pipeline.datasets.federated import Examples, InMemoryData
+from tff_pipeline.datasets.federation import census
+from tff_pipeline.datasets.federation.federated_data import (
+    Examples,
+    InMemoryData,
+)
 from tff_pipeline.reporting import partition_picture
 
 

@@ -28,7 +28,7 @@ from tff_pipeline.datasets import (
     stackexchange,
     words,
 )
-from tff_pipeline.datasets.split import drawn
+from tff_pipeline.datasets.federation.split import drawn
 from tff_pipeline.export import saved_model
 from tff_pipeline.models import bag_of_words, recurrent
 from tff_pipeline.models.peephole import PeepholeLSTMCell

@@ -27,7 +27,7 @@ import tensorflow as tf
 from tests.test_memory import used
 from tff_pipeline.algorithms import client_work, fed_avg
 from tff_pipeline.config import ClientConfig, OptimizerConfig, ServerConfig
-from tff_pipeline.datasets.federated import Examples, InMemoryData
+from tff_pipeline.datasets.federation.federated_data import Examples, InMemoryData
 from tff_pipeline.runtime.in_process import InProcessContext
 from tff_pipeline.tasks.task import Task
 

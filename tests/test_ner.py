@@ -18,7 +18,7 @@ from tff_pipeline.config import (
     RunConfig,
 )
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.datasets import conll, word_vectors
+from tff_pipeline.datasets.readers import conll, word_vectors
 from tff_pipeline.datasets.tags import Tags
 from tff_pipeline.models import crf, tagger
 from tff_pipeline.tasks import ner, tagging

@@ -29,9 +29,10 @@ from tff_pipeline.config import (
     RunConfig,
 )
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.datasets import hold_out, sqlite_writer, table_features
-from tff_pipeline.datasets.sqlite_writer import Row
-from tff_pipeline.datasets.table import MISSING, Table
+from tff_pipeline.datasets.federation import hold_out
+from tff_pipeline.datasets.readers import sqlite_writer, table_features
+from tff_pipeline.datasets.readers.sqlite_writer import Row
+from tff_pipeline.datasets.readers.table import MISSING, Table
 from tff_pipeline.models import arrays as array_models
 from tff_pipeline.models import table as table_models
 

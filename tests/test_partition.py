@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.datasets.federated import Examples
-from tff_pipeline.datasets.partition import partition
+from tff_pipeline.datasets.federation.federated_data import Examples
+from tff_pipeline.datasets.federation.partition import partition
 
 SEEDS = st.integers(0, 2**32 - 1)
 SPREADS = [

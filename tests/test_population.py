@@ -13,7 +13,10 @@ from tff_pipeline.config import (
     ExperimentConfig,
     RunConfig,
 )
-from tff_pipeline.datasets.federated import Examples, FederatedData
+from tff_pipeline.datasets.federation.federated_data import (
+    Examples,
+    FederatedData,
+)
 from tff_pipeline.tasks.task import Task
 
 MILLION = 1_000_000

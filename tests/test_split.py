@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.datasets.federated import Examples
-from tff_pipeline.datasets.split import split
+from tff_pipeline.datasets.federation.federated_data import Examples
+from tff_pipeline.datasets.federation.split import split
 
 
 def numbered(count, first=0):

@@ -7,7 +7,8 @@ import tensorflow as tf
 from tests.conftest import ROOT, data_folder, rows_of, run_script
 from tff_pipeline import errors, experiment, registry
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.datasets import credit, delimited, movielens, synthetic
+from tff_pipeline.datasets import credit, movielens, synthetic
+from tff_pipeline.datasets.readers import delimited
 from tff_pipeline.export import saved_model
 from tff_pipeline.models import factorisation
 from tff_pipeline.tasks import credit as credit_tasks

@@ -8,7 +8,10 @@ import tensorflow as tf
 
 from tff_pipeline import errors, registry
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.datasets.federated import Examples, InMemoryData
+from tff_pipeline.datasets.federation.federated_data import (
+    Examples,
+    InMemoryData,
+)
 from tff_pipeline.tasks.task import Task
 
 

@@ -12,7 +12,7 @@ import tensorflow_federated as tff
 
 from tff_pipeline import cohorts, errors, experiment, randomness
 from tff_pipeline.config import ExperimentConfig
-from tff_pipeline.datasets.federated import Examples
+from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.export import attacked, saved_model
 from tff_pipeline.files import durable, storage
 from tff_pipeline.privacy import membership, parts

@@ -9,8 +9,8 @@ import tensorflow_federated as tff
 from tff_pipeline import errors, randomness, registry
 from tff_pipeline.algorithms import client_work
 from tff_pipeline.config import ClientConfig, ExperimentConfig
-from tff_pipeline.datasets import augmentation
-from tff_pipeline.datasets.federated import Examples
+from tff_pipeline.datasets.federation import augmentation
+from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.privacy import canaries
 from tff_pipeline.privacy.example_plan import ExamplePlan
 from tff_pipeline.privacy.plan import Plan

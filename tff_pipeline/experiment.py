@@ -18,7 +18,7 @@ import tensorflow_federated as tff
 from tff_pipeline import cohorts, errors, registry, timing
 from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
-from tff_pipeline.datasets.federated import FederatedData
+from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.export import saved_model
 from tff_pipeline.export.papers import Papers
 from tff_pipeline.files import durable

@@ -8,14 +8,14 @@ import numpy as np
 
 from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.datasets import (
+from tff_pipeline.datasets.readers import (
     arrays,
     image_folder,
     json_lines,
     sqlite_writer,
     table_features,
 )
-from tff_pipeline.datasets.sqlite_writer import Row
+from tff_pipeline.datasets.readers.sqlite_writer import Row
 from tff_pipeline.tasks import arrays as array_task
 from tff_pipeline.tasks import table as table_task
 

@@ -54,12 +54,12 @@ TASKS = {
 }
 
 PARTITIONS = {
-    "iid": "tff_pipeline.datasets.partition:iid",
-    "shards": "tff_pipeline.datasets.partition:shards",
-    "dirichlet": "tff_pipeline.datasets.partition:dirichlet",
-    "quantity": "tff_pipeline.datasets.partition:quantity",
-    "label_k": "tff_pipeline.datasets.partition:label_k",
-    "natural": "tff_pipeline.datasets.partition:natural",
+    "iid": "tff_pipeline.datasets.federation.partition:iid",
+    "shards": "tff_pipeline.datasets.federation.partition:shards",
+    "dirichlet": "tff_pipeline.datasets.federation.partition:dirichlet",
+    "quantity": "tff_pipeline.datasets.federation.partition:quantity",
+    "label_k": "tff_pipeline.datasets.federation.partition:label_k",
+    "natural": "tff_pipeline.datasets.federation.partition:natural",
 }
 
 OPTIMIZERS = {

@@ -7,7 +7,7 @@ from benchmarks.rounds import Rounds
 from benchmarks.workloads import Workload, client_data
 from tff_pipeline.algorithms import client_work, fed_avg
 from tff_pipeline.config import ClientConfig, OptimizerConfig, ServerConfig
-from tff_pipeline.datasets.federated import Examples
+from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.runtime.in_process import InProcessContext
 
 

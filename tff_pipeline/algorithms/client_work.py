@@ -21,7 +21,7 @@ from tff_pipeline import randomness
 from tff_pipeline.algorithms import keyed_generator
 from tff_pipeline.algorithms.example_dp import ExampleDp
 from tff_pipeline.config import ClientConfig
-from tff_pipeline.datasets.federated import Examples
+from tff_pipeline.datasets.federation.federated_data import Examples
 
 ModelFn = Callable[[], tff.learning.models.VariableModel]
 # What leaves a client, from its update and its block.

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from tff_pipeline import errors
-from tff_pipeline.datasets import delimited
-from tff_pipeline.datasets.table import Column
+from tff_pipeline.datasets.readers import delimited
+from tff_pipeline.datasets.readers.table import Column
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ and Kaynak 1998): 8x8 pixels of 0 to 16, ten classes.
 import numpy as np
 from sklearn import datasets, model_selection
 
-from tff_pipeline.datasets.federated import Examples
+from tff_pipeline.datasets.federation.federated_data import Examples
 
 TEST_FRACTION = 0.2
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tff_pipeline import errors
-from tff_pipeline.datasets.federated import Examples
+from tff_pipeline.datasets.federation.federated_data import Examples
 
 # Six loads (high, middle and low; useful and useless) and the oil's temperature
 # in degrees Celsius, which is to be predicted.

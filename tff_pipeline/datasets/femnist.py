@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tff_pipeline import errors
-from tff_pipeline.datasets import npz_file
-from tff_pipeline.datasets.federated import Examples
+from tff_pipeline.datasets.federation.federated_data import Examples
+from tff_pipeline.datasets.readers import npz_file
 
 TRAIN = "femnist_300writers_train.npz"
 TEST = "femnist_300writers_test.npz"

@@ -12,8 +12,8 @@ import numpy as np
 from sklearn import model_selection
 
 from tff_pipeline import errors
-from tff_pipeline.datasets import delimited
-from tff_pipeline.datasets.federated import Examples
+from tff_pipeline.datasets.federation.federated_data import Examples
+from tff_pipeline.datasets.readers import delimited
 
 # Their number in `x` is one more than their place here; 0 is any other.
 HOSPITALS = ("cleveland", "hungarian", "switzerland", "va")

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tff_pipeline import errors
-from tff_pipeline.datasets import packed
-from tff_pipeline.datasets.federated import Examples
+from tff_pipeline.datasets.federation.federated_data import Examples
+from tff_pipeline.datasets.readers import packed
 
 _WRITER_COLUMN = 2
 

@@ -11,7 +11,7 @@ import os
 import numpy as np
 
 from tff_pipeline import errors, randomness
-from tff_pipeline.datasets import delimited
+from tff_pipeline.datasets.readers import delimited
 
 _LOWEST, _HIGHEST = 1, 5
 # (file, what stands between its values), in the order they are looked for.

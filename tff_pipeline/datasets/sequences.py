@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from tff_pipeline.datasets.federated import Examples
+from tff_pipeline.datasets.federation.federated_data import Examples
 
 # The id of places that hold no token; losses and metrics leave it out.
 PADDING = 0

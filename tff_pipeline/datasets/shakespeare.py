@@ -6,7 +6,7 @@ Project Gutenberg's text 100 gives the same roles and lines.
 
 import dataclasses
 
-from tff_pipeline.datasets import json_lines, packed
+from tff_pipeline.datasets.readers import json_lines, packed
 
 FILE = "shakespeare_roles.jsonl"
 _TEST_SHARE = 0.2

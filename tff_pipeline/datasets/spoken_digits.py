@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from tff_pipeline import errors
-from tff_pipeline.datasets import packed
-from tff_pipeline.datasets.federated import Examples
+from tff_pipeline.datasets.federation.federated_data import Examples
+from tff_pipeline.datasets.readers import packed
 
 RATE = 8000  # Samples a second, and samples kept.
 _NAME = re.compile(r"(\d)_(.+)_(\d+)\.wav")

@@ -9,7 +9,7 @@ from typing import Optional
 
 import numpy as np
 
-from tff_pipeline.datasets import json_lines, packed
+from tff_pipeline.datasets.readers import json_lines, packed
 
 FILE = "stackexchange_users.jsonl"
 _TEST_SHARE = 0.2

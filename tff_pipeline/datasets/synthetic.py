@@ -9,7 +9,7 @@ from typing import Optional
 import numpy as np
 
 from tff_pipeline import randomness
-from tff_pipeline.datasets.federated import Examples
+from tff_pipeline.datasets.federation.federated_data import Examples
 
 DEVICES, FEATURES, CLASSES = 30, 60, 10
 # The paper's sizes have no bound, and a rare device would have as many examples

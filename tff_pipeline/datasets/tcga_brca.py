@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from tff_pipeline import errors
-from tff_pipeline.datasets import delimited
-from tff_pipeline.datasets.federated import Examples
+from tff_pipeline.datasets.federation.federated_data import Examples
+from tff_pipeline.datasets.readers import delimited
 
 # By the numbers that the split file gives them.
 REGIONS = ("northeast", "south", "west", "midwest", "europe", "canada")

@@ -15,7 +15,7 @@ from typing import Optional
 import tensorflow_federated as tff
 
 from tff_pipeline import errors
-from tff_pipeline.datasets import download
+from tff_pipeline.datasets.readers import download
 
 ORIGIN = "https://storage.googleapis.com/tff-datasets-public/"
 _WORDS = (

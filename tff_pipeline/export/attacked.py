@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tff_pipeline import errors
-from tff_pipeline.datasets.federated import Examples
+from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.datasets.sequences import PADDING
 from tff_pipeline.privacy import membership
 from tff_pipeline.tasks.task import Task

@@ -12,7 +12,7 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
-from tff_pipeline.datasets import sqlite_writer
+from tff_pipeline.datasets.readers import sqlite_writer
 from tff_pipeline.export import signatures
 from tff_pipeline.files import durable, storage
 from tff_pipeline.runtime import compat

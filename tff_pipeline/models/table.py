@@ -6,8 +6,8 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-from tff_pipeline.datasets import table
-from tff_pipeline.datasets.table_features import (
+from tff_pipeline.datasets.readers import table
+from tff_pipeline.datasets.readers.table_features import (
     ABSENT,
     UNKNOWN,
     Category,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tff_pipeline.datasets.census import Census
+from tff_pipeline.datasets.federation.census import Census
 from tff_pipeline.files import durable
 
 _MOST_NAMES = 30  # Clients whose names can be read below the bars.

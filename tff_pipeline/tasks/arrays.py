@@ -8,9 +8,13 @@ import numpy as np
 
 from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.datasets import arrays, hold_out
-from tff_pipeline.datasets.federated import Examples, FederatedData
-from tff_pipeline.datasets.split import Split, split_where
+from tff_pipeline.datasets.federation import hold_out
+from tff_pipeline.datasets.federation.federated_data import (
+    Examples,
+    FederatedData,
+)
+from tff_pipeline.datasets.federation.split import Split, split_where
+from tff_pipeline.datasets.readers import arrays
 from tff_pipeline.models import arrays as models
 from tff_pipeline.tasks import targets
 from tff_pipeline.tasks.task import Task

@@ -10,9 +10,11 @@ from sklearn import metrics
 
 from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.datasets import credit, hold_out, table_features
-from tff_pipeline.datasets.federated import Examples
-from tff_pipeline.datasets.split import Split, split_where
+from tff_pipeline.datasets import credit
+from tff_pipeline.datasets.federation import hold_out
+from tff_pipeline.datasets.federation.federated_data import Examples
+from tff_pipeline.datasets.federation.split import Split, split_where
+from tff_pipeline.datasets.readers import table_features
 from tff_pipeline.models import table
 from tff_pipeline.tasks import outputs
 from tff_pipeline.tasks.task import SetMetric, Task

@@ -5,8 +5,8 @@ import functools
 from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import digits
-from tff_pipeline.datasets.augmentation import IMAGE
-from tff_pipeline.datasets.split import split
+from tff_pipeline.datasets.federation.augmentation import IMAGE
+from tff_pipeline.datasets.federation.split import split
 from tff_pipeline.models import conv, dense
 from tff_pipeline.tasks.task import ModelFn, Task
 

@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import femnist
-from tff_pipeline.datasets.augmentation import IMAGE
-from tff_pipeline.datasets.federated import Examples
-from tff_pipeline.datasets.split import Split, split
+from tff_pipeline.datasets.federation.augmentation import IMAGE
+from tff_pipeline.datasets.federation.federated_data import Examples
+from tff_pipeline.datasets.federation.split import Split, split
 from tff_pipeline.models import autoencoder, conv
 from tff_pipeline.tasks import outputs
 from tff_pipeline.tasks.task import Task

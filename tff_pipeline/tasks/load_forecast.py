@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import ett
-from tff_pipeline.datasets.federated import Examples
-from tff_pipeline.datasets.split import split
+from tff_pipeline.datasets.federation.federated_data import Examples
+from tff_pipeline.datasets.federation.split import split
 from tff_pipeline.models import forecast
 from tff_pipeline.tasks import outputs
 from tff_pipeline.tasks.task import Task

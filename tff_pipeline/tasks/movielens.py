@@ -6,9 +6,10 @@ import numpy as np
 import tensorflow as tf
 
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.datasets import hold_out, movielens
-from tff_pipeline.datasets.federated import Examples
-from tff_pipeline.datasets.split import split_where
+from tff_pipeline.datasets import movielens
+from tff_pipeline.datasets.federation import hold_out
+from tff_pipeline.datasets.federation.federated_data import Examples
+from tff_pipeline.datasets.federation.split import split_where
 from tff_pipeline.models import factorisation
 from tff_pipeline.tasks import outputs
 from tff_pipeline.tasks.task import Task

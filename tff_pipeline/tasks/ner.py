@@ -11,10 +11,13 @@ import tensorflow as tf
 
 from tff_pipeline import errors, randomness
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.datasets import conll, word_vectors
-from tff_pipeline.datasets.federated import Examples, FederatedData
-from tff_pipeline.datasets.mapped import MappedData
-from tff_pipeline.datasets.split import Split, split
+from tff_pipeline.datasets.federation.federated_data import (
+    Examples,
+    FederatedData,
+)
+from tff_pipeline.datasets.federation.mapped import MappedData
+from tff_pipeline.datasets.federation.split import Split, split
+from tff_pipeline.datasets.readers import conll, word_vectors
 from tff_pipeline.datasets.tags import Tags
 from tff_pipeline.models import tagger
 from tff_pipeline.tasks import tagging

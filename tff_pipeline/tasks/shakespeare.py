@@ -6,7 +6,7 @@ from collections.abc import Callable
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import characters, sequences, shakespeare
 from tff_pipeline.datasets.characters import Alphabet
-from tff_pipeline.datasets.split import split
+from tff_pipeline.datasets.federation.split import split
 from tff_pipeline.models import recurrent
 from tff_pipeline.tasks import sequence, text_generation, text_serving
 from tff_pipeline.tasks.task import Task

@@ -4,8 +4,8 @@ import functools
 
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import spoken_digits
-from tff_pipeline.datasets.augmentation import AUDIO
-from tff_pipeline.datasets.split import split
+from tff_pipeline.datasets.federation.augmentation import AUDIO
+from tff_pipeline.datasets.federation.split import split
 from tff_pipeline.models import audio
 from tff_pipeline.tasks.task import Task
 

@@ -7,10 +7,13 @@ import numpy as np
 
 from tff_pipeline import errors, randomness
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.datasets import hold_out
-from tff_pipeline.datasets import sqlite as files
-from tff_pipeline.datasets.federated import Examples, FederatedData
-from tff_pipeline.datasets.split import Split, drawn
+from tff_pipeline.datasets.federation import hold_out
+from tff_pipeline.datasets.federation.federated_data import (
+    Examples,
+    FederatedData,
+)
+from tff_pipeline.datasets.federation.split import Split, drawn
+from tff_pipeline.datasets.readers import sqlite as files
 from tff_pipeline.tasks import arrays, targets
 from tff_pipeline.tasks.task import Task
 

@@ -12,8 +12,8 @@ import numpy as np
 from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import sequences, stackexchange, words
-from tff_pipeline.datasets.federated import Examples
-from tff_pipeline.datasets.split import drawn, split, split_where
+from tff_pipeline.datasets.federation.federated_data import Examples
+from tff_pipeline.datasets.federation.split import drawn, split, split_where
 from tff_pipeline.datasets.stackexchange import Post
 from tff_pipeline.models import bag_of_words, recurrent
 from tff_pipeline.tasks import (

@@ -6,7 +6,7 @@ from typing import Optional
 from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import synthetic
-from tff_pipeline.datasets.split import split
+from tff_pipeline.datasets.federation.split import split
 from tff_pipeline.models import linear
 from tff_pipeline.tasks.task import Task
 

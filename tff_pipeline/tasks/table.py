@@ -10,10 +10,14 @@ import numpy as np
 
 from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.datasets import hold_out, table_features
-from tff_pipeline.datasets.federated import Examples, FederatedData
-from tff_pipeline.datasets.split import Split, split_where
-from tff_pipeline.datasets.table import Column, Table
+from tff_pipeline.datasets.federation import hold_out
+from tff_pipeline.datasets.federation.federated_data import (
+    Examples,
+    FederatedData,
+)
+from tff_pipeline.datasets.federation.split import Split, split_where
+from tff_pipeline.datasets.readers import table_features
+from tff_pipeline.datasets.readers.table import Column, Table
 from tff_pipeline.models import table as models
 from tff_pipeline.tasks import targets
 from tff_pipeline.tasks.task import Task

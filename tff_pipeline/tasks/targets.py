@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tff_pipeline import errors
-from tff_pipeline.datasets.federated import FederatedData
+from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.tasks import outputs
 from tff_pipeline.tasks.task import SetMetric
 

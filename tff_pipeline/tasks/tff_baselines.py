@@ -17,14 +17,14 @@ import tensorflow_federated as tff
 from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import tff_data
-from tff_pipeline.datasets.augmentation import IMAGE
-from tff_pipeline.datasets.client_data import (
+from tff_pipeline.datasets.federation.augmentation import IMAGE
+from tff_pipeline.datasets.federation.client_data import (
     ClientDataExamples,
     Encode,
     test_set,
     whole,
 )
-from tff_pipeline.datasets.split import Split, drawn
+from tff_pipeline.datasets.federation.split import Split, drawn
 from tff_pipeline.models import conv, recurrent, residual
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks import sequence

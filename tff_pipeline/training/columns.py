@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow_federated as tff
 
-from tff_pipeline.datasets.federated import FederatedData
+from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.runs import metrics_file
 from tff_pipeline.tasks.task import Task
 from tff_pipeline.training import evaluation

@@ -7,7 +7,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline.datasets.federated import Examples, FederatedData
+from tff_pipeline.datasets.federation.federated_data import (
+    Examples,
+    FederatedData,
+)
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
 

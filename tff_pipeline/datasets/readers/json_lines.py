@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from tff_pipeline import errors
-from tff_pipeline.datasets import packed
+from tff_pipeline.datasets.readers import packed
 
 # What a value may be, in words, by Python's type for it.
 _WORDS = {str: "text", list: "a list", int: "a whole number"}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from tff_pipeline import errors
-from tff_pipeline.datasets import packed
+from tff_pipeline.datasets.readers import packed
 
 _HEADERS = {
     (1, 0): npy.read_array_header_1_0,

@@ -22,8 +22,11 @@ import numpy as np
 import tensorflow as tf
 
 from tff_pipeline import errors
-from tff_pipeline.datasets import sqlite_features
-from tff_pipeline.datasets.federated import Examples, FederatedData
+from tff_pipeline.datasets.federation.federated_data import (
+    Examples,
+    FederatedData,
+)
+from tff_pipeline.datasets.readers import sqlite_features
 
 ENDINGS = (".sqlite", ".sqlite3", ".db")
 _TABLES = {

@@ -12,7 +12,7 @@ import numpy as np
 
 from tff_pipeline import errors, randomness, registry
 from tff_pipeline.config.data import PARTITION_OPTIONS, DataConfig
-from tff_pipeline.datasets.federated import (
+from tff_pipeline.datasets.federation.federated_data import (
     Examples,
     FederatedData,
     InMemoryData,

@@ -7,8 +7,8 @@ import numpy as np
 
 from tff_pipeline import errors, randomness
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.datasets import partition
-from tff_pipeline.datasets.federated import (
+from tff_pipeline.datasets.federation import partition
+from tff_pipeline.datasets.federation.federated_data import (
     Examples,
     FederatedData,
     InMemoryData,

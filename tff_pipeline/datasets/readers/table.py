@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tff_pipeline import errors
-from tff_pipeline.datasets import table_files
+from tff_pipeline.datasets.readers import table_files
 
 # Cells that say that there is no value, without spaces around them.
 MISSING = (

@@ -7,7 +7,7 @@ from typing import Optional
 import numpy as np
 import scipy.sparse
 
-from tff_pipeline.datasets.federated import FederatedData
+from tff_pipeline.datasets.federation.federated_data import FederatedData
 
 
 @dataclasses.dataclass(frozen=True)

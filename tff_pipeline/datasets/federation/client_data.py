@@ -9,7 +9,10 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import errors, randomness
-from tff_pipeline.datasets.federated import Examples, FederatedData
+from tff_pipeline.datasets.federation.federated_data import (
+    Examples,
+    FederatedData,
+)
 
 # A client's features by name, each of shape [n, ...] -> its examples.
 Encode = Callable[[Mapping[str, tf.Tensor]], tuple[tf.Tensor, tf.Tensor]]

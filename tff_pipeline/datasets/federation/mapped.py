@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 
-from tff_pipeline.datasets.federated import Examples, FederatedData
+from tff_pipeline.datasets.federation.federated_data import (
+    Examples,
+    FederatedData,
+)
 
 
 class MappedData(FederatedData):

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from tff_pipeline import errors
-from tff_pipeline.datasets.federated import Examples
+from tff_pipeline.datasets.federation.federated_data import Examples
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from tff_pipeline import errors
-from tff_pipeline.datasets.sqlite_writer import Row
+from tff_pipeline.datasets.readers.sqlite_writer import Row
 
 _ENDINGS = (".png", ".jpg", ".jpeg")
 _GRAY = ("1", "L", "LA", "I", "I;16", "F")

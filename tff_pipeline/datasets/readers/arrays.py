@@ -8,7 +8,7 @@ from typing import Optional
 import numpy as np
 
 from tff_pipeline import errors
-from tff_pipeline.datasets import npz_file
+from tff_pipeline.datasets.readers import npz_file
 
 _ARRAYS = ("x", "y", "client_id", "is_test")
 

@@ -17,7 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from tff_pipeline import errors
-from tff_pipeline.datasets import quotes
+from tff_pipeline.datasets.readers import quotes
 
 _PARQUET = ".parquet"
 _ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", _PARQUET)

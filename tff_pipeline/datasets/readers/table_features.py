@@ -5,7 +5,7 @@ from typing import Union
 
 import numpy as np
 
-from tff_pipeline.datasets.table import Column
+from tff_pipeline.datasets.readers.table import Column
 
 # The codes of categories; those that are known follow.
 UNKNOWN, ABSENT = 0, 1

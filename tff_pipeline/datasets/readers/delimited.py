@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tff_pipeline import errors
-from tff_pipeline.datasets import quotes
+from tff_pipeline.datasets.readers import quotes
 
 
 def read(

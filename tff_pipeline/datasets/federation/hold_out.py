@@ -5,7 +5,7 @@ from typing import Optional
 import numpy as np
 
 from tff_pipeline import randomness
-from tff_pipeline.datasets import partition
+from tff_pipeline.datasets.federation import partition
 
 
 def drawn(
