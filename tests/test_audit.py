@@ -15,10 +15,10 @@ from tff_pipeline.config import ClientConfig, ExperimentConfig, RunConfig
 from tff_pipeline.config.aggregation import AggregatorConfig
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.export import attacked, saved_model
+from tff_pipeline.objectives import sequence
 from tff_pipeline.privacy import membership
 from tff_pipeline.reporting import audit_text
 from tff_pipeline.runs.directory import RunDirectory
-from tff_pipeline.tasks import sequence
 from tff_pipeline.training import columns
 
 FIGURES = {"auc", "auc_interval", "advantage", "advantage_interval", "low_rate"}

@@ -22,7 +22,7 @@ from tff_pipeline.config import (
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import heart_disease, tcga_brca
 from tff_pipeline.export import saved_model
-from tff_pipeline.models import survival
+from tff_pipeline.objectives import survival
 from tff_pipeline.training import evaluation
 
 FLAGFILES = ROOT / "configs" / "papers" / "flamby2022"

@@ -21,8 +21,9 @@ from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets.readers import conll, word_vectors
 from tff_pipeline.datasets.tags import Tags
 from tff_pipeline.models import crf, tagger
-from tff_pipeline.tasks import ner, tagging
-from tff_pipeline.tasks.sequence import TokenAccuracy, TokenCrossEntropy
+from tff_pipeline.objectives import tagging
+from tff_pipeline.objectives.sequence import TokenAccuracy, TokenCrossEntropy
+from tff_pipeline.tasks import ner
 
 TAGS = Tags(["B-PER", "B-LOC", "O"])
 # As in CoNLL-2003: four columns, IOB1, documents. Made up.

@@ -69,18 +69,6 @@ def _keras(path: str) -> Call:
     import tensorflow as tf
 
     # Layers of our own, which register themselves; they need nothing of TFF.
-    from tff_pipeline.models import (  # noqa: F401
-        audio,
-        bag_of_words,
-        factorisation,
-        linear,
-        peephole,
-        standardize,
-        survival,
-        table,
-        tagger,
-        tied,
-    )
 
     model = tf.keras.models.load_model(path, compile=False)
 

@@ -16,7 +16,7 @@ from tff_pipeline.datasets.federation.federated_data import (
 from tff_pipeline.datasets.federation.split import Split, split_where
 from tff_pipeline.datasets.readers import arrays
 from tff_pipeline.models import arrays as models
-from tff_pipeline.tasks import targets
+from tff_pipeline.objectives import targets
 from tff_pipeline.tasks.task import Task
 
 

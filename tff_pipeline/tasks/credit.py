@@ -16,7 +16,7 @@ from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.datasets.federation.split import Split, split_where
 from tff_pipeline.datasets.readers import table_features
 from tff_pipeline.models import table
-from tff_pipeline.tasks import outputs
+from tff_pipeline.objectives import outputs
 from tff_pipeline.tasks.task import SetMetric, Task
 
 _TEST_FRACTION = 0.2

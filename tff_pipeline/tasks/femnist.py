@@ -11,7 +11,7 @@ from tff_pipeline.datasets.federation.augmentation import IMAGE
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.datasets.federation.split import Split, split
 from tff_pipeline.models import autoencoder, conv
-from tff_pipeline.tasks import outputs
+from tff_pipeline.objectives import outputs
 from tff_pipeline.tasks.task import Task
 
 _SHAPE = (28, 28, 1)

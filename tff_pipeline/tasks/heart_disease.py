@@ -10,7 +10,7 @@ from tff_pipeline.datasets import heart_disease
 from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.datasets.federation.split import split
 from tff_pipeline.models import linear
-from tff_pipeline.tasks import outputs
+from tff_pipeline.objectives import outputs
 from tff_pipeline.tasks.task import Task
 
 

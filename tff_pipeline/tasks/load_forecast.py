@@ -11,7 +11,7 @@ from tff_pipeline.datasets import ett
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.datasets.federation.split import split
 from tff_pipeline.models import forecast
-from tff_pipeline.tasks import outputs
+from tff_pipeline.objectives import outputs
 from tff_pipeline.tasks.task import Task
 
 HISTORY = 96  # Hours that are known,

@@ -11,7 +11,7 @@ from tff_pipeline.datasets.federation import hold_out
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.datasets.federation.split import split_where
 from tff_pipeline.models import factorisation
-from tff_pipeline.tasks import outputs
+from tff_pipeline.objectives import outputs
 from tff_pipeline.tasks.task import Task
 
 _TEST_FRACTION = 0.2

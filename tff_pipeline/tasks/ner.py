@@ -20,8 +20,8 @@ from tff_pipeline.datasets.federation.split import Split, split
 from tff_pipeline.datasets.readers import conll, word_vectors
 from tff_pipeline.datasets.tags import Tags
 from tff_pipeline.models import tagger
-from tff_pipeline.tasks import tagging
-from tff_pipeline.tasks.sequence import TokenAccuracy, TokenCrossEntropy
+from tff_pipeline.objectives import tagging
+from tff_pipeline.objectives.sequence import TokenAccuracy, TokenCrossEntropy
 from tff_pipeline.tasks.task import Task
 
 # Of a word or a character among the clients that train; what is rarer is

@@ -8,7 +8,8 @@ from tff_pipeline.datasets import characters, sequences, shakespeare
 from tff_pipeline.datasets.characters import Alphabet
 from tff_pipeline.datasets.federation.split import split
 from tff_pipeline.models import recurrent
-from tff_pipeline.tasks import sequence, text_generation, text_serving
+from tff_pipeline.objectives import sequence
+from tff_pipeline.tasks import text_generation, text_serving
 from tff_pipeline.tasks.task import Task
 
 _LENGTH = 80

@@ -14,7 +14,8 @@ from tff_pipeline.datasets.federation.federated_data import (
 )
 from tff_pipeline.datasets.federation.split import Split, drawn
 from tff_pipeline.datasets.readers import sqlite as files
-from tff_pipeline.tasks import arrays, targets
+from tff_pipeline.objectives import targets
+from tff_pipeline.tasks import arrays
 from tff_pipeline.tasks.task import Task
 
 

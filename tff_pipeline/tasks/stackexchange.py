@@ -16,12 +16,8 @@ from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.datasets.federation.split import drawn, split, split_where
 from tff_pipeline.datasets.stackexchange import Post
 from tff_pipeline.models import bag_of_words, recurrent
-from tff_pipeline.tasks import (
-    multi_label,
-    sequence,
-    text_generation,
-    text_serving,
-)
+from tff_pipeline.objectives import multi_label, sequence
+from tff_pipeline.tasks import text_generation, text_serving
 from tff_pipeline.tasks.task import Task
 
 _WORDS = 10_000

@@ -19,7 +19,7 @@ from tff_pipeline.datasets.federation.split import Split, split_where
 from tff_pipeline.datasets.readers import table_features
 from tff_pipeline.datasets.readers.table import Column, Table
 from tff_pipeline.models import table as models
-from tff_pipeline.tasks import targets
+from tff_pipeline.objectives import targets
 from tff_pipeline.tasks.task import Task
 
 

@@ -13,8 +13,8 @@ from tff_pipeline.datasets.federation.federated_data import (
     Examples,
     FederatedData,
 )
+from tff_pipeline.objectives import outputs
 from tff_pipeline.runtime import compat
-from tff_pipeline.tasks import outputs
 
 ModelFn = Callable[[], tf.keras.Model]
 # (labels of shape [n, ...], outputs of shape [n, ...]) -> a figure.

@@ -7,7 +7,8 @@ import tensorflow as tf
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import tcga_brca
 from tff_pipeline.datasets.federation.split import split
-from tff_pipeline.models import linear, survival
+from tff_pipeline.models import linear
+from tff_pipeline.objectives import survival
 from tff_pipeline.tasks.task import Task
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tff_pipeline.datasets import words
 from tff_pipeline.datasets.characters import Alphabet
 from tff_pipeline.datasets.sequences import PADDING
-from tff_pipeline.tasks import outputs
+from tff_pipeline.objectives import outputs
 
 # Strings [batch] -> int32 ids [batch, None].
 Encode = Callable[[tf.Tensor], tf.RaggedTensor]

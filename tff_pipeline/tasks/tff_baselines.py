@@ -26,8 +26,8 @@ from tff_pipeline.datasets.federation.client_data import (
 )
 from tff_pipeline.datasets.federation.split import Split, drawn
 from tff_pipeline.models import conv, recurrent, residual
+from tff_pipeline.objectives import sequence
 from tff_pipeline.runtime import compat
-from tff_pipeline.tasks import sequence
 from tff_pipeline.tasks.task import Task
 
 _CHARACTERS = 80

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tff_pipeline.datasets.tags import Tags
 from tff_pipeline.models import crf, tagger
-from tff_pipeline.tasks.sequence import TokenAccuracy
+from tff_pipeline.objectives.sequence import TokenAccuracy
 from tff_pipeline.tasks.task import SetMetric
 
 

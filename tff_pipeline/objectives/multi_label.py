@@ -5,7 +5,7 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-from tff_pipeline.tasks import outputs
+from tff_pipeline.objectives import outputs
 
 
 class LabelCrossEntropy(tf.keras.losses.Loss):

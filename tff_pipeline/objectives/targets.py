@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tff_pipeline import errors
 from tff_pipeline.datasets.federation.federated_data import FederatedData
-from tff_pipeline.tasks import outputs
+from tff_pipeline.objectives import outputs
 from tff_pipeline.tasks.task import SetMetric
 
 MOST_CLASSES = 1000
