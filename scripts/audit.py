@@ -7,7 +7,7 @@ examples and test examples. Prints a table and a sentence on what it means, and
 writes them to RUN_DIR/audit.txt, and as JSON to RUN_DIR/audit.json.
 """
 
-from tff_pipeline.flags.parsing import parsing, runs
+from tff_pipeline.flags import parsing, runs
 
 runs.define_audit_flags()
 

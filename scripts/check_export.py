@@ -9,7 +9,7 @@ differences, the time of a call and the size. Exit status 1 if something differs
 by more than the tolerance.
 """
 
-from tff_pipeline.flags.parsing import parsing, runs
+from tff_pipeline.flags import parsing, runs
 
 runs.define_check_flags()
 

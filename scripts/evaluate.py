@@ -5,7 +5,7 @@ python scripts/evaluate.py --run_dir=runs/quickstart
 Prints a table and writes it to RUN_DIR/evaluations/round_000030.json.
 """
 
-from tff_pipeline.flags.parsing import parsing, runs
+from tff_pipeline.flags import parsing, runs
 
 runs.define_run_dir_flags()
 

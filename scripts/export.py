@@ -7,7 +7,7 @@ python scripts/export.py --run_dir=runs/quickstart --output=exports \
     --format=saved_model,keras,tflite,tflite_int8,onnx,tfjs
 """
 
-from tff_pipeline.flags.parsing import parsing, runs
+from tff_pipeline.flags import parsing, runs
 
 runs.define_run_dir_flags()
 runs.define_export_flags()

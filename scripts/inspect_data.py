@@ -6,7 +6,8 @@ Takes the flags and flagfiles of train.py. Prints what clients hold, and draws
 it to --output.
 """
 
-from tff_pipeline.flags.parsing import parsing
+from tff_pipeline.flags import experiment as experiment_flags
+from tff_pipeline.flags import parsing
 
 experiment_flags.define_inspection_flags()
 

@@ -10,7 +10,7 @@ or a .jsonl (also .gz) of objects with client_id, x and y. The file that comes
 out is of TFF's format; clients are read from it when they take part.
 """
 
-from tff_pipeline.flags.parsing import parsing, tools
+from tff_pipeline.flags import parsing, tools
 
 tools.define_prepare_flags()
 

@@ -8,7 +8,7 @@ with --max_noise too, the smallest cohort that keeps the target with no more
 noise a client. --curve=FILE.png draws epsilon over the rounds.
 """
 
-from tff_pipeline.flags.parsing import parsing, tools
+from tff_pipeline.flags import parsing, tools
 
 tools.define_privacy_flags()
 

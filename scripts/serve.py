@@ -7,7 +7,7 @@ Then open the address that it prints in a browser, or
 curl -d '{"instances": [...]}' http://127.0.0.1:8501/v1/models/NAME:predict
 """
 
-from tff_pipeline.flags.parsing import parsing, tools
+from tff_pipeline.flags import parsing, tools
 
 tools.define_serve_flags()
 

@@ -9,7 +9,8 @@ the last one counts. The same command again goes on where the run was stopped.
 import os
 import sys
 
-from tff_pipeline.flags.parsing import parsing
+from tff_pipeline.flags import experiment as experiment_flags
+from tff_pipeline.flags import parsing
 
 experiment_flags.define_experiment_flags()
 

@@ -8,7 +8,7 @@ and saved_model/ must be what it says. With --rerun everything is trained again,
 and every round must give the same bits. Exit status 1 if something is not so.
 """
 
-from tff_pipeline.flags.parsing import parsing, runs
+from tff_pipeline.flags import parsing, runs
 
 runs.define_verify_flags()
 

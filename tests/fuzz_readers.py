@@ -29,7 +29,8 @@ from tff_pipeline.datasets import (
     tcga_brca,
 )
 from tff_pipeline.datasets.readers import word_vectors
-from tff_pipeline.flags.parsing import parsing
+from tff_pipeline.flags import experiment as experiment_flags
+from tff_pipeline.flags import parsing
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.tasks.task import Task

@@ -19,7 +19,7 @@ from tff_pipeline.config import (
     ExperimentConfig,
     RunConfig,
 )
-from tff_pipeline.flags.parsing import flagfile
+from tff_pipeline.flags import flagfile
 from tff_pipeline.registry import PARTITIONS, TASKS
 
 # Reads flagfiles as scripts/train.py does: a path a line in, JSON a line out.

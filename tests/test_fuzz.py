@@ -20,7 +20,8 @@ from tests import fuzz_readers
 from tests.fuzz_made_up import MADE_UP
 from tests.fuzz_sandbox import Sandbox, little_memory
 from tests.mutation import mutated
-from tff_pipeline.flags.parsing import parsing
+from tff_pipeline.flags import experiment as experiment_flags
+from tff_pipeline.flags import parsing
 
 # Of numbers that overflow, and of images that may be bombs.
 pytestmark = pytest.mark.filterwarnings("ignore")

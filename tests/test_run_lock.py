@@ -15,14 +15,14 @@ import pytest
 from tests.conftest import ROOT, SCRIPTS, SMALL_RUN, rows_of, run_script
 from tff_pipeline import errors
 from tff_pipeline.files import durable, storage
-from tff_pipeline.runs import lock
+from tff_pipeline.runs import lock as run_lock
 
 HOST = socket.gethostname()
 
 # Holds the lock until it is told to end, by a line or by its death.
 HOLD = """
 import sys
-from tff_pipeline.training import run_lock
+from tff_pipeline.runs import lock as run_lock
 with run_lock.held(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.readline()
@@ -42,7 +42,7 @@ def child(source, *arguments):
 def refusal(path):
     with (
         pytest.raises(errors.RunDirectoryError) as raised,
-        lock.held(str(path)),
+        run_lock.held(str(path)),
     ):
         pass
     return str(raised.value)
@@ -53,7 +53,7 @@ def holder(**changes):
     me = {
         "host": HOST,
         "process": os.getpid(),
-        "started": lock._started(os.getpid()),
+        "started": run_lock._started(os.getpid()),
     }
     return json.dumps({**me, **changes}) + "\n"
 
@@ -91,7 +91,7 @@ def alive():
 
 
 def test_who_holds_it_stands_in_the_file_and_it_goes_at_the_end(lock):
-    with lock.held(str(lock)):
+    with run_lock.held(str(lock)):
         said = json.loads(lock.read_text())
         (lock.parent / "metrics.csv").write_text("")
     assert (said["host"], said["process"]) == (HOST, os.getpid())
@@ -100,11 +100,11 @@ def test_who_holds_it_stands_in_the_file_and_it_goes_at_the_end(lock):
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_it_goes_with_an_exception_too(lock, error):
-    with pytest.raises(error), lock.held(str(lock)):
+    with pytest.raises(error), run_lock.held(str(lock)):
         raise error
     # Nor is a folder left of a run that came to nothing.
     assert not lock.parent.exists()
-    with lock.held(str(lock)):
+    with run_lock.held(str(lock)):
         pass
 
 
@@ -123,12 +123,12 @@ def test_a_living_holder_is_named_and_keeps_it(lock):
         assert f"process {process.pid} " in refusal(lock)
         process.communicate("end\n")
     assert process.returncode == 0
-    with lock.held(str(lock)):
+    with run_lock.held(str(lock)):
         assert json.loads(lock.read_text())["process"] == os.getpid()
 
 
 def test_one_process_does_not_hold_it_twice(lock):
-    with lock.held(str(lock)):
+    with run_lock.held(str(lock)):
         assert f"process {os.getpid()} on {HOST}" in refusal(lock)
         assert json.loads(lock.read_text())["process"] == os.getpid()
 
@@ -139,7 +139,7 @@ def test_a_killed_holder_is_in_nobodys_way(lock):
         process.kill()
     assert process.returncode == -signal.SIGKILL
     assert json.loads(lock.read_text())["process"] == process.pid
-    with lock.held(str(lock)):
+    with run_lock.held(str(lock)):
         assert json.loads(lock.read_text())["process"] == os.getpid()
 
 
@@ -149,7 +149,7 @@ def test_a_killed_holder_is_in_nobodys_way(lock):
 def test_a_file_that_nobody_has_locked_is_nobodys(lock, text):
     lock.parent.mkdir()
     lock.write_text(text * 2)
-    with lock.held(str(lock)):
+    with run_lock.held(str(lock)):
         assert json.loads(lock.read_text())["process"] == os.getpid()
     assert not lock.exists()
 
@@ -172,7 +172,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 TAKE_TURNS = """
 import os, sys, time
 from tff_pipeline import errors
-from tff_pipeline.training import run_lock
+from tff_pipeline.runs import lock as run_lock
 path, witness, times = sys.argv[1], sys.argv[2], int(sys.argv[3])
 log = os.open(witness, os.O_WRONLY | os.O_APPEND)
 print("ready", flush=True)
@@ -216,7 +216,7 @@ def test_of_many_that_start_at_once_one_holds_it_at_any_time(lock):
 
 
 def test_it_works_where_there_are_no_locks(lock, no_locks):
-    with lock.held(str(lock)):
+    with run_lock.held(str(lock)):
         assert lock.read_text() == holder()
         (lock.parent / "metrics.csv").write_text("")
     assert os.listdir(lock.parent) == ["metrics.csv"]
@@ -224,7 +224,7 @@ def test_it_works_where_there_are_no_locks(lock, no_locks):
 
 def test_without_locks_a_living_holder_is_named(lock, no_locks, alive):
     lock.parent.mkdir()
-    text = holder(process=alive, started=lock._started(alive))
+    text = holder(process=alive, started=run_lock._started(alive))
     lock.write_text(text)
     assert f"written by process {alive} on {HOST};" in refusal(lock)
     assert lock.read_text() == text
@@ -242,14 +242,14 @@ def test_without_locks_another_machine_is_believed(lock, no_locks, text):
     assert lock.read_text() == text
     # The advice helps.
     lock.unlink()
-    with lock.held(str(lock)):
+    with run_lock.held(str(lock)):
         assert lock.read_text() == holder()
 
 
 def test_without_locks_a_dead_holder_is_in_nobodys_way(lock, no_locks, dead):
     lock.parent.mkdir()
     lock.write_text(holder(process=dead))
-    with lock.held(str(lock)):
+    with run_lock.held(str(lock)):
         assert lock.read_text() == holder()
     assert not lock.exists()
 
@@ -258,9 +258,9 @@ def test_without_locks_a_number_that_is_used_again_is_another_process(
     lock, no_locks, alive
 ):
     lock.parent.mkdir()
-    before = lock._started(alive) - 1
+    before = run_lock._started(alive) - 1
     lock.write_text(holder(process=alive, started=before))
-    with lock.held(str(lock)):
+    with run_lock.held(str(lock)):
         assert lock.read_text() == holder()
     assert not lock.exists()
 
@@ -269,17 +269,17 @@ def test_an_object_store_is_asked_who_holds_it(dead, alive):
     folder = "ram://test_run_lock"
     path, files = f"{folder}/run.lock", storage.of(folder)
 
-    with lock.held(path):
+    with run_lock.held(path):
         assert files.read(path).decode() == holder()
     assert files.names(folder) == []
-    living = holder(process=alive, started=lock._started(alive))
+    living = holder(process=alive, started=run_lock._started(alive))
     durable.write_text(path, living)
     assert f"{folder} is being written by process {alive} " in refusal(path)
     durable.write_text(path, holder(host="elsewhere"))
     assert f"if that is no more, remove {path}." in refusal(path)
     for text in (holder(process=dead), holder(process=alive, started=1)):
         durable.write_text(path, text)
-        with lock.held(path):
+        with run_lock.held(path):
             assert files.read(path).decode() == holder()
         assert files.names(folder) == []
 

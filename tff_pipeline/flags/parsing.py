@@ -11,7 +11,7 @@ from absl import logging as absl_logging  # noqa: F401  (--verbosity)
 
 from tff_pipeline import errors, silence
 from tff_pipeline.config.fields import Allowed
-from tff_pipeline.flags.parsing import flagfile
+from tff_pipeline.flags import flagfile
 
 FLAGS = flags.FLAGS
 _LONGEST_NAME = 40

@@ -7,7 +7,7 @@ from typing import Any, Optional, Union
 
 from tff_pipeline import errors, registry
 from tff_pipeline.config import fields
-from tff_pipeline.flags.parsing import parsing
+from tff_pipeline.flags import parsing
 
 
 def define_run_dir_flags() -> None:

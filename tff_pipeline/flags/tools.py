@@ -8,7 +8,7 @@ from typing import Any, Optional
 from tff_pipeline import config, errors
 from tff_pipeline.config import fields
 from tff_pipeline.config.fields import Allowed
-from tff_pipeline.flags.parsing import parsing
+from tff_pipeline.flags import parsing
 from tff_pipeline.serving.settings import Settings
 
 _PREPARE_OPTIONS = (

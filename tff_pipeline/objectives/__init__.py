@@ -1,0 +1,1 @@
+"""What is minimised and measured: losses, metrics, what an output means."""

@@ -1,0 +1,1 @@
+"""Aggregators with differential privacy, and the noise that they draw."""
