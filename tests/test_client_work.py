@@ -9,7 +9,7 @@ import tensorflow_federated as tff
 
 from tests import test_in_process as small
 from tff_pipeline import errors, experiment, registry
-from tff_pipeline.algorithms import client_work, fed_avg, optimizers
+from tff_pipeline.algorithms import client_work, fed_avg
 from tff_pipeline.config import (
     ClientConfig,
     DataConfig,
@@ -22,6 +22,7 @@ from tff_pipeline.datasets.federation.federated_data import (
     Examples,
     InMemoryData,
 )
+from tff_pipeline.optimizers import build
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runtime.in_process import InProcessContext
 from tff_pipeline.tasks.task import Task
@@ -117,7 +118,7 @@ def build(make, examples, options, metrics_fn=lambda: None, loss_fn=None):
             metrics=metrics_fn(),
         )
 
-    optimizer = optimizers.build(options.optimizer)
+    optimizer = build.build(options.optimizer)
     return client_work.build(model_fn, optimizer, options)
 
 

@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from tests.conftest import ROOT, data_folder, run_script
 from tff_pipeline import errors, experiment, registry
-from tff_pipeline.algorithms.fed_adam import FedAdam
 from tff_pipeline.config import (
     ClientConfig,
     ExperimentConfig,
@@ -23,6 +22,7 @@ from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import heart_disease, tcga_brca
 from tff_pipeline.export import saved_model
 from tff_pipeline.objectives import survival
+from tff_pipeline.optimizers.fed_adam import FedAdam
 from tff_pipeline.training import evaluation
 
 FLAGFILES = ROOT / "configs" / "papers" / "flamby2022"

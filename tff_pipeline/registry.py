@@ -63,14 +63,14 @@ PARTITIONS = {
 }
 
 OPTIMIZERS = {
-    "sgd": "tff_pipeline.algorithms.optimizers:sgd",
-    "momentum": "tff_pipeline.algorithms.optimizers:momentum",
-    "adam": "tff_pipeline.algorithms.optimizers:adam",
-    "adamw": "tff_pipeline.algorithms.optimizers:adamw",
-    "fedadam": "tff_pipeline.algorithms.optimizers:fedadam",
-    "yogi": "tff_pipeline.algorithms.optimizers:yogi",
-    "adagrad": "tff_pipeline.algorithms.optimizers:adagrad",
-    "rmsprop": "tff_pipeline.algorithms.optimizers:rmsprop",
+    "sgd": "tff_pipeline.optimizers.build:sgd",
+    "momentum": "tff_pipeline.optimizers.build:momentum",
+    "adam": "tff_pipeline.optimizers.build:adam",
+    "adamw": "tff_pipeline.optimizers.build:adamw",
+    "fedadam": "tff_pipeline.optimizers.build:fedadam",
+    "yogi": "tff_pipeline.optimizers.build:yogi",
+    "adagrad": "tff_pipeline.optimizers.build:adagrad",
+    "rmsprop": "tff_pipeline.optimizers.build:rmsprop",
 }
 
 AGGREGATORS = {

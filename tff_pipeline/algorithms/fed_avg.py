@@ -17,9 +17,10 @@ import numpy as np
 import tensorflow_federated as tff
 
 from tff_pipeline.aggregators.mean import WeightedMeanFactory
-from tff_pipeline.algorithms import client_work, optimizers
+from tff_pipeline.algorithms import client_work
 from tff_pipeline.algorithms.example_dp import ExampleDp
 from tff_pipeline.config import ClientConfig, ServerConfig
+from tff_pipeline.optimizers import build
 from tff_pipeline.runtime import compat
 
 Aggregator = Union[
@@ -55,7 +56,7 @@ def build(
     """
     work = client_work.build(
         model_fn,
-        optimizers.build(clients.optimizer),
+        build.build(clients.optimizer),
         clients,
         release,
         numbered,
@@ -78,6 +79,6 @@ def build(
         work,
         aggregator.create(weights_type.trainable, weight_type),
         templates.build_apply_optimizer_finalizer(
-            optimizers.build(server.optimizer), weights_type
+            build.build(server.optimizer), weights_type
         ),
     )

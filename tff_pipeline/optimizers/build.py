@@ -8,8 +8,8 @@ not belong to the optimizer.
 import tensorflow_federated as tff
 
 from tff_pipeline import registry
-from tff_pipeline.algorithms.fed_adam import FedAdam
 from tff_pipeline.config import OptimizerConfig
+from tff_pipeline.optimizers.fed_adam import FedAdam
 
 
 def build(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
