@@ -9,7 +9,8 @@ import tensorflow_federated as tff
 
 from tests import test_in_process as small
 from tff_pipeline import errors, experiment, registry
-from tff_pipeline.algorithms import client_work, fed_avg
+from tff_pipeline.algorithms import fed_avg
+from tff_pipeline.client_work import process
 from tff_pipeline.config import (
     ClientConfig,
     DataConfig,
@@ -119,7 +120,7 @@ def build(make, examples, options, metrics_fn=lambda: None, loss_fn=None):
         )
 
     optimizer = build.build(options.optimizer)
-    return client_work.build(model_fn, optimizer, options)
+    return process.build(model_fn, optimizer, options)
 
 
 def run(process, weights, blocks):
@@ -130,7 +131,7 @@ def run(process, weights, blocks):
 
 def blocks_of(cohort, epochs=2, round_number=1):
     return [
-        client_work.block(examples, epochs, 0, round_number, client)
+        process.block(examples, epochs, 0, round_number, client)
         for client, examples in enumerate(cohort)
     ]
 
@@ -304,7 +305,7 @@ def kernel_updates(make_layers, x, batch_size, epochs=1, **options):
 
     def at_round(number, client=0, seed=0):
         block = in_file_order(
-            client_work.block(examples, epochs, seed, number, client)
+            process.block(examples, epochs, seed, number, client)
         )
         (result,), _ = run(process, weights, [block])
         return result.update[0]
@@ -483,7 +484,7 @@ def test_random_layers_are_functions_of_seed_round_and_client(make):
     weights = start(make)
 
     def once(*key):
-        block = in_file_order(client_work.block(examples, 2, *key))
+        block = in_file_order(process.block(examples, 2, *key))
         (result,), _ = run(process, weights, [block])
         assert result.update_weight > 0
         return np.concatenate([each.ravel() for each in result.update])
@@ -813,7 +814,7 @@ def test_metric_with_a_variable_of_another_kind_starts_from_its_value():
 
 def assert_trains_the_same(process, *same):
     """That clients with these examples come to the same bits."""
-    blocks = [client_work.block(each, 2, 0, 1, 0) for each in same]
+    blocks = [process.block(each, 2, 0, 1, 0) for each in same]
     results, measured = run(process, start(functional), blocks)
     assert measured["dropped_clients"] == 0
     for result in results[1:]:

@@ -13,7 +13,7 @@ from scipy import stats
 from tff_pipeline.aggregators.private import dp_mean, noise
 from tff_pipeline.aggregators.private.clipping import clip
 from tff_pipeline.aggregators.private.recorded import RecordedFactory
-from tff_pipeline.algorithms.local_noise import LocalNoise
+from tff_pipeline.client_work.local_noise import LocalNoise
 from tff_pipeline.privacy import matrix
 from tff_pipeline.runtime.in_process import InProcessContext
 

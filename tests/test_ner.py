@@ -10,7 +10,7 @@ import tensorflow_federated as tff
 
 from tests.conftest import data_folder
 from tff_pipeline import errors, experiment, saved_run
-from tff_pipeline.algorithms import keyed_generator
+from tff_pipeline.client_work import keyed_generator
 from tff_pipeline.config import (
     ClientConfig,
     ExperimentConfig,

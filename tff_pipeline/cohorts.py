@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow_federated as tff
 
 from tff_pipeline import errors, randomness, registry
-from tff_pipeline.algorithms import client_work
+from tff_pipeline.client_work import process
 from tff_pipeline.config import ClientConfig, ExperimentConfig
 from tff_pipeline.datasets.federation import augmentation
 from tff_pipeline.datasets.federation.federated_data import Examples
@@ -59,7 +59,7 @@ def reader(
                         seed, "augment", round_number, position
                     ),
                 )
-            block = client_work.block(
+            block = process.block(
                 examples,
                 _epochs(config.clients, len(examples)),
                 seed,
@@ -80,7 +80,7 @@ def reader(
     def canary(number: int) -> tuple[Any, int]:
         # It trains on something, but sends a direction of its own.
         some = task.train.load(task.train.client_ids[0])
-        block = client_work.block(
+        block = process.block(
             Examples(some.x[:1], some.y[:1]),
             _epochs(config.clients, 1),
             seed,

@@ -5,7 +5,7 @@ import numpy as np
 from benchmarks.contenders import learning_process
 from benchmarks.rounds import Rounds
 from benchmarks.workloads import Workload, client_data
-from tff_pipeline.algorithms import client_work, fed_avg
+from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.config import ClientConfig, OptimizerConfig, ServerConfig
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.runtime.in_process import InProcessContext
@@ -25,7 +25,7 @@ def run(workload: Workload, rounds: Rounds) -> None:
     )
     blocks = []
     for number, (x, y) in enumerate(client_data(workload)):
-        (block,) = client_work.block(Examples(x, y), 1, 0, number)
+        (block,) = process.block(Examples(x, y), 1, 0, number)
         # The order that all contenders share, and not a drawn one.
         blocks.append([{**block, "order": np.sort(block["order"])}])
     with InProcessContext():

@@ -17,8 +17,8 @@ import numpy as np
 import tensorflow_federated as tff
 
 from tff_pipeline.aggregators.mean import WeightedMeanFactory
-from tff_pipeline.algorithms import client_work
-from tff_pipeline.algorithms.example_dp import ExampleDp
+from tff_pipeline.client_work import process
+from tff_pipeline.client_work.example_dp import ExampleDp
 from tff_pipeline.config import ClientConfig, ServerConfig
 from tff_pipeline.optimizers import build
 from tff_pipeline.runtime import compat
@@ -35,7 +35,7 @@ def build(
     clients: ClientConfig,
     server: ServerConfig,
     aggregator: Optional[Aggregator] = None,
-    release: Optional[client_work.Release] = None,
+    release: Optional[process.Release] = None,
     numbered: bool = False,
     gradients_fn: Optional[ExampleDp] = None,
 ) -> tff.learning.templates.LearningProcess:
@@ -54,7 +54,7 @@ def build(
     Returns:
       A process whose clients' data are what `client_work.block` makes.
     """
-    work = client_work.build(
+    work = process.build(
         model_fn,
         build.build(clients.optimizer),
         clients,

@@ -15,9 +15,9 @@ from tff_pipeline.aggregators.private.distributed import (
     NumberedDistributedDpMeanFactory,
 )
 from tff_pipeline.aggregators.private.recorded import RecordedFactory
-from tff_pipeline.algorithms.client_work import Release
 from tff_pipeline.algorithms.fed_avg import Aggregator
-from tff_pipeline.algorithms.local_noise import LocalNoise
+from tff_pipeline.client_work.local_noise import LocalNoise
+from tff_pipeline.client_work.process import Release
 from tff_pipeline.privacy.canaries import Canaries
 from tff_pipeline.privacy.plan import Plan
 

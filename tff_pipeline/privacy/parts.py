@@ -8,10 +8,10 @@ from typing import Any, Optional
 import numpy as np
 
 from tff_pipeline import errors
-from tff_pipeline.algorithms import example_dp
-from tff_pipeline.algorithms.client_work import Release
-from tff_pipeline.algorithms.example_dp import ExampleDp
 from tff_pipeline.algorithms.fed_avg import Aggregator
+from tff_pipeline.client_work import example_dp
+from tff_pipeline.client_work.example_dp import ExampleDp
+from tff_pipeline.client_work.process import Release
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.files import storage
 from tff_pipeline.privacy import (

@@ -18,8 +18,8 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import randomness
-from tff_pipeline.algorithms import keyed_generator
-from tff_pipeline.algorithms.example_dp import ExampleDp
+from tff_pipeline.client_work import keyed_generator
+from tff_pipeline.client_work.example_dp import ExampleDp
 from tff_pipeline.config import ClientConfig
 from tff_pipeline.datasets.federation.federated_data import Examples
 
