@@ -148,7 +148,7 @@ def privacy_question() -> Any:
     Raises:
       ConfigError: If one is missing or out of range; it is named.
     """
-    from tff_pipeline.privacy import accounting, answer
+    from tff_pipeline.privacy import accounting, question
     from tff_pipeline.privacy.setting import Setting
 
     values = {name: parsing.FLAGS[name].value for name, *_ in _PRIVACY_FLAGS}
@@ -171,7 +171,7 @@ def privacy_question() -> Any:
     if delta is None:
         delta = accounting.default_delta(setting.population)
     accountant = values.pop("accountant")
-    return answer.Question(
+    return question.Question(
         setting,
         delta,
         accountant or accounting.default_accountant(setting),

@@ -12,8 +12,8 @@ from typing import Any, Optional
 
 from tff_pipeline.files import durable
 from tff_pipeline.privacy import accounting
-from tff_pipeline.privacy.answer import CONVERSIONS
 from tff_pipeline.privacy.plan import Plan
+from tff_pipeline.privacy.question import CONVERSIONS
 from tff_pipeline.privacy.setting import ADJACENCIES, MECHANISMS
 
 _SAMPLED = {
