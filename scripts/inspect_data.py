@@ -21,8 +21,8 @@ def main() -> None:
     # Here and not above: flags are refused before TensorFlow is imported.
     from tff_pipeline import experiment
     from tff_pipeline.datasets.federation import census
+    from tff_pipeline.evaluation import central
     from tff_pipeline.reporting import partition_picture
-    from tff_pipeline.training import evaluation
 
     task = experiment.load_task(config)
     data = config.data
@@ -37,7 +37,7 @@ def main() -> None:
     print(f"\n{'':<40}{'clients':>9}{'examples':>11}", end="")
     print("".join(f"{name:>9}" for name in ("min", "median", "mean", "max")))
     _print_sizes("training clients", train.sizes)
-    for words, clients in evaluation.groups(task).values():
+    for words, clients in central.groups(task).values():
         if clients is not task.train:
             counted = [clients.size(name) for name in clients.client_ids]
             _print_sizes(words, counted)

@@ -19,9 +19,9 @@ from tff_pipeline.config import (
     RunConfig,
 )
 from tff_pipeline.datasets import ett, spoken_digits
+from tff_pipeline.evaluation.central import Evaluator
 from tff_pipeline.models import audio
 from tff_pipeline.tasks import load_forecast
-from tff_pipeline.training.evaluation import Evaluator
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 

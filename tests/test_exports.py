@@ -17,9 +17,9 @@ import tensorflow_federated as tff
 from tests.conftest import ROOT, data_folder
 from tff_pipeline import registry
 from tff_pipeline.config.data import DataConfig
+from tff_pipeline.evaluation import central
 from tff_pipeline.export import formats, signatures
 from tff_pipeline.files import storage
-from tff_pipeline.training import evaluation
 
 MOST_EXAMPLES = 300
 ALL = tuple(registry.FORMATS)
@@ -212,7 +212,7 @@ def assert_parity(name, kinds, folder):
         ).items()
     }
     wanted = score(outputs, test.y)
-    measured = evaluation.Evaluator(task).evaluate(weights, test)
+    measured = central.Evaluator(task).evaluate(weights, test)
     if "class_id" in outputs and outputs["class_id"].ndim == 1:
         assert np.float32(measured["accuracy"]) == np.float32(wanted)
     kinds = [kind for kind in kinds if available(kind)]

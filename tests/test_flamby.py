@@ -20,10 +20,10 @@ from tff_pipeline.config import (
 )
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import heart_disease, tcga_brca
+from tff_pipeline.evaluation import central
 from tff_pipeline.export import saved_model
 from tff_pipeline.objectives import survival
 from tff_pipeline.optimizers.fed_adam import FedAdam
-from tff_pipeline.training import evaluation
 
 FLAGFILES = ROOT / "configs" / "papers" / "flamby2022"
 
@@ -123,7 +123,7 @@ def test_heart_without_hospitals_is_standardised_as_a_whole(heart_dir):
 
 def test_heart_exported_takes_columns_by_name(heart, tmp_path):
     weights = experiment.initial_weights(heart, seed=3)
-    evaluated = evaluation.Evaluator(heart).evaluate(weights, heart.test)
+    evaluated = central.Evaluator(heart).evaluate(weights, heart.test)
     saved_model.export(heart, weights, str(tmp_path / "model"))
     serve = served(tmp_path / "model")
     x, y = heart.test.x, heart.test.y
@@ -236,7 +236,7 @@ def test_brca_has_flambys_patients(brca):
 
 def test_brca_exported_gives_what_is_evaluated(brca, tmp_path):
     weights = experiment.initial_weights(brca, seed=0)
-    evaluated = evaluation.Evaluator(brca).evaluate(weights, brca.test)
+    evaluated = central.Evaluator(brca).evaluate(weights, brca.test)
     saved_model.export(brca, weights, str(tmp_path / "model"))
     serve = tf.saved_model.load(str(tmp_path / "model")).signatures[
         "serving_default"

@@ -29,11 +29,11 @@ from tff_pipeline.datasets import (
     words,
 )
 from tff_pipeline.datasets.federation.split import drawn
+from tff_pipeline.evaluation.central import Evaluator
 from tff_pipeline.export import saved_model
 from tff_pipeline.models import bag_of_words, recurrent
 from tff_pipeline.models.peephole import PeepholeLSTMCell
 from tff_pipeline.objectives import multi_label, sequence
-from tff_pipeline.training.evaluation import Evaluator
 
 
 def load(name, seed=0, **options):

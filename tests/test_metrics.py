@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from tests.conftest import no_file_above
 from tff_pipeline.errors import RunDirectoryError
+from tff_pipeline.evaluation.central import lower_is_better, summarize
 from tff_pipeline.runs import metrics_file
-from tff_pipeline.training.evaluation import lower_is_better, summarize
 
 TAGS = {
     "train_loss": "train/loss",

@@ -9,10 +9,10 @@ from tff_pipeline import errors, experiment, registry
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import credit, movielens, synthetic
 from tff_pipeline.datasets.readers import delimited
+from tff_pipeline.evaluation import central
 from tff_pipeline.export import saved_model
 from tff_pipeline.models import factorisation
 from tff_pipeline.tasks import credit as credit_tasks
-from tff_pipeline.training import evaluation
 
 
 def load(name, seed=0, **options):
@@ -57,7 +57,7 @@ def test_german_credit_test_set_is_drawn_by_the_seed(german, german_dir):
 
 def test_german_credit_exported_takes_columns_by_name(german, tmp_path):
     weights = experiment.initial_weights(german, seed=0)
-    evaluated = evaluation.Evaluator(german).evaluate(weights, german.test)
+    evaluated = central.Evaluator(german).evaluate(weights, german.test)
     saved_model.export(german, weights, str(tmp_path / "model"))
     serve = tf.saved_model.load(str(tmp_path / "model")).signatures[
         "serving_default"

@@ -19,6 +19,7 @@ from tff_pipeline import cohorts, errors, registry, timing
 from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
 from tff_pipeline.datasets.federation.federated_data import FederatedData
+from tff_pipeline.evaluation import central
 from tff_pipeline.export import saved_model
 from tff_pipeline.export.papers import Papers
 from tff_pipeline.files import durable
@@ -31,7 +32,7 @@ from tff_pipeline.runs.round_log import RoundLog
 from tff_pipeline.runs.state_files import digest, flatten
 from tff_pipeline.tasks import own_model
 from tff_pipeline.tasks.task import Task
-from tff_pipeline.training import columns, evaluation
+from tff_pipeline.training import columns
 from tff_pipeline.training.loop import Loop
 from tff_pipeline.training.profile import Profile
 from tff_pipeline.training.recorder import Recorder
@@ -165,7 +166,7 @@ def _run(
             private.numbered,
             gradients_fn,
         )
-        evaluator = evaluation.Evaluator(task)
+        evaluator = central.Evaluator(task)
     names = columns.names(
         task,
         groups,
@@ -251,7 +252,7 @@ def _eval_groups(
 ) -> dict[str, FederatedData]:
     """Which clients `--eval_clients` wants evaluated, by their group's name."""
     wanted = config.run.eval_clients
-    known = evaluation.groups(task)
+    known = central.groups(task)
     if wanted is None:
         return {}
     if wanted != "seen" and "unseen" not in known:

@@ -8,6 +8,7 @@ from typing import Any, Optional
 import tensorflow_federated as tff
 
 from tff_pipeline import experiment
+from tff_pipeline.evaluation import central
 from tff_pipeline.export import formats as export_formats
 from tff_pipeline.export import saved_model
 from tff_pipeline.export.papers import Papers
@@ -16,7 +17,6 @@ from tff_pipeline.runs.checkpoint import CheckpointName, CheckpointStore
 from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.runs.state_files import digest
 from tff_pipeline.tasks.task import Task
-from tff_pipeline.training import evaluation
 
 
 def evaluate(
@@ -42,7 +42,7 @@ def evaluate(
         "task": task.name,
         "round": round_number,
         **({"notes": task.notes} if task.notes else {}),
-        **evaluation.report(task, weights),
+        **central.report(task, weights),
     }
     folder = RunDirectory(run_dir).evaluations
     path = os.path.join(folder, f"round_{round_number:06d}.json")
@@ -94,7 +94,7 @@ def export(
         directory.read_config().to_json(),
         number,
         digest(state),
-        evaluation.report(task, weights),
+        central.report(task, weights),
         directory.privacy_statement(),
     )
     for kind, path in zip(formats, paths):

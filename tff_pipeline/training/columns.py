@@ -6,9 +6,9 @@ from typing import Any
 import tensorflow_federated as tff
 
 from tff_pipeline.datasets.federation.federated_data import FederatedData
+from tff_pipeline.evaluation import central
 from tff_pipeline.runs import metrics_file
 from tff_pipeline.tasks.task import Task
-from tff_pipeline.training import evaluation
 
 # What is exact and of the clients that train: withheld from what is private.
 _EXACT = ("clients", "dropped_clients", "examples")
@@ -36,7 +36,7 @@ def names(
             f"{group}_{name}_{statistic}"
             for group in groups
             for name in task.evaluated_names
-            for statistic in evaluation.SPREAD
+            for statistic in central.SPREAD
         ),
         *("clients", "dropped_clients", "rejected_update", "examples"),
         *("bytes_down", "bytes_up", "seconds"),
@@ -52,7 +52,7 @@ def names(
 
 
 def evaluated(
-    evaluator: evaluation.Evaluator,
+    evaluator: central.Evaluator,
     task: Task,
     groups: Mapping[str, FederatedData],
     weights: tff.learning.models.ModelWeights,
@@ -62,7 +62,7 @@ def evaluated(
     columns = {f"eval_{name}": value for name, value in central.items()}
     for group, clients in groups.items():
         values = evaluator.evaluate_clients(weights, clients)
-        columns |= evaluation.spread_columns(group, values)
+        columns |= central.spread_columns(group, values)
     return columns
 
 

@@ -16,12 +16,12 @@ import numpy as np
 import tree
 
 from tff_pipeline import errors, timing
+from tff_pipeline.evaluation.central import lower_is_better
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.client_states import ClientStates
 from tff_pipeline.runs.metrics_file import MetricsLog, Row
 from tff_pipeline.runs.round_log import RoundLog
 from tff_pipeline.runs.state_files import digest, flatten
-from tff_pipeline.training.evaluation import lower_is_better
 
 
 class Budget(Protocol):
