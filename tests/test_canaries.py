@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 from scipy import integrate, stats
+from tff_pipeline.cohorts.source.samplers import PoissonSampler
 
 from tests.test_accounting import gaussian_delta
 from tff_pipeline import experiment
@@ -18,7 +19,6 @@ from tff_pipeline.config.aggregation import AggregatorConfig
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.privacy import canaries, plan, statement
 from tff_pipeline.runtime.in_process import InProcessContext
-from tff_pipeline.sampling import PoissonSampler
 
 CANARIES, SIZE, ROUNDS, COHORT, CLIP = 100, 3000, 50, 25, 2.0
 TYPE = tff.types.to_type([(np.float32, (SIZE,))])

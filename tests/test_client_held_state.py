@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import tensorflow_federated as tff
+from tff_pipeline.cohorts.source.read_ahead import Cohort
 
 from tff_pipeline.config import RunConfig
 from tff_pipeline.runs.checkpoint import CheckpointStore
@@ -15,7 +16,6 @@ from tff_pipeline.runs.metrics_file import MetricsLog
 from tff_pipeline.runs.round_log import RoundLog
 from tff_pipeline.runs.state_files import InvalidCheckpointError
 from tff_pipeline.runtime.in_process import InProcessContext
-from tff_pipeline.training.cohort_reader import Cohort
 from tff_pipeline.training.loop import Loop
 from tff_pipeline.training.recorder import Recorder
 

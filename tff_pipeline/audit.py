@@ -10,7 +10,8 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow_federated as tff
 
-from tff_pipeline import cohorts, errors, experiment, randomness
+from tff_pipeline import errors, experiment, randomness
+from tff_pipeline.cohorts import source
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.export import attacked, saved_model
@@ -148,7 +149,7 @@ def _took_part(
     """
     clients = len(task.train.client_ids)
     plan = parts.plan_of(config, clients, dimension, directory, overwrite=False)
-    sampler = cohorts.sampler_of(config, task, plan)
+    sampler = source.sampler_of(config, task, plan)
     found = set()
     for number in range(1, rounds + 1):
         found.update(sampler.positions(number))

@@ -15,8 +15,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline import cohorts, errors, registry, timing
+from tff_pipeline import errors, registry, timing
 from tff_pipeline.algorithms import fed_avg
+from tff_pipeline.cohorts import source
 from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
 from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.evaluation import central
@@ -149,7 +150,7 @@ def _run(
         )
         examples_plan = example_plan.of(config, directory, overwrite)
         gradients_fn = parts.of_examples(examples_plan, task)
-    cohort_of = cohorts.reader(config, task, weights, plan, examples_plan)
+    cohort_of = source.reader(config, task, weights, plan, examples_plan)
     where = {**environment.describe(), "data": hashes.result()}
     if config.data.model_fn is not None:
         where["data"] |= own_model.source_hash(config.data.model_fn)

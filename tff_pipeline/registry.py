@@ -87,10 +87,10 @@ AGGREGATORS = {
 }
 
 SAMPLERS = {
-    "uniform": "tff_pipeline.sampling:UniformSampler",
-    "poisson": "tff_pipeline.sampling:PoissonSampler",
-    "shuffled": "tff_pipeline.sampling:ShuffledSampler",
-    "min_separation": "tff_pipeline.sampling:SeparatedSampler",
+    "uniform": "tff_pipeline.cohorts.source.samplers:UniformSampler",
+    "poisson": "tff_pipeline.cohorts.source.samplers:PoissonSampler",
+    "shuffled": "tff_pipeline.cohorts.source.samplers:ShuffledSampler",
+    "min_separation": "tff_pipeline.cohorts.source.samplers:SeparatedSampler",
 }
 
 FORMATS = {

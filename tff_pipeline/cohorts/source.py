@@ -8,15 +8,15 @@ import tensorflow_federated as tff
 
 from tff_pipeline import errors, randomness, registry
 from tff_pipeline.client_work import process
+from tff_pipeline.cohorts.source.read_ahead import Cohort
+from tff_pipeline.cohorts.source.samplers import Sampler
 from tff_pipeline.config import ClientConfig, ExperimentConfig
 from tff_pipeline.datasets.federation import augmentation
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.privacy import canaries
 from tff_pipeline.privacy.example_plan import ExamplePlan
 from tff_pipeline.privacy.plan import Plan
-from tff_pipeline.sampling import Sampler
 from tff_pipeline.tasks.task import Task
-from tff_pipeline.training.cohort_reader import Cohort
 
 
 def reader(
