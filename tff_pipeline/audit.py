@@ -11,12 +11,13 @@ import numpy as np
 import tensorflow_federated as tff
 
 from tff_pipeline import errors, experiment, randomness
+from tff_pipeline.assembly import privacy
 from tff_pipeline.cohorts import source
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.export import attacked, saved_model
 from tff_pipeline.files import durable, storage
-from tff_pipeline.privacy import membership, parts
+from tff_pipeline.privacy import membership
 from tff_pipeline.reporting import audit_text
 from tff_pipeline.runs.checkpoint import CheckpointName, CheckpointStore
 from tff_pipeline.runs.directory import RunDirectory
@@ -148,7 +149,9 @@ def _took_part(
       RunDirectoryError: If that hangs on a secret that is gone.
     """
     clients = len(task.train.client_ids)
-    plan = parts.plan_of(config, clients, dimension, directory, overwrite=False)
+    plan = privacy.plan_of(
+        config, clients, dimension, directory, overwrite=False
+    )
     sampler = source.sampler_of(config, task, plan)
     found = set()
     for number in range(1, rounds + 1):
@@ -166,7 +169,7 @@ def _members(
     """
     parts: list[Examples] = []
     for position in draw.permutation(clients):
-        parts.append(task.train.load(task.train.client_ids[position]))
+        privacy.append(task.train.load(task.train.client_ids[position]))
         if len(parts) >= _FEWEST_CLIENTS and sum(map(len, parts)) >= wanted:
             break
     if not parts:

@@ -17,6 +17,7 @@ import tensorflow_federated as tff
 
 from tff_pipeline import errors, registry, timing
 from tff_pipeline.algorithms import fed_avg
+from tff_pipeline.assembly import privacy
 from tff_pipeline.cohorts import source
 from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
 from tff_pipeline.datasets.federation.federated_data import FederatedData
@@ -24,7 +25,7 @@ from tff_pipeline.evaluation import central
 from tff_pipeline.export import saved_model
 from tff_pipeline.export.papers import Papers
 from tff_pipeline.files import durable
-from tff_pipeline.privacy import example_plan, parts
+from tff_pipeline.privacy import example_plan
 from tff_pipeline.reporting import learning_curve
 from tff_pipeline.runs import environment, lock, metrics_file, signature
 from tff_pipeline.runs.checkpoint import CheckpointStore
@@ -141,7 +142,7 @@ def _run(
     groups = _eval_groups(config, task)
     with timing.span("building"):
         weights = initial_weights(task, config.run.seed)
-        plan = parts.plan_of(
+        plan = privacy.plan_of(
             config,
             len(task.train.client_ids),
             sum(np.size(value) for value in weights.trainable),
@@ -149,15 +150,15 @@ def _run(
             overwrite,
         )
         examples_plan = example_plan.of(config, directory, overwrite)
-        gradients_fn = parts.of_examples(examples_plan, task)
+        gradients_fn = privacy.of_examples(examples_plan, task)
     cohort_of = source.reader(config, task, weights, plan, examples_plan)
     where = {**environment.describe(), "data": hashes.result()}
     if config.data.model_fn is not None:
         where["data"] |= own_model.source_hash(config.data.model_fn)
     directory.claim(config, overwrite, where)
     with timing.span("building"):
-        private = parts.of(plan, directory)
-        parts.publish_examples(examples_plan, task, directory)
+        private = privacy.of(plan, directory)
+        privacy.publish_examples(examples_plan, task, directory)
         process = fed_avg.build(
             task.tff_model_fn,
             config.clients,
