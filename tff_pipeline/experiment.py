@@ -23,7 +23,7 @@ from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
 from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.evaluation import central
 from tff_pipeline.export import saved_model
-from tff_pipeline.export.papers import Papers
+from tff_pipeline.export.model_card import Papers
 from tff_pipeline.files import durable
 from tff_pipeline.privacy import example_plan
 from tff_pipeline.reporting import learning_curve

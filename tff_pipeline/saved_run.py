@@ -11,7 +11,7 @@ from tff_pipeline import experiment
 from tff_pipeline.evaluation import central
 from tff_pipeline.export import formats as export_formats
 from tff_pipeline.export import saved_model
-from tff_pipeline.export.papers import Papers
+from tff_pipeline.export.model_card import Papers
 from tff_pipeline.files import durable, storage
 from tff_pipeline.runs.checkpoint import CheckpointName, CheckpointStore
 from tff_pipeline.runs.directory import RunDirectory

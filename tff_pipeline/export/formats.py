@@ -9,7 +9,7 @@ import tensorflow_federated as tff
 
 from tff_pipeline import registry
 from tff_pipeline.export import conversion, replay, saved_model
-from tff_pipeline.export.papers import Papers
+from tff_pipeline.export.model_card import Papers
 from tff_pipeline.tasks.task import Task
 
 # How a file's name ends, where a format is a file.

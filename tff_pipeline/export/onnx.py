@@ -8,7 +8,7 @@ import tensorflow_federated as tff
 
 from tff_pipeline import errors
 from tff_pipeline.export import conversion, saved_model
-from tff_pipeline.export.papers import Papers
+from tff_pipeline.export.model_card import Papers
 from tff_pipeline.tasks.task import Task
 
 _OPSET = "17"

@@ -8,8 +8,8 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import errors
-from tff_pipeline.export import papers, replay, signatures, warm_up
-from tff_pipeline.export.papers import Papers
+from tff_pipeline.export import model_card, replay, signatures, warm_up
+from tff_pipeline.export.model_card import Papers
 from tff_pipeline.files import durable, storage
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
@@ -72,7 +72,7 @@ def export(
         replayed = replay.record(task, serving, found)
         replay.write(os.path.join(extra, replay.FILE), replayed)
         warm_up.write(extra, replayed)
-        papers.write(extra, task, serving, found, model_papers)
+        model_card.write(extra, task, serving, found, model_papers)
 
 
 def refuse_existing(path: str, overwrite: bool) -> None:

@@ -11,7 +11,7 @@ import tensorflow_federated as tff
 
 from tff_pipeline import errors
 from tff_pipeline.export import conversion, saved_model, signatures
-from tff_pipeline.export.papers import Papers
+from tff_pipeline.export.model_card import Papers
 from tff_pipeline.files import durable
 from tff_pipeline.tasks.task import Task
 
