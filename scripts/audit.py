@@ -15,7 +15,7 @@ runs.define_audit_flags()
 def main() -> None:
     question = runs.audit_question()
     # Here and not above: flags are refused before TensorFlow is imported.
-    from tff_pipeline import audit
+    from tff_pipeline.commands import audit
 
     text, _ = audit.audit(**question)
     print(text)

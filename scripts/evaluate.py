@@ -13,9 +13,9 @@ runs.define_run_dir_flags()
 def main() -> None:
     run_dir, round_number, data_dir = runs.run_dir()
     # Here and not above: flags are refused before TensorFlow is imported.
-    from tff_pipeline import saved_run
+    from tff_pipeline.commands import saved_runs
 
-    path, report = saved_run.evaluate(run_dir, round_number, data_dir)
+    path, report = saved_runs.evaluate(run_dir, round_number, data_dir)
     print(f"{report['task']}, round {report['round']}")
     if "notes" in report:
         print(report["notes"])

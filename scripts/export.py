@@ -17,9 +17,9 @@ def main() -> None:
     run_dir, round_number, data_dir = runs.run_dir()
     question = runs.export_question()
     # Here and not above: flags are refused before TensorFlow is imported.
-    from tff_pipeline import saved_run
+    from tff_pipeline.commands import saved_runs
 
-    number, paths = saved_run.export(
+    number, paths = saved_runs.export(
         run_dir, round_number=round_number, data_dir=data_dir, **question
     )
     print(f"Round {number}:")

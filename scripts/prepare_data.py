@@ -18,9 +18,9 @@ tools.define_prepare_flags()
 def main() -> None:
     source, output, options, image_size = tools.prepare_question()
     # Here and not above: flags are refused before TensorFlow is imported.
-    from tff_pipeline import prepare
+    from tff_pipeline.commands import prepare_data
 
-    examples, clients = prepare.write(source, output, options, image_size)
+    examples, clients = prepare_data.write(source, output, options, image_size)
     task_type = options.get("task_type", "classification")
     print(
         f"{output}: {examples} examples of {clients} clients. Next:\n"

@@ -16,7 +16,7 @@ runs.define_verify_flags()
 def main() -> int:
     run_dir, data_dir, public_key, repeat = runs.verify_question()
     # Here and not above: flags are refused before TensorFlow is imported.
-    from tff_pipeline import rerun, verify
+    from tff_pipeline.commands import rerun, verify
 
     findings = verify.verify(run_dir, public_key)
     for finding in findings:

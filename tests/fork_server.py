@@ -118,7 +118,8 @@ def import_everything():
     # What scripts import once their flags are known to be right.
     from matplotlib import figure
 
-    from tff_pipeline import experiment, registry, rerun, saved_run
+    from tff_pipeline import experiment, registry
+    from tff_pipeline.commands import rerun
     from tff_pipeline.privacy import accounting, canaries
 
     assert all((figure, experiment, rerun, saved_run, accounting, canaries))

@@ -16,7 +16,8 @@ import numpy as np
 from tests import fuzz_binary_seeds as binary
 from tests import fuzz_text_seeds as text
 from tests.fuzz_binary_seeds import Files
-from tff_pipeline import prepare, registry
+from tff_pipeline import registry
+from tff_pipeline.commands import prepare_data
 from tff_pipeline.config import DataConfig, ExperimentConfig
 from tff_pipeline.datasets import (
     credit,
@@ -164,7 +165,7 @@ def _read_json_lines(folder, output, draw):
     for path in folder.iterdir():
         if b'"b0"' not in path.read_bytes():
             kind = draw.choice(("classification", "regression"))
-        prepare.write(str(path), str(output / "o.db"), {"task_type": kind})
+        prepare_data.write(str(path), str(output / "o.db"), {"task_type": kind})
 
 
 def _read_columns(folder, output, draw):
@@ -228,7 +229,7 @@ def _read_wav(folder, output, draw):
 
 def _read_images(folder, output, draw):
     size = draw.choice((None, (4, 4)))
-    prepare.write(str(folder), str(output / "o.db"), {}, size)
+    prepare_data.write(str(folder), str(output / "o.db"), {}, size)
 
 
 def readers() -> dict[str, Reader]:

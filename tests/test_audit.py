@@ -10,7 +10,8 @@ from scipy import stats
 from sklearn import metrics
 
 from tests.conftest import data_folder, run_script
-from tff_pipeline import audit, errors, experiment
+from tff_pipeline import errors, experiment
+from tff_pipeline.commands import audit
 from tff_pipeline.config import ClientConfig, ExperimentConfig, RunConfig
 from tff_pipeline.config.aggregation import AggregatorConfig
 from tff_pipeline.config.data import DataConfig

@@ -17,7 +17,8 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tests import small_models
 from tests.conftest import ROOT, run_script
 from tests.test_exports import learned, task_of
-from tff_pipeline import errors, saved_run
+from tff_pipeline import errors
+from tff_pipeline.commands import saved_runs
 from tff_pipeline.datasets import digits
 from tff_pipeline.export import check, formats, replay, saved_model
 from tff_pipeline.runs import metrics_file
@@ -246,11 +247,11 @@ def test_what_is_there_is_replaced_only_if_asked(small_run, tmp_path, kind):
     path.write_text("mine")
     arguments = (str(small_run), str(path))
     with pytest.raises(errors.RunDirectoryError, match="--overwrite"):
-        saved_run.export(*arguments, formats=[kind])
+        saved_runs.export(*arguments, formats=[kind])
     assert path.read_text() == "mine"
     path.unlink()
-    saved_run.export(*arguments, formats=[kind])
-    saved_run.export(*arguments, formats=[kind], overwrite=True)
+    saved_runs.export(*arguments, formats=[kind])
+    saved_runs.export(*arguments, formats=[kind], overwrite=True)
     assert not [n for n in os.listdir(tmp_path) if n.startswith(".tmp-")]
 
 
@@ -262,7 +263,7 @@ def test_a_converter_that_is_not_installed_names_the_extra(
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     for kind, extra in (("onnx", "[onnx]"), ("tfjs", "[tfjs]")):
         with pytest.raises(errors.ConfigError) as raised:
-            saved_run.export(
+            saved_runs.export(
                 str(small_run), str(tmp_path / kind), formats=[kind]
             )
         assert extra in str(raised.value)

@@ -9,8 +9,9 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tests.conftest import data_folder
-from tff_pipeline import errors, experiment, saved_run
+from tff_pipeline import errors, experiment
 from tff_pipeline.client_work import keyed_generator
+from tff_pipeline.commands import saved_runs
 from tff_pipeline.config import (
     ClientConfig,
     ExperimentConfig,
@@ -632,7 +633,7 @@ def test_exported_crf_tags_text_as_it_was_evaluated(trained, made_up_dir):
 
 def test_report_says_how_figures_were_made(trained):
     _, result = trained
-    _, report = saved_run.evaluate(result.directory.path)
+    _, report = saved_runs.evaluate(result.directory.path)
     assert report["notes"] == (
         "x.conll, y.conll: tags BIO; no lines -DOCSTART-. Tags found are the "
         "best legal sequence."

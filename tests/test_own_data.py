@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.conftest import ROOT, run_script
-from tff_pipeline import errors, experiment, prepare, registry
+from tff_pipeline import errors, experiment, registry
+from tff_pipeline.commands import prepare_data
 from tff_pipeline.config import (
     ClientConfig,
     ExperimentConfig,
@@ -688,7 +689,7 @@ def test_numbers_that_are_no_characters_are_refused(tmp_path):
 def test_tff_reads_the_clients_that_are_written(tmp_path):
     path = write_npz(tmp_path / "a.npz")
     output = tmp_path / "a.sqlite"
-    assert prepare.write(str(path), str(output), {}) == (90, 4)
+    assert prepare_data.write(str(path), str(output), {}) == (90, 4)
     spec = {
         "x": tf.TensorSpec([5], tf.float32),
         "y": tf.TensorSpec([], tf.int64),
@@ -865,19 +866,19 @@ def test_images_that_differ_or_are_damaged_are_refused(tmp_path):
         place.mkdir(parents=True)
         Image.new("RGB", (size, 4)).save(place / "1.png")
     with pytest.raises(errors.DataError, match="is of 4x5 pixels"):
-        prepare.write(str(source), str(output), {})
+        prepare_data.write(str(source), str(output), {})
     assert not output.exists()
-    assert prepare.write(str(source), str(output), {}, [4, 4]) == (3, 2)
+    assert prepare_data.write(str(source), str(output), {}, [4, 4]) == (3, 2)
     (source / "b" / "x" / "1.png").write_bytes(b"not an image")
     with pytest.raises(errors.DataError, match=r"1\.png cannot be read as an"):
-        prepare.write(str(source), str(output), {}, [4, 4])
+        prepare_data.write(str(source), str(output), {}, [4, 4])
     # What was there before still is.
     assert len(load("sqlite", output, test_fraction=0.5).train) == 2
     # Pillow calls this a SyntaxError.
     place = source / "a" / "x" / "1.png"
     place.write_bytes(place.read_bytes().replace(b"IDAT", b"\xa5DAT"))
     with pytest.raises(errors.DataError, match=r"1\.png cannot be read as an"):
-        prepare.write(str(source), str(output), {}, [4, 4])
+        prepare_data.write(str(source), str(output), {}, [4, 4])
 
 
 @pytest.mark.parametrize(
@@ -894,7 +895,7 @@ def test_json_that_nothing_can_hold_is_refused(tmp_path, line, words):
     source = tmp_path / "a.jsonl"
     source.write_text(line + "\n")
     with pytest.raises(errors.DataError, match=words):
-        prepare.write(str(source), str(tmp_path / "a.sqlite"), {})
+        prepare_data.write(str(source), str(tmp_path / "a.sqlite"), {})
 
 
 def test_json_lines_and_tables_become_clients(tmp_path, patients_csv):
@@ -906,7 +907,7 @@ def test_json_lines_and_tables_become_clients(tmp_path, patients_csv):
     text = "\n".join(json.dumps(line) for line in lines)
     source.write_bytes(gzip.compress(text.encode()))
     output = str(tmp_path / "a.sqlite")
-    assert prepare.write(str(source), output, {}) == (30, 3)
+    assert prepare_data.write(str(source), output, {}) == (30, 3)
     assert load("sqlite", output).test.x.shape == (6, 1, 2)
     options = {
         "client_column": "who",
@@ -915,7 +916,7 @@ def test_json_lines_and_tables_become_clients(tmp_path, patients_csv):
         "task_type": "regression",
         "split_column": "part",
     }
-    counts = prepare.write(str(patients_csv), output, options)
+    counts = prepare_data.write(str(patients_csv), output, options)
     assert counts == (600, 10)
     task = load("sqlite", output, task_type="regression")
     # A number, three cities and that there is none.
@@ -923,12 +924,12 @@ def test_json_lines_and_tables_become_clients(tmp_path, patients_csv):
     assert np.isnan(task.test.x).any()
     assert np.isfinite(task.build_model()(task.test.x)).all()
     with pytest.raises(errors.ConfigError, match="--client_column is not set"):
-        prepare.write(
+        prepare_data.write(
             str(patients_csv), output, {"label_column": "y", "partition": "iid"}
         )
     source.write_bytes(gzip.compress(b'{"client_id": 1, "x": "a", "y": 1}'))
     with pytest.raises(errors.DataError, match="object 1 has an x that is no"):
-        prepare.write(str(source), output, {})
+        prepare_data.write(str(source), output, {})
 
 
 # A large table: minutes.

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import run_script
-from tff_pipeline import errors, experiment, saved_run, verify
+from tff_pipeline import errors, experiment
+from tff_pipeline.commands import saved_runs, verify
 from tff_pipeline.config import (
     ClientConfig,
     DataConfig,
@@ -128,14 +129,14 @@ def test_a_run_there_is_verified_and_a_change_is_found(runs, files):
 def test_a_run_there_is_exported_and_evaluated(runs, files, tmp_path):
     here, there = runs
     target = "ram://test/model"
-    assert saved_run.export(there, target, round_number=2) == (2, [target])
+    assert saved_runs.export(there, target, round_number=2) == (2, [target])
     assert files.exists(f"{target}/saved_model.pb")
     with pytest.raises(errors.RunDirectoryError, match="exists"):
-        saved_run.export(there, target)
-    path, report = saved_run.evaluate(there)
+        saved_runs.export(there, target)
+    path, report = saved_runs.evaluate(there)
     assert path == f"{there}/evaluations/round_000004.json"
     assert json.loads(storage.read_text(path)) == report
-    assert report == saved_run.evaluate(here)[1]
+    assert report == saved_runs.evaluate(here)[1]
 
 
 def test_another_experiment_is_refused_there_too(runs):

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from tests.conftest import ROOT, run_script
-from tff_pipeline import errors, experiment, rerun, saved_run, verify
+from tff_pipeline import errors, experiment
+from tff_pipeline.commands import rerun, saved_runs, verify
 from tff_pipeline.config import (
     ClientConfig,
     DataConfig,
@@ -346,7 +347,7 @@ def test_a_checkpoint_with_another_state_is_found(signed_run, copy):
 
 def test_a_model_of_another_round_is_found(run):
     model = run / "saved_model"
-    saved_run.export(str(run), str(model), round_number=5, overwrite=True)
+    saved_runs.export(str(run), str(model), round_number=5, overwrite=True)
     said = wrong(run)
     assert f"{model} was changed: " in said
     assert "variables/variables.data-00000-of-00001" in said

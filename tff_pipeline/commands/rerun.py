@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Optional
 
 from tff_pipeline import errors, experiment
+from tff_pipeline.commands.verify import Finding
 from tff_pipeline.files import storage
 from tff_pipeline.privacy import secret_file
 from tff_pipeline.runs import environment, round_log
 from tff_pipeline.runs.directory import RunDirectory
-from tff_pipeline.verify import Finding
 
 
 def rerun(run_dir: str, data_dir: Optional[str] = None) -> Iterator[Finding]:
