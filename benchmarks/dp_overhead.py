@@ -17,7 +17,7 @@ import tensorflow_federated as tff
 from benchmarks.contenders import learning_process
 from benchmarks.workloads import WORKLOADS, Workload, client_data
 from tff_pipeline.algorithms import fed_avg
-from tff_pipeline.client_work import process
+from tff_pipeline.client_work.block import client_block
 from tff_pipeline.config import (
     ClientConfig,
     ExperimentConfig,
@@ -45,7 +45,7 @@ def main() -> None:
 def _compare(workload: Workload, rounds: int) -> None:
     blocks = []
     for number, (x, y) in enumerate(client_data(workload)):
-        blocks.append(process.block(Examples(x, y), 1, 0, number))
+        blocks.append(client_block(Examples(x, y), 1, 0, number))
     seconds: dict[str, list[float]] = {name: [] for name in AGGREGATOR_OPTIONS}
     with InProcessContext():
         runs = {name: _build(workload, name) for name in AGGREGATOR_OPTIONS}

@@ -16,9 +16,9 @@ tools.define_privacy_flags()
 def main() -> None:
     question = tools.privacy_question()
     # Here and not above: a mistyped flag is answered at once.
-    from tff_pipeline.privacy import question
+    from tff_pipeline.privacy.question import answer
 
-    print(question.answer(question))
+    print(answer(question))
 
 
 if __name__ == "__main__":

@@ -119,10 +119,10 @@ def import_everything():
     from matplotlib import figure
 
     from tff_pipeline import experiment, registry
-    from tff_pipeline.commands import rerun
+    from tff_pipeline.commands import rerun, saved_runs
     from tff_pipeline.privacy import accounting, canaries
 
-    assert all((figure, experiment, rerun, saved_run, accounting, canaries))
+    assert all((figure, experiment, rerun, saved_runs, accounting, canaries))
     for table in (registry.TASKS, registry.SAMPLERS, registry.RUNTIMES):
         for name in ("digits_2nn", "uniform", "poisson", "in_process"):
             if name in table:

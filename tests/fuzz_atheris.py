@@ -22,6 +22,7 @@ import atheris
 
 with atheris.instrument_imports(include=["tff_pipeline"]):
     from tests import fuzz_readers, fuzz_sandbox
+    from tff_pipeline.flags import experiment as experiment_flags
 
 
 def main() -> None:

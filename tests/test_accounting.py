@@ -325,9 +325,9 @@ def test_the_script_finds_the_cheapest_cohort_and_draws(tmp_path):
 
 def test_the_script_does_without_tensorflow():
     code = (
-        "import sys; from tff_pipeline import tool_flags;"
-        "tool_flags.define_privacy_flags();"
-        "from tff_pipeline.privacy import answer;"
+        "import sys; from tff_pipeline.flags import tools;"
+        "tools.define_privacy_flags();"
+        "from tff_pipeline.privacy import question;"
         "assert not [m for m in sys.modules if m.startswith('tensorflow')]"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

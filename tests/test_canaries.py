@@ -8,12 +8,12 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 from scipy import integrate, stats
-from tff_pipeline.cohorts.source.samplers import PoissonSampler
 
 from tests.test_accounting import gaussian_delta
 from tff_pipeline import experiment
 from tff_pipeline.aggregators.private import dp_mean, noise
 from tff_pipeline.aggregators.private.recorded import RecordedFactory
+from tff_pipeline.cohorts.samplers import PoissonSampler
 from tff_pipeline.config import ClientConfig, ExperimentConfig, RunConfig
 from tff_pipeline.config.aggregation import AggregatorConfig
 from tff_pipeline.config.data import DataConfig

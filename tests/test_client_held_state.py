@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import tensorflow_federated as tff
-from tff_pipeline.cohorts.source.read_ahead import Cohort
 
+from tff_pipeline.cohorts.read_ahead import Cohort
 from tff_pipeline.config import RunConfig
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.client_states import ClientStates

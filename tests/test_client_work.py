@@ -10,7 +10,8 @@ import tensorflow_federated as tff
 from tests import test_in_process as small
 from tff_pipeline import errors, experiment, registry
 from tff_pipeline.algorithms import fed_avg
-from tff_pipeline.client_work import process
+from tff_pipeline.client_work.block import client_block
+from tff_pipeline.client_work.process import build_client_work
 from tff_pipeline.config import (
     ClientConfig,
     DataConfig,
@@ -23,7 +24,7 @@ from tff_pipeline.datasets.federation.federated_data import (
     Examples,
     InMemoryData,
 )
-from tff_pipeline.optimizers import build
+from tff_pipeline.optimizers.build import build_optimizer
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runtime.in_process import InProcessContext
 from tff_pipeline.tasks.task import Task
@@ -119,8 +120,8 @@ def build(make, examples, options, metrics_fn=lambda: None, loss_fn=None):
             metrics=metrics_fn(),
         )
 
-    optimizer = build.build(options.optimizer)
-    return process.build(model_fn, optimizer, options)
+    optimizer = build_optimizer(options.optimizer)
+    return build_client_work(model_fn, optimizer, options)
 
 
 def run(process, weights, blocks):
@@ -131,7 +132,7 @@ def run(process, weights, blocks):
 
 def blocks_of(cohort, epochs=2, round_number=1):
     return [
-        process.block(examples, epochs, 0, round_number, client)
+        client_block(examples, epochs, 0, round_number, client)
         for client, examples in enumerate(cohort)
     ]
 
@@ -305,7 +306,7 @@ def kernel_updates(make_layers, x, batch_size, epochs=1, **options):
 
     def at_round(number, client=0, seed=0):
         block = in_file_order(
-            process.block(examples, epochs, seed, number, client)
+            client_block(examples, epochs, seed, number, client)
         )
         (result,), _ = run(process, weights, [block])
         return result.update[0]
@@ -484,7 +485,7 @@ def test_random_layers_are_functions_of_seed_round_and_client(make):
     weights = start(make)
 
     def once(*key):
-        block = in_file_order(process.block(examples, 2, *key))
+        block = in_file_order(client_block(examples, 2, *key))
         (result,), _ = run(process, weights, [block])
         assert result.update_weight > 0
         return np.concatenate([each.ravel() for each in result.update])
@@ -814,7 +815,7 @@ def test_metric_with_a_variable_of_another_kind_starts_from_its_value():
 
 def assert_trains_the_same(process, *same):
     """That clients with these examples come to the same bits."""
-    blocks = [process.block(each, 2, 0, 1, 0) for each in same]
+    blocks = [client_block(each, 2, 0, 1, 0) for each in same]
     results, measured = run(process, start(functional), blocks)
     assert measured["dropped_clients"] == 0
     for result in results[1:]:

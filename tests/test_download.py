@@ -154,7 +154,7 @@ def test_folder_that_cannot_be_made_is_named(tmp_path):
 
 def test_killed_process_leaves_nothing_that_is_taken_for_the_file(tmp_path):
     code = (
-        "import sys; from tff_pipeline.datasets import download; "
+        "import sys; from tff_pipeline.datasets.readers import download; "
         "download.file(sys.argv[1], sys.argv[2])"
     )
     done = threading.Event()

@@ -239,7 +239,7 @@ def test_a_full_disk_leaves_the_old_version(small_disk, kind):
 
 FILL_AND_WAIT = """
 import os, sys
-from tff_pipeline import durable
+from tff_pipeline.files import durable
 with durable.folder(sys.argv[1], "a") as folder:
     with open(os.path.join(folder, "a"), "w") as file:
         file.write("half of the new version")

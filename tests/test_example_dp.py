@@ -14,7 +14,7 @@ from scipy import stats
 from tests.conftest import data_folder
 from tff_pipeline import errors, experiment
 from tff_pipeline.algorithms import fed_avg
-from tff_pipeline.client_work import process
+from tff_pipeline.client_work.block import client_block
 from tff_pipeline.client_work.example_dp import ExampleDp, clipped_sum
 from tff_pipeline.config import (
     ClientConfig,
@@ -93,7 +93,7 @@ def wrapped(make, examples, loss=None):
 
 
 def block_of(examples, noise=0.0, client=0):
-    (block,) = process.block(examples, 1, 0, 1, client, noise_multiplier=noise)
+    (block,) = client_block(examples, 1, 0, 1, client, noise_multiplier=noise)
     return {name: tf.constant(value) for name, value in block.items()}
 
 
@@ -274,7 +274,7 @@ def test_clients_and_rounds_have_their_own_noise():
         updates = []
         for number in (1, 2):
             for client, examples in enumerate(cohort):
-                block = process.block(
+                block = client_block(
                     examples,
                     1,
                     0,
@@ -327,7 +327,7 @@ def test_real_processes_take_the_same_step(make):
         before = process.get_model_weights(state)
 
         def update(client):
-            block = process.block(
+            block = client_block(
                 examples, 1, 0, 1, client, noise_multiplier=0.0
             )
             after = process.next(state, [block]).state

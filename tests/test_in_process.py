@@ -12,7 +12,7 @@ from tff_pipeline.aggregators.private.distributed import (
     NumberedDistributedDpMeanFactory,
 )
 from tff_pipeline.algorithms import fed_avg
-from tff_pipeline.client_work import process
+from tff_pipeline.client_work.block import client_block
 from tff_pipeline.client_work.local_noise import LocalNoise
 from tff_pipeline.config import ClientConfig, OptimizerConfig, ServerConfig
 from tff_pipeline.datasets.federation.federated_data import (
@@ -109,7 +109,7 @@ def with_dropout():
 
 def blocks(task, number, epochs=CLIENTS.epochs_per_round):
     return [
-        process.block(task.train.load(name), epochs, 0, number, i)
+        client_block(task.train.load(name), epochs, 0, number, i)
         for i, name in enumerate(task.train.client_ids)
     ]
 
@@ -235,7 +235,7 @@ def test_dropout_is_a_function_of_seed_round_and_client():
     client = task.train.load("client_3")
 
     def once(*key):
-        block = process.block(client, 1, *key)
+        block = client_block(client, 1, *key)
         # The same order of examples, so that only dropout can differ.
         (element,) = block
         element["order"] = tf.constant([np.arange(len(client))], tf.int32)
@@ -254,7 +254,7 @@ def test_client_that_is_not_finite_is_dropped_and_counted(task, process):
     bad = task.train.load("client_1")
     bad = Examples(np.where(bad.x > 0, np.nan, bad.x), bad.y)
     poisoned = list(good)
-    poisoned[1] = process.block(bad, 2, 0, 1, 1)
+    poisoned[1] = client_block(bad, 2, 0, 1, 1)
     with InProcessContext():
         with_bad, metrics = train(process, weights, [poisoned])
         without, expected = train(process, weights, [good[:1] + good[2:]])

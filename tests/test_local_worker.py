@@ -23,7 +23,7 @@ PATIENCE = 120
 # A script that holds a worker, says which, and ends in the way it is told to.
 HOLD_A_WORKER = """
 import sys
-from tff_pipeline.runtime import silence
+from tff_pipeline import silence
 silence.silence()
 import numpy as np
 import tensorflow_federated as tff
@@ -236,7 +236,7 @@ def test_a_script_behind_a_proxy_and_in_a_pipe_works_and_ends(tmp_path):
 # computes what would take it years.
 LOSE_WORKERS = """
 import threading, time
-from tff_pipeline.runtime import silence
+from tff_pipeline import silence
 silence.silence()
 import numpy as np, psutil, tensorflow as tf, tensorflow_federated as tff
 from tff_pipeline import errors

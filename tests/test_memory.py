@@ -20,14 +20,18 @@ PATIENCE = 600
 # kB, so that one that is kept of every client is seen in a few rounds.
 TRAIN = """
 import json, os, sys
-from tff_pipeline.runtime import silence
+from tff_pipeline import silence
 silence.silence()
 import numpy as np
 import tensorflow as tf
 from tests.test_memory import used
-from tff_pipeline.algorithms import client_work, fed_avg
+from tff_pipeline.algorithms import fed_avg
+from tff_pipeline.client_work.block import client_block
 from tff_pipeline.config import ClientConfig, OptimizerConfig, ServerConfig
-from tff_pipeline.datasets.federation.federated_data import Examples, InMemoryData
+from tff_pipeline.datasets.federation.federated_data import (
+    Examples,
+    InMemoryData,
+)
 from tff_pipeline.runtime.in_process import InProcessContext
 from tff_pipeline.tasks.task import Task
 
@@ -54,7 +58,7 @@ with InProcessContext(2):
     state = process.initialize()
     for number in range(1, int(sys.argv[1]) + 1):
         cohort = [
-            client_work.block(
+            client_block(
                 examples.take(np.arange(draw.integers(1, 41))),
                 1, 0, number, client)
             for client in range(draw.integers(3, 31))

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tff_pipeline.cohorts.source.samplers import (
+
+from tff_pipeline import errors, randomness
+from tff_pipeline.cohorts.samplers import (
     PoissonSampler,
     SeparatedSampler,
     ShuffledSampler,
     UniformSampler,
 )
-
-from tff_pipeline import errors, randomness
 
 CLIENTS = [f"client_{i:02d}" for i in range(100)]
 SEEDS = st.integers(0, 2**32 - 1)

@@ -87,10 +87,10 @@ AGGREGATORS = {
 }
 
 SAMPLERS = {
-    "uniform": "tff_pipeline.cohorts.source.samplers:UniformSampler",
-    "poisson": "tff_pipeline.cohorts.source.samplers:PoissonSampler",
-    "shuffled": "tff_pipeline.cohorts.source.samplers:ShuffledSampler",
-    "min_separation": "tff_pipeline.cohorts.source.samplers:SeparatedSampler",
+    "uniform": "tff_pipeline.cohorts.samplers:UniformSampler",
+    "poisson": "tff_pipeline.cohorts.samplers:PoissonSampler",
+    "shuffled": "tff_pipeline.cohorts.samplers:ShuffledSampler",
+    "min_separation": "tff_pipeline.cohorts.samplers:SeparatedSampler",
 }
 
 FORMATS = {

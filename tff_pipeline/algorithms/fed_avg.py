@@ -17,10 +17,10 @@ import numpy as np
 import tensorflow_federated as tff
 
 from tff_pipeline.aggregators.mean import WeightedMeanFactory
-from tff_pipeline.client_work import process
 from tff_pipeline.client_work.example_dp import ExampleDp
+from tff_pipeline.client_work.process import Release, build_client_work
 from tff_pipeline.config import ClientConfig, ServerConfig
-from tff_pipeline.optimizers import build
+from tff_pipeline.optimizers.build import build_optimizer
 from tff_pipeline.runtime import compat
 
 Aggregator = Union[
@@ -35,7 +35,7 @@ def build(
     clients: ClientConfig,
     server: ServerConfig,
     aggregator: Optional[Aggregator] = None,
-    release: Optional[process.Release] = None,
+    release: Optional[Release] = None,
     numbered: bool = False,
     gradients_fn: Optional[ExampleDp] = None,
 ) -> tff.learning.templates.LearningProcess:
@@ -54,9 +54,9 @@ def build(
     Returns:
       A process whose clients' data are what `client_work.block` makes.
     """
-    work = process.build(
+    work = build_client_work(
         model_fn,
-        build.build(clients.optimizer),
+        build_optimizer(clients.optimizer),
         clients,
         release,
         numbered,
@@ -79,6 +79,6 @@ def build(
         work,
         aggregator.create(weights_type.trainable, weight_type),
         templates.build_apply_optimizer_finalizer(
-            build.build(server.optimizer), weights_type
+            build_optimizer(server.optimizer), weights_type
         ),
     )

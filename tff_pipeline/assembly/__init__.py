@@ -1,0 +1,1 @@
+"""From a config to live objects: task, privacy, process, runtime."""

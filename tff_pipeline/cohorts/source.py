@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow_federated as tff
 
 from tff_pipeline import errors, randomness, registry
-from tff_pipeline.client_work import process
-from tff_pipeline.cohorts.source.read_ahead import Cohort
-from tff_pipeline.cohorts.source.samplers import Sampler
+from tff_pipeline.client_work.block import client_block
+from tff_pipeline.cohorts.read_ahead import Cohort
+from tff_pipeline.cohorts.samplers import Sampler
 from tff_pipeline.config import ClientConfig, ExperimentConfig
 from tff_pipeline.datasets.federation import augmentation
 from tff_pipeline.datasets.federation.federated_data import Examples
@@ -59,7 +59,7 @@ def reader(
                         seed, "augment", round_number, position
                     ),
                 )
-            block = process.block(
+            block = client_block(
                 examples,
                 _epochs(config.clients, len(examples)),
                 seed,
@@ -80,7 +80,7 @@ def reader(
     def canary(number: int) -> tuple[Any, int]:
         # It trains on something, but sends a direction of its own.
         some = task.train.load(task.train.client_ids[0])
-        block = process.block(
+        block = client_block(
             Examples(some.x[:1], some.y[:1]),
             _epochs(config.clients, 1),
             seed,

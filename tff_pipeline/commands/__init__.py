@@ -1,0 +1,1 @@
+"""What scripts do with runs: evaluate, export, verify, audit, prepare data."""

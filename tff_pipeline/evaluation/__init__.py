@@ -1,0 +1,1 @@
+"""Models on test sets: central, and client by client."""

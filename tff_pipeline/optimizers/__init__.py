@@ -1,0 +1,1 @@
+"""Optimizers of clients and of the server."""

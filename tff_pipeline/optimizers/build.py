@@ -12,7 +12,9 @@ from tff_pipeline.config import OptimizerConfig
 from tff_pipeline.optimizers.fed_adam import FedAdam
 
 
-def build(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
+def build_optimizer(
+    options: OptimizerConfig,
+) -> tff.learning.optimizers.Optimizer:
     """The optimizer that `options` describes, for either side."""
     return registry.load(options.name, registry.OPTIMIZERS)(options)
 

@@ -10,7 +10,7 @@ from typing import Any, Optional
 import tensorflow_federated as tff
 
 from tff_pipeline import timing
-from tff_pipeline.cohorts.source.read_ahead import Cohort, CohortReader
+from tff_pipeline.cohorts.read_ahead import Cohort, CohortReader
 from tff_pipeline.config import RunConfig
 from tff_pipeline.evaluation.central import lower_is_better
 from tff_pipeline.runs.client_states import ClientStates
