@@ -15,7 +15,7 @@ import sys
 import hypothesis
 import pytest
 
-from tests.fork_server import ForkServer
+from tests.testing.fork_server import ForkServer
 from tff_pipeline import silence
 
 # Of test processes that run side by side, each and its children keep to a
@@ -109,7 +109,9 @@ def train_with_faults(config, **faults):
     In a fork. `signal` is what ended it, or 0.
     """
     text = json.dumps({"config": json.loads(config.to_json()), **faults})
-    done = fork_server().run(["-m", "tests.fault_injection", text], cwd=ROOT)
+    done = fork_server().run(
+        ["-m", "tests.testing.fault_injection", text], cwd=ROOT
+    )
     said = done.stdout.splitlines()[-1] if done.returncode == 0 else "{}"
     return {**json.loads(said), "signal": max(0, -done.returncode)}
 
