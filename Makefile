@@ -16,7 +16,7 @@ help:
 	@echo "make figures     draw the README's picture"
 	@echo "make test        the whole test suite"
 	@echo "make soak        a thousand rounds, a hundred thousand damaged files"
-	@echo "make lint        formatting, lint and types"
+	@echo "make lint        formatting, lint, imports and types"
 	@echo "make lock        resolve requirements.txt anew"
 	@echo "make benchmark   the same work here, on TFF as shipped, on peers"
 	@echo "make benchmark-peers  install the peers, each in a venv of its own"
@@ -55,6 +55,7 @@ soak: install
 lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 # The lock is for Linux x86_64 and Python 3.9 to 3.11 alone, for which the

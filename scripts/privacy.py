@@ -14,11 +14,11 @@ tools.define_privacy_flags()
 
 
 def main() -> None:
-    question = tools.privacy_question()
+    values = tools.privacy_question()
     # Here and not above: a mistyped flag is answered at once.
-    from tff_pipeline.privacy.question import answer
+    from tff_pipeline.privacy.question import Question, answer
 
-    print(answer(question))
+    print(answer(Question.from_flags(values)))
 
 
 if __name__ == "__main__":

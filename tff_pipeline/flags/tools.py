@@ -9,7 +9,7 @@ from tff_pipeline import config, errors
 from tff_pipeline.config import fields
 from tff_pipeline.config.fields import Allowed
 from tff_pipeline.flags import parsing
-from tff_pipeline.serving.settings import Settings
+from tff_pipeline.config.serving import ServingConfig
 
 _PREPARE_OPTIONS = (
     "client_column",
@@ -142,15 +142,12 @@ def define_privacy_flags() -> None:
         parsing.define_flag("Setting", name, allowed, help_text, default)
 
 
-def privacy_question() -> Any:
-    """The flags of scripts/privacy.py as an `answer.Question`.
+def privacy_question() -> dict[str, Any]:
+    """The flags of scripts/privacy.py by name, each checked by itself.
 
     Raises:
       ConfigError: If one is missing or out of range; it is named.
     """
-    from tff_pipeline.privacy import accounting, question
-    from tff_pipeline.privacy.setting import Setting
-
     values = {name: parsing.FLAGS[name].value for name, *_ in _PRIVACY_FLAGS}
     for name, allowed, *_ in _PRIVACY_FLAGS:
         if values[name] is not None:
@@ -160,29 +157,12 @@ def privacy_question() -> Any:
     for name in ("population", "cohort_size", "rounds"):
         if values[name] is None:
             raise errors.ConfigError(f"--{name} is not set; give a number.")
-    setting = Setting(
-        **{
-            f.name: values.pop(f.name)
-            for f in dataclasses.fields(Setting)
-            if f.name in values
-        }
-    )
-    delta = values.pop("delta")
-    if delta is None:
-        delta = accounting.default_delta(setting.population)
-    accountant = values.pop("accountant")
-    return question.Question(
-        setting,
-        delta,
-        accountant or accounting.default_accountant(setting),
-        as_json=values.pop("format") == "json",
-        **values,
-    )
+    return values
 
 
 def define_serve_flags() -> None:
-    """Defines the flags of scripts/serve.py: the fields of `Settings`."""
-    for field in dataclasses.fields(Settings):
+    """Defines the flags of scripts/serve.py: the fields of `ServingConfig`."""
+    for field in dataclasses.fields(ServingConfig):
         parsing.define_flag(
             "Serving",
             field.name,
@@ -192,15 +172,15 @@ def define_serve_flags() -> None:
         )
 
 
-def serve_settings() -> Settings:
+def serve_settings() -> ServingConfig:
     """The flags of scripts/serve.py.
 
     Raises:
       ConfigError: If one is missing or not allowed; it is named.
     """
-    return Settings(
+    return ServingConfig(
         **{
             field.name: parsing.FLAGS[field.name].value
-            for field in dataclasses.fields(Settings)
+            for field in dataclasses.fields(ServingConfig)
         }
     )

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tff_pipeline.datasets.tags import Tags
 from tff_pipeline.models import crf, tagger
 from tff_pipeline.objectives.sequence import TokenAccuracy
-from tff_pipeline.tasks.task import SetMetric
+from tff_pipeline.objectives.set_metric import SetMetric
 
 
 class CrfLoss(tf.keras.losses.Loss):

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tff_pipeline import errors
 from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.objectives import outputs
-from tff_pipeline.tasks.task import SetMetric
+from tff_pipeline.objectives.set_metric import SetMetric
 
 MOST_CLASSES = 1000
 # Of labels that are no whole numbers.

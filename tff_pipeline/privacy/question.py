@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, Optional
 
 from tff_pipeline import errors
@@ -57,6 +58,35 @@ class Question:
                 f"--mean_noise={self.mean_noise} is used with "
                 "--target_epsilon; leave it out, or give that."
             )
+
+    @classmethod
+    def from_flags(cls, values: Mapping[str, Any]) -> "Question":
+        """Makes the question from the flags of scripts/privacy.py by name.
+
+        Args:
+          values: The flags' values; `delta` and `accountant` may be `None`.
+
+        Raises:
+          ConfigError: If the flags do not go together; they are named.
+        """
+        rest = dict(values)
+        setting = Setting(
+            **{
+                field.name: rest.pop(field.name)
+                for field in dataclasses.fields(Setting)
+                if field.name in rest
+            }
+        )
+        delta, accountant = rest.pop("delta"), rest.pop("accountant")
+        if delta is None:
+            delta = accounting.default_delta(setting.population)
+        return cls(
+            setting,
+            delta,
+            accountant or accounting.default_accountant(setting),
+            as_json=rest.pop("format") == "json",
+            **rest,
+        )
 
 
 def answer(question: Question) -> str:

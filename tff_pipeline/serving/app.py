@@ -22,7 +22,7 @@ from tff_pipeline.serving.model import Model
 from tff_pipeline.serving.monitoring import Monitor
 from tff_pipeline.serving.predict import Predict
 from tff_pipeline.serving.refusal import Refusal
-from tff_pipeline.serving.settings import Settings
+from tff_pipeline.config.serving import ServingConfig
 
 # Nothing from elsewhere, no script but ours, no page of others around it.
 _PAGE_HEADERS = {
@@ -47,7 +47,7 @@ convertors.register_url_convertor("word", _Word())
 class App:
     """The ASGI application that serves a model."""
 
-    def __init__(self, model: Model, settings: Settings, monitor: Monitor):
+    def __init__(self, model: Model, settings: ServingConfig, monitor: Monitor):
         """Counts in `monitor`; begins with its lifespan."""
         self._model = model
         self._monitor = monitor

@@ -13,7 +13,7 @@ from typing import Any
 
 from tff_pipeline import errors
 from tff_pipeline.serving import layout
-from tff_pipeline.serving.settings import Settings
+from tff_pipeline.config.serving import ServingConfig
 
 # What setup.cfg's extra `serve` has, by the names that are imported.
 _EXTRA = (
@@ -33,7 +33,7 @@ _MOST_CONNECTIONS = 10_000
 _LOOPBACK = ("127.", "::1")
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: ServingConfig) -> None:
     """Serves a model until SIGTERM or Ctrl-C.
 
     Raises:
@@ -101,7 +101,7 @@ def _connections() -> int:
 
 def _run(
     application: Any,
-    settings: Settings,
+    settings: ServingConfig,
     listener: socket.socket,
     place: layout.Place,
 ) -> None:

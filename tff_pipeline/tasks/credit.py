@@ -17,7 +17,8 @@ from tff_pipeline.datasets.federation.split import Split, split_where
 from tff_pipeline.datasets.readers import table_features
 from tff_pipeline.models import table
 from tff_pipeline.objectives import outputs
-from tff_pipeline.tasks.task import SetMetric, Task
+from tff_pipeline.objectives.set_metric import SetMetric
+from tff_pipeline.tasks.task import Task
 
 _TEST_FRACTION = 0.2
 

@@ -14,11 +14,10 @@ from tff_pipeline.datasets.federation.federated_data import (
     FederatedData,
 )
 from tff_pipeline.objectives import outputs
+from tff_pipeline.objectives.set_metric import SetMetric
 from tff_pipeline.runtime import compat
 
 ModelFn = Callable[[], tf.keras.Model]
-# (labels of shape [n, ...], outputs of shape [n, ...]) -> a figure.
-SetMetric = Callable[[np.ndarray, np.ndarray], float]
 
 
 def _sparse_cross_entropy() -> tf.keras.losses.Loss:

@@ -22,7 +22,7 @@ _SECONDS = Allowed(
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(fields.Group):
+class ServingConfig(fields.Group):
     """Which model, where it listens, and how much it takes on.
 
     Raises:
