@@ -169,7 +169,7 @@ def _members(
     """
     parts: list[Examples] = []
     for position in draw.permutation(clients):
-        privacy.append(task.train.load(task.train.client_ids[position]))
+        parts.append(task.train.load(task.train.client_ids[position]))
         if len(parts) >= _FEWEST_CLIENTS and sum(map(len, parts)) >= wanted:
             break
     if not parts:

@@ -1,6 +1,6 @@
 """FEMNIST: handwritten characters of 62 classes, by writer.
 
-Caldas et al. 2018, "LEAF: A Benchmark for Federated ServingConfig" (the writers and
+Caldas et al. 2018, "LEAF: A Benchmark for Federated Settings" (the writers and
 the split of each one's characters); the images are NIST's Special Database 19.
 """
 

@@ -8,8 +8,8 @@ from typing import Any, Optional
 from tff_pipeline import config, errors
 from tff_pipeline.config import fields
 from tff_pipeline.config.fields import Allowed
-from tff_pipeline.flags import parsing
 from tff_pipeline.config.serving import ServingConfig
+from tff_pipeline.flags import parsing
 
 _PREPARE_OPTIONS = (
     "client_column",

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tff_pipeline.config.serving import ServingConfig
 from tff_pipeline.serving import description, request
 from tff_pipeline.serving.batching import Batcher
 from tff_pipeline.serving.bodies import Bodies
@@ -22,7 +23,6 @@ from tff_pipeline.serving.model import Model
 from tff_pipeline.serving.monitoring import Monitor
 from tff_pipeline.serving.predict import Predict
 from tff_pipeline.serving.refusal import Refusal
-from tff_pipeline.config.serving import ServingConfig
 
 # Nothing from elsewhere, no script but ours, no page of others around it.
 _PAGE_HEADERS = {

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from tff_pipeline import errors
-from tff_pipeline.serving import layout
 from tff_pipeline.config.serving import ServingConfig
+from tff_pipeline.serving import layout
 
 # What setup.cfg's extra `serve` has, by the names that are imported.
 _EXTRA = (

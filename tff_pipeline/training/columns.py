@@ -58,8 +58,8 @@ def evaluated(
     weights: tff.learning.models.ModelWeights,
 ) -> dict[str, float]:
     """Columns of metrics.csv from evaluating `weights`."""
-    central = evaluator.evaluate(weights, task.test)
-    columns = {f"eval_{name}": value for name, value in central.items()}
+    on_test_set = evaluator.evaluate(weights, task.test)
+    columns = {f"eval_{name}": value for name, value in on_test_set.items()}
     for group, clients in groups.items():
         values = evaluator.evaluate_clients(weights, clients)
         columns |= central.spread_columns(group, values)
