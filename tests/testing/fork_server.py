@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 class ForkServer:
