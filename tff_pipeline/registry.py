@@ -2,21 +2,68 @@
 
 One line a name; the module behind it is imported only when it is asked for,
 so that a mistyped flag is answered without importing TensorFlow. To add a
-dataset, a model or an algorithm, write its module and add its line.
+dataset, a model or an algorithm, write its module and add its line. What a
+configuration must know of a task before it is imported stands on its line too.
 """
 
+import dataclasses
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Union
 
-TASKS = {
-    "csv": "tff_pipeline.tasks.table:csv",
-    "npz": "tff_pipeline.tasks.arrays:npz",
-    "sqlite": "tff_pipeline.tasks.sqlite:sqlite",
-    "digits_2nn": "tff_pipeline.tasks.digits:digits_2nn",
-    "digits_cnn": "tff_pipeline.tasks.digits:digits_cnn",
-    "mnist_2nn": "tff_pipeline.tasks.mnist:mnist_2nn",
-    "mnist_cnn": "tff_pipeline.tasks.mnist:mnist_cnn",
+
+@dataclasses.dataclass(frozen=True)
+class TaskEntry:
+    """A task's place, and what its flags depend on.
+
+    Attributes:
+      target: "package.module:function"; the function takes a `DataConfig` and
+        a seed and returns a `tasks.task.Task`.
+      options: The fields of `DataConfig` that the task takes and tasks without
+        them refuse, by name, with their defaults.
+      default_partition: The partition that is taken where none is set:
+        "natural", each client's own examples, or one that makes clients, for
+        data that belong to no one.
+    """
+
+    target: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    default_partition: str = "natural"
+
+
+TASKS: dict[str, Union[str, TaskEntry]] = {
+    "csv": TaskEntry(
+        "tff_pipeline.tasks.table:csv",
+        {
+            "client_column": None,
+            "label_column": None,
+            "feature_columns": None,
+            "categorical_columns": None,
+            "task_type": "classification",
+            "split_column": None,
+            "test_fraction": 0.2,
+        },
+    ),
+    "npz": TaskEntry(
+        "tff_pipeline.tasks.arrays:npz",
+        {"task_type": "classification", "test_fraction": 0.2},
+    ),
+    "sqlite": TaskEntry(
+        "tff_pipeline.tasks.sqlite:sqlite",
+        {"task_type": "classification", "test_fraction": 0.2},
+    ),
+    "digits_2nn": TaskEntry(
+        "tff_pipeline.tasks.digits:digits_2nn", default_partition="iid"
+    ),
+    "digits_cnn": TaskEntry(
+        "tff_pipeline.tasks.digits:digits_cnn", default_partition="iid"
+    ),
+    "mnist_2nn": TaskEntry(
+        "tff_pipeline.tasks.mnist:mnist_2nn", default_partition="iid"
+    ),
+    "mnist_cnn": TaskEntry(
+        "tff_pipeline.tasks.mnist:mnist_cnn", default_partition="iid"
+    ),
     "femnist_cnn": "tff_pipeline.tasks.femnist:femnist_cnn",
     "femnist_autoencoder": "tff_pipeline.tasks.femnist:femnist_autoencoder",
     "shakespeare_lstm": "tff_pipeline.tasks.shakespeare:shakespeare_lstm",
@@ -27,7 +74,10 @@ TASKS = {
     "stackexchange_next_word": (
         "tff_pipeline.tasks.stackexchange:stackexchange_next_word"
     ),
-    "ner_tagger": "tff_pipeline.tasks.ner:ner_tagger",
+    "ner_tagger": TaskEntry(
+        "tff_pipeline.tasks.ner:ner_tagger",
+        {"tag_decoder": "softmax", "word_vectors": None},
+    ),
     "spoken_digits_cnn": "tff_pipeline.tasks.spoken_digits:spoken_digits_cnn",
     "heart_disease_logistic": (
         "tff_pipeline.tasks.heart_disease:heart_disease_logistic"
@@ -42,14 +92,25 @@ TASKS = {
     "synthetic_0_0": "tff_pipeline.tasks.synthetic:synthetic_0_0",
     "synthetic_0.5_0.5": "tff_pipeline.tasks.synthetic:synthetic_05_05",
     "synthetic_1_1": "tff_pipeline.tasks.synthetic:synthetic_1_1",
-    "tff_emnist": "tff_pipeline.tasks.tff_baselines:tff_emnist",
-    "tff_cifar100": "tff_pipeline.tasks.tff_baselines:tff_cifar100",
-    "tff_shakespeare": "tff_pipeline.tasks.tff_baselines:tff_shakespeare",
-    "tff_stackoverflow_tag": (
-        "tff_pipeline.tasks.tff_baselines:tff_stackoverflow_tag"
+    "tff_emnist": TaskEntry(
+        "tff_pipeline.tasks.tff_baselines:tff_emnist",
+        {"tff_data": "download"},
     ),
-    "tff_stackoverflow_word": (
-        "tff_pipeline.tasks.tff_baselines:tff_stackoverflow_word"
+    "tff_cifar100": TaskEntry(
+        "tff_pipeline.tasks.tff_baselines:tff_cifar100",
+        {"tff_data": "download"},
+    ),
+    "tff_shakespeare": TaskEntry(
+        "tff_pipeline.tasks.tff_baselines:tff_shakespeare",
+        {"tff_data": "download"},
+    ),
+    "tff_stackoverflow_tag": TaskEntry(
+        "tff_pipeline.tasks.tff_baselines:tff_stackoverflow_tag",
+        {"tff_data": "download"},
+    ),
+    "tff_stackoverflow_word": TaskEntry(
+        "tff_pipeline.tasks.tff_baselines:tff_stackoverflow_word",
+        {"tff_data": "download"},
     ),
 }
 
@@ -110,7 +171,24 @@ RUNTIMES = {
 }
 
 
-def load(name: str, known: Mapping[str, str]) -> Any:
-    """Imports and returns what the known `name` stands for."""
-    module, _, attribute = known[name].partition(":")
+def load(name: str, known: Mapping[str, Union[str, TaskEntry]]) -> Any:
+    """Imports and returns what a name stands for.
+
+    Args:
+      name: One of the keys of `known`.
+      known: One of this module's tables.
+    """
+    entry = known[name]
+    target = entry.target if isinstance(entry, TaskEntry) else entry
+    module, _, attribute = target.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def task_entry(name: str) -> TaskEntry:
+    """Returns a task's entry; a task with a plain line has no options.
+
+    Args:
+      name: One of the keys of `TASKS`.
+    """
+    entry = TASKS[name]
+    return entry if isinstance(entry, TaskEntry) else TaskEntry(entry)

@@ -14,7 +14,11 @@ from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import tff_data
 
 BASELINES = tff.simulation.baselines
-NAMES = [name for name in registry.TASKS if name.startswith("tff_")]
+NAMES = [
+    name
+    for name in registry.TASKS
+    if "tff_data" in registry.task_entry(name).options
+]
 SPEC = BASELINES.ClientSpec(num_epochs=1, batch_size=1, shuffle_buffer_size=1)
 
 

@@ -7,7 +7,8 @@ from typing import Any, Optional
 from tff_pipeline import errors, registry
 from tff_pipeline.config import fields
 
-# The options that each partition takes, with defaults; all others refuse them.
+# Each partition's options with their defaults; other partitions refuse them.
+# A task's stand on its line of `registry.TASKS`.
 PARTITION_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "iid": {"num_clients": 100},
     "shards": {"num_clients": 100, "shards_per_client": 2},
@@ -16,28 +17,8 @@ PARTITION_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "label_k": {"num_clients": 100, "labels_per_client": 2},
     "natural": {},
 }
-# Options of what comes before a partition, by the partition likewise.
+# Options of holding clients out, which comes before partitioning, likewise.
 _HOLD_OUT_OPTIONS = {"natural": {"unseen_clients": 0}}
-_FRACTION = {"test_fraction": 0.2}
-_TFF_DATA = {"tff_data": "download"}
-# The options that tasks take; a task that is not named here takes none.
-TASK_OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "csv": {
-        "client_column": None,
-        "label_column": None,
-        "feature_columns": None,
-        "categorical_columns": None,
-        "task_type": "classification",
-        "split_column": None,
-        **_FRACTION,
-    },
-    "npz": {"task_type": "classification", **_FRACTION},
-    "sqlite": {"task_type": "classification", **_FRACTION},
-    "ner_tagger": {"tag_decoder": "softmax", "word_vectors": None},
-    **{name: _TFF_DATA for name in registry.TASKS if name.startswith("tff_")},
-}
-# Where examples belong to no one; elsewhere each has a client of its own.
-_WITHOUT_CLIENTS = ("digits_", "mnist_")
 TASK_TYPES = {
     "classification": "labels are classes",
     "regression": "labels are numbers",
@@ -163,52 +144,57 @@ class DataConfig(fields.Group):
     )
 
     def __post_init__(self) -> None:
-        if self.partition is None:
-            artificial = self.task.startswith(_WITHOUT_CLIENTS)
-            object.__setattr__(
-                self, "partition", "iid" if artificial else "natural"
-            )
         super().__post_init__()
+        task = registry.task_entry(self.task)
+        if self.partition is None:
+            object.__setattr__(self, "partition", task.default_partition)
         if self.split_column is not None and self.test_fraction is not None:
             raise errors.ConfigError(
                 f"--test_fraction={self.test_fraction} is not used with "
                 f"--split_column={self.split_column}, which says what is held "
                 "out; leave one of them out."
             )
-        for choice, known, options in (
-            ("partition", registry.PARTITIONS, PARTITION_OPTIONS),
-            ("partition", registry.PARTITIONS, _HOLD_OUT_OPTIONS),
-            ("task", registry.TASKS, TASK_OPTIONS),
-        ):
-            self.settle(choice, {name: options.get(name, {}) for name in known})
+        for options in (PARTITION_OPTIONS, _HOLD_OUT_OPTIONS):
+            self.settle(
+                "partition",
+                {name: options.get(name, {}) for name in registry.PARTITIONS},
+            )
+        self.settle(
+            "task",
+            {
+                name: registry.task_entry(name).options
+                for name in registry.TASKS
+            },
+        )
         if self.split_column is not None:
             object.__setattr__(self, "test_fraction", None)
-        if self.task == "csv":
+        if "label_column" in task.options:
             self._check_columns()
 
-    def needed_data_dir(self, wanted: str) -> str:
-        """The value of --data_dir, which the task cannot do without.
+    def required_data_dir(self, contents: str) -> str:
+        """Returns --data_dir, for a task that cannot do without it.
 
         Args:
-          wanted: What it must name, in words.
+          contents: What it must name, in words, for the error.
 
         Raises:
           ConfigError: If it is not set.
         """
         if self.data_dir is None:
             raise errors.ConfigError(
-                f"--task={self.task} needs --data_dir, {wanted}."
+                f"--task={self.task} needs --data_dir, {contents}."
             )
         return self.data_dir
 
     def _check_columns(self) -> None:
         if self.label_column is None:
             raise errors.ConfigError(
-                "--task=csv needs --label_column, the column to predict."
+                f"--task={self.task} needs --label_column, the column to "
+                "predict."
             )
         if self.client_column is None and self.partition == "natural":
             raise errors.ConfigError(
-                "--task=csv needs --client_column, the column that names each "
-                "row's client, or a --partition that makes clients, such as "
-                "iid."
+                f"--task={self.task} needs --client_column, the column that "
+                "names each row's client, or a --partition that makes clients, "
+                "such as iid."
             )

@@ -82,7 +82,6 @@ def prepare_question() -> tuple[str, str, dict[str, Any], Optional[list[int]]]:
     )
 
 
-_FORMATS = fields.known({"text": "for people", "json": "for programs"})
 _PRIVACY_FLAGS: tuple[tuple[str, Allowed, Any, str], ...] = (
     (
         "mechanism",

@@ -30,7 +30,7 @@ def npz(options: DataConfig, seed: int) -> Task:
       ConfigError: If flags contradict each other.
       DataError: If the file cannot be read, or does not fit the flags.
     """
-    data_dir = options.needed_data_dir(
+    data_dir = options.required_data_dir(
         "an NPZ file with the arrays x, y and client_id"
     )
     given = arrays.load(data_dir)

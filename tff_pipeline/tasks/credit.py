@@ -88,7 +88,7 @@ def _task(
     `x` is float32 [rows, columns], see `table_features.encode`; all statistics
     are of the clients that train. The exported model takes the columns by name.
     """
-    data_dir = options.needed_data_dir(f"the folder of {files}")
+    data_dir = options.required_data_dir(f"the folder of {files}")
     applicants = load(data_dir)
     owners, is_test = applicants.owners, applicants.is_test
     if is_test is None:

@@ -73,7 +73,7 @@ def _split(
     name: str, options: DataConfig, seed: int, of_images: bool = False
 ) -> Split:
     """The writers; with `of_images` each image is its own label."""
-    data_dir = options.needed_data_dir(
+    data_dir = options.required_data_dir(
         f"the folder of FEMNIST's .npz files ({femnist.TRAIN} and its siblings)"
     )
     train, test, unseen = femnist.load(data_dir)

@@ -29,7 +29,7 @@ def heart_disease_logistic(options: DataConfig, seed: int) -> Task:
     The exported model takes a patient's columns by name, as in the files, and
     "hospital", text.
     """
-    data_dir = options.needed_data_dir(
+    data_dir = options.required_data_dir(
         "the folder of UCI's files processed.cleveland.data, "
         "processed.hungarian.data, processed.switzerland.data and "
         "processed.va.data"

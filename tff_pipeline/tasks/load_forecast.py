@@ -27,7 +27,7 @@ def load_forecast_gru(options: DataConfig, seed: int) -> Task:
     months that train, as the literature does it; the model takes and gives the
     readings' own units.
     """
-    data_dir = options.needed_data_dir(
+    data_dir = options.required_data_dir(
         "the folder of ETTh1.csv.gz and ETTh2.csv.gz"
     )
     stations = ett.load(data_dir)

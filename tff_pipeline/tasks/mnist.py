@@ -25,7 +25,7 @@ def mnist_cnn(options: DataConfig, seed: int) -> Task:
 
 
 def _task(name: str, model_fn: ModelFn, options: DataConfig, seed: int) -> Task:
-    data_dir = options.needed_data_dir(
+    data_dir = options.required_data_dir(
         "the folder of MNIST's IDX files "
         "(train-images-idx3-ubyte.gz and its siblings)"
     )

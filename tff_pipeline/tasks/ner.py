@@ -56,7 +56,7 @@ def ner_tagger(options: DataConfig, seed: int) -> Task:
     lines -DOCSTART- are no tokens. Words and characters are known if the
     clients that train have them twice, or if `--word_vectors` has the word.
     """
-    data_dir = options.needed_data_dir(
+    data_dir = options.required_data_dir(
         "the folder of column files: eng.train and eng.testb, or a "
         "*.conll file for each client"
     )

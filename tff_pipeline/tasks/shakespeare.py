@@ -57,7 +57,7 @@ def _task(
     texts_of: Callable[[list[str]], list[str]],
     peepholes: bool = False,
 ) -> Task:
-    data_dir = options.needed_data_dir(f"the folder of {shakespeare.FILE}.gz")
+    data_dir = options.required_data_dir(f"the folder of {shakespeare.FILE}.gz")
     roles = shakespeare.load(data_dir, name)
     (train, owners), (test, test_owners) = (
         sequences.of_clients(

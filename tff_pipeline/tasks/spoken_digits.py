@@ -16,7 +16,7 @@ def spoken_digits_cnn(options: DataConfig, seed: int) -> Task:
     Jackson et al., Free Spoken Digit Dataset: 3,000 recordings of a second at
     8 kHz, of which 2,700 train. The spectrogram is part of the model.
     """
-    data_dir = options.needed_data_dir(
+    data_dir = options.required_data_dir(
         "the folder of fsdd.zip or of recordings such as 7_jackson_32.wav"
     )
     train, test, owners, test_owners = spoken_digits.load(data_dir)

@@ -31,7 +31,7 @@ def sqlite(options: DataConfig, seed: int) -> Task:
       ConfigError: If flags contradict each other.
       DataError: If the file cannot be read, or does not fit the flags.
     """
-    data_dir = options.needed_data_dir(
+    data_dir = options.required_data_dir(
         "an SQLite file of clients in TFF's format "
         "(scripts/prepare_data.py writes one)"
     )

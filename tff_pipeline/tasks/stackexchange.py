@@ -37,7 +37,7 @@ def stackexchange_tags(options: DataConfig, seed: int) -> Task:
     over questions: its rate for a batch of B is B / 500 of the one here.)
     """
     name = "stackexchange_tags"
-    data_dir = options.needed_data_dir(_WANTED)
+    data_dir = options.required_data_dir(_WANTED)
     posts = [
         post
         for post in stackexchange.load(data_dir, name)
@@ -92,7 +92,7 @@ def stackexchange_next_word(options: DataConfig, seed: int) -> Task:
     --model_fn=tff_pipeline.models.recurrent:next_word_tied.
     """
     name = "stackexchange_next_word"
-    posts = stackexchange.load(options.needed_data_dir(_WANTED), name)
+    posts = stackexchange.load(options.required_data_dir(_WANTED), name)
     texts = words.WordTexts.of([post.text for post in posts])
     owners = np.array([post.client for post in posts])
     tested = stackexchange.held_out(owners)

@@ -38,7 +38,7 @@ def csv(options: DataConfig, seed: int) -> Task:
       ConfigError: If flags contradict each other.
       DataError: If the table cannot be read, or lacks what the flags name.
     """
-    data_dir = options.needed_data_dir(
+    data_dir = options.required_data_dir(
         "a table (.csv, .tsv, either also in .gz, or .parquet) or a folder of "
         "such files"
     )

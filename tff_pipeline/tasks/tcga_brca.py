@@ -22,7 +22,7 @@ def tcga_brca_cox(options: DataConfig, seed: int) -> Task:
     The exported model takes "patient", float32 [batch, 39], the features in
     the order of `brca.csv`.
     """
-    data_dir = options.needed_data_dir(
+    data_dir = options.required_data_dir(
         "the folder of FLamby's files brca.csv and train_test_split.csv"
     )
     train, test, owners, test_owners = tcga_brca.load(data_dir)

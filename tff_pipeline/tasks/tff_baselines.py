@@ -221,7 +221,7 @@ def _folder(
                 "out."
             )
         return None
-    data_dir = options.needed_data_dir(
+    data_dir = options.required_data_dir(
         f"the folder where {file} lies or is fetched to from "
         f"{tff_data.ORIGIN}{file}.lzma; --tff_data=synthetic tries "
         "the task on made-up clients"
