@@ -1,21 +1,13 @@
-"""What tests share: real processes, real data, and one run to look at."""
+"""Settings of all tests, and the fixtures that rooms share."""
 
-import atexit
-import contextlib
-import csv
-import functools
 import gc
-import json
 import os
-import pathlib
-import resource
-import subprocess
-import sys
 
 import hypothesis
 import pytest
 
-from tests.testing.fork_server import ForkServer
+from tests.testing.data import data_folder
+from tests.testing.scripts import SMALL_RUN, start_script
 from tff_pipeline import silence
 
 # Of test processes that run side by side, each and its children keep to a
@@ -60,82 +52,6 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in _LONG)
 
 
-ROOT = pathlib.Path(__file__).parent.parent
-SCRIPTS = ROOT / "scripts"
-
-# Small enough for seconds, and with momentum so that a resumed run has state
-# to lose.
-SMALL_RUN = (
-    "--task=digits_2nn",
-    "--partition=dirichlet",
-    "--num_clients=12",
-    "--clients_per_round=4",
-    "--client_batch_size=16",
-    "--client_epochs_per_round=2",
-    "--server_optimizer=momentum",
-    "--total_rounds=10",
-    "--rounds_per_checkpoint=5",
-    "--rounds_per_eval=2",
-)
-
-
-def start_script(name, *arguments, timeout=300, **options):
-    """Runs scripts/NAME in a new Python; returns the CompletedProcess."""
-    return subprocess.run(
-        [sys.executable, str(SCRIPTS / name), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-        **options,
-    )
-
-
-@functools.cache
-def fork_server():
-    server = ForkServer()
-    atexit.register(server.close)
-    return server
-
-
-def run_script(name, *arguments, **options):
-    """As `start_script`, in a fork, which is spared the imports."""
-    return fork_server().run([SCRIPTS / name, *arguments], **options)
-
-
-def train_with_faults(config, **faults):
-    """What came of training `config` upon faults; see `fault_injection`.
-
-    In a fork. `signal` is what ended it, or 0.
-    """
-    text = json.dumps({"config": json.loads(config.to_json()), **faults})
-    done = fork_server().run(
-        ["-m", "tests.testing.fault_injection", text], cwd=ROOT
-    )
-    said = done.stdout.splitlines()[-1] if done.returncode == 0 else "{}"
-    return {**json.loads(said), "signal": max(0, -done.returncode)}
-
-
-def rows_of(run_dir):
-    """The rows of metrics.csv as text, without what differs: seconds."""
-    with open(run_dir / "metrics.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        del row["seconds"]
-    return rows
-
-
-@contextlib.contextmanager
-def no_file_above(size):
-    """No file may grow beyond `size` bytes, as on a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory):
     """The run directory of SMALL_RUN, trained by scripts/train.py."""
@@ -143,19 +59,6 @@ def small_run(tmp_path_factory):
     done = start_script("train.py", *SMALL_RUN, f"--output_dir={path}")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""  # Nothing but ours is on the screen.
-    return path
-
-
-def data_folder(name):
-    """Folder of a dataset's files, or a skip that says how to give it."""
-    root = os.environ.get("TFF_PIPELINE_DATA")
-    if root is None:
-        pytest.skip(
-            f"TFF_PIPELINE_DATA is not set; it names a folder with {name}/ in "
-            "it"
-        )
-    path = pathlib.Path(root).resolve() / name
-    assert path.is_dir(), f"TFF_PIPELINE_DATA={root} holds no {name}/"
     return path
 
 

@@ -8,7 +8,7 @@ import time
 
 import psutil
 
-from tests.conftest import ROOT
+from tests.testing.scripts import ROOT
 
 COMMAND = (sys.executable, "-m", "benchmarks.run", "--workloads=2nn_50_ragged")
 

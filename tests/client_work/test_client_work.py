@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tests.runtime import test_in_process as small
+from tests.testing import small_training as small
 from tff_pipeline import errors, experiment, registry
 from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.client_work.block import client_block

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 from scipy import stats
 
-from tests.conftest import data_folder
+from tests.testing.data import data_folder
 from tff_pipeline import errors, experiment
 from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.client_work.block import client_block

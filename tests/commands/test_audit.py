@@ -9,7 +9,8 @@ import tensorflow as tf
 from scipy import stats
 from sklearn import metrics
 
-from tests.conftest import data_folder, run_script
+from tests.testing.data import data_folder
+from tests.testing.scripts import run_script
 from tff_pipeline import errors, experiment
 from tff_pipeline.commands import audit
 from tff_pipeline.config import ClientConfig, ExperimentConfig, RunConfig

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import rows_of, run_script
+from tests.testing.scripts import rows_of, run_script
 
 
 def test_evaluate_reports_central_and_per_client(small_run):

@@ -14,34 +14,18 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from tests.conftest import ROOT, run_script
+from tests.testing.scripts import ROOT, run_script
+from tests.testing.verified_runs import ROUNDS, config_of
 from tff_pipeline import errors, experiment
 from tff_pipeline.commands import rerun, saved_runs, verify
-from tff_pipeline.config import (
-    ClientConfig,
-    DataConfig,
-    ExperimentConfig,
-    RunConfig,
-)
 from tff_pipeline.config.aggregation import AggregatorConfig
 from tff_pipeline.runs import round_log, signature
 from tff_pipeline.runs.round_log import Record, RoundLog
 from tff_pipeline.training import recorder
 
-ROUNDS = 4
 PRIVATE = AggregatorConfig(
     "dp_gaussian", dp_clip=0.5, dp_delta=1e-3, dp_noise_multiplier=1.0
 )
-
-
-def config_of(path, aggregator=None, **run):
-    run = {"total_rounds": ROUNDS, "rounds_per_checkpoint": 2, **run}
-    return ExperimentConfig(
-        data=DataConfig("digits_2nn", partition="iid", num_clients=12),
-        clients=ClientConfig(clients_per_round=3, batch_size=16),
-        aggregator=aggregator or AggregatorConfig(),
-        run=RunConfig(output_dir=str(path), rounds_per_eval=2, **run),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -600,7 +584,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(
 # As the run of `signed_run`, until it has seen its third round.
 TRAIN_AND_DIE = """
 import os, signal, sys
-from tests.commands import test_verify
+from tests.testing.verified_runs import config_of
 from tff_pipeline import experiment
 from tff_pipeline.runs.round_log import RoundLog
 add = RoundLog.round
@@ -612,7 +596,7 @@ def die(self, number, *arguments):
 
 RoundLog.round = die
 path, key = sys.argv[1:]
-experiment.run(test_verify.config_of(path, signing_key=key))
+experiment.run(config_of(path, signing_key=key))
 """
 
 

@@ -15,7 +15,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
+from tests.testing.scripts import ROOT
 from tff_pipeline import errors
 from tff_pipeline.datasets.readers import download
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import data_folder, run_script
+from tests.testing.data import data_folder
+from tests.testing.scripts import run_script
 from tff_pipeline import errors, registry
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import femnist

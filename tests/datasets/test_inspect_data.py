@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import run_script
+from tests.testing.scripts import run_script
 from tff_pipeline.datasets.federation import census
 from tff_pipeline.datasets.federation.federated_data import (
     Examples,

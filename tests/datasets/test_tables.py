@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import ROOT, data_folder, rows_of, run_script
+from tests.testing.data import data_folder
+from tests.testing.scripts import ROOT, rows_of, run_script
 from tff_pipeline import errors, experiment, registry
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import credit, movielens, synthetic

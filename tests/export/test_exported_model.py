@@ -14,9 +14,9 @@ import tensorflow as tf
 import tensorflow_federated as tff
 from tensorflow_serving.apis import prediction_log_pb2
 
-from tests.conftest import ROOT, run_script
-from tests.export.test_exports import learned, task_of
 from tests.testing import small_models
+from tests.testing.every_task import learned, task_of
+from tests.testing.scripts import ROOT, run_script
 from tff_pipeline import errors
 from tff_pipeline.commands import saved_runs
 from tff_pipeline.datasets import digits

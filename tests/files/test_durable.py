@@ -10,11 +10,10 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.testing.scripts import ROOT
+from tests.testing.versions import NEW, OLD, holds, write
 from tff_pipeline import errors
 from tff_pipeline.files import durable
-
-OLD, NEW = "the old version\n", "the new version, which is longer\n" * 100
 
 
 def child(source, *arguments, **options):
@@ -27,26 +26,6 @@ def child(source, *arguments, **options):
         cwd=ROOT,
         **options,
     )
-
-
-def write(path, text):
-    """Writes the file "file", or two files into the folder "folder"."""
-    if path.name == "file":
-        durable.write_text(str(path), text)
-        return
-    with durable.folder(str(path), "a") as folder:
-        for name in ("a", "b"):
-            with open(os.path.join(folder, name), "w") as file:
-                file.write(text)
-
-
-def holds(path, text):
-    """Whether `path` is what `write(path, text)` leaves, and whole."""
-    if path.name == "file":
-        return path.is_file() and path.read_text() == text
-    return path.is_dir() and {
-        file.name: file.read_text() for file in path.iterdir()
-    } == {"a": text, "b": text}
 
 
 both_kinds = pytest.mark.parametrize("kind", ["file", "folder"])
@@ -198,7 +177,8 @@ def test_a_folder_in_the_place_of_a_file_is_named_and_left(tmp_path):
 # limit would hold for everything that pytest writes too.
 WRITE_WITH_A_LIMIT = """
 import pathlib, resource, sys
-from tests.files.test_durable import errors, write
+from tests.testing.versions import write
+from tff_pipeline import errors
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
 try:
@@ -268,7 +248,7 @@ def test_kill_9_in_the_block_leaves_the_old_version(tmp_path, existed):
 # just before it does it; there this process kills itself.
 WRITE_AND_DIE = """
 import json, os, pathlib, signal, sys
-from tests.files.test_durable import NEW, write
+from tests.testing.versions import NEW, write
 path, fatal = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 steps, watching = [], True
 

@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from tests.conftest import run_script
+from tests.testing.scripts import run_script
 from tff_pipeline import errors, experiment
 from tff_pipeline.commands import saved_runs, verify
 from tff_pipeline.config import (

@@ -10,8 +10,8 @@ import sys
 import pytest
 from hypothesis import given, settings
 
-from tests.config.test_config import experiment_configs
-from tests.conftest import ROOT, SCRIPTS, run_script
+from tests.testing.configs import experiment_configs
+from tests.testing.scripts import ROOT, SCRIPTS, run_script
 from tff_pipeline import errors
 from tff_pipeline.config import (
     OPTIMIZER_OPTIONS,

@@ -8,9 +8,9 @@ import sys
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import special
 
-from tests.conftest import run_script
+from tests.testing.closed_forms import gaussian_delta
+from tests.testing.scripts import run_script
 from tff_pipeline import errors
 from tff_pipeline.privacy import accounting
 from tff_pipeline.privacy.setting import ADJACENCIES, Setting
@@ -121,14 +121,6 @@ def test_stack_overflow_of_dp_ftrl(noise, classic, improved):
     for accountant, published in (("rdp_classic", classic), ("rdp", improved)):
         found = accounting.epsilon(setting, noise, 1e-6, accountant)
         assert found == pytest.approx(published, abs=6e-4)
-
-
-def gaussian_delta(noise, epsilon):
-    """Balle and Wang 2018, theorem 8, for sensitivity 1."""
-    phi = special.ndtr
-    return phi(0.5 / noise - epsilon * noise) - math.exp(epsilon) * phi(
-        -0.5 / noise - epsilon * noise
-    )
 
 
 @pytest.mark.parametrize("noise", [0.5, 1.0, 4.0])

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 from scipy import integrate, stats
 
-from tests.privacy.test_accounting import gaussian_delta
+from tests.testing.closed_forms import gaussian_delta
 from tff_pipeline import experiment
 from tff_pipeline.aggregators.private import dp_mean, noise
 from tff_pipeline.aggregators.private.recorded import RecordedFactory

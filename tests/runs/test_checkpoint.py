@@ -20,7 +20,7 @@ import tree
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from tests.conftest import no_file_above
+from tests.testing.resources import no_file_above
 from tff_pipeline import errors, experiment
 from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.config import (

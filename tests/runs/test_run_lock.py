@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT, SCRIPTS, SMALL_RUN, rows_of, run_script
+from tests.testing.scripts import ROOT, SCRIPTS, SMALL_RUN, rows_of, run_script
 from tff_pipeline import errors
 from tff_pipeline.files import durable, storage
 from tff_pipeline.runs import lock as run_lock

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tests.conftest import ROOT
+from tests.testing.scripts import ROOT
 from tff_pipeline.runtime import compat
 
 

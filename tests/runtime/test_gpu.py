@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.runtime import test_in_process as small
+from tests.testing import small_training as small
 from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.runtime.in_process import InProcessContext
 from tff_pipeline.runtime.local import LocalWorker

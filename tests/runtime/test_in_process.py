@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tests.testing import small_training as small
 from tff_pipeline.aggregators.private import dp_mean, noise
 from tff_pipeline.aggregators.private.distributed import (
     NumberedDistributedDpMeanFactory,
@@ -14,22 +15,11 @@ from tff_pipeline.aggregators.private.distributed import (
 from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.client_work.block import client_block
 from tff_pipeline.client_work.local_noise import LocalNoise
-from tff_pipeline.config import ClientConfig, OptimizerConfig, ServerConfig
 from tff_pipeline.datasets.federation.federated_data import (
     Examples,
-    InMemoryData,
 )
 from tff_pipeline.runtime.in_process import InProcessContext
 from tff_pipeline.runtime.local import LocalWorker
-from tff_pipeline.tasks.task import Task
-
-CLIENTS = ClientConfig(
-    batch_size=4,
-    epochs_per_round=2,
-    optimizer=OptimizerConfig("client", "momentum", 0.01),
-)
-SERVER = ServerConfig(OptimizerConfig("server", "momentum", 0.5))
-SIZES = (1, 9, 4, 30, 2, 17)
 
 AGGREGATORS = {
     "ours": lambda: None,
@@ -75,60 +65,6 @@ PRIVATE = {
 }
 
 
-def task_of(model_fn):
-    draw = np.random.default_rng(0)
-    examples = Examples(
-        draw.normal(size=[sum(SIZES), 5]).astype(np.float32),
-        draw.integers(3, size=sum(SIZES)).astype(np.int32),
-    )
-    parts = np.split(np.arange(sum(SIZES)), np.cumsum(SIZES)[:-1])
-    clients = {f"client_{i}": part for i, part in enumerate(parts)}
-    return Task("small", InMemoryData(examples, clients), examples, model_fn)
-
-
-def dense():
-    return tf.keras.Sequential(
-        [
-            tf.keras.Input([5]),
-            tf.keras.layers.Dense(7, activation="relu"),
-            tf.keras.layers.Dense(3),
-        ]
-    )
-
-
-def with_dropout():
-    return tf.keras.Sequential(
-        [
-            tf.keras.Input([5]),
-            tf.keras.layers.Dense(16, activation="relu"),
-            tf.keras.layers.Dropout(0.5),
-            tf.keras.layers.Dense(3),
-        ]
-    )
-
-
-def blocks(task, number, epochs=CLIENTS.epochs_per_round):
-    return [
-        client_block(task.train.load(name), epochs, 0, number, i)
-        for i, name in enumerate(task.train.client_ids)
-    ]
-
-
-def start(task):
-    tf.keras.utils.set_random_seed(1)
-    weights = tff.learning.models.ModelWeights.from_model(task.model_fn())
-    return tf.nest.map_structure(lambda value: value.numpy(), weights)
-
-
-def train(process, weights, rounds):
-    """The trainable weights after `rounds`, lists of clients' data."""
-    state = process.set_model_weights(process.initialize(), weights)
-    for data in rounds:
-        output = process.next(state, data)
-        state = output.state
-    return process.get_model_weights(state).trainable, output.metrics
-
-
 @pytest.fixture(scope="module", autouse=True)
 def worker():
     """TFF's, where computations run that no `InProcessContext` is around."""
@@ -138,20 +74,12 @@ def worker():
 
 @pytest.fixture(scope="module")
 def task():
-    return task_of(dense)
+    return small.task_of(small.dense)
 
 
 @pytest.fixture(scope="module")
 def process(task):
-    return fed_avg.build(task.tff_model_fn, CLIENTS, SERVER)
-
-
-def assert_close(ours, theirs, initial, tolerance=1e-5):
-    """Within `tolerance` of the size of the update."""
-    for a, b, c in zip(ours, theirs, initial):
-        size = np.linalg.norm(b - c)
-        assert size > 0
-        assert np.linalg.norm(a - b) <= tolerance * size
+    return fed_avg.build(task.tff_model_fn, small.CLIENTS, small.SERVER)
 
 
 @pytest.mark.parametrize("name", [*AGGREGATORS, *PRIVATE])
@@ -160,15 +88,17 @@ def test_three_rounds_end_as_on_tffs_worker(task, name):
         parts = PRIVATE[name]()
     else:
         parts = {"aggregator": AGGREGATORS[name]()}
-    ours = fed_avg.build(task.tff_model_fn, CLIENTS, SERVER, **parts)
+    ours = fed_avg.build(
+        task.tff_model_fn, small.CLIENTS, small.SERVER, **parts
+    )
     weights, rounds = (
-        start(task),
-        [blocks(task, number) for number in (1, 2, 3)],
+        small.start(task),
+        [small.blocks(task, number) for number in (1, 2, 3)],
     )
     with InProcessContext():
-        here, metrics = train(ours, weights, rounds)
-    there, their_metrics = train(ours, weights, rounds)
-    assert_close(here, there, weights.trainable)
+        here, metrics = small.train(ours, weights, rounds)
+    there, their_metrics = small.train(ours, weights, rounds)
+    small.assert_close(here, there, weights.trainable)
     for part in ("loss", "accuracy"):
         np.testing.assert_allclose(
             metrics["client_work"]["train"][part],
@@ -184,14 +114,14 @@ def test_three_rounds_end_as_with_tffs_own_fed_avg(task, process):
         tff.learning.optimizers.build_sgdm(0.01, 0.9),
         tff.learning.optimizers.build_sgdm(0.5, 0.9),
     )
-    weights = start(task)
-    rounds = [blocks(task, number) for number in (1, 2, 3)]
+    weights = small.start(task)
+    rounds = [small.blocks(task, number) for number in (1, 2, 3)]
 
     def batches(block):
         (block,) = block
         for order in block["order"]:
-            for begin in range(0, len(order), CLIENTS.batch_size):
-                chosen = order[begin : begin + CLIENTS.batch_size]
+            for begin in range(0, len(order), small.CLIENTS.batch_size):
+                chosen = order[begin : begin + small.CLIENTS.batch_size]
                 yield block["x"][chosen], block["y"][chosen]
 
     def dataset(block):
@@ -207,31 +137,34 @@ def test_three_rounds_end_as_with_tffs_own_fed_avg(task, process):
         )
 
     with InProcessContext():
-        here, _ = train(process, weights, rounds)
-    there, _ = train(
+        here, _ = small.train(process, weights, rounds)
+    there, _ = small.train(
         theirs, weights, [[dataset(b) for b in data] for data in rounds]
     )
-    assert_close(here, there, weights.trainable)
+    small.assert_close(here, there, weights.trainable)
 
 
-@pytest.mark.parametrize("model_fn", [dense, with_dropout])
+@pytest.mark.parametrize("model_fn", [small.dense, small.with_dropout])
 def test_any_number_of_threads_gives_the_same_bits(model_fn):
-    task = task_of(model_fn)
-    process = fed_avg.build(task.tff_model_fn, CLIENTS, SERVER)
-    weights, rounds = start(task), [blocks(task, number) for number in (1, 2)]
+    task = small.task_of(model_fn)
+    process = fed_avg.build(task.tff_model_fn, small.CLIENTS, small.SERVER)
+    weights, rounds = (
+        small.start(task),
+        [small.blocks(task, number) for number in (1, 2)],
+    )
     ends = []
     for threads in (1, 2, 4):
         with InProcessContext(threads):
-            ends.append(train(process, weights, rounds)[0])
+            ends.append(small.train(process, weights, rounds)[0])
     for other in ends[1:]:
         for a, b in zip(ends[0], other):
             np.testing.assert_array_equal(a, b)
 
 
 def test_dropout_is_a_function_of_seed_round_and_client():
-    task = task_of(with_dropout)
-    process = fed_avg.build(task.tff_model_fn, CLIENTS, SERVER)
-    weights = start(task)
+    task = small.task_of(small.with_dropout)
+    process = fed_avg.build(task.tff_model_fn, small.CLIENTS, small.SERVER)
+    weights = small.start(task)
     client = task.train.load("client_3")
 
     def once(*key):
@@ -241,7 +174,7 @@ def test_dropout_is_a_function_of_seed_round_and_client():
         element["order"] = tf.constant([np.arange(len(client))], tf.int32)
         data = [tf.data.Dataset.from_tensors(element)]
         with InProcessContext():
-            return train(process, weights, [data])[0][0]
+            return small.train(process, weights, [data])[0][0]
 
     np.testing.assert_array_equal(once(0, 1, 2), once(0, 1, 2))
     for other in ((1, 1, 2), (0, 2, 2), (0, 1, 3)):
@@ -249,15 +182,15 @@ def test_dropout_is_a_function_of_seed_round_and_client():
 
 
 def test_client_that_is_not_finite_is_dropped_and_counted(task, process):
-    weights = start(task)
-    good = blocks(task, 1)
+    weights = small.start(task)
+    good = small.blocks(task, 1)
     bad = task.train.load("client_1")
     bad = Examples(np.where(bad.x > 0, np.nan, bad.x), bad.y)
     poisoned = list(good)
     poisoned[1] = client_block(bad, 2, 0, 1, 1)
     with InProcessContext():
-        with_bad, metrics = train(process, weights, [poisoned])
-        without, expected = train(process, weights, [good[:1] + good[2:]])
+        with_bad, metrics = small.train(process, weights, [poisoned])
+        without, expected = small.train(process, weights, [good[:1] + good[2:]])
     assert metrics["client_work"]["dropped_clients"] == 1
     assert expected["client_work"]["dropped_clients"] == 0
     assert metrics["client_work"]["train"] == expected["client_work"]["train"]

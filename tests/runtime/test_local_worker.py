@@ -15,7 +15,7 @@ import psutil
 import pytest
 import tensorflow_federated as tff
 
-from tests.conftest import ROOT, SCRIPTS, SMALL_RUN
+from tests.testing.scripts import ROOT, SCRIPTS, SMALL_RUN
 from tff_pipeline.runtime.local import LocalWorker
 
 # Guards against a hang; nothing here is a measurement of speed.

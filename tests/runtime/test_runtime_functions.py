@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tests.runtime import test_in_process as small
+from tests.testing import small_training as small
 from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.runtime import graphs
 from tff_pipeline.runtime.eager_function import EagerFunction

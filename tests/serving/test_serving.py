@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import ROOT, SCRIPTS, run_script
+from tests.testing.scripts import ROOT, SCRIPTS, run_script
 from tests.testing.served import Server, answer_of
 
 

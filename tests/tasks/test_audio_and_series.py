@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from tests.conftest import data_folder
+from tests.testing.data import data_folder
 from tff_pipeline import errors, experiment, registry
 from tff_pipeline.config import (
     ClientConfig,

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from tests.conftest import ROOT, data_folder, run_script
+from tests.testing.data import data_folder
+from tests.testing.scripts import ROOT, run_script
 from tff_pipeline import errors, experiment, registry
 from tff_pipeline.config import (
     ClientConfig,

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tests.conftest import data_folder
 from tests.testing import small_models
+from tests.testing.data import data_folder
 from tff_pipeline import errors, experiment, registry
 from tff_pipeline.config import (
     ClientConfig,

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tests.conftest import data_folder
+from tests.testing.data import data_folder
 from tff_pipeline import errors, experiment
 from tff_pipeline.client_work import keyed_generator
 from tff_pipeline.commands import saved_runs

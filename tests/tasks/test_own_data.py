@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.conftest import ROOT, run_script
+from tests.testing.scripts import ROOT, run_script
 from tff_pipeline import errors, experiment, registry
 from tff_pipeline.commands import prepare_data
 from tff_pipeline.config import (

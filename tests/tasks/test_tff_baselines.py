@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tests.conftest import rows_of, run_script
+from tests.testing.scripts import rows_of, run_script
 from tff_pipeline import errors, registry
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import tff_data

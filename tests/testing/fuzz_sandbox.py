@@ -9,8 +9,8 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from tests.conftest import ROOT
 from tests.testing.fuzz_readers import Files, Reader
+from tests.testing.scripts import ROOT
 from tff_pipeline import errors
 
 # Seconds for one input, and bytes beyond what the process has already.

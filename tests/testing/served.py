@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 
-from tests.conftest import SCRIPTS
+from tests.testing.scripts import SCRIPTS
 
 
 class Server:

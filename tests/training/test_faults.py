@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import rows_of, run_script, train_with_faults
-from tests.training.test_kill_points import (
+from tests.testing.killed_runs import (
     ROUNDS,
     SECRET,
     begin,
     config_of,
     papers,
 )
+from tests.testing.scripts import rows_of, run_script, train_with_faults
 from tff_pipeline import errors, experiment, registry
 from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.config import (

@@ -4,14 +4,14 @@ Each in a process of its own; figures are printed (pytest -s shows them).
 """
 
 import json
-import os
 import subprocess
 import sys
 import time
 
 import pytest
 
-from tests.conftest import ROOT, SCRIPTS, SMALL_RUN
+from tests.testing.resources import used
+from tests.testing.scripts import ROOT, SCRIPTS, SMALL_RUN
 
 # Guards against a hang.
 PATIENCE = 600
@@ -24,7 +24,7 @@ from tff_pipeline import silence
 silence.silence()
 import numpy as np
 import tensorflow as tf
-from tests.training.test_memory import used
+from tests.testing.resources import used
 from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.client_work.block import client_block
 from tff_pipeline.config import ClientConfig, OptimizerConfig, ServerConfig
@@ -66,16 +66,6 @@ with InProcessContext(2):
         state = process.next(state, cohort).state
         print(json.dumps([number, *used(os.getpid())]), flush=True)
 """
-
-
-def used(pid):
-    """(resident memory in MB, threads, open files) of a process."""
-    with open(f"/proc/{pid}/status") as file:
-        lines = (line.partition(":") for line in file)
-        status = {name: value.split() for name, _, value in lines}
-    megabytes = int(status["VmRSS"][0]) / 1024
-    files = len(os.listdir(f"/proc/{pid}/fd"))
-    return megabytes, int(status["Threads"][0]), files
 
 
 def train(rounds):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import no_file_above
+from tests.testing.resources import no_file_above
 from tff_pipeline.errors import RunDirectoryError
 from tff_pipeline.evaluation.central import lower_is_better, summarize
 from tff_pipeline.runs import metrics_file

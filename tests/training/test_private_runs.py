@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from tests.conftest import SCRIPTS, rows_of, run_script
+from tests.testing.scripts import SCRIPTS, rows_of, run_script
 from tff_pipeline import experiment
 from tff_pipeline.config import ClientConfig, ExperimentConfig, RunConfig
 from tff_pipeline.config.aggregation import AGGREGATOR_OPTIONS, AggregatorConfig

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.conftest import SMALL_RUN, rows_of, run_script, start_script
+from tests.testing.scripts import SMALL_RUN, rows_of, run_script, start_script
 
 # Loads a SavedModel where only TensorFlow is, and counts its hits.
 _PREDICT = """
