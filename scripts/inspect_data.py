@@ -21,7 +21,7 @@ def main() -> None:
     # Here and not above: flags are refused before TensorFlow is imported.
     from tff_pipeline import experiment
     from tff_pipeline.datasets.federation import census
-    from tff_pipeline.evaluation import central
+    from tff_pipeline.evaluation import over_clients
     from tff_pipeline.reporting import partition_picture
 
     task = experiment.load_task(config)
@@ -37,7 +37,7 @@ def main() -> None:
     print(f"\n{'':<40}{'clients':>9}{'examples':>11}", end="")
     print("".join(f"{name:>9}" for name in ("min", "median", "mean", "max")))
     _print_sizes("training clients", train.sizes)
-    for words, clients in central.groups(task).values():
+    for words, clients in over_clients.client_groups(task).values():
         if clients is not task.train:
             counted = [clients.size(name) for name in clients.client_ids]
             _print_sizes(words, counted)

@@ -21,7 +21,8 @@ from tff_pipeline.assembly import privacy
 from tff_pipeline.cohorts import source
 from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
 from tff_pipeline.datasets.federation.federated_data import FederatedData
-from tff_pipeline.evaluation import central
+from tff_pipeline.evaluation import over_clients
+from tff_pipeline.evaluation.central import Evaluator
 from tff_pipeline.export import saved_model
 from tff_pipeline.export.model_card import Papers
 from tff_pipeline.files import durable
@@ -168,7 +169,7 @@ def _run(
             private.numbered,
             gradients_fn,
         )
-        evaluator = central.Evaluator(task)
+        evaluator = Evaluator(task)
     names = columns.names(
         task,
         groups,
@@ -254,7 +255,7 @@ def _eval_groups(
 ) -> dict[str, FederatedData]:
     """Which clients `--eval_clients` wants evaluated, by their group's name."""
     wanted = config.run.eval_clients
-    known = central.groups(task)
+    known = over_clients.client_groups(task)
     if wanted is None:
         return {}
     if wanted != "seen" and "unseen" not in known:

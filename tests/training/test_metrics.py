@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from tests.testing.resources import no_file_above
 from tff_pipeline.errors import RunDirectoryError
-from tff_pipeline.evaluation.central import lower_is_better, summarize
 from tff_pipeline.runs import metrics_file
 
 TAGS = {
@@ -267,61 +266,3 @@ def test_rewind_on_a_full_disk_leaves_the_old_rows(open_log, csv_path):
         open_log().rewind(10)
     assert str(csv_path) in str(raised.value)
     assert metrics_file.read(str(csv_path)) == rows_to(20)
-
-
-@pytest.mark.parametrize(
-    ("name", "lower"),
-    [
-        *(("loss", True), ("train_loss", True), ("mean_absolute_error", True)),
-        *(("accuracy", False), ("eval_accuracy", False)),
-    ],
-)
-def test_losses_and_errors_are_better_when_lower(name, lower):
-    assert lower_is_better(name) == lower
-
-
-# Client i of n has the value i and i examples: the mean is (n + 1) / 2, and
-# the weighted one, the sum of squares over the sum, (2n + 1) / 3.
-@pytest.mark.parametrize(
-    ("clients", "worst_is_highest", "worst", "best"),
-    [
-        (1, True, 1.0, 1.0),
-        (1, False, 1.0, 1.0),
-        (4, True, 4.0, 1.0),
-        (10, True, 10.0, 1.0),
-        (10, False, 1.0, 10.0),
-        # Two and a half are two.
-        (25, True, 24.5, 1.5),
-        (25, False, 1.5, 24.5),
-        (100, True, 95.5, 5.5),
-        (100, False, 5.5, 95.5),
-    ],
-)
-def test_summary_of_an_arithmetic_series(
-    clients, worst_is_highest, worst, best
-):
-    values = np.random.default_rng(0).permutation(clients) + 1.0
-    summary = summarize(values, values, worst_is_highest)
-    assert summary == pytest.approx(
-        {
-            "mean": (clients + 1) / 2,
-            "weighted_mean": (2 * clients + 1) / 3,
-            "p10": 1 + 0.1 * (clients - 1),
-            "median": (clients + 1) / 2,
-            "p90": 1 + 0.9 * (clients - 1),
-            "worst_10_percent": worst,
-            "best_10_percent": best,
-            "gap": abs(best - worst),
-        },
-        rel=1e-12,
-    )
-    assert {type(value) for value in summary.values()} == {float}
-
-
-def test_weights_are_the_examples_and_count_for_the_weighted_mean_only():
-    values, examples = np.array([0.0, 1.0]), np.array([3.0, 1.0])
-    summary = summarize(values, examples, worst_is_highest=False)
-    assert summary["weighted_mean"] == 0.25
-    assert summary["mean"] == summary["median"] == 0.5
-    assert summary["worst_10_percent"] == 0.0
-    assert summary["best_10_percent"] == 1.0

@@ -8,7 +8,7 @@ from typing import Any, Optional
 import tensorflow_federated as tff
 
 from tff_pipeline import experiment
-from tff_pipeline.evaluation import central
+from tff_pipeline.evaluation import over_clients
 from tff_pipeline.export import formats as export_formats
 from tff_pipeline.export import saved_model
 from tff_pipeline.export.model_card import Papers
@@ -32,7 +32,7 @@ def evaluate(
       data_dir: The task's data, if they have moved since.
 
     Returns:
-      (path of the JSON file, its content; see `evaluation.report`).
+      (path of the JSON file, its content; see `over_clients.report`).
 
     Raises:
       PipelineError: In a sentence, what the user should change.
@@ -42,7 +42,7 @@ def evaluate(
         "task": task.name,
         "round": round_number,
         **({"notes": task.notes} if task.notes else {}),
-        **central.report(task, weights),
+        **over_clients.report(task, weights),
     }
     folder = RunDirectory(run_dir).evaluations
     path = os.path.join(folder, f"round_{round_number:06d}.json")
@@ -94,7 +94,7 @@ def export(
         directory.read_config().to_json(),
         number,
         digest(state),
-        central.report(task, weights),
+        over_clients.report(task, weights),
         directory.privacy_statement(),
     )
     for kind, path in zip(formats, paths):

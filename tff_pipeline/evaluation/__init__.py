@@ -1,1 +1,1 @@
-"""Models on test sets: central, and client by client."""
+"""Evaluation of a model: on the central test set and client by client."""

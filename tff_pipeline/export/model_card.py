@@ -40,7 +40,7 @@ class Papers:
       config: The text of its config.json.
       round_number: After how many rounds.
       state: The hash of the server's state in its log.
-      metrics: As `evaluation.report`, or of the central test set alone.
+      metrics: As `over_clients.report`, or of the central test set alone.
       privacy: File name -> text of the privacy statement, if there is one.
     """
 

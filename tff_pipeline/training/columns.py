@@ -6,7 +6,8 @@ from typing import Any
 import tensorflow_federated as tff
 
 from tff_pipeline.datasets.federation.federated_data import FederatedData
-from tff_pipeline.evaluation import central
+from tff_pipeline.evaluation import over_clients, spread
+from tff_pipeline.evaluation.central import Evaluator
 from tff_pipeline.runs import metrics_file
 from tff_pipeline.tasks.task import Task
 
@@ -36,7 +37,7 @@ def names(
             f"{group}_{name}_{statistic}"
             for group in groups
             for name in task.evaluated_names
-            for statistic in central.SPREAD
+            for statistic in spread.SPREAD
         ),
         *("clients", "dropped_clients", "rejected_update", "examples"),
         *("bytes_down", "bytes_up", "seconds"),
@@ -52,7 +53,7 @@ def names(
 
 
 def evaluated(
-    evaluator: central.Evaluator,
+    evaluator: Evaluator,
     task: Task,
     groups: Mapping[str, FederatedData],
     weights: tff.learning.models.ModelWeights,
@@ -61,8 +62,8 @@ def evaluated(
     on_test_set = evaluator.evaluate(weights, task.test)
     columns = {f"eval_{name}": value for name, value in on_test_set.items()}
     for group, clients in groups.items():
-        values = evaluator.evaluate_clients(weights, clients)
-        columns |= central.spread_columns(group, values)
+        values = over_clients.evaluate_clients(evaluator, weights, clients)
+        columns |= spread.spread_columns(group, values)
     return columns
 
 

@@ -12,8 +12,8 @@ import tensorflow_federated as tff
 from tff_pipeline import timing
 from tff_pipeline.cohorts.read_ahead import Cohort, CohortReader
 from tff_pipeline.config import RunConfig
-from tff_pipeline.evaluation.central import lower_is_better
 from tff_pipeline.runs.client_states import ClientStates
+from tff_pipeline.runs.metric_names import lower_is_better
 from tff_pipeline.runs.metrics_file import Row, Value
 from tff_pipeline.training import failures
 from tff_pipeline.training.interrupt import StopRequest

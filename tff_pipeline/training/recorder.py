@@ -16,9 +16,9 @@ import numpy as np
 import tree
 
 from tff_pipeline import errors, timing
-from tff_pipeline.evaluation.central import lower_is_better
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.client_states import ClientStates
+from tff_pipeline.runs.metric_names import lower_is_better
 from tff_pipeline.runs.metrics_file import MetricsLog, Row
 from tff_pipeline.runs.round_log import RoundLog
 from tff_pipeline.runs.state_files import digest, flatten

@@ -1,0 +1,78 @@
+"""Describes how a metric is spread over clients; without TensorFlow."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tff_pipeline.runs.metric_names import lower_is_better
+
+Array = npt.NDArray[Any]
+
+# The statistics of `summarize` that metrics.csv has columns for.
+SPREAD = ("mean", "p10", "median", "p90", "gap")
+
+
+def spread_columns(group: str, values: Mapping[str, Array]) -> dict[str, float]:
+    """Makes the columns of metrics.csv that describe a group of clients.
+
+    Args:
+      group: The group's name, such as "seen".
+      values: Metric name -> float array of shape [clients].
+
+    Returns:
+      Column -> value, one column for each metric and each statistic of
+      `SPREAD`.
+
+    Example:
+      >>> losses = {"loss": np.array([1.0, 3.0])}
+      >>> spread_columns("seen", losses)["seen_loss_gap"]
+      2.0
+    """
+    columns = {}
+    for name, column in values.items():
+        summary = summarize(column, np.ones(len(column)), lower_is_better(name))
+        for statistic in SPREAD:
+            columns[f"{group}_{name}_{statistic}"] = summary[statistic]
+    return columns
+
+
+def summarize(
+    values: Array, examples: Array, worst_is_highest: bool
+) -> dict[str, float]:
+    """Describes how a metric is spread over clients.
+
+    Args:
+      values: The metric of each client, of shape [clients].
+      examples: Each client's number of examples, of shape [clients].
+      worst_is_highest: True if small values are good, as for a loss.
+
+    Returns:
+      "mean", the mean over clients; "weighted_mean", weighted by examples;
+      "p10", "median" and "p90", percentiles; "worst_10_percent", the mean of
+      the worst tenth of the clients, at least one (Li et al. 2020, "Fair
+      Resource Allocation in Federated Learning", table 1);
+      "best_10_percent", that of the best tenth; and "gap", the distance between
+      these two.
+
+    Example:
+      >>> summarize(np.array([1.0, 3.0]), np.array([3, 1]), True)["gap"]
+      2.0
+    """
+    tenth = max(1, round(len(values) / 10))
+    worst_first = np.sort(values)
+    if worst_is_highest:
+        worst_first = worst_first[::-1]
+    worst = float(np.mean(worst_first[:tenth]))
+    best = float(np.mean(worst_first[-tenth:]))
+    return {
+        "mean": float(np.mean(values)),
+        "weighted_mean": float(np.average(values, weights=examples)),
+        "p10": float(np.percentile(values, 10)),
+        "median": float(np.median(values)),
+        "p90": float(np.percentile(values, 90)),
+        "worst_10_percent": worst,
+        "best_10_percent": best,
+        "gap": abs(best - worst),
+    }
