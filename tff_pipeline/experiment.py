@@ -24,7 +24,7 @@ from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.evaluation import over_clients
 from tff_pipeline.evaluation.central import Evaluator
 from tff_pipeline.export import saved_model
-from tff_pipeline.export.model_card import Papers
+from tff_pipeline.export.model_card import Provenance
 from tff_pipeline.files import durable
 from tff_pipeline.privacy import example_plan
 from tff_pipeline.reporting import learning_curve
@@ -215,7 +215,7 @@ def _run(
             weights,
             directory.saved_model,
             overwrite=True,
-            model_papers=Papers(
+            provenance=Provenance(
                 config.to_json(),
                 outcome.round_number,
                 digest(flatten(outcome.state)),

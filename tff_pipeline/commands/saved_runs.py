@@ -11,7 +11,7 @@ from tff_pipeline import experiment
 from tff_pipeline.evaluation import over_clients
 from tff_pipeline.export import formats as export_formats
 from tff_pipeline.export import saved_model
-from tff_pipeline.export.model_card import Papers
+from tff_pipeline.export.model_card import Provenance
 from tff_pipeline.files import durable, storage
 from tff_pipeline.runs.checkpoint import CheckpointName, CheckpointStore
 from tff_pipeline.runs.directory import RunDirectory
@@ -90,7 +90,7 @@ def export(
     directory = RunDirectory(run_dir)
     task, number, weights = _open(run_dir, round_number, data_dir)
     state = CheckpointStore(directory.checkpoints).check(number)
-    papers = Papers(
+    provenance = Provenance(
         directory.read_config().to_json(),
         number,
         digest(state),
@@ -98,7 +98,7 @@ def export(
         directory.privacy_statement(),
     )
     for kind, path in zip(formats, paths):
-        export_formats.write(kind, task, weights, path, overwrite, papers)
+        export_formats.write(kind, task, weights, path, overwrite, provenance)
     return number, paths
 
 

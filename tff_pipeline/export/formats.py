@@ -9,7 +9,7 @@ import tensorflow_federated as tff
 
 from tff_pipeline import registry
 from tff_pipeline.export import conversion, replay, saved_model
-from tff_pipeline.export.model_card import Papers
+from tff_pipeline.export.model_card import Provenance
 from tff_pipeline.tasks.task import Task
 
 # How a file's name ends, where a format is a file.
@@ -44,7 +44,7 @@ def write(
     weights: tff.learning.models.ModelWeights,
     path: str,
     overwrite: bool = False,
-    papers: Optional[Papers] = None,
+    provenance: Optional[Provenance] = None,
 ) -> None:
     """Writes the model in a format.
 
@@ -53,30 +53,30 @@ def write(
       ConfigError: If what converts it is not installed, or cannot.
     """
     saved_model.refuse_existing(path, overwrite)
-    registry.load(kind, registry.FORMATS)(task, weights, path, papers)
+    registry.load(kind, registry.FORMATS)(task, weights, path, provenance)
 
 
 def saved(
     task: Task,
     weights: tff.learning.models.ModelWeights,
     path: str,
-    papers: Optional[Papers],
+    provenance: Optional[Provenance],
 ) -> None:
     """A SavedModel; see `saved_model.export`."""
-    saved_model.export(task, weights, path, True, papers)
+    saved_model.export(task, weights, path, True, provenance)
 
 
 def keras(
     task: Task,
     weights: tff.learning.models.ModelWeights,
     path: str,
-    papers: Optional[Papers],
+    provenance: Optional[Provenance],
 ) -> None:
     """The trained model as a .keras file, which takes encoded inputs.
 
     What a text or a table's row is encoded by is in the SavedModel alone.
     """
-    del papers
+    del provenance
     model, _ = saved_model.restored(task, weights)
     with conversion.new_file(path, ".keras") as written:
         model.save(written, save_format="keras")

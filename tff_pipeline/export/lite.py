@@ -11,8 +11,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.lite.python import schema_py_generated as schema
-from tensorflow.lite.tools import flatbuffer_utils
 
 
 def main() -> None:
@@ -52,7 +50,10 @@ def _halved(content: bytes) -> bytes:
     As the converter writes them with `supported_types`, except that it takes
     all memory for an LSTM and does not end.
     """
-    model = flatbuffer_utils.convert_bytearray_to_object(content)
+    # Here, for it imports TFF, which the other precisions need not wait for.
+    from tff_pipeline.runtime import compat
+
+    model, schema = compat.lite_model(content)
     widen = schema.OperatorCodeT()
     widen.builtinCode = schema.BuiltinOperator.DEQUANTIZE
     widen.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
@@ -90,7 +91,7 @@ def _halved(content: bytes) -> bytes:
     used = {t.buffer for graph in model.subgraphs for t in graph.tensors}
     for unused in halved.keys() - used:
         model.buffers[unused].data = None
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    return compat.lite_content(model)
 
 
 if __name__ == "__main__":

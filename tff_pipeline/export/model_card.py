@@ -1,4 +1,4 @@
-"""The papers of an exported model, in its `assets.extra/`.
+"""Writes the model card of an exported model into its `assets.extra/`.
 
 model_card.json  what it is, what it was trained on and how well it does;
                  model_card.md has it in words (Mitchell et al. 2019)
@@ -33,7 +33,7 @@ _LIMITS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Papers:
+class Provenance:
     """What a run says of its model.
 
     Attributes:
@@ -56,7 +56,7 @@ def write(
     task: Task,
     serving: Optional[tf.keras.Model],
     signatures: Mapping[str, Any],
-    given: Optional[Papers],
+    provenance: Optional[Provenance],
 ) -> None:
     """Writes all of them.
 
@@ -69,17 +69,17 @@ def write(
     words = [] if serving is None else _vocabulary(serving)
     if words:
         texts["vocabulary.txt"] = _lines(words)
-    stated = card(task, signatures, given)
+    stated = card(task, signatures, provenance)
     texts["model_card.json"] = json.dumps(stated, indent=2) + "\n"
     texts["model_card.md"] = in_words(stated)
-    if given is not None:
-        texts |= {"config.json": given.config, **given.privacy}
+    if provenance is not None:
+        texts |= {"config.json": provenance.config, **provenance.privacy}
     for name, text in texts.items():
         durable.write_text(os.path.join(folder, name), text)
 
 
 def card(
-    task: Task, signatures: Mapping[str, Any], given: Optional[Papers]
+    task: Task, signatures: Mapping[str, Any], provenance: Optional[Provenance]
 ) -> dict[str, Any]:
     """The model card as a JSON object."""
     stated: dict[str, Any] = {
@@ -97,12 +97,12 @@ def card(
         "pixel_max": _pixel_max(task),
         "limits": list(_LIMITS),
     }
-    if given is not None:
+    if provenance is not None:
         stated |= {
-            "rounds": given.round_number,
-            "state_sha256": given.state,
-            "metrics": _public(given.metrics),
-            "differential_privacy": "privacy.json" in given.privacy,
+            "rounds": provenance.round_number,
+            "state_sha256": provenance.state,
+            "metrics": _public(provenance.metrics),
+            "differential_privacy": "privacy.json" in provenance.privacy,
         }
     return stated
 
@@ -122,7 +122,7 @@ def _pixel_max(task: Task) -> Optional[int]:
 
 
 def _public(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Metrics without single clients, who have no place in a model's papers."""
+    """Metrics without single clients, who have no place in a model card."""
     return {
         name: value
         if name != "clients"

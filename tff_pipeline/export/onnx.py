@@ -8,7 +8,7 @@ import tensorflow_federated as tff
 
 from tff_pipeline import errors
 from tff_pipeline.export import conversion, saved_model
-from tff_pipeline.export.model_card import Papers
+from tff_pipeline.export.model_card import Provenance
 from tff_pipeline.tasks.task import Task
 
 _OPSET = "17"
@@ -18,14 +18,14 @@ def write(
     task: Task,
     weights: tff.learning.models.ModelWeights,
     path: str,
-    papers: Optional[Papers],
+    provenance: Optional[Provenance],
 ) -> None:
     """Writes the model and its replay.
 
     Raises:
       ConfigError: If tf2onnx is not installed, or cannot convert it.
     """
-    del papers
+    del provenance
     if importlib.util.find_spec("tf2onnx") is None:
         raise errors.ConfigError(
             "--format=onnx needs tf2onnx; install tff-pipeline[onnx]."

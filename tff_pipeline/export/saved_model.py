@@ -9,7 +9,7 @@ import tensorflow_federated as tff
 
 from tff_pipeline import errors
 from tff_pipeline.export import model_card, replay, signatures, warm_up
-from tff_pipeline.export.model_card import Papers
+from tff_pipeline.export.model_card import Provenance
 from tff_pipeline.files import durable, storage
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
@@ -24,7 +24,7 @@ def export(
     weights: tff.learning.models.ModelWeights,
     path: str,
     overwrite: bool = False,
-    model_papers: Optional[Papers] = None,
+    provenance: Optional[Provenance] = None,
 ) -> None:
     """Writes the task's model with `weights` as a Keras SavedModel.
 
@@ -35,8 +35,8 @@ def export(
     `tf.keras.models.load_model(path)` gives the Keras model back; plain
     TensorFlow is enough for either.
 
-    `assets.extra/` holds its papers, the names of classes and words, a replay
-    (synthetic inputs and what the model gave for them), and TF Serving's
+    `assets.extra/` holds its model card, the names of classes and words, a
+    replay (synthetic inputs and the model's outputs for them), and TF Serving's
     warm-up requests.
 
     Args:
@@ -44,7 +44,7 @@ def export(
       weights: What it has learned.
       path: The folder to write.
       overwrite: Whether a folder that is there is replaced.
-      model_papers: What to say of the run that it is of.
+      provenance: What to say of the run that it is of.
 
     Raises:
       RunDirectoryError: If `path` exists or cannot be written, or something in
@@ -72,7 +72,7 @@ def export(
         replayed = replay.record(task, serving, found)
         replay.write(os.path.join(extra, replay.FILE), replayed)
         warm_up.write(extra, replayed)
-        model_card.write(extra, task, serving, found, model_papers)
+        model_card.write(extra, task, serving, found, provenance)
 
 
 def refuse_existing(path: str, overwrite: bool) -> None:

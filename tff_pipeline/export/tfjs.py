@@ -11,7 +11,7 @@ import tensorflow_federated as tff
 
 from tff_pipeline import errors
 from tff_pipeline.export import conversion, saved_model, signatures
-from tff_pipeline.export.model_card import Papers
+from tff_pipeline.export.model_card import Provenance
 from tff_pipeline.files import durable
 from tff_pipeline.tasks.task import Task
 
@@ -22,14 +22,14 @@ def write(
     task: Task,
     weights: tff.learning.models.ModelWeights,
     path: str,
-    papers: Optional[Papers],
+    provenance: Optional[Provenance],
 ) -> None:
     """Writes model.json, its weights and the replay into a folder.
 
     Raises:
       ConfigError: If tensorflowjs is not installed, or cannot convert it.
     """
-    del papers
+    del provenance
     # Beside this Python, or in an environment of its own.
     beside = os.path.join(os.path.dirname(sys.executable), _CONVERTER)
     found_at = shutil.which(_CONVERTER) or shutil.which(beside)

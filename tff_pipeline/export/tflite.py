@@ -15,7 +15,7 @@ import tensorflow_federated as tff
 
 from tff_pipeline import errors
 from tff_pipeline.export import conversion, replay, saved_model, signatures
-from tff_pipeline.export.model_card import Papers
+from tff_pipeline.export.model_card import Provenance
 from tff_pipeline.tasks.task import Task
 
 # Made-up inputs to find the ranges of activations with.
@@ -52,9 +52,9 @@ def _write(
     task: Task,
     weights: tff.learning.models.ModelWeights,
     path: str,
-    papers: Optional[Papers],
+    provenance: Optional[Provenance],
 ) -> None:
-    del papers
+    del provenance
     model, _ = saved_model.restored(task, weights)
     if precision == "int8" and _keeps_floats(task, model):
         precision = "dynamic_int8"

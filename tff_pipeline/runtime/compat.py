@@ -220,3 +220,27 @@ def set_signature_method(folder: str, signature: str, method: str) -> None:
         file.write(saved_model.SerializeToString(deterministic=True))
     with open(os.path.join(folder, "fingerprint.pb"), "wb") as file:
         file.write(fingerprinting.CreateFingerprintDef(folder))
+
+
+def lite_model(content: bytes) -> tuple[Any, Any]:
+    """Parses a TensorFlow Lite file into objects that can be changed.
+
+    Args:
+      content: The file, a flatbuffer.
+
+    Returns:
+      (the model as an object; the module with the classes of its parts).
+    """
+    # Here, for only an export needs them and they are large.
+    from tensorflow.lite.python import schema_py_generated
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.convert_bytearray_to_object(content)
+    return model, schema_py_generated
+
+
+def lite_content(model: Any) -> bytes:
+    """Writes a model of `lite_model` as a TensorFlow Lite file."""
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
