@@ -13,6 +13,7 @@ from tests.testing.configs import OPTIMIZER_VALUES, experiment_configs
 from tff_pipeline import errors
 from tff_pipeline.config import (
     OPTIMIZER_OPTIONS,
+    SCHEDULE_OPTIONS,
     AggregatorConfig,
     ClientConfig,
     ExperimentConfig,
@@ -279,6 +280,40 @@ def test_an_optimizer_refuses_the_options_of_others(side, name, option):
 def test_server_momentum_without_momentum_is_refused_by_its_flag():
     with pytest.raises(errors.ConfigError, match=r"--server_momentum=0\.9 "):
         OptimizerConfig("server", "sgd", momentum=0.9)
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_a_constant_rate_refuses_the_options_of_a_decay(side):
+    for option, value in (("lr_decay", 0.5), ("lr_decay_rounds", 9)):
+        with pytest.raises(errors.ConfigError) as caught:
+            OptimizerConfig(side, **{option: value})
+        assert f"--{side}_{option}={value} is not used" in str(caught.value)
+        assert f"--{side}_lr_schedule=constant;" in str(caught.value)
+        assert "step, exponential, cosine, linear" in str(caught.value)
+
+
+@pytest.mark.parametrize("schedule", list(SCHEDULE_OPTIONS)[1:])
+def test_a_decay_needs_its_rounds(schedule):
+    with pytest.raises(errors.ConfigError) as caught:
+        OptimizerConfig("server", lr_schedule=schedule)
+    assert f"--server_lr_schedule={schedule} " in str(caught.value)
+    assert "--server_lr_decay_rounds" in str(caught.value)
+    settled = OptimizerConfig("server", lr_schedule=schedule, lr_decay_rounds=9)
+    assert settled.lr_decay == SCHEDULE_OPTIONS[schedule]["lr_decay"]
+    assert settled.scheduled
+
+
+@pytest.mark.parametrize("schedule", ["step", "exponential"])
+def test_a_decay_that_leaves_nothing_at_once_is_refused(schedule):
+    with pytest.raises(errors.ConfigError, match="--client_lr_decay=0"):
+        OptimizerConfig(
+            "client", lr_schedule=schedule, lr_decay=0, lr_decay_rounds=9
+        )
+
+
+def test_a_warm_up_goes_with_a_constant_rate():
+    assert OptimizerConfig("client", lr_warmup_rounds=5).scheduled
+    assert not OptimizerConfig("client").scheduled
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,14 @@ def check_mistake(done, status, *mentioned):
             ["--server_momentum=0.5 ", "--server_optimizer=sgd;"],
         ),
         (
+            ["--client_lr_decay=0.5"],
+            ["--client_lr_decay=0.5 ", "--client_lr_schedule=constant;"],
+        ),
+        (
+            ["--server_lr_schedule=cosine"],
+            ["--server_lr_schedule=cosine ", "--server_lr_decay_rounds"],
+        ),
+        (
             ["--dirichlet_alpha=0.5"],
             ["--dirichlet_alpha=0.5 ", "--partition=iid;", "dirichlet."],
         ),
@@ -276,6 +284,7 @@ def test_help_names_every_flag(flag):
     )
     for side in ("client", "server"):
         assert f"{side}_momentum" in shown
+        assert f"{side}_lr_warmup_rounds" in shown
         assert f"{side}_yogi_initial_accumulator" in shown
 
 

@@ -24,7 +24,6 @@ from tff_pipeline.datasets import heart_disease, tcga_brca
 from tff_pipeline.evaluation import central
 from tff_pipeline.export import saved_model
 from tff_pipeline.objectives import survival
-from tff_pipeline.optimizers.fed_adam import FedAdam
 
 FLAGFILES = ROOT / "configs" / "papers" / "flamby2022"
 
@@ -331,23 +330,6 @@ def test_concordance_of_known_orders():
     assert survival.concordance_index(y, 0 * best) == 0.5
     y[:, 0] = 0
     assert survival.concordance_index(y, best) == 0.5
-
-
-def test_fedadam_is_algorithm_2_of_reddi():
-    rate, beta_1, beta_2, tau = 0.1, 0.9, 0.99, 1e-2
-    optimizer = FedAdam(rate, beta_1, beta_2, tau)
-    draw = np.random.default_rng(0)
-    weights = draw.normal(size=[3]).astype(np.float32)
-    given = (tf.constant(weights),)
-    state = optimizer.initialize((tf.TensorSpec([3], tf.float32),))
-    m, v = np.zeros(3), np.full(3, tau**2)
-    for _ in range(4):
-        gradient = draw.normal(size=[3]).astype(np.float32)
-        state, given = optimizer.next(state, given, (tf.constant(gradient),))
-        m = beta_1 * m + (1 - beta_1) * gradient
-        v = beta_2 * v + (1 - beta_2) * gradient**2
-        weights = weights - rate * m / (np.sqrt(v) + tau)
-        np.testing.assert_allclose(given[0], weights, rtol=1e-5)
 
 
 def five_seeds(flagfile, data_dir, figure, tmp_path, *seeded):

@@ -16,6 +16,8 @@ from tff_pipeline.config.data import DataConfig
 from tff_pipeline.config.experiment import ExperimentConfig
 from tff_pipeline.config.optimizers import (
     OPTIMIZER_OPTIONS,
+    SCHEDULE_OPTIONS,
+    SHARED_FIELDS,
     OptimizerConfig,
     ServerConfig,
     optimizer_flag,
@@ -27,6 +29,8 @@ __all__ = [
     "OPTIMIZER_OPTIONS",
     "RUNTIME_OPTIONS",
     "SAMPLING_OPTIONS",
+    "SCHEDULE_OPTIONS",
+    "SHARED_FIELDS",
     "WEIGHTINGS",
     "AggregatorConfig",
     "ClientConfig",

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Optional
+from typing import Any, Optional
 
 from tff_pipeline import errors
 from tff_pipeline.config import fields
@@ -21,6 +21,25 @@ OPTIMIZER_OPTIONS: Mapping[str, Mapping[str, float]] = {
     "adagrad": {"epsilon": 1e-7, "initial_accumulator": 0.1},
     "rmsprop": {"decay": 0.9, "epsilon": 1e-7},
 }
+
+# The options that each schedule of the learning rate takes, with defaults.
+# `optimizers.schedules` has the formulas.
+SCHEDULE_OPTIONS: Mapping[str, Mapping[str, Optional[float]]] = {
+    "constant": {},
+    "step": {"lr_decay": 0.5, "lr_decay_rounds": None},
+    "exponential": {"lr_decay": 0.5, "lr_decay_rounds": None},
+    "cosine": {"lr_decay": 0.0, "lr_decay_rounds": None},
+    "linear": {"lr_decay": 0.0, "lr_decay_rounds": None},
+}
+# The fields of `OptimizerConfig` that every optimizer takes.
+SHARED_FIELDS = (
+    "name",
+    "learning_rate",
+    "lr_schedule",
+    "lr_decay",
+    "lr_decay_rounds",
+    "lr_warmup_rounds",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +70,28 @@ class OptimizerConfig(fields.Group):
     initial_accumulator: Optional[float] = fields.field(
         None, fields.NOT_NEGATIVE, "Where the sum of squares starts."
     )
+    lr_schedule: str = fields.field(
+        "constant",
+        fields.known(SCHEDULE_OPTIONS),
+        "Course of the learning rate over the rounds.",
+    )
+    lr_decay: Optional[float] = fields.field(
+        None,
+        fields.FRACTION,
+        "Share of the learning rate that is left after the decay's rounds "
+        "(default: 0.5 for step and exponential, 0 for cosine and linear).",
+    )
+    lr_decay_rounds: Optional[int] = fields.field(
+        None, fields.COUNT, "Rounds that the decay takes."
+    )
+    lr_warmup_rounds: Optional[int] = fields.field(
+        None,
+        fields.COUNT,
+        "First rounds, over which the learning rate rises in equal steps; "
+        "the decay follows.",
+    )
 
-    def flag(self, field: dataclasses.Field) -> str:
+    def flag(self, field: dataclasses.Field[Any]) -> str:
         return optimizer_flag(self.side, field.name, self.name)
 
     def __post_init__(self) -> None:
@@ -63,13 +102,39 @@ class OptimizerConfig(fields.Group):
             )
         super().__post_init__()
         self.settle("name", OPTIMIZER_OPTIONS)
+        self.settle("lr_schedule", SCHEDULE_OPTIONS)
+        self._check_decay()
+
+    def _check_decay(self) -> None:
+        """Raises `ConfigError` unless the schedule's decay can be computed."""
+        if self.lr_schedule == "constant":
+            return
+        if self.lr_decay_rounds is None:
+            raise errors.ConfigError(
+                f"--{self.side}_lr_schedule={self.lr_schedule} is set without "
+                f"--{self.side}_lr_decay_rounds; set it to the rounds that the "
+                "decay takes, such as --total_rounds."
+            )
+        if self.lr_schedule in ("step", "exponential") and self.lr_decay == 0:
+            raise errors.ConfigError(
+                f"--{self.side}_lr_decay={self.lr_decay}: must be above 0 with "
+                f"--{self.side}_lr_schedule={self.lr_schedule}, or nothing is "
+                "learned after the first decay."
+            )
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether the learning rate changes from round to round."""
+        return (
+            self.lr_schedule != "constant" or self.lr_warmup_rounds is not None
+        )
 
 
 def optimizer_flag(side: str, field: str, optimizer: str) -> str:
     """The flag of an optimizer's field, such as server_adam_beta_1."""
     if field == "name":
         return f"{side}_optimizer"
-    if field in ("learning_rate", "momentum"):
+    if field in SHARED_FIELDS or field == "momentum":
         return f"{side}_{field}"
     return f"{side}_{optimizer}_{field}"
 

@@ -49,7 +49,7 @@ def _define(title: str, name: str, field: Any, default: Any) -> None:
 
 def _define_optimizer_flags(title: str, group: config.OptimizerConfig) -> None:
     fields = {field.name: field for _, field in group.options()}
-    for name in ("name", "learning_rate"):
+    for name in config.SHARED_FIELDS:
         flag = config.optimizer_flag(group.side, name, group.name)
         _define(title, flag, fields[name], getattr(group, name))
     for optimizer, options in config.OPTIMIZER_OPTIONS.items():
@@ -60,7 +60,7 @@ def _define_optimizer_flags(title: str, group: config.OptimizerConfig) -> None:
 
 def _optimizer(side: str) -> config.OptimizerConfig:
     name = parsing.FLAGS[f"{side}_optimizer"].value
-    options = {}
+    options: dict[str, Any] = {}
     for optimizer, names in config.OPTIMIZER_OPTIONS.items():
         for option in names:
             flag = config.optimizer_flag(side, option, optimizer)
@@ -74,9 +74,10 @@ def _optimizer(side: str) -> config.OptimizerConfig:
                     f"--{side}_optimizer={optimizer}."
                 )
             options[option] = value
-    return config.OptimizerConfig(
-        side, name, parsing.FLAGS[f"{side}_learning_rate"].value, **options
-    )
+    for field in config.SHARED_FIELDS:
+        flag = config.optimizer_flag(side, field, name)
+        options[field] = parsing.FLAGS[flag].value
+    return config.OptimizerConfig(side, **options)
 
 
 def _group(cls: type, **nested: Any) -> Any:

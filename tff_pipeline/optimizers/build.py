@@ -9,14 +9,27 @@ import tensorflow_federated as tff
 
 from tff_pipeline import registry
 from tff_pipeline.config import OptimizerConfig
+from tff_pipeline.optimizers import rates
 from tff_pipeline.optimizers.fed_adam import FedAdam
 
 
 def build_optimizer(
     options: OptimizerConfig,
 ) -> tff.learning.optimizers.Optimizer:
-    """The optimizer that `options` describes, for either side."""
-    return registry.load(options.name, registry.OPTIMIZERS)(options)
+    """Builds the optimizer that `options` describes, for either side.
+
+    Args:
+      options: The optimizer's name, side and options.
+
+    Returns:
+      An optimizer that keeps its learning rate in its state. The server's
+      follows its schedule; a client's starts from the configured rate, and
+      `rates.with_rate` sets that of the round.
+    """
+    optimizer = registry.load(options.name, registry.OPTIMIZERS)(options)
+    if options.side == "server" and options.scheduled:
+        return rates.scheduled(optimizer, options)
+    return optimizer
 
 
 def sgd(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:

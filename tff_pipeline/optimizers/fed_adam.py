@@ -13,9 +13,17 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_federated as tff
 
+State = collections.OrderedDict[str, Any]
+
+_KEY = tff.learning.optimizers.LEARNING_RATE_KEY
+
 
 class FedAdam(tff.learning.optimizers.Optimizer):
-    """Steps of learning_rate * mean / (sqrt(mean of squares) + epsilon)."""
+    """Steps of learning_rate * mean / (sqrt(mean of squares) + epsilon).
+
+    The state is the learning rate, a scalar, and the two means, structures of
+    tensors shaped like the weights.
+    """
 
     def __init__(
         self,
@@ -24,13 +32,29 @@ class FedAdam(tff.learning.optimizers.Optimizer):
         beta_2: float,
         epsilon: float,
     ):
-        """Takes the paper's eta, beta_1, beta_2 and tau."""
+        """Sets the paper's constants.
+
+        Args:
+          learning_rate: The server learning rate, eta.
+          beta_1: Decay of the mean of gradients.
+          beta_2: Decay of the mean of squared gradients.
+          epsilon: Adaptivity, tau; the mean of squares starts at its square.
+        """
         self._learning_rate = learning_rate
         self._beta_1 = beta_1
         self._beta_2 = beta_2
         self._epsilon = epsilon
 
-    def initialize(self, specs: Any) -> collections.OrderedDict:
+    def initialize(self, specs: Any) -> State:
+        """Builds the state before the first step.
+
+        Args:
+          specs: A structure of `tf.TensorSpec`, the weights'.
+
+        Returns:
+          The learning rate, `mean` and `square`.
+        """
+
         def filled(value: float) -> Any:
             return tf.nest.map_structure(
                 lambda spec: tf.fill(spec.shape, tf.cast(value, spec.dtype)),
@@ -38,13 +62,28 @@ class FedAdam(tff.learning.optimizers.Optimizer):
             )
 
         return collections.OrderedDict(
-            mean=filled(0.0), square=filled(self._epsilon**2)
+            [
+                (_KEY, self._learning_rate),
+                ("mean", filled(0.0)),
+                ("square", filled(self._epsilon**2)),
+            ]
         )
 
     def next(
-        self, state: collections.OrderedDict, weights: Any, gradients: Any
-    ) -> tuple[collections.OrderedDict, Any]:
-        # Those of embeddings come as slices.
+        self, state: State, weights: Any, gradients: Any
+    ) -> tuple[State, Any]:
+        """Takes a step.
+
+        Args:
+          state: What `initialize` or this method returned.
+          weights: A structure of tensors.
+          gradients: A structure of tensors or `tf.IndexedSlices` of the
+            weights' shapes.
+
+        Returns:
+          (the next state, the next weights).
+        """
+        # Gradients of embeddings come as slices.
         gradients = tf.nest.map_structure(tf.convert_to_tensor, gradients)
         mean = tf.nest.map_structure(
             lambda m, g: self._beta_1 * m + (1 - self._beta_1) * g,
@@ -56,12 +95,30 @@ class FedAdam(tff.learning.optimizers.Optimizer):
             state["square"],
             gradients,
         )
+        rate = state[_KEY]
         weights = tf.nest.map_structure(
-            lambda w, m, s: (
-                w - self._learning_rate * m / (tf.sqrt(s) + self._epsilon)
-            ),
+            lambda w, m, s: w - rate * m / (tf.sqrt(s) + self._epsilon),
             weights,
             mean,
             square,
         )
-        return collections.OrderedDict(mean=mean, square=square), weights
+        return collections.OrderedDict(
+            [(_KEY, rate), ("mean", mean), ("square", square)]
+        ), weights
+
+    def get_hparams(self, state: State) -> State:
+        """Returns what may be changed between steps: the learning rate.
+
+        Args:
+          state: What `initialize` or `next` returned.
+        """
+        return collections.OrderedDict([(_KEY, state[_KEY])])
+
+    def set_hparams(self, state: State, hparams: State) -> State:
+        """Returns a state with another learning rate.
+
+        Args:
+          state: What `initialize` or `next` returned.
+          hparams: What `get_hparams` returned, changed.
+        """
+        return collections.OrderedDict([*state.items(), *hparams.items()])

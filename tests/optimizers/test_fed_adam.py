@@ -1,0 +1,37 @@
+"""FedAdam takes the steps of its paper."""
+
+import numpy as np
+import tensorflow as tf
+
+from tff_pipeline.optimizers.fed_adam import FedAdam
+
+
+def test_fedadam_is_algorithm_2_of_reddi():
+    rate, beta_1, beta_2, tau = 0.1, 0.9, 0.99, 1e-2
+    optimizer = FedAdam(rate, beta_1, beta_2, tau)
+    draw = np.random.default_rng(0)
+    weights = draw.normal(size=[3]).astype(np.float32)
+    changed = (tf.constant(weights),)
+    state = optimizer.initialize((tf.TensorSpec([3], tf.float32),))
+    m, v = np.zeros(3), np.full(3, tau**2)
+    for _ in range(4):
+        gradient = draw.normal(size=[3]).astype(np.float32)
+        state, changed = optimizer.next(
+            state, changed, (tf.constant(gradient),)
+        )
+        m = beta_1 * m + (1 - beta_1) * gradient
+        v = beta_2 * v + (1 - beta_2) * gradient**2
+        weights = weights - rate * m / (np.sqrt(v) + tau)
+        np.testing.assert_allclose(changed[0], weights, rtol=1e-5)
+
+
+def test_slices_of_an_embedding_are_gradients_too():
+    optimizer = FedAdam(0.1, 0.9, 0.99, 1e-2)
+    state = optimizer.initialize(tf.TensorSpec([3, 2]))
+    weights = tf.ones([3, 2])
+    slices = tf.IndexedSlices(tf.ones([1, 2]), [1], [3, 2])
+    _, sparse = optimizer.next(state, weights, slices)
+    dense = tf.constant([[0.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
+    _, expected = optimizer.next(state, weights, dense)
+    np.testing.assert_array_equal(sparse, expected)
+    assert (sparse.numpy() != 1).sum() == 2
