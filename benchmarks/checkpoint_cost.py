@@ -17,8 +17,9 @@ import time
 import numpy as np
 
 from tff_pipeline.runs.checkpoint import CheckpointStore
-from tff_pipeline.runs.metrics_file import MetricsLog
+from tff_pipeline.runs.metrics_file import CsvSink
 from tff_pipeline.runs.round_log import RoundLog
+from tff_pipeline.runs.sinks import Sinks, TensorBoardSink
 from tff_pipeline.runs.state_files import digest, flatten
 from tff_pipeline.training.recorder import Recorder, Round
 
@@ -88,11 +89,14 @@ def main() -> None:
 
 def _waits(folder: str, state: dict, seconds: float) -> list[float]:
     """How long `record` kept the training thread, round by round."""
+    metrics = os.path.join(folder, "metrics.csv")
     recorder = Recorder(
-        MetricsLog(
-            os.path.join(folder, "metrics.csv"),
-            os.path.join(folder, "tensorboard"),
-            ["round"],
+        Sinks(
+            metrics,
+            [
+                CsvSink(metrics, ["round"]),
+                TensorBoardSink(os.path.join(folder, "tensorboard")),
+            ],
         ),
         RoundLog(os.path.join(folder, "rounds.jsonl"), {}),
         CheckpointStore(os.path.join(folder, "checkpoints"), keep=2),

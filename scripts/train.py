@@ -49,19 +49,27 @@ def main() -> None:
     python = os.path.relpath(sys.executable)
     if python.startswith(os.pardir):
         python = "python"
+    places = {
+        "SavedModel": directory.saved_model,
+        "Metrics": directory.metrics,
+        "Learning curve": directory.learning_curve,
+        "TensorBoard": directory.tensorboard,
+        "Checkpoints": directory.checkpoints,
+    }
+    print()
+    for name, path in places.items():
+        # Which of them there are is for --sinks and --finishers to say.
+        if storage.exists(path):
+            print(f"{name:<15} {path}")
     print(
         f"""
-SavedModel      {directory.saved_model}
-Metrics         {directory.metrics}
-Learning curve  {directory.learning_curve}
-TensorBoard     {directory.tensorboard}
-Checkpoints     {directory.checkpoints}
-
 Next:
   {python} scripts/evaluate.py --run_dir={directory.path}
-  {python} scripts/export.py --run_dir={directory.path} --output=model
-  {python} -m tensorboard.main --logdir={directory.tensorboard}"""
+  {python} scripts/export.py --run_dir={directory.path} --output=model"""
     )
+    board = directory.tensorboard
+    if storage.exists(board):
+        print(f"  {python} -m tensorboard.main --logdir={board}")
 
 
 if __name__ == "__main__":

@@ -23,19 +23,16 @@ from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
 from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.evaluation import over_clients
 from tff_pipeline.evaluation.central import Evaluator
-from tff_pipeline.export import saved_model
-from tff_pipeline.export.model_card import Provenance
 from tff_pipeline.files import durable
 from tff_pipeline.privacy import example_plan
-from tff_pipeline.reporting import learning_curve
-from tff_pipeline.runs import environment, lock, metrics_file, signature
+from tff_pipeline.runs import environment, lock, signature, sinks
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.runs.round_log import RoundLog
 from tff_pipeline.runs.state_files import digest, flatten
 from tff_pipeline.tasks import own_model
 from tff_pipeline.tasks.task import Task
-from tff_pipeline.training import columns
+from tff_pipeline.training import columns, finish
 from tff_pipeline.training.loop import Loop
 from tff_pipeline.training.profile import Profile
 from tff_pipeline.training.recorder import Recorder
@@ -179,9 +176,7 @@ def _run(
     identity = config.flags(identity_only=True)
     log = RoundLog(directory.rounds, {"config": identity, "environment": where})
     recorder = Recorder(
-        metrics_file.MetricsLog(
-            directory.metrics, directory.tensorboard, names
-        ),
+        sinks.build(sinks.SinkContext(directory, names, config)),
         log,
         CheckpointStore(
             directory.checkpoints,
@@ -210,28 +205,16 @@ def _run(
         outcome = loop.run(process.set_model_weights(state, weights))
         weights = process.get_model_weights(outcome.state)
     if outcome.interrupted_by is None:
-        saved_model.export(
-            task,
-            weights,
-            directory.saved_model,
-            overwrite=True,
-            provenance=Provenance(
-                config.to_json(),
+        finish.finish(
+            finish.FinishContext(
+                config,
+                task,
+                directory,
                 outcome.round_number,
+                weights,
                 digest(flatten(outcome.state)),
-                {"central": columns.last_evaluation(directory.metrics)},
-                directory.privacy_statement(),
-            ),
-        )
-        log.add(
-            "exported",
-            round=outcome.round_number,
-            weights=digest(flatten(weights)),
-            files=environment.hashes(directory.saved_model),
-        )
-        log.sync()
-        learning_curve.draw(
-            directory.metrics, directory.learning_curve, config.data.task
+                log,
+            )
         )
     return Result(
         directory,

@@ -170,6 +170,19 @@ RUNTIMES = {
     "local": "tff_pipeline.runtime.local:LocalWorker",
 }
 
+# Where a run writes its rows of numbers: functions of a `sinks.SinkContext`.
+SINKS = {
+    "csv": "tff_pipeline.runs.sinks:csv",
+    "tensorboard": "tff_pipeline.runs.sinks:tensorboard",
+}
+
+# What is done once the last round is saved: functions of a
+# `finish.FinishContext`.
+FINISHERS = {
+    "export": "tff_pipeline.export.finisher:export",
+    "learning_curve": "tff_pipeline.reporting.learning_curve:finish",
+}
+
 
 def load(name: str, known: Mapping[str, Union[str, TaskEntry]]) -> Any:
     """Imports and returns what a name stands for.

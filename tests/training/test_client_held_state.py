@@ -12,8 +12,9 @@ from tff_pipeline.cohorts.read_ahead import Cohort
 from tff_pipeline.config import RunConfig
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.client_states import ClientStates
-from tff_pipeline.runs.metrics_file import MetricsLog
+from tff_pipeline.runs.metrics_file import CsvSink
 from tff_pipeline.runs.round_log import RoundLog
+from tff_pipeline.runs.sinks import Sinks
 from tff_pipeline.runs.state_files import InvalidCheckpointError
 from tff_pipeline.runtime.in_process import InProcessContext
 from tff_pipeline.training.loop import Loop
@@ -83,19 +84,17 @@ def cohort_of(number):
 
 def train(folder, rounds):
     """(state, what clients keep) after so many rounds, in `folder`."""
+    metrics = str(folder / "metrics.csv")
+    columns = ["round", "train_mean", "rejected_update"]
     loop = Loop(
         process(),
         cohort_of,
         lambda weights: {},
         lambda mean: {"train_mean": float(mean[0])},
         RunConfig(total_rounds=rounds, rounds_per_checkpoint=4),
-        ["round", "train_mean", "rejected_update"],
+        columns,
         Recorder(
-            MetricsLog(
-                str(folder / "metrics.csv"),
-                str(folder / "tensorboard"),
-                ["round", "train_mean", "rejected_update"],
-            ),
+            Sinks(metrics, [CsvSink(metrics, columns)]),
             RoundLog(str(folder / "rounds.jsonl"), {}),
             CheckpointStore(str(folder / "checkpoints")),
         ),

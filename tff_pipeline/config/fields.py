@@ -45,6 +45,37 @@ def known(names: Mapping[str, Any]) -> Allowed:
     )
 
 
+def listed(
+    names: Mapping[str, Any],
+    required: Optional[str] = None,
+    empty: Optional[str] = None,
+) -> Allowed:
+    """Allows several names with commas between them, each at most once.
+
+    Args:
+      names: The names; one added later is allowed from then on.
+      required: A name that must be among them.
+      empty: The word that stands for no name at all.
+    """
+
+    def test(value: str) -> bool:
+        chosen = value.split(",")
+        if value == empty:
+            return True
+        return (
+            set(chosen) <= set(names)
+            and len(set(chosen)) == len(chosen)
+            and required in (None, *chosen)
+        )
+
+    words = f"names with commas between them, from: {', '.join(names)}"
+    if required is not None:
+        words += f"; {required} must be one of them"
+    if empty is not None:
+        words += f"; or {empty}"
+    return Allowed(str, words, test)
+
+
 # What a line of a flagfile can hold and give back.
 TEXT = Allowed(
     str,

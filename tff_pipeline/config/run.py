@@ -88,6 +88,21 @@ class RunConfig(fields.Group):
         "Clients that train at once (in_process: default all processors).",
         identity=False,
     )
+    sinks: str = fields.field(
+        "csv,tensorboard",
+        fields.listed(registry.SINKS, required="csv"),
+        "Places to which each round's numbers are written, with commas "
+        "between them: csv (metrics.csv, from which a run is resumed), "
+        "tensorboard.",
+        identity=False,
+    )
+    finishers: str = fields.field(
+        "export,learning_curve",
+        fields.listed(registry.FINISHERS, empty="none"),
+        "Steps after the last round, in this order, with commas between "
+        "them: export (the SavedModel), learning_curve (a picture); or none.",
+        identity=False,
+    )
     target_metric: Optional[str] = fields.field(
         None,
         fields.TEXT,

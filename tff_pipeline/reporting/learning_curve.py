@@ -5,6 +5,20 @@ import os
 
 from tff_pipeline.files import durable, storage
 from tff_pipeline.runs import metrics_file
+from tff_pipeline.training.finish import FinishContext
+
+
+def finish(context: FinishContext) -> None:
+    """Draws the learning curve of the run that ended, as a finisher.
+
+    Args:
+      context: The run; its picture goes to `directory.learning_curve`.
+
+    Raises:
+      RunDirectoryError: If the picture cannot be written.
+    """
+    directory = context.directory
+    draw(directory.metrics, directory.learning_curve, context.config.data.task)
 
 
 def draw(metrics_csv: str, path: str, title: str) -> None:

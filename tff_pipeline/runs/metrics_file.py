@@ -1,10 +1,11 @@
-"""metrics.csv and TensorBoard: a row a round, in step with checkpoints."""
+"""metrics.csv: a row of numbers a round, and the first of a run's sinks.
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Optional, Union
+A run is resumed from this file, so that every run writes it. It is read and
+written without TensorFlow.
+"""
 
-import tensorflow as tf
+from collections.abc import Mapping, Sequence
+from typing import Optional, Union
 
 from tff_pipeline.files import durable, storage
 from tff_pipeline.files.append_only import Journal
@@ -13,126 +14,111 @@ Value = Union[int, float]
 Row = Mapping[str, Value]
 
 
-class MetricsLog:
-    """Rows of numbers by round, in a CSV file and as TensorBoard scalars."""
+class CsvSink:
+    """Writes rows to a CSV file; see `sinks.MetricSink`."""
 
-    def __init__(
-        self, csv_path: str, tensorboard_dir: str, columns: Sequence[str]
-    ):
-        """Opens the log.
+    def __init__(self, path: str, columns: Sequence[str]):
+        """Keeps the arguments; `rewind` creates the file.
 
         Args:
-          csv_path: The CSV file.
-          tensorboard_dir: Folder of TensorBoard's event files.
-          columns: The CSV's columns; the first is "round". Columns that a row
-            lacks stay empty.
+          path: The CSV file.
+          columns: The names in its header; the first is "round". A cell stays
+            empty where a row lacks the column.
         """
-        self._journal = Journal(csv_path)
-        self._tensorboard_dir = tensorboard_dir
+        self._journal = Journal(path)
         self._columns = list(columns)
-        self._events: Any = None
 
-    def rewind(
-        self, round_number: int, logged: Optional[Sequence[Row]] = None
-    ) -> list[Row]:
-        """Goes back to a checkpoint; those after are of a future that was lost.
-
-        TensorBoard's files are written anew from the rows that are kept.
+    def rewind(self, round_number: int, rows: Sequence[Row]) -> None:
+        """Replaces the file by one that holds the header and `rows`.
 
         Args:
-          round_number: The checkpoint's.
-          logged: The rows up to there as another file has them, without how
-            long they took, which is read from this one; `None` if only this
-            one has them.
-
-        Returns:
-          The rows up to there.
+          round_number: The last round that counts.
+          rows: The rows of all rounds up to it.
 
         Raises:
-          RunDirectoryError: If the files cannot be read or written.
+          RunDirectoryError: If the file cannot be written.
         """
-        here = {}
-        if storage.exists(self._journal.path):
-            here = {row["round"]: row for row in read(self._journal.path)}
-        if logged is None:
-            rows: list[Row] = [
-                here[number]
-                for number in sorted(here)
-                if number <= round_number
-            ]
-        else:
-            rows = [
-                {**row, "seconds": here[row["round"]]["seconds"]}
-                if "seconds" in here.get(row["round"], {})
-                else row
-                for row in logged
-            ]
+        del round_number  # The rows say it.
         header = ",".join(self._columns) + "\n"
         self._journal.begin(header + "".join(map(self._line, rows)))
-        with self._tensorboard_explained():
-            storage.remove_any(self._tensorboard_dir)
-            self._events = tf.summary.create_file_writer(self._tensorboard_dir)
-            for row in rows:
-                self._write_events(row)
-        return rows
 
-    def append(self, row: Row) -> None:
-        """Adds the row of a round; see `sync`.
+    def write(self, row: Row) -> None:
+        """Appends a row; it may be in memory until `sync`.
 
         Raises:
-          RunDirectoryError: If it cannot be written.
+          RunDirectoryError: If the row cannot be written.
         """
         self._journal.append(self._line(row))
-        with self._tensorboard_explained():
-            self._write_events(row)
 
     def sync(self) -> None:
-        """Has all rows of the CSV on the disk when it returns."""
+        """Returns once all rows are on the disk.
+
+        Raises:
+          RunDirectoryError: If they cannot be written.
+        """
         self._journal.sync()
+
+    def close(self) -> None:
+        """Does nothing: the file is open only while a row is written."""
 
     def _line(self, row: Row) -> str:
         cells = (row.get(name, "") for name in self._columns)
         return ",".join(map(str, cells)) + "\n"
 
-    def close(self) -> None:
-        """Writes out what TensorBoard's writer still holds."""
-        if self._events is not None:
-            with self._tensorboard_explained():
-                self._events.close()
 
-    @contextlib.contextmanager
-    def _tensorboard_explained(self) -> Iterator[None]:
-        with durable.explained(self._tensorboard_dir):
-            try:
-                yield
-            except tf.errors.OpError as error:
-                raise OSError(error.message) from None
+def rows_until(
+    path: str, round_number: int, logged: Optional[Sequence[Row]] = None
+) -> list[Row]:
+    """Returns the rows of all rounds up to a checkpoint's.
 
-    def _write_events(self, row: Row) -> None:
-        with self._events.as_default():
-            for name, value in row.items():
-                if name != "round":
-                    tag = name.replace("_", "/", 1)
-                    # TensorBoard's numbers are float32; what is too large
-                    # for one becomes infinite.
-                    number = tf.cast(tf.constant(value, tf.float64), tf.float32)
-                    tf.summary.scalar(tag, number, step=int(row["round"]))
+    Args:
+      path: The CSV file; it need not exist.
+      round_number: The checkpoint's round. Rows after it were lost.
+      logged: The same rows from the round log, which holds all columns but
+        `seconds`; that column is taken from the CSV file. `None` to take
+        everything from the CSV file.
+
+    Raises:
+      RunDirectoryError: If the file exists and cannot be read.
+    """
+    known = {}
+    if storage.exists(path):
+        known = {row["round"]: row for row in read(path)}
+    if logged is None:
+        return [known[n] for n in sorted(known) if n <= round_number]
+    return [
+        {**row, "seconds": known[row["round"]]["seconds"]}
+        if "seconds" in known.get(row["round"], {})
+        else row
+        for row in logged
+    ]
 
 
-def read(csv_path: str) -> list[dict[str, Value]]:
-    """The rows of a metrics.csv; cells that are empty are left out.
+def read(path: str) -> list[dict[str, Value]]:
+    r"""Returns the rows of a metrics.csv, without their empty cells.
 
-    A last line that a killed process did not finish is left out too.
+    A last line that a killed process did not finish is left out.
+
+    Args:
+      path: The CSV file.
 
     Raises:
       RunDirectoryError: If the file cannot be read.
+
+    Example:
+      >>> import os, tempfile
+      >>> path = os.path.join(tempfile.mkdtemp(), "metrics.csv")
+      >>> with open(path, "w") as file:
+      ...     _ = file.write("round,loss,clients\n1,0.5,10\n2,,9\n3,0.")
+      >>> read(path)
+      [{'round': 1, 'loss': 0.5, 'clients': 10}, {'round': 2, 'clients': 9}]
     """
-    with durable.explained(csv_path, "read"):
-        # What is damaged beyond reading is no row.
-        text = storage.of(csv_path).read(csv_path).decode("utf-8", "replace")
+    with durable.explained(path, "read"):
+        # A damaged byte makes its line no row, not the file unreadable.
+        text = storage.of(path).read(path).decode("utf-8", "replace")
     lines = text.split("\n")
     header, rows = lines[0].split(","), []
-    # Without its line's end, the last one may be cut within a number.
+    # The last piece has no line break: it may be cut within a number.
     for line in lines[1:-1]:
         cells = line.split(",")
         try:

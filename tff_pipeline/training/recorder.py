@@ -19,8 +19,9 @@ from tff_pipeline import errors, timing
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.client_states import ClientStates
 from tff_pipeline.runs.metric_names import lower_is_better
-from tff_pipeline.runs.metrics_file import MetricsLog, Row
+from tff_pipeline.runs.metrics_file import Row
 from tff_pipeline.runs.round_log import RoundLog
+from tff_pipeline.runs.sinks import Sinks
 from tff_pipeline.runs.state_files import digest, flatten
 
 
@@ -80,7 +81,7 @@ class Recorder:
 
     def __init__(
         self,
-        metrics: MetricsLog,
+        metrics: Sinks,
         log: RoundLog,
         checkpoints: CheckpointStore,
         budget: Optional[Budget] = None,

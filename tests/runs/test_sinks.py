@@ -1,16 +1,29 @@
-"""Rows are kept whole and in full, and TensorBoard holds the same."""
+"""Rows are kept whole and in full, and every sink holds the same ones."""
 
+import json
 import math
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.testing.resources import no_file_above
+from tests.testing.scripts import ROOT
+from tff_pipeline import errors, experiment, registry
+from tff_pipeline.config import (
+    ClientConfig,
+    DataConfig,
+    ExperimentConfig,
+    RunConfig,
+)
 from tff_pipeline.errors import RunDirectoryError
 from tff_pipeline.runs import metrics_file
+from tff_pipeline.runs.metrics_file import CsvSink
+from tff_pipeline.runs.sinks import Sinks, TensorBoardSink
 
 TAGS = {
     "train_loss": "train/loss",
@@ -44,6 +57,13 @@ def rows_to(last):
     return [row_of(number) for number in range(1, last + 1)]
 
 
+def sinks_at(csv_path, tensorboard):
+    return Sinks(
+        str(csv_path),
+        [CsvSink(str(csv_path), COLUMNS), TensorBoardSink(str(tensorboard))],
+    )
+
+
 @pytest.fixture
 def csv_path(tmp_path):
     return tmp_path / "metrics.csv"
@@ -57,9 +77,7 @@ def tensorboard(tmp_path):
 @pytest.fixture
 def open_log(csv_path, tensorboard):
     """Opens the log anew, as the process does that goes on with a run."""
-    return lambda: metrics_file.MetricsLog(
-        str(csv_path), str(tensorboard), COLUMNS
-    )
+    return lambda: sinks_at(csv_path, tensorboard)
 
 
 def write_log(open_log, rows):
@@ -206,7 +224,7 @@ def test_zeros_that_a_power_cut_left_are_no_rows(open_log, csv_path):
 def test_a_csv_that_cannot_be_written_is_named(tmp_path, tensorboard):
     (tmp_path / "file").write_text("")
     path = str(tmp_path / "file" / "metrics.csv")
-    log = metrics_file.MetricsLog(path, str(tensorboard), COLUMNS)
+    log = sinks_at(path, tensorboard)
     with pytest.raises(RunDirectoryError) as raised:
         log.rewind(0)
     assert path in str(raised.value)
@@ -215,7 +233,7 @@ def test_a_csv_that_cannot_be_written_is_named(tmp_path, tensorboard):
 def test_a_tensorboard_folder_that_cannot_be_made_is_named(tmp_path, csv_path):
     (tmp_path / "file").write_text("")
     path = str(tmp_path / "file" / "tensorboard")
-    log = metrics_file.MetricsLog(str(csv_path), path, COLUMNS)
+    log = sinks_at(csv_path, path)
     with pytest.raises(RunDirectoryError) as raised:
         log.rewind(0)
     assert path in str(raised.value)
@@ -266,3 +284,87 @@ def test_rewind_on_a_full_disk_leaves_the_old_rows(open_log, csv_path):
         open_log().rewind(10)
     assert str(csv_path) in str(raised.value)
     assert metrics_file.read(str(csv_path)) == rows_to(20)
+
+
+def config_of(path, **run):
+    return ExperimentConfig(
+        data=DataConfig("digits_2nn", partition="iid", num_clients=6),
+        clients=ClientConfig(clients_per_round=2, batch_size=16),
+        run=RunConfig(output_dir=str(path), rounds_per_checkpoint=2, **run),
+    )
+
+
+def test_a_sink_of_ones_own_takes_one_line_and_resumes(tmp_path, monkeypatch):
+    target = "tests.testing.own_sink:JsonLines"
+    monkeypatch.setitem(registry.SINKS, "json_lines", target)
+    path, options = tmp_path / "run", {"sinks": "csv,json_lines"}
+    experiment.run(config_of(path, total_rounds=3, **options))
+    # A row of a future that was lost, had the run been killed in round 4.
+    with open(path / "rows.jsonl", "a") as file:
+        file.write(json.dumps({"round": 4, "train_loss": -1.0}) + "\n")
+    experiment.run(config_of(path, total_rounds=5, **options))
+    lines = (path / "rows.jsonl").read_text().splitlines()
+    rows = metrics_file.read(str(path / "metrics.csv"))
+    assert [row["round"] for row in rows] == [1, 2, 3, 4, 5]
+    assert [json.loads(line) for line in lines] == rows
+    assert not (path / "tensorboard").exists()
+
+
+@pytest.mark.parametrize(
+    "value", ["tensorboard", "csv,wandb", "csv,csv", "csv,", "", "none", " csv"]
+)
+def test_sinks_that_are_not_there_are_refused_in_a_sentence(value):
+    with pytest.raises(errors.ConfigError) as raised:
+        RunConfig(sinks=value)
+    assert str(raised.value) == (
+        f"--sinks={value}: must be names with commas between them, from: csv, "
+        "tensorboard; csv must be one of them."
+    )
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_all_sinks_are_closed_though_one_of_them_fails(csv_path, last):
+    closed = []
+
+    class Failing(CsvSink):
+        def close(self):
+            raise RunDirectoryError("this one")
+
+    class Closed(CsvSink):
+        def close(self):
+            closed.append(self)
+
+    kinds = [Closed, Closed, Failing] if last else [Failing, Closed, Closed]
+    log = Sinks(str(csv_path), [kind(str(csv_path), COLUMNS) for kind in kinds])
+    with pytest.raises(RunDirectoryError, match="this one"):
+        log.close()
+    assert len(closed) == 2
+
+
+READ = """
+import json, sys
+from tff_pipeline.runs import directory, metrics_file, round_log
+path = directory.RunDirectory(sys.argv[1])
+rows = metrics_file.read(path.metrics)
+records = list(round_log.read(path.rounds))
+config = path.read_config()
+heavy = {
+    "tensorflow", "tensorflow_federated", "keras", "pandas", "matplotlib"
+} & set(sys.modules)
+print(json.dumps([len(rows), len(records), config.data.task, sorted(heavy)]))
+"""
+
+
+def test_a_run_is_read_without_tensorflow(small_run):
+    done = subprocess.run(
+        [sys.executable, "-c", READ, str(small_run)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows, records, task, heavy = json.loads(done.stdout)
+    assert (rows, task) == (10, "digits_2nn")
+    assert records >= 11
+    assert heavy == []

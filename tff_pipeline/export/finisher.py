@@ -1,0 +1,40 @@
+"""The finisher that exports a run's model when its last round is saved."""
+
+from tff_pipeline.export import saved_model
+from tff_pipeline.export.model_card import Provenance
+from tff_pipeline.runs import environment
+from tff_pipeline.runs.state_files import digest, flatten
+from tff_pipeline.training import columns
+from tff_pipeline.training.finish import FinishContext
+
+
+def export(context: FinishContext) -> None:
+    """Writes the run's SavedModel, and a record of it to the round log.
+
+    Args:
+      context: The run that ended. A model that is there is replaced.
+
+    Raises:
+      RunDirectoryError: If a file cannot be written.
+    """
+    directory = context.directory
+    saved_model.export(
+        context.task,
+        context.weights,
+        directory.saved_model,
+        overwrite=True,
+        provenance=Provenance(
+            context.config.to_json(),
+            context.round_number,
+            context.state_digest,
+            {"central": columns.last_evaluation(directory.metrics)},
+            directory.privacy_statement(),
+        ),
+    )
+    context.log.add(
+        "exported",
+        round=context.round_number,
+        weights=digest(flatten(context.weights)),
+        files=environment.hashes(directory.saved_model),
+    )
+    context.log.sync()
