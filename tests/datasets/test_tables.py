@@ -13,7 +13,6 @@ from tff_pipeline.datasets.readers import delimited
 from tff_pipeline.evaluation import central
 from tff_pipeline.export import saved_model
 from tff_pipeline.models import factorisation
-from tff_pipeline.tasks import credit as credit_tasks
 
 
 def load(name, seed=0, **options):
@@ -75,25 +74,6 @@ def test_german_credit_exported_takes_columns_by_name(german, tmp_path):
     assert given["class_name"].numpy()[0] in (b"good", b"bad")
     assert 0 <= evaluated["auc"] <= 1
     assert 0 <= evaluated["cost_loss"] <= 5
-
-
-def test_german_cost_is_that_of_the_published_matrix():
-    y = np.array([1, 1, 0, 0])
-    # Accepted, refused, accepted, refused: 5 + 0 + 0 + 1.
-    logits = np.array([[9.0, 0], [0, 0], [9, 0], [0, 0]])
-    assert credit_tasks.german_cost(y, logits) == 6 / 4
-
-
-def test_area_under_curve_is_that_of_all_pairs():
-    draw = np.random.default_rng(0)
-    y = np.array([0, 1] * 6)
-    logits = draw.integers(3, size=[12, 2]).astype(np.float32)
-    score = logits[:, 1] - logits[:, 0]
-    pairs = score[y == 1][:, np.newaxis] - score[y == 0]
-    expected = np.mean((pairs > 0) + 0.5 * (pairs == 0))
-    given = credit_tasks.area_under_curve(y, logits)
-    assert given == pytest.approx(expected)
-    assert credit_tasks.area_under_curve(y * 0, logits) == 0.5
 
 
 def test_german_credit_learns(german_dir, tmp_path):

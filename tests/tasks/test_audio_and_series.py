@@ -21,7 +21,6 @@ from tff_pipeline.config import (
 from tff_pipeline.datasets import ett, spoken_digits
 from tff_pipeline.evaluation.central import Evaluator
 from tff_pipeline.models import audio
-from tff_pipeline.tasks import load_forecast
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 
@@ -368,14 +367,6 @@ def test_the_scale_is_that_of_the_months_that_train(stations):
     wanted = readings.astype(np.float64)
     np.testing.assert_allclose(found[0], wanted.mean(0), rtol=1e-5)
     np.testing.assert_allclose(found[1], wanted.std(0), rtol=1e-5)
-
-
-def test_errors_are_counted_in_the_stations_deviation():
-    y = np.zeros([2, 24, 2], np.float32)
-    y[1, :, 1] = 1
-    predicted = np.full([2, 24], 6, np.float32)
-    loss = load_forecast.ScaledSquaredError([2.0, 3.0])(y, predicted)
-    assert float(loss) == pytest.approx((9 + 4) / 2)
 
 
 def table(hours=14400):

@@ -33,7 +33,6 @@ from tff_pipeline.evaluation.central import Evaluator
 from tff_pipeline.export import saved_model
 from tff_pipeline.models import bag_of_words, recurrent
 from tff_pipeline.models.peephole import PeepholeLSTMCell
-from tff_pipeline.objectives import multi_label, sequence
 
 
 def load(name, seed=0, **options):
@@ -330,51 +329,6 @@ def test_next_word_has_its_clients_words_and_parameters():
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(tied(tf.constant([[2, 3]])) ** 2)
     assert None not in tape.gradient(loss, tied.trainable_variables)
-
-
-# Losses and metrics.
-
-
-def test_padding_counts_neither_in_loss_nor_in_accuracy():
-    logits = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
-    targets = np.array([[1, 2, 0], [3, 0, 0]], np.int32)
-    chances = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    kept = [(0, 0, 1), (0, 1, 2), (1, 0, 3)]
-    expected = -np.mean([np.log(chances[place]) for place in kept])
-    loss = sequence.TokenCrossEntropy()(targets, logits)
-    assert float(loss) == pytest.approx(expected, rel=1e-5)
-    hits = [logits[row, step].argmax() == label for row, step, label in kept]
-    accuracy = sequence.TokenAccuracy()
-    accuracy.update_state(targets, logits)
-    assert float(accuracy.result()) == pytest.approx(np.mean(hits))
-    without = sequence.TokenAccuracy("other", left_out=(0, 1))
-    without = sequence.TokenAccuracy.from_config(without.get_config())
-    without.update_state(targets, logits)
-    assert float(without.result()) == pytest.approx(np.mean(hits[1:]))
-
-
-def test_loss_leaves_padding_out_in_graphs_as_tff_makes_them():
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        loss = sequence.TokenCrossEntropy()(
-            tf.constant([[1, 0]]), tf.constant([[[0.0, 0.0], [9.0, 0.0]]])
-        )
-        assert session.run(loss) == pytest.approx(math.log(2))
-
-
-def test_recall_counts_labels_among_the_likeliest():
-    logits = np.array([[5, 4, 3, 2], [0, 1, 2, 3], [1, 2, 3, 4]], np.float32)
-    labels = np.array([[1, 0, 1, 1], [1, 0, 0, 0], [0] * 4], np.float32)
-    metric = multi_label.RecallAtK(2)
-    metric = multi_label.RecallAtK.from_config(metric.get_config())
-    metric.update_state(labels, logits)
-    assert metric.name == "recall_at_2"
-    assert float(metric.result()) == pytest.approx(1 / 4)
-
-
-def test_loss_of_labels_is_summed_over_them():
-    labels, logits = np.array([[1.0, 0, 0]]), np.zeros([1, 3])
-    loss = multi_label.LabelCrossEntropy()(labels, logits)
-    assert float(loss) == pytest.approx(3 * math.log(2))
 
 
 def test_shares_are_of_known_words_alone():

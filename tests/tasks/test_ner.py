@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tests.testing.data import data_folder
+from tests.testing.entity_tags import TAGS, tag_numbers
 from tff_pipeline import errors, experiment
 from tff_pipeline.client_work import keyed_generator
 from tff_pipeline.commands import saved_runs
@@ -26,7 +27,6 @@ from tff_pipeline.objectives import tagging
 from tff_pipeline.objectives.sequence import TokenAccuracy, TokenCrossEntropy
 from tff_pipeline.tasks import ner
 
-TAGS = Tags(["B-PER", "B-LOC", "O"])
 # As in CoNLL-2003: four columns, IOB1, documents. Made up.
 TRAIN = """-DOCSTART- -X- -X- O
 
@@ -204,14 +204,7 @@ def test_word_vectors_that_do_not_exist_are_refused(tmp_path):
         word_vectors.read(str(tmp_path / "none"), set(), 10)
 
 
-# Tags and scores.
-
-
-def numbers(*sentences):
-    """Tags by number, padded, from strings such as "B-PER O"."""
-    rows = [[TAGS.names.index(t) for t in s.split()] for s in sentences]
-    length = max(map(len, rows))
-    return np.array([row + [0] * (length - len(row)) for row in rows])
+# Tags.
 
 
 def test_tags_that_may_follow_each_other():
@@ -224,51 +217,6 @@ def test_tags_that_may_follow_each_other():
     assert ("B-PER", "I-PER") in legal
     assert not any(after == "" for _, after in legal)
     assert len(legal) == 6 * 3 + 4
-
-
-def test_stray_inside_tags_begin_an_entity():
-    found = numbers("I-PER I-PER O I-LOC B-LOC I-PER", "B-PER I-LOC I-LOC O")
-    logits = tf.one_hot(found, len(TAGS))
-    expected = numbers("B-PER I-PER O B-LOC B-LOC B-PER", "B-PER B-LOC I-LOC O")
-    np.testing.assert_array_equal(tagging.decode(TAGS, logits), expected)
-
-
-def test_scores_by_hand():
-    truth = numbers(
-        "B-PER I-PER O B-LOC",  # two entities
-        "O B-LOC I-LOC O",  # one
-        "O O",  # none
-        "O O O B-PER",  # one, at the very end
-        "B-PER O O O",  # one, at the next start
-    )
-    found = numbers(
-        "B-PER I-PER O B-PER",  # one right, one of the wrong type
-        "O B-LOC O O",  # cut short
-        "O B-PER I-PER I-PER",  # wrong, the rest is padding
-        "O O O B-PER",
-        "I-PER O O O",
-    )
-    logits = tf.one_hot(found, len(TAGS)).numpy()
-    scores = {
-        name: metric(truth, logits)
-        for name, metric in tagging.metrics(TAGS).items()
-    }
-    assert scores["entity_precision"] == pytest.approx(3 / 6)
-    assert scores["entity_recall"] == pytest.approx(3 / 5)
-    assert scores["entity_f1"] == pytest.approx(6 / 11)
-    assert scores["token_micro_f1"] == pytest.approx(15 / 18)
-    # Right, of truth and found: O 10 of 11 and 11; B-LOC 1 of 2
-    # and 1; I-LOC 0 of 1
-    # and 0; B-PER 3 of 3 and 5; I-PER 1 of 1 and 1.
-    by_tag = np.array([20 / 22, 2 / 3, 0, 6 / 8, 1])
-    assert scores["token_macro_f1"] == pytest.approx(np.mean(by_tag))
-    weighted = np.average(by_tag, weights=[11, 2, 1, 3, 1])
-    assert scores["token_weighted_f1"] == pytest.approx(weighted)
-
-
-def test_scores_without_entities_are_zero():
-    none = numbers("O O")
-    assert set(tagging.entity_scores(TAGS, none, none).values()) == {0}
 
 
 # The CRF.
@@ -336,7 +284,7 @@ def test_padding_changes_nothing(decoder):
     model, ids = small_tagger(decoder), small_ids()
     outputs = model(ids)
     assert outputs.shape[:2] == (4, 7)
-    tags = tagging.decode(TAGS, outputs).numpy()
+    tags = tagging.legal_tags(TAGS, outputs).numpy()
     np.testing.assert_array_equal(tags > 0, ids[..., 0] > 0)
     for row, length in enumerate((3, 5, 0, 1)):
         if length:
@@ -354,7 +302,7 @@ def test_crf_gives_legal_tags_only_and_its_loss_is_a_likelihood():
     model.set_weights([4 * weight for weight in model.get_weights()])
     potentials = model(ids)
     tags = tagger.decode(potentials).numpy()
-    np.testing.assert_array_equal(tags, tagging.decode(TAGS, potentials))
+    np.testing.assert_array_equal(tags, tagging.legal_tags(TAGS, potentials))
     # All legal sequences of three tags together are certain.
     sequences = [
         sequence
@@ -380,7 +328,7 @@ def test_crf_gives_legal_tags_only_and_its_loss_is_a_likelihood():
 )
 def test_loss_is_the_mean_over_tokens_and_falls(decoder, loss_fn, accuracy):
     model, ids = small_tagger(decoder, dropout=0.0), small_ids()
-    tags = numbers("B-PER I-PER O", "O B-LOC I-LOC O B-PER", "", "O")
+    tags = tag_numbers("B-PER I-PER O", "O B-LOC I-LOC O B-PER", "", "O")
     tags = np.pad(tags, ((0, 0), (0, 2))).astype(np.int32)
     loss = loss_fn()
     rows = [loss(tags[i : i + 1], model(ids[i : i + 1])) for i in (0, 1, 3)]
@@ -400,7 +348,7 @@ def test_loss_is_the_mean_over_tokens_and_falls(decoder, loss_fn, accuracy):
     metric = accuracy()
     metric.update_state(tags, model(ids))
     assert metric.result() == 1
-    np.testing.assert_array_equal(tagging.decode(TAGS, model(ids)), tags)
+    np.testing.assert_array_equal(tagging.legal_tags(TAGS, model(ids)), tags)
 
 
 @pytest.fixture(scope="module")
@@ -536,7 +484,7 @@ def test_most_frequent_tag_scores_as_the_flagfile_says(btc):
     logits = tf.one_hot(found, len(tags)).numpy()
     scores = {
         name: round(metric(truth, logits), 4)
-        for name, metric in tagging.metrics(tags).items()
+        for name, metric in tagging.tag_metrics(tags).items()
     }
     assert scores == {
         "entity_f1": 0.4888,

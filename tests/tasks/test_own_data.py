@@ -35,6 +35,7 @@ from tff_pipeline.datasets.readers import sqlite_writer, table_features
 from tff_pipeline.datasets.readers.sqlite_writer import Row
 from tff_pipeline.datasets.readers.table import MISSING, Table
 from tff_pipeline.models import arrays as array_models
+from tff_pipeline.models import scaling
 from tff_pipeline.models import table as table_models
 
 # Columns as users have them: names that no signature may have, commas in
@@ -592,7 +593,7 @@ def test_scaling_is_that_of_all_parts_and_missing_numbers_count_nothing():
     x = draw.normal(1e6, 3.0, (50, 4))
     x[::5, 1] = np.nan
     x[:, 2] = 7.0
-    scale = array_models.scaling([x[:20], x[20:]], [4])
+    scale = scaling.input_scaling([x[:20], x[20:]], [4])
     np.testing.assert_allclose(scale.mean, np.nanmean(x, axis=0))
     deviation = np.nanstd(x, axis=0)
     deviation[2] = 1.0

@@ -42,7 +42,7 @@ class Tags:
 
         Args:
           tags: An int array [sentences, length] of legal tags, such as
-            `tagging.decode` gives.
+            `tagging.legal_tags` gives.
 
         Returns:
           int64 [entities, 3]: the first token and the last, counted over all

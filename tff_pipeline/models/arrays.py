@@ -1,63 +1,21 @@
 """Networks for arrays of a shape that is known only when they are read."""
 
-import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Optional
 
-import numpy as np
 import tensorflow as tf
 
-
-@dataclasses.dataclass(frozen=True)
-class Scaling:
-    """Mean and deviation of inputs, of each place along their last axis."""
-
-    mean: list[float]
-    deviation: list[float]
-
-
-def scaling(parts: Iterable[np.ndarray], shape: Sequence[int]) -> Scaling:
-    """Statistics of inputs that come a part at a time.
-
-    Args:
-      parts: Arrays of shape [n, *shape]; NaN counts nothing.
-      shape: Of one input. Of [height, width] and of a scalar all numbers count
-        alike, else those of each place along the last axis.
-
-    Returns:
-      Lists of the length of the last axis, or 1; a deviation of 0 is given
-      as 1.
-    """
-    last = shape[-1] if len(shape) in (1, 3) or len(shape) > 3 else 1
-    count, mean, squares = np.zeros(last), np.zeros(last), np.zeros(last)
-    # Each part's squares about its own mean, lest those of large numbers cancel
-    # (Chan, Golub and LeVeque 1983, "Algorithms for computing the sample
-    # variance", equation 1.5).
-    for part in parts:
-        values = part.reshape(-1, last).astype(np.float64)
-        known = ~np.isnan(values)
-        more = known.sum(axis=0)
-        both = np.maximum(count + more, 1)
-        own = np.where(known, values, 0.0).sum(axis=0) / np.maximum(more, 1)
-        apart = own - mean
-        squares += np.square(np.where(known, values - own, 0.0)).sum(axis=0)
-        squares += np.square(apart) * count * more / both
-        mean += apart * more / both
-        count += more
-    deviation = np.sqrt(squares / np.maximum(count, 1))
-    deviation[deviation == 0] = 1.0
-    return Scaling(mean.tolist(), deviation.tolist())
+from tff_pipeline.models.scaling import Scaling
 
 
 def by_rank(
     shape: Sequence[int],
     dtype: str,
-    scale: Scaling,
+    scaling: Scaling,
     outputs: int,
-    label_mean: Optional[Sequence[float]] = None,
-    label_deviation: Optional[Sequence[float]] = None,
+    label_scaling: Optional[Scaling] = None,
 ) -> tf.keras.Model:
-    """A network that fits inputs of any shape.
+    """Makes a network that fits inputs of any shape.
 
     Inputs of shape [height, width] or [height, width, channels] go through two
     convolutions of 3x3 with 32 and 64 filters, each with a 2x2 max-pool, and a
@@ -65,21 +23,20 @@ def by_rank(
     32. All are ReLU.
 
     Args:
-      shape: Of one input.
-      dtype: Of the inputs.
-      scale: See `scaling`; inputs are brought to mean 0 and deviation 1, and
-        NaN becomes 0.
-      outputs: How many logits or numbers come out.
-      label_mean: Of the numbers to predict, which the last layer's are scaled
-        to; `None` for logits.
-      label_deviation: Likewise.
+      shape: The shape of one input.
+      dtype: The type of the inputs, a numeric one.
+      scaling: See `scaling.input_scaling`; inputs are brought to mean 0 and
+        deviation 1, and NaN becomes 0.
+      outputs: The number of logits or predicted numbers.
+      label_scaling: What the last layer's numbers are scaled to, one an output;
+        `None` for logits.
 
     Returns:
       A model from "x", `dtype` [batch, *shape], to float32 [batch, outputs].
     """
     layers = tf.keras.layers
     x = tf.keras.Input(shape, dtype=dtype, name="x")
-    values = (tf.cast(x, tf.float32) - scale.mean) / scale.deviation
+    values = (tf.cast(x, tf.float32) - scaling.mean) / scaling.deviation
     values = tf.where(tf.math.is_nan(values), 0.0, values)
     if len(shape) in (2, 3):
         if len(shape) == 2:
@@ -96,6 +53,6 @@ def by_rank(
     for units in hidden:
         values = layers.Dense(units, activation="relu")(values)
     output = layers.Dense(outputs)(values)
-    if label_mean is not None:
-        output = output * list(label_deviation or ()) + list(label_mean)
+    if label_scaling is not None:
+        output = output * label_scaling.deviation + label_scaling.mean
     return tf.keras.Model(x, output)

@@ -13,6 +13,7 @@ from tff_pipeline.datasets.readers.table_features import (
     Category,
     Feature,
 )
+from tff_pipeline.models.scaling import Scaling
 
 _HIDDEN = (64, 32)
 
@@ -20,8 +21,7 @@ _HIDDEN = (64, 32)
 def two_hidden_layers(
     features: Sequence[Feature],
     outputs: int,
-    label_mean: Optional[float] = None,
-    label_deviation: float = 1.0,
+    label_scaling: Optional[Scaling] = None,
 ) -> tf.keras.Model:
     """A network of two hidden ReLU layers of 64 and 32 units.
 
@@ -32,9 +32,8 @@ def two_hidden_layers(
     Args:
       features: What is known of the columns.
       outputs: How many logits or numbers come out.
-      label_mean: Of the numbers to predict, which the last layer's are scaled
-        to; `None` for logits.
-      label_deviation: Likewise.
+      label_scaling: What the last layer's numbers are scaled to, one an output;
+        `None` for logits.
 
     Returns:
       A model from "row", float32 [batch, columns] (numbers, NaN where missing,
@@ -65,8 +64,10 @@ def two_hidden_layers(
     for units in _HIDDEN[1:]:
         hidden = tf.keras.layers.Dense(units, activation="relu")(hidden)
     output = tf.keras.layers.Dense(outputs)(hidden)
-    if label_mean is not None:
-        output = tf.keras.layers.Rescaling(label_deviation, label_mean)(output)
+    if label_scaling is not None:
+        output = tf.keras.layers.Rescaling(
+            label_scaling.deviation, label_scaling.mean
+        )(output)
     return tf.keras.Model(row, output, name="table.model")
 
 

@@ -1,1 +1,1 @@
-"""What is minimised and measured: losses, metrics, what an output means."""
+"""What training minimises and what is measured: losses, metrics, outputs."""

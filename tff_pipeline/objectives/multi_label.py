@@ -1,18 +1,15 @@
-"""Loss and recall of labels of which an example may have several."""
+"""Loss and recall of examples that may have several labels."""
 
-from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
 import tensorflow as tf
 
-from tff_pipeline.objectives import outputs
-
 
 class LabelCrossEntropy(tf.keras.losses.Loss):
-    """Cross-entropy of independent labels, summed over them."""
+    """The cross-entropy of independent labels, summed over the labels."""
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """Each example's loss, float32 [batch].
+        """Returns each example's loss, float32 [batch].
 
         Args:
           y_true: 1 for an example's labels, else 0, float32 [batch, labels].
@@ -26,7 +23,13 @@ class RecallAtK(tf.keras.metrics.Mean):
     """The share of all labels that are among their example's k likeliest."""
 
     def __init__(self, k: int, name: Optional[str] = None, dtype: Any = None):
-        """Makes it, as "recall_at_5" for 5."""
+        """Makes the metric.
+
+        Args:
+          k: How many of an example's likeliest labels count as predicted.
+          name: The metric's name; by default "recall_at_5" for a `k` of 5.
+          dtype: The type of its sums; Keras's default is float32.
+        """
         super().__init__(name=name or f"recall_at_{k}", dtype=dtype)
         self._k = k
 
@@ -36,7 +39,16 @@ class RecallAtK(tf.keras.metrics.Mean):
         y_pred: tf.Tensor,
         sample_weight: Optional[tf.Tensor] = None,
     ) -> Any:
-        """Adds a batch; shapes as in `LabelCrossEntropy.call`."""
+        """Adds a batch.
+
+        Args:
+          y_true: 1 for an example's labels, else 0, float32 [batch, labels].
+          y_pred: Logits, float32 [batch, labels].
+          sample_weight: Not used; every label counts the same.
+
+        Returns:
+          The update, as `tf.keras.metrics.Mean` does.
+        """
         del sample_weight
         most = min(self._k, y_pred.shape[-1])
         likeliest = tf.math.top_k(y_pred, most).indices
@@ -47,20 +59,5 @@ class RecallAtK(tf.keras.metrics.Mean):
         return super().update_state(tf.math.divide_no_nan(hits, labels), labels)
 
     def get_config(self) -> dict[str, Any]:
-        """What makes another one like this."""
+        """Returns the arguments that make an equal metric."""
         return {**super().get_config(), "k": self._k}
-
-
-def of_tags(
-    tags: Sequence[str],
-) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """Outputs of labels that have names, and `tags`, the five likeliest."""
-
-    def named(logits: tf.Tensor) -> dict[str, tf.Tensor]:
-        likeliest = tf.math.top_k(logits, min(5, len(tags))).indices
-        return {
-            **outputs.of_labels(logits),
-            "tags": tf.gather(tf.constant(list(tags)), likeliest),
-        }
-
-    return named

@@ -11,15 +11,15 @@ from tff_pipeline.datasets.sequences import PADDING
 class TokenCrossEntropy(tf.keras.losses.Loss):
     """The mean cross-entropy of all tokens of a batch that are no padding.
 
-    As a "loss" of many batches, which count by their sequences, it is their
-    mean to the extent that they are filled alike.
+    Metrics average it over batches, weighted by their number of sequences; this
+    is the mean over tokens to the extent that batches are filled alike.
     """
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """The mean, a float32 scalar.
+        """Returns the mean, a float32 scalar; 0 if all is padding.
 
         Args:
-          y_true: Ids, of an integer type, [batch, length].
+          y_true: Token ids, of an integer type, [batch, length].
           y_pred: Logits, float32 [batch, length, ids].
         """
         targets = tf.cast(y_true, tf.int32)
@@ -32,7 +32,7 @@ class TokenCrossEntropy(tf.keras.losses.Loss):
 
 
 class TokenAccuracy(tf.keras.metrics.Mean):
-    """The share of tokens that are predicted, of those that count."""
+    """The share of tokens that are predicted right, of those that count."""
 
     def __init__(
         self,
@@ -40,7 +40,13 @@ class TokenAccuracy(tf.keras.metrics.Mean):
         dtype: Any = None,
         left_out: Sequence[int] = (PADDING,),
     ):
-        """Makes it; targets that are one of `left_out` do not count."""
+        """Makes the metric.
+
+        Args:
+          name: The metric's name.
+          dtype: The type of its sums; Keras's default is float32.
+          left_out: Ids whose tokens do not count when they are the target.
+        """
         super().__init__(name=name, dtype=dtype)
         self._left_out = list(left_out)
 
@@ -50,7 +56,16 @@ class TokenAccuracy(tf.keras.metrics.Mean):
         y_pred: tf.Tensor,
         sample_weight: Optional[tf.Tensor] = None,
     ) -> Any:
-        """Adds a batch; shapes as in `TokenCrossEntropy.call`."""
+        """Adds a batch.
+
+        Args:
+          y_true: Token ids, of an integer type, [batch, length].
+          y_pred: Logits, float32 [batch, length, ids].
+          sample_weight: Not used; every token that counts has the weight 1.
+
+        Returns:
+          The update, as `tf.keras.metrics.Mean` does.
+        """
         del sample_weight
         targets = tf.cast(y_true, tf.int32)
         hits = tf.equal(
@@ -64,5 +79,5 @@ class TokenAccuracy(tf.keras.metrics.Mean):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """What makes another one like this."""
+        """Returns the arguments that make an equal metric."""
         return {**super().get_config(), "left_out": self._left_out}

@@ -1,8 +1,10 @@
-"""Metrics of a whole test set, which are no means over its examples."""
+"""The type of metrics of a whole test set, which are no means over examples."""
 
 from collections.abc import Callable
+from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 
-# (labels of shape [n, ...], outputs of shape [n, ...]) -> a figure.
-SetMetric = Callable[[np.ndarray, np.ndarray], float]
+Array = npt.NDArray[Any]
+# (labels [n, ...], the model's outputs [n, ...]) -> a number.
+SetMetric = Callable[[Array, Array], float]

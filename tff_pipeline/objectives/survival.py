@@ -1,4 +1,4 @@
-"""Cox's proportional hazards: its loss, and how well scores order patients.
+"""Loss and concordance index of Cox's proportional hazards model.
 
 Cox 1972, "Regression Models and Life-Tables"; Harrell et al. 1982, "Evaluating
 the Yield of Medical Tests" (concordance).
@@ -7,26 +7,29 @@ the Yield of Medical Tests" (concordance).
 import numpy as np
 import tensorflow as tf
 
+from tff_pipeline.objectives.set_metric import Array
+
 
 @tf.keras.utils.register_keras_serializable(package="tff_pipeline")
 class CoxLoss(tf.keras.losses.Loss):
-    """The negative log partial likelihood over a batch, a mean over patients.
+    """The negative log partial likelihood of a batch (Cox 1972, equation 12).
 
-    Of every patient whose death was seen: minus the score, plus the logarithm
-    of the sum of exp(score) over all in the batch who lived at least as long.
-    All others count 0, so a batch without a death has loss 0 and gradient 0.
-    Patients who died on the same day are in each other's sum (Breslow 1974).
+    A patient i whose death was seen adds
+
+        log(sum over j with time_j >= time_i of exp(score_j)) - score_i,
+
+    the sum being over the patients of the batch. Patients who left the study
+    alive add 0, so a batch without a death has loss 0 and gradient 0. Patients
+    who died at the same time are in each other's sum (Breslow 1974).
     """
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """Loss of each patient.
+        """Returns each patient's loss, float32 [batch].
 
         Args:
-          y_true: float32 [batch, 2]: event (1 or 0) and time.
-          y_pred: float32 [batch, 1]: the logarithm of the hazard.
-
-        Returns:
-          float32 [batch].
+          y_true: float32 [batch, 2]: the event (1 for a death, 0 for the end of
+            observation) and its time.
+          y_pred: float32 [batch, 1], scores: the logarithm of the hazard.
         """
         event, time = y_true[:, 0], y_true[:, 1]
         score = y_pred[:, 0]
@@ -36,26 +39,32 @@ class CoxLoss(tf.keras.losses.Loss):
         return event * (tf.reduce_logsumexp(scores, axis=1) - score)
 
 
-def concordance_index(y: np.ndarray, scores: np.ndarray) -> float:
-    """How often, of two patients, the one with the higher score dies first.
+def concordance_index(y: Array, scores: Array) -> float:
+    """Returns how often, of two patients, the higher score dies first.
 
-    A pair counts if one's death was seen and the other lived longer, or was
-    last seen alive at that time. Equal scores are half right.
+    A pair of patients counts if the death of one was seen and the other lived
+    longer, or was last seen alive at that time (Harrell et al. 1982). A pair
+    with equal scores counts one half.
 
     Args:
-      y: float [n, 2]: event (1 or 0) and time.
-      scores: float [n, 1]; high is a high risk.
+      y: float [n, 2]: the event (1 for a death, 0 for the end of observation)
+        and its time.
+      scores: float [n, 1]; a high score is a high risk.
 
     Returns:
-      0 to 1; 0.5, which says nothing, where no pair counts.
+      A number from 0 to 1; 0.5, which says nothing, if no pair counts.
+
+    >>> times = np.array([[1.0, 2.0], [1.0, 3.0]])
+    >>> concordance_index(times, np.array([[5.0], [4.0]]))
+    1.0
     """
     event, time = y[:, 0] == 1, y[:, 1]
     score = scores[:, 0]
     longer = time[np.newaxis, :] > time[:, np.newaxis]
-    also = (time[np.newaxis, :] == time[:, np.newaxis]) & ~event[np.newaxis, :]
-    pairs = event[:, np.newaxis] & (longer | also)
+    censored = (time[np.newaxis, :] == time[:, np.newaxis]) & ~event
+    pairs = event[:, np.newaxis] & (longer | censored)
     if not pairs.any():
         return 0.5
     difference = score[:, np.newaxis] - score[np.newaxis, :]
-    right = (difference > 0) + 0.5 * (difference == 0)
-    return float(right[pairs].mean())
+    concordant = (difference > 0) + 0.5 * (difference == 0)
+    return float(concordant[pairs].mean())

@@ -1,4 +1,4 @@
-"""What a tagger is measured by, and what an exported one gives."""
+"""Loss, metrics and outputs of taggers of tokens."""
 
 import functools
 from collections.abc import Mapping
@@ -11,22 +11,31 @@ import tensorflow as tf
 from tff_pipeline.datasets.tags import Tags
 from tff_pipeline.models import crf, tagger
 from tff_pipeline.objectives.sequence import TokenAccuracy
-from tff_pipeline.objectives.set_metric import SetMetric
+from tff_pipeline.objectives.set_metric import Array, SetMetric
 
 
 class CrfLoss(tf.keras.losses.Loss):
-    """The negative log-likelihood of a batch's tags, for each of its tokens."""
+    """The negative log-likelihood of a batch's tags, per token.
+
+    Lafferty, McCallum and Pereira 2001, "Conditional Random Fields".
+    """
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """The sum over sentences by the number of tokens, a float32 scalar.
+        """Returns the sum over sentences divided by the number of tokens.
 
         Args:
-          y_true: An int [batch, length], 0 for padding.
-          y_pred: Potentials, float32 [batch, length, tags, tags].
+          y_true: Tags, of an integer type, [batch, length]; 0 for padding.
+          y_pred: Potentials, float32 [batch, length, tags, tags]; see
+            `models.crf`.
+
+        Returns:
+          A float32 scalar; 0 if there are no tokens.
         """
-        lost = crf.log_normalizer(y_pred) - crf.score(y_pred, y_true)
+        losses = crf.log_normalizer(y_pred) - crf.score(y_pred, y_true)
         tokens = tf.cast(tf.not_equal(y_true, 0), tf.float32)
-        return tf.math.divide_no_nan(tf.reduce_sum(lost), tf.reduce_sum(tokens))
+        return tf.math.divide_no_nan(
+            tf.reduce_sum(losses), tf.reduce_sum(tokens)
+        )
 
 
 class CrfAccuracy(TokenAccuracy):
@@ -38,58 +47,80 @@ class CrfAccuracy(TokenAccuracy):
         y_pred: tf.Tensor,
         sample_weight: Optional[tf.Tensor] = None,
     ) -> Any:
-        """Adds a batch; shapes as in `CrfLoss.call`."""
+        """Adds a batch.
+
+        Args:
+          y_true: Tags, of an integer type, [batch, length]; 0 for padding.
+          y_pred: Potentials, float32 [batch, length, tags, tags].
+          sample_weight: Not used.
+
+        Returns:
+          The update, as `tf.keras.metrics.Mean` does.
+        """
         best = tf.one_hot(crf.viterbi(y_pred), y_pred.shape[-1])
         return super().update_state(y_true, best, sample_weight)
 
 
-def decode(tags: Tags, outputs: tf.Tensor) -> tf.Tensor:
-    """Legal tags from what `tagger.bilstm` puts out.
+def legal_tags(tags: Tags, output: tf.Tensor) -> tf.Tensor:
+    """Returns the best tags that form legal BIO sequences.
 
-    An I-T that follows neither B-T nor I-T, which softmax may give, becomes
-    B-T: so read conlleval, and seqeval in its default mode.
+    An I-T that follows neither B-T nor I-T, which a softmax may predict,
+    becomes B-T, as conlleval reads it, and seqeval in its default mode.
 
     Args:
       tags: The tags there are.
-      outputs: Of any batch of sentences.
+      output: What `tagger.bilstm` puts out for a batch: float32, logits
+        [batch, length, tags] or potentials [batch, length, tags, tags].
 
     Returns:
       int32 [batch, length], 0 for padding.
     """
-    found = tagger.decode(outputs)
-    kinds = tf.gather(tags.kinds, found)
+    best = tagger.decode(output)
+    kinds = tf.gather(tags.kinds, best)
     before = tf.pad(kinds[:, :-1], [[0, 0], [1, 0]])
-    stray = tf.gather(tags.inside, found) & tf.not_equal(kinds, before)
-    return tf.where(stray, tf.gather(tags.begin_of, found), found)
+    stray = tf.gather(tags.inside, best) & tf.not_equal(kinds, before)
+    return tf.where(stray, tf.gather(tags.begin_of, best), best)
 
 
-def outputs(tags: Tags, output: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The tags of tokens, for an exported model.
+def tag_outputs(tags: Tags, output: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Returns the tags of tokens, for an exported model.
+
+    Args:
+      tags: The tags there are.
+      output: What `tagger.bilstm` puts out; see `legal_tags`.
 
     Returns:
-      `tag`, string [batch, length], "" for padding; `tag_id`, int32 likewise;
-      and without a CRF `probabilities`, float32 [batch, length, tags].
+      `tag`, string [batch, length], "" for padding; `tag_id`, int32 [batch,
+      length]; and without a CRF `probabilities`, float32 [batch, length, tags].
     """
-    found = decode(tags, output)
-    given = {"tag": tf.gather(tags.names, found), "tag_id": found}
+    ids = legal_tags(tags, output)
+    result = {"tag": tf.gather(tags.names, ids), "tag_id": ids}
     if output.shape.rank == 3:
-        given["probabilities"] = tf.nn.softmax(output)
-    return given
+        result["probabilities"] = tf.nn.softmax(output)
+    return result
 
 
-def metrics(tags: Tags) -> Mapping[str, SetMetric]:
-    """Scores of entities, as conlleval's, and F1 of tokens.
+def tag_metrics(tags: Tags) -> Mapping[str, SetMetric]:
+    """Returns scores of entities as in conlleval, and F1 scores of tokens.
 
-    An entity is right if its first token, its last and its type are; its scores
-    are of all types together. Those of tokens are over O and all B- and I- that
-    occur in truth or prediction, as in scikit-learn's report; their micro F1 is
-    the accuracy of legal tags.
+    An entity is right if its first token, its last token and its type are; the
+    scores are of all types together. Scores of tokens are over O and all B- and
+    I- that occur in labels or predictions, as in scikit-learn's report; their
+    micro F1 is the accuracy of legal tags.
+
+    Args:
+      tags: The tags there are.
+
+    Returns:
+      "entity_f1", "entity_precision", "entity_recall", "token_micro_f1",
+      "token_macro_f1" and "token_weighted_f1". Each takes tags, an int array
+      [n, length], and what `tagger.bilstm` puts out for them.
     """
 
-    def entity(name: str, y: np.ndarray, output: np.ndarray) -> float:
+    def entity_score(name: str, y: Array, output: Array) -> float:
         return entity_scores(tags, y, _legal(tags, output))[name]
 
-    def token(average: str, y: np.ndarray, output: np.ndarray) -> float:
+    def token_f1(average: str, y: Array, output: Array) -> float:
         counts = y > 0
         return sklearn.metrics.f1_score(
             y[counts],
@@ -98,34 +129,41 @@ def metrics(tags: Tags) -> Mapping[str, SetMetric]:
             zero_division=0,
         )
 
-    found: dict[str, SetMetric] = {
-        f"entity_{name}": functools.partial(entity, name)
+    metrics: dict[str, SetMetric] = {
+        f"entity_{name}": functools.partial(entity_score, name)
         for name in ("f1", "precision", "recall")
     }
     for average in ("micro", "macro", "weighted"):
-        found[f"token_{average}_f1"] = functools.partial(token, average)
-    return found
+        metrics[f"token_{average}_f1"] = functools.partial(token_f1, average)
+    return metrics
 
 
-def _legal(tags: Tags, output: np.ndarray) -> np.ndarray:
-    return decode(tags, tf.constant(output)).numpy()
+def _legal(tags: Tags, output: Array) -> Array:
+    return legal_tags(tags, tf.constant(output)).numpy()
 
 
 def entity_scores(
-    tags: Tags, truth: np.ndarray, found: np.ndarray
+    tags: Tags, truth: Array, predicted: Array
 ) -> dict[str, float]:
-    """Precision, recall and F1 of entities; 0 where there are none.
+    """Returns precision, recall and F1 of entities; 0 where there are none.
 
     Args:
       tags: The tags there are.
-      truth: An int array [sentences, length] of legal tags, 0 for padding.
-      found: Likewise; what it says of padding does not count.
+      truth: Legal tags, an int array [sentences, length]; 0 for padding.
+      predicted: Legal tags, of the same shape; those of padding do not count.
+
+    Returns:
+      The scores, 0 to 1, as "precision", "recall" and "f1".
     """
-    found = np.where(truth > 0, found, 0)
-    known, given = tags.entities(truth), tags.entities(found)
-    right = len(set(map(tuple, known)) & set(map(tuple, given)))
+    predicted = np.where(truth > 0, predicted, 0)
+    true_entities = tags.entities(truth)
+    predicted_entities = tags.entities(predicted)
+    right = len(
+        set(map(tuple, true_entities)) & set(map(tuple, predicted_entities))
+    )
+    total = len(true_entities) + len(predicted_entities)
     return {
-        "precision": right / max(len(given), 1),
-        "recall": right / max(len(known), 1),
-        "f1": 2 * right / max(len(known) + len(given), 1),
+        "precision": right / max(len(predicted_entities), 1),
+        "recall": right / max(len(true_entities), 1),
+        "f1": 2 * right / max(total, 1),
     }

@@ -1,43 +1,44 @@
-"""What is predicted from a user's own data: classes with names, or numbers."""
+"""Targets of a user's own data: named classes, or numbers."""
 
-import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tff_pipeline import errors
-from tff_pipeline.datasets.federation.federated_data import FederatedData
-from tff_pipeline.objectives import outputs
-from tff_pipeline.objectives.set_metric import SetMetric
+from tff_pipeline.models.scaling import Scaling
+from tff_pipeline.objectives import outputs, scaled_error
+from tff_pipeline.objectives.set_metric import Array, SetMetric
 
 MOST_CLASSES = 1000
-# Of labels that are no whole numbers.
+# Classes that are numbers but not whole ones are rarely meant as classes.
 _MOST_FRACTIONS = 20
 
 
-@dataclasses.dataclass(frozen=True)
-class Scale:
-    """Mean and standard deviation of the numbers to predict, one an output."""
+def number_names(values: Array) -> list[str]:
+    """Returns the names of classes that are numbers.
 
-    mean: list[float]
-    deviation: list[float]
+    Args:
+      values: Numbers, of any numeric type, [classes].
 
-
-def number_names(values: np.ndarray) -> list[str]:
-    """The names of classes that are numbers: 0.0 is "0", 0.5 is "0.5"."""
+    >>> number_names(np.array([0.0, 0.5]))
+    ['0', '0.5']
+    """
     return [f"{int(v)}" if v == int(v) else repr(float(v)) for v in values]
 
 
 def check_classes(names: Sequence[str], source: str, fractions: bool) -> None:
-    """Raises `DataError` if these can hardly be classes.
+    """Raises an error if values are one, or too many to be classes.
 
     Args:
-      names: Of the classes.
-      source: Where they are, in words.
-      fractions: Whether some are numbers that are not whole.
+      names: The classes' names.
+      source: Where the classes come from, in words, for the error.
+      fractions: True if some are numbers that are not whole.
+
+    Raises:
+      DataError: If there is one class only, or more than `MOST_CLASSES`.
     """
     if len(names) < 2:
         raise errors.DataError(
@@ -51,72 +52,48 @@ def check_classes(names: Sequence[str], source: str, fractions: bool) -> None:
         )
 
 
-def classes(names: Sequence[str]) -> dict[str, Any]:
-    """The arguments of `Task` for classes that have these names."""
+def class_target(names: Sequence[str]) -> dict[str, Any]:
+    """Returns the arguments of `Task` for labels that are classes.
+
+    Args:
+      names: The classes' names, in order.
+    """
     return {
-        "outputs_fn": functools.partial(outputs.of_named_classes, names),
+        "outputs_fn": functools.partial(outputs.named_class_outputs, names),
         "classes": list(names),
     }
 
 
-def scale(y: np.ndarray) -> Scale:
-    """The scale of training labels, float of shape [n, outputs]."""
-    values = y.astype(np.float64)
-    deviation = np.std(values, axis=0)
-    deviation[deviation == 0] = 1.0
-    return Scale(np.mean(values, axis=0).tolist(), deviation.tolist())
-
-
-def labels_of(clients: FederatedData) -> np.ndarray:
-    """All clients' labels."""
-    return np.concatenate([clients.load(c).y for c in clients.client_ids])
-
-
-def numbers(target: Scale) -> dict[str, object]:
-    """The arguments of `Task` for numbers.
+def number_target(scaling: Scaling) -> dict[str, Any]:
+    """Returns the arguments of `Task` for labels that are numbers.
 
     The loss is the mean squared error in units of the training labels'
-    variance, so that learning rates do not depend on the labels' unit: to
-    always predict the mean has a loss of 1, and 1 - loss is about R squared.
+    variance, so that learning rates do not depend on the labels' unit: always
+    predicting the mean has a loss of 1, and 1 - loss is about R squared.
+
+    Args:
+      scaling: The training labels' statistics, one an output.
     """
+    error_fn = functools.partial(
+        scaled_error.error_by_output, scaling.deviation
+    )
     return {
-        "loss_fn": functools.partial(ScaledSquaredError, target.deviation),
+        "loss_fn": functools.partial(scaled_error.ScaledSquaredError, error_fn),
         "metrics_fn": _number_metrics,
-        "set_metrics": _SET_METRICS,
-        "outputs_fn": _value,
+        "set_metrics": _NUMBER_SET_METRICS,
+        "outputs_fn": outputs.squeezed_value_outputs,
     }
-
-
-class ScaledSquaredError(tf.keras.losses.Loss):
-    """The mean of the squares of errors, each divided by its deviation."""
-
-    def __init__(
-        self, deviation: Sequence[float], name: Optional[str] = None
-    ) -> None:
-        super().__init__(name=name)
-        self._deviation = list(deviation)
-
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        error = (y_pred - y_true) / tf.constant(self._deviation, y_pred.dtype)
-        return tf.reduce_mean(tf.square(error), axis=-1)
 
 
 def _number_metrics() -> list[tf.keras.metrics.Metric]:
     return [tf.keras.metrics.MeanAbsoluteError(name="mean_absolute_error")]
 
 
-def _root_mean_squared_error(y: np.ndarray, predicted: np.ndarray) -> float:
-    errors_squared = np.square(predicted.astype(np.float64) - y)
-    return float(np.sqrt(np.mean(errors_squared)))
+def _root_mean_squared_error(y: Array, predicted: Array) -> float:
+    squared = np.square(predicted.astype(np.float64) - y)
+    return float(np.sqrt(np.mean(squared)))
 
 
-_SET_METRICS: Mapping[str, SetMetric] = {
+_NUMBER_SET_METRICS: Mapping[str, SetMetric] = {
     "root_mean_squared_error": _root_mean_squared_error
 }
-
-
-def _value(values: tf.Tensor) -> dict[str, tf.Tensor]:
-    """One number an example as [batch], more of them as [batch, outputs]."""
-    if values.shape[-1] == 1:
-        values = tf.squeeze(values, -1)
-    return outputs.of_values(values)

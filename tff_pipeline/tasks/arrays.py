@@ -16,6 +16,7 @@ from tff_pipeline.datasets.federation.federated_data import (
 from tff_pipeline.datasets.federation.split import Split, split_where
 from tff_pipeline.datasets.readers import arrays
 from tff_pipeline.models import arrays as models
+from tff_pipeline.models import scaling
 from tff_pipeline.objectives import targets
 from tff_pipeline.tasks.task import Task
 
@@ -109,16 +110,16 @@ def task(name: str, data: Split, names: Optional[list[str]]) -> Task:
       names: Of the classes; `None` for numbers.
     """
     shape = data.test.x.shape[1:]
-    scale = models.scaling(_inputs(data.train), shape)
+    scale = scaling.input_scaling(_inputs(data.train), shape)
     target: dict[str, Any]
     ends: tuple[Any, ...]
     if names is None:
-        labels_scale = targets.scale(targets.labels_of(data.train))
-        target = targets.numbers(labels_scale)
-        ends = (data.test.y.shape[1], labels_scale.mean, labels_scale.deviation)
+        labels_scaling = scaling.label_scaling(_labels_of(data.train))
+        target = targets.number_target(labels_scaling)
+        ends = (data.test.y.shape[1], labels_scaling)
     else:
-        target = targets.classes(names)
-        ends = (len(names), None, None)
+        target = targets.class_target(names)
+        ends = (len(names),)
     return Task(
         name,
         **vars(data),
@@ -128,6 +129,10 @@ def task(name: str, data: Split, names: Optional[list[str]]) -> Task:
         ),
         input_name="x",
     )
+
+
+def _labels_of(clients: FederatedData) -> np.ndarray:
+    return np.concatenate([clients.load(c).y for c in clients.client_ids])
 
 
 def _inputs(clients: FederatedData) -> Iterator[np.ndarray]:

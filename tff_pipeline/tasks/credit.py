@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from typing import Optional
 
 import numpy as np
-from scipy import special
-from sklearn import metrics
 
 from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
@@ -16,7 +14,7 @@ from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.datasets.federation.split import Split, split_where
 from tff_pipeline.datasets.readers import table_features
 from tff_pipeline.models import table
-from tff_pipeline.objectives import outputs
+from tff_pipeline.objectives import binary, outputs
 from tff_pipeline.objectives.set_metric import SetMetric
 from tff_pipeline.tasks.task import Task
 
@@ -39,7 +37,7 @@ def credit_mlp(options: DataConfig, seed: int) -> Task:
         ("good", "bad"),
         options,
         seed,
-        {"cost_loss": german_cost},
+        {"cost_loss": binary.german_credit_cost},
     )
 
 
@@ -121,31 +119,8 @@ def _task(
         name,
         **vars(spread(x)),
         model_fn=functools.partial(table.two_hidden_layers, known, 2),
-        set_metrics={"auc": area_under_curve, **(more_metrics or {})},
-        outputs_fn=functools.partial(outputs.of_named_classes, classes),
+        set_metrics={"auc": binary.area_under_curve, **(more_metrics or {})},
+        outputs_fn=functools.partial(outputs.named_class_outputs, classes),
         classes=classes,
         serving_fn=functools.partial(table.serving, known),
     )
-
-
-def area_under_curve(y: np.ndarray, logits: np.ndarray) -> float:
-    """Of the receiver operating characteristic; 0.5 if `y` has one class.
-
-    Args:
-      y: int [n], 0 or 1.
-      logits: float [n, 2].
-    """
-    if y.min() == y.max():
-        return 0.5
-    return float(metrics.roc_auc_score(y, logits[:, 1] - logits[:, 0]))
-
-
-def german_cost(y: np.ndarray, logits: np.ndarray) -> float:
-    """The mean cost of an applicant; see `credit_mlp`.
-
-    Args:
-      y: int [n], 1 for a bad one.
-      logits: float [n, 2].
-    """
-    refused = special.softmax(logits, axis=1)[:, 1] > 1 / 6
-    return float(np.mean(np.where(y == 1, 5 * ~refused, refused)))

@@ -65,7 +65,7 @@ def femnist_autoencoder(options: DataConfig, seed: int) -> Task:
         metrics_fn=lambda: [
             tf.keras.metrics.MeanAbsoluteError(name="absolute_error")
         ],
-        outputs_fn=outputs.of_values,
+        outputs_fn=outputs.value_outputs,
     )
 
 

@@ -10,7 +10,7 @@ from tff_pipeline.datasets import heart_disease
 from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.datasets.federation.split import split
 from tff_pipeline.models import linear
-from tff_pipeline.objectives import outputs
+from tff_pipeline.objectives import binary, outputs
 from tff_pipeline.tasks.task import Task
 
 
@@ -42,20 +42,11 @@ def heart_disease_logistic(options: DataConfig, seed: int) -> Task:
         "heart_disease_logistic",
         **vars(data),
         model_fn=functools.partial(linear.patient_logistic, means, deviations),
-        loss_fn=_loss,
-        metrics_fn=_metrics,
-        outputs_fn=outputs.of_labels,
+        loss_fn=binary.logit_cross_entropy,
+        metrics_fn=lambda: [binary.logit_accuracy()],
+        outputs_fn=outputs.label_outputs,
         serving_fn=_serving,
     )
-
-
-def _loss() -> tf.keras.losses.Loss:
-    return tf.keras.losses.BinaryCrossentropy(from_logits=True)
-
-
-def _metrics() -> list[tf.keras.metrics.Metric]:
-    # A logit above 0 is a probability above one half.
-    return [tf.keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]
 
 
 def _statistics(

@@ -4,14 +4,13 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import ett
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.datasets.federation.split import split
 from tff_pipeline.models import forecast
-from tff_pipeline.objectives import outputs
+from tff_pipeline.objectives import outputs, scaled_error
 from tff_pipeline.tasks.task import Task
 
 HISTORY = 96  # Hours that are known,
@@ -47,6 +46,8 @@ def load_forecast_gru(options: DataConfig, seed: int) -> Task:
         readings = {name: readings[name] for name in data.train.client_ids}
     everything = np.concatenate(list(readings.values())).astype(np.float64)
     deviations = _target_deviations(readings, names)
+    # The groups are the stations.
+    error_fn = functools.partial(scaled_error.error_by_group, deviations)
     return Task(
         "load_forecast_gru",
         **vars(data),
@@ -58,10 +59,12 @@ def load_forecast_gru(options: DataConfig, seed: int) -> Task:
             [float(value) or 1.0 for value in everything.std(axis=0)],
             ett.TARGET,
         ),
-        loss_fn=functools.partial(ScaledSquaredError, deviations),
-        metrics_fn=functools.partial(_metrics, deviations),
+        loss_fn=functools.partial(scaled_error.ScaledSquaredError, error_fn),
+        metrics_fn=functools.partial(
+            scaled_error.scaled_error_metrics, error_fn
+        ),
         input_name="history",
-        outputs_fn=outputs.of_values,
+        outputs_fn=outputs.value_outputs,
         notes=_notes(data.test, deviations),
     )
 
@@ -90,41 +93,6 @@ def _target_deviations(
         target = np.concatenate(own or list(readings.values()))[:, ett.TARGET]
         deviations.append(float(np.std(target, dtype=np.float64)) or 1.0)
     return deviations
-
-
-def _scaled_error(
-    deviations: Sequence[float], y: tf.Tensor, predicted: tf.Tensor
-) -> tf.Tensor:
-    """Errors in the station's deviation, float32 [batch, HORIZON]."""
-    station = tf.cast(y[..., 1], tf.int32)
-    scale = tf.gather(tf.constant(deviations, predicted.dtype), station)
-    return (predicted - y[..., 0]) / scale
-
-
-class ScaledSquaredError(tf.keras.losses.Loss):
-    """The mean of squared errors in the station's deviation."""
-
-    def __init__(self, deviations: Sequence[float]) -> None:
-        """Takes each station's deviation."""
-        super().__init__()
-        self._deviations = list(deviations)
-
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        error = _scaled_error(self._deviations, y_true, y_pred)
-        return tf.reduce_mean(tf.square(error), axis=-1)
-
-
-def _metrics(deviations: Sequence[float]) -> list[tf.keras.metrics.Metric]:
-    def squared(y: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
-        return tf.square(_scaled_error(deviations, y, predicted))
-
-    def absolute(y: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
-        return tf.abs(_scaled_error(deviations, y, predicted))
-
-    return [
-        tf.keras.metrics.MeanMetricWrapper(squared, "mean_squared_error"),
-        tf.keras.metrics.MeanMetricWrapper(absolute, "mean_absolute_error"),
-    ]
 
 
 def _notes(test: Examples, deviations: Sequence[float]) -> str:

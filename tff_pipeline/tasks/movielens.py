@@ -12,6 +12,7 @@ from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.datasets.federation.split import split_where
 from tff_pipeline.models import factorisation
 from tff_pipeline.objectives import outputs
+from tff_pipeline.objectives.rating import StarAccuracy
 from tff_pipeline.tasks.task import Task
 
 _TEST_FRACTION = 0.2
@@ -58,17 +59,9 @@ def movielens_mf(options: DataConfig, seed: int) -> Task:
         ),
         loss_fn=tf.keras.losses.MeanSquaredError,
         metrics_fn=_metrics,
-        outputs_fn=outputs.of_values,
+        outputs_fn=outputs.value_outputs,
         serving_fn=functools.partial(_serving, ratings.users, ratings.items),
     )
-
-
-class StarAccuracy(tf.keras.metrics.Mean):
-    """How often the nearest whole star is the one that was given."""
-
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        right = tf.cast(tf.equal(tf.round(y_pred), y_true), tf.float32)
-        return super().update_state(right, sample_weight)
 
 
 def _metrics() -> list[tf.keras.metrics.Metric]:

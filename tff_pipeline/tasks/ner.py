@@ -104,8 +104,8 @@ def ner_tagger(options: DataConfig, seed: int) -> Task:
         ),
         loss_fn=loss_fn,
         metrics_fn=lambda: [accuracy()],
-        set_metrics=tagging.metrics(tags),
-        outputs_fn=functools.partial(tagging.outputs, tags),
+        set_metrics=tagging.tag_metrics(tags),
+        outputs_fn=functools.partial(tagging.tag_outputs, tags),
         serving_fn=functools.partial(_serving, to_ids),
         notes=f"{corpus.notes} {notes}",
     )

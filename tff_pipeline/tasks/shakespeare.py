@@ -8,7 +8,7 @@ from tff_pipeline.datasets import characters, sequences, shakespeare
 from tff_pipeline.datasets.characters import Alphabet
 from tff_pipeline.datasets.federation.split import split
 from tff_pipeline.models import recurrent
-from tff_pipeline.objectives import sequence
+from tff_pipeline.objectives import outputs, sequence
 from tff_pipeline.tasks import text_generation, text_serving
 from tff_pipeline.tasks.task import Task
 
@@ -80,7 +80,9 @@ def _task(
         ),
         loss_fn=sequence.TokenCrossEntropy,
         metrics_fn=lambda: [sequence.TokenAccuracy()],
-        outputs_fn=text_serving.of_next(alphabet.symbols),
+        outputs_fn=functools.partial(
+            outputs.next_symbol_outputs, alphabet.symbols
+        ),
         serving_fn=lambda model: text_serving.taking_text(
             text_serving.NextToken(
                 model, text_serving.CharacterIds(alphabet), _LENGTH

@@ -16,7 +16,7 @@ from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.datasets.federation.split import drawn, split, split_where
 from tff_pipeline.datasets.stackexchange import Post
 from tff_pipeline.models import bag_of_words, recurrent
-from tff_pipeline.objectives import multi_label, sequence
+from tff_pipeline.objectives import multi_label, outputs, sequence
 from tff_pipeline.tasks import text_generation, text_serving
 from tff_pipeline.tasks.task import Task
 
@@ -76,7 +76,7 @@ def stackexchange_tags(options: DataConfig, seed: int) -> Task:
         ),
         loss_fn=multi_label.LabelCrossEntropy,
         metrics_fn=lambda: [multi_label.RecallAtK(5)],
-        outputs_fn=multi_label.of_tags(tags),
+        outputs_fn=functools.partial(outputs.named_label_outputs, tags),
         serving_fn=lambda model: text_serving.taking_text(
             text_serving.WholeText(model, text_serving.WordIds(vocabulary))
         ),
@@ -123,7 +123,7 @@ def stackexchange_next_word(options: DataConfig, seed: int) -> Task:
             sequence.TokenAccuracy(),
             sequence.TokenAccuracy("word_accuracy", left_out=no_words),
         ],
-        outputs_fn=text_serving.of_next(names),
+        outputs_fn=functools.partial(outputs.next_symbol_outputs, names),
         serving_fn=lambda model: text_serving.taking_text(
             text_serving.NextToken(
                 model, text_serving.WordIds(vocabulary, _BEGIN), _LENGTH

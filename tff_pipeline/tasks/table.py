@@ -18,6 +18,7 @@ from tff_pipeline.datasets.federation.federated_data import (
 from tff_pipeline.datasets.federation.split import Split, split_where
 from tff_pipeline.datasets.readers import table_features
 from tff_pipeline.datasets.readers.table import Column, Table
+from tff_pipeline.models import scaling
 from tff_pipeline.models import table as models
 from tff_pipeline.objectives import targets
 from tff_pipeline.tasks.task import Task
@@ -69,17 +70,13 @@ def csv(options: DataConfig, seed: int) -> Task:
         x[:, place] = table_features.encode(column, known[-1])
     target: dict[str, Any]
     if given.class_names is None:
-        scale = targets.scale(y[training])
-        target = targets.numbers(scale)
+        labels_scaling = scaling.label_scaling(y[training])
+        target = targets.number_target(labels_scaling)
         model_fn = functools.partial(
-            models.two_hidden_layers,
-            known,
-            y.shape[1],
-            scale.mean,
-            scale.deviation,
+            models.two_hidden_layers, known, y.shape[1], labels_scaling
         )
     else:
-        target = targets.classes(given.class_names)
+        target = targets.class_target(given.class_names)
         model_fn = functools.partial(
             models.two_hidden_layers, known, len(given.class_names)
         )

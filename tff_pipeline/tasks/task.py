@@ -69,7 +69,9 @@ class Task:
     unseen: Optional[FederatedData] = None
     augmentations: Sequence[str] = ()
     input_name: str = "image"
-    outputs_fn: Callable[[tf.Tensor], dict[str, tf.Tensor]] = outputs.of_classes
+    outputs_fn: Callable[[tf.Tensor], dict[str, tf.Tensor]] = (
+        outputs.class_outputs
+    )
     serving_fn: Optional[Callable[[tf.keras.Model], tf.keras.Model]] = None
     generate_fn: Optional[Callable[[tf.keras.Model], tf.Module]] = None
     classes: Sequence[str] = ()

@@ -2,13 +2,11 @@
 
 import functools
 
-import tensorflow as tf
-
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import tcga_brca
 from tff_pipeline.datasets.federation.split import split
 from tff_pipeline.models import linear
-from tff_pipeline.objectives import survival
+from tff_pipeline.objectives import outputs, survival
 from tff_pipeline.tasks.task import Task
 
 
@@ -38,10 +36,5 @@ def tcga_brca_cox(options: DataConfig, seed: int) -> Task:
         metrics_fn=list,
         set_metrics={"c_index": survival.concordance_index},
         input_name="patient",
-        outputs_fn=_outputs,
+        outputs_fn=outputs.hazard_outputs,
     )
-
-
-def _outputs(score: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The logarithm of the hazard, as against a patient with score 0."""
-    return {"log_hazard": score}

@@ -8,7 +8,6 @@ import tensorflow as tf
 from tff_pipeline.datasets import words
 from tff_pipeline.datasets.characters import Alphabet
 from tff_pipeline.datasets.sequences import PADDING
-from tff_pipeline.objectives import outputs
 
 # Strings [batch] -> int32 ids [batch, None].
 Encode = Callable[[tf.Tensor], tf.RaggedTensor]
@@ -94,20 +93,3 @@ def taking_text(layer: tf.keras.layers.Layer) -> tf.keras.Model:
     """A model from "text", strings [batch], to what `layer` makes of it."""
     text = tf.keras.Input([], dtype="string", name="text")
     return tf.keras.Model(text, layer(text))
-
-
-def of_next(
-    symbols: Sequence[bytes],
-) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """Outputs of classes that have names, and `next`, the likeliest's.
-
-    Args:
-      symbols: The classes' names; empty where there is none.
-    """
-
-    def named(logits: tf.Tensor) -> dict[str, tf.Tensor]:
-        given = outputs.of_classes(logits)
-        name = tf.gather(tf.constant(list(symbols)), given["class_id"])
-        return {**given, "next": name}
-
-    return named
