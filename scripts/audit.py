@@ -1,26 +1,6 @@
-"""Membership inference: can a run's model tell what it was trained on?
+"""Runs `tff-pipeline audit` from a checkout."""
 
-python scripts/audit.py --run_dir=runs/quickstart
-
-Attacks RUN_DIR/saved_model (with --round=N, that round's model) with training
-examples and test examples. Prints a table and a sentence on what it means, and
-writes them to RUN_DIR/audit.txt, and as JSON to RUN_DIR/audit.json.
-"""
-
-from tff_pipeline.flags import parsing, runs
-
-runs.define_audit_flags()
-
-
-def main() -> None:
-    question = runs.audit_question()
-    # Here and not above: flags are refused before TensorFlow is imported.
-    from tff_pipeline.commands import audit
-
-    text, _ = audit.audit(**question)
-    print(text)
-    print(f"\nWritten to {question['run_dir']}/audit.txt and audit.json")
-
+from tff_pipeline.commands import main
 
 if __name__ == "__main__":
-    parsing.run(main)
+    main.run("audit")

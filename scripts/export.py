@@ -1,34 +1,6 @@
-r"""Exports a saved round for others to serve.
+"""Runs `tff-pipeline export` from a checkout."""
 
-python scripts/export.py --run_dir=runs/quickstart --output=model
-python scripts/export.py --run_dir=runs/quickstart --output=models/digits \
-    --version=1
-python scripts/export.py --run_dir=runs/quickstart --output=exports \
-    --format=saved_model,keras,tflite,tflite_int8,onnx,tfjs
-"""
-
-from tff_pipeline.flags import parsing, runs
-
-runs.define_run_dir_flags()
-runs.define_export_flags()
-
-
-def main() -> None:
-    run_dir, round_number, data_dir = runs.run_dir()
-    question = runs.export_question()
-    # Here and not above: flags are refused before TensorFlow is imported.
-    from tff_pipeline.commands import saved_runs
-
-    number, paths = saved_runs.export(
-        run_dir, round_number=round_number, data_dir=data_dir, **question
-    )
-    print(f"Round {number}:")
-    for kind, path in zip(question["formats"], paths):
-        print(f"  {kind:<20} {path}")
-    print(f"\nNext:\n  python scripts/check_export.py --model={paths[0]}")
-    if question["formats"][0] == "saved_model":
-        print(f"  saved_model_cli show --all --dir={paths[0]}")
-
+from tff_pipeline.commands import main
 
 if __name__ == "__main__":
-    parsing.run(main)
+    main.run("export")

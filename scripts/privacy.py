@@ -1,25 +1,6 @@
-"""What privacy a setting gives, and what noise a target needs.
+"""Runs `tff-pipeline privacy` from a checkout."""
 
-python scripts/privacy.py --population=3383 --cohort_size=120 --rounds=100 \\
-    --noise_multiplier=1.2 --delta=1e-5
-
-Answers without TensorFlow. With --target_epsilon it finds the noise multiplier;
-with --max_noise too, the smallest cohort that keeps the target with no more
-noise a client. --curve=FILE.png draws epsilon over the rounds.
-"""
-
-from tff_pipeline.flags import parsing, tools
-
-tools.define_privacy_flags()
-
-
-def main() -> None:
-    values = tools.privacy_question()
-    # Here and not above: a mistyped flag is answered at once.
-    from tff_pipeline.privacy.question import Question, answer
-
-    print(answer(Question.from_flags(values)))
-
+from tff_pipeline.commands import main
 
 if __name__ == "__main__":
-    parsing.run(main)
+    main.run("privacy")

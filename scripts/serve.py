@@ -1,24 +1,6 @@
-"""Serves an exported model over REST, as TensorFlow Serving does, to try it.
+"""Runs `tff-pipeline serve` from a checkout."""
 
-python scripts/serve.py --model=runs/quickstart/saved_model
-
-Then open the address that it prints in a browser, or
-
-curl -d '{"instances": [...]}' http://127.0.0.1:8501/v1/models/NAME:predict
-"""
-
-from tff_pipeline.flags import parsing, tools
-
-tools.define_serve_flags()
-
-
-def main() -> None:
-    settings = tools.serve_settings()
-    # Here and not above: flags are refused before anything is imported.
-    from tff_pipeline.serving import command
-
-    command.serve(settings)
-
+from tff_pipeline.commands import main
 
 if __name__ == "__main__":
-    parsing.run(main)
+    main.run("serve")

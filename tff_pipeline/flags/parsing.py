@@ -41,7 +41,7 @@ def define_switch(title: str, name: str, help_text: str) -> None:
     SECTIONS.setdefault(title, []).append(name)
 
 
-def run(main: Callable[[], Optional[int]]) -> None:
+def run(main: Callable[[], Optional[int]], usage: str) -> None:
     """Parses the flags, calls `main()` and exits with its status.
 
     A `PipelineError` is printed as one sentence; its class decides the exit
@@ -52,7 +52,7 @@ def run(main: Callable[[], Optional[int]]) -> None:
     too early), and scripts import it only when their flags hold.
     """
     try:
-        _parse(sys.argv)
+        _parse(sys.argv, usage)
         if FLAGS.verbosity < 0:
             silence.silence()
         else:
@@ -75,9 +75,9 @@ def run(main: Callable[[], Optional[int]]) -> None:
     sys.exit(status)
 
 
-def _parse(argv: Sequence[str]) -> None:
+def _parse(argv: Sequence[str], usage: str = "") -> None:
     if {"--help", "-h"} & set(argv[1:]):
-        print(_help(), flush=True)
+        print(_help(usage), flush=True)
         sys.exit(0)
     given = flagfile.expanded(argv[1:])
     for name in (each.partition("=")[0] for each in given):
@@ -98,8 +98,8 @@ def _parse(argv: Sequence[str]) -> None:
         )
 
 
-def _help() -> str:
-    lines = [sys.modules["__main__"].__doc__ or ""]
+def _help(usage: str) -> str:
+    lines = [usage]
     for title, names in SECTIONS.items():
         lines.append(f"{title}:")
         for name in names:

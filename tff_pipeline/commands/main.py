@@ -1,0 +1,108 @@
+"""The command `tff-pipeline`: its first word says what to do, flags say how.
+
+A command is a module of `console`: its docstring is what --help shows first,
+`define_flags` defines its flags and `main` does the work and returns an exit
+status, or `None` for 0. It imports TensorFlow in `main` alone, so that a
+mistyped flag is answered at once.
+"""
+
+import importlib
+import os
+import sys
+
+_CONSOLE = "tff_pipeline.commands.console"
+COMMANDS = (
+    "train",
+    "evaluate",
+    "export",
+    "check-export",
+    "verify",
+    "audit",
+    "privacy",
+    "inspect-data",
+    "prepare-data",
+    "serve",
+    "doctor",
+)
+
+
+def main() -> None:
+    """Runs the command that `sys.argv` names, and exits with its status."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in ("--help", "-h", "help"):
+        print(_help())
+        sys.exit(0)
+    if name not in COMMANDS:
+        print(
+            f"error: {' '.join(name.split())!r} is not a command of "
+            f"tff-pipeline; choose one of: {', '.join(COMMANDS)}.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    sys.argv[:2] = [f"tff-pipeline {name}"]
+    run(name)
+
+
+def run(name: str) -> None:
+    """Runs a command with the flags of `sys.argv`, and exits with its status.
+
+    Args:
+      name: One of `COMMANDS`.
+    """
+    command = importlib.import_module(_module(name))
+    if name == "doctor":
+        # It says which package is missing, so it runs without any.
+        sys.exit(command.main())
+    from tff_pipeline.flags import parsing
+
+    command.define_flags()
+    usage = command.__doc__ or ""
+    for other in COMMANDS:
+        usage = usage.replace(f"python {_script(other)}", as_typed(other))
+    parsing.run(command.main, usage)
+
+
+def as_typed(name: str) -> str:
+    """Returns how a command is typed by those who typed the present one.
+
+    Args:
+      name: One of `COMMANDS`.
+
+    Returns:
+      "tff-pipeline NAME", or the script if a script is running.
+    """
+    if sys.argv[0].startswith("tff-pipeline"):
+        return f"tff-pipeline {name}"
+    return f"{python()} {_script(name)}"
+
+
+def python() -> str:
+    """Returns how this Python is typed here, in an active environment or not.
+
+    Returns:
+      Its path from here, if it lies below; else "python".
+    """
+    path = os.path.relpath(sys.executable)
+    return "python" if path.startswith(os.pardir) else path
+
+
+def _script(name: str) -> str:
+    return f"scripts/{name.replace('-', '_')}.py"
+
+
+def _module(name: str) -> str:
+    return f"{_CONSOLE}.{name.replace('-', '_')}"
+
+
+def _help() -> str:
+    lines = ["tff-pipeline COMMAND --flag=value ...", ""]
+    for name in COMMANDS:
+        document = importlib.import_module(_module(name)).__doc__ or ""
+        lines.append(f"  {name:<14}{document.splitlines()[0]}")
+    return "\n".join(
+        [*lines, "", "tff-pipeline COMMAND --help shows the flags of one."]
+    )
+
+
+if __name__ == "__main__":
+    main()
