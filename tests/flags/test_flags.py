@@ -289,11 +289,40 @@ def test_help_names_every_flag(flag):
 
 
 def test_help_shows_defaults_and_known_names():
-    text = run_script("train.py", "--help").stdout
+    text = " ".join(run_script("train.py", "--help").stdout.split())
     for default in ("task=digits_2nn", "server_learning_rate=1.0", "seed=0"):
         assert f"--{default} " in text
     for names in (TASKS, PARTITIONS, OPTIMIZER_OPTIONS):
-        assert f"({', '.join(names)})" in text
+        assert f"One of: {', '.join(names)}." in text
+
+
+def test_help_shows_the_default_of_every_optimizer_option():
+    text = " ".join(run_script("train.py", "--help").stdout.split())
+    for default in (
+        r"--client_fedadam_beta_2 [^-]* Default: 0.99\.",
+        r"--server_yogi_epsilon [^-]* Default: 0.001\.",
+        r"--server_adam_epsilon [^-]* Default: 1e-07\.",
+    ):
+        assert re.search(default, text), default
+
+
+@pytest.mark.parametrize(
+    "script",
+    # doctor.py has no flags.
+    sorted({path.name for path in SCRIPTS.glob("*.py")} - {"doctor.py"}),
+)
+def test_help_is_sentences_that_begin_with_a_verb_in_80_columns(script):
+    lines = run_script(script, "--help").stdout.splitlines()
+    flags = [i for i, line in enumerate(lines) if line.startswith("  --")]
+    assert flags
+    for number in flags:
+        sentence = lines[number + 1]
+        assert re.match(r" {6}[A-Z][a-z]+s [a-zA-Z-]", sentence), sentence
+        assert len(sentence) <= 80
+        last = number + 1
+        while last + 1 < len(lines) and lines[last + 1].startswith("      "):
+            last += 1
+        assert lines[last].endswith("."), lines[number]
 
 
 @pytest.mark.parametrize("script", ["train.py", "evaluate.py", "export.py"])

@@ -74,71 +74,99 @@ class AggregatorConfig(fields.Group):
     name: str = fields.field(
         "mean",
         fields.known(registry.AGGREGATORS),
-        "How updates become one; those of dp_ are differentially private.",
+        "Chooses how clients' updates become one: their mean, or a "
+        "differentially private mean (dp_...).",
         flag="aggregator",
     )
     dp_noise_multiplier: Optional[float] = fields.field(
         None,
         fields.NOT_NEGATIVE,
-        "Noise on the sum, in clips (dp_local: on an update).",
+        "Sets the standard deviation of the noise on the sum of a round's "
+        "updates, as a multiple of the clip, such as 1.0; with dp_local, of"
+        " the noise on each update. Or set --dp_target_epsilon.",
     )
     dp_target_epsilon: Optional[float] = fields.field(
         None,
         fields.POSITIVE,
-        "Or: find the noise for this epsilon after --total_rounds.",
+        "Computes the noise multiplier for which epsilon is this after "
+        "--total_rounds, such as 8. Or set --dp_noise_multiplier.",
     )
     dp_delta: Optional[float] = fields.field(
-        None, fields.PROBABILITY, "Default: 1 / population^1.1."
+        None,
+        fields.PROBABILITY,
+        "Sets the probability with which the guarantee of epsilon may fail."
+        " Default: 1 / population^1.1.",
     )
     dp_clip: Optional[float] = fields.field(
-        None, fields.POSITIVE, "Largest L2 norm of a client's update."
+        None,
+        fields.POSITIVE,
+        "Sets the largest L2 norm of a client's update; longer updates are "
+        "scaled down to it.",
     )
     dp_initial_clip: Optional[float] = fields.field(
-        None, fields.POSITIVE, "First clip, when it adapts."
+        None,
+        fields.POSITIVE,
+        "Sets the clip of the first round, from which it adapts. Default: "
+        "0.1. Only for dp_gaussian_adaptive.",
     )
     dp_quantile: Optional[float] = fields.field(
         None,
         fields.PROBABILITY,
-        "Share of clients whose update the clip should not touch.",
+        "Sets the share of clients whose updates should be shorter than the"
+        " clip. Default: 0.5. Only for dp_gaussian_adaptive.",
     )
     dp_clip_learning_rate: Optional[float] = fields.field(
-        None, fields.NOT_NEGATIVE, "Rate at which the clip adapts."
+        None,
+        fields.NOT_NEGATIVE,
+        "Sets how fast the clip adapts: it is multiplied by at most the "
+        "exponential of this in a round. Default: 0.2. Only for "
+        "dp_gaussian_adaptive.",
     )
     dp_count_stddev: Optional[float] = fields.field(
         None,
         fields.POSITIVE,
-        "Noise on the count of untouched clients (default: 0.05 "
-        "--clients_per_round).",
+        "Sets the standard deviation of the noise on the number of clients "
+        "whose updates are shorter than the clip. Default: 0.05 times "
+        "--clients_per_round. Only for dp_gaussian_adaptive.",
     )
     dp_bits: Optional[int] = fields.field(
-        None, fields.COUNT, "Of a number that a client sends (dp_distributed)."
+        None,
+        fields.COUNT,
+        "Sets how many bits each number of an update takes. Default: 20. "
+        "Only for dp_distributed.",
     )
     dp_accountant: Optional[str] = fields.field(
         None,
         fields.known(ACCOUNTANTS),
-        "Default: the tightest for --sampling.",
+        "Chooses how epsilon is computed. Default: the one that gives the "
+        "smallest epsilon for --sampling.",
     )
     dp_max_epsilon: Optional[float] = fields.field(
         None,
         fields.POSITIVE,
-        "Stop before the round that would exceed it.",
+        "Stops training before the round after which epsilon would be "
+        "larger than this. Default: no limit.",
         identity=False,
     )
     dp_noise_seed: Optional[int] = fields.field(
         None,
         fields.SEED,
-        "Seed of noise and cohorts, for simulations: no privacy (default: a "
-        "secret of the operating system's).",
+        "Seeds the noise and the cohorts, for simulations: whoever knows "
+        "the seed can remove the noise, so that there is no privacy. "
+        "Default: a secret drawn by the operating system.",
     )
     dp_release_exact_metrics: Optional[bool] = fields.field(
         None,
         fields.SWITCH,
-        "Write metrics of training, which are exact and not private.",
+        "Writes training's loss, metrics and counts to metrics.csv, "
+        "although they are exact and not private.",
     )
     audit_canaries: Optional[int] = fields.field(
         None,
         fields.COUNT,
-        "Clients added to measure what they reveal (one-shot audit).",
+        "Adds this many made-up clients to the cohorts, to measure how much"
+        " a private model reveals of who took part (one-shot audit). "
+        "Default: none.",
     )
 
     @property

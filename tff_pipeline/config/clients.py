@@ -26,60 +26,82 @@ class ClientConfig(fields.Group):
     """Who takes part in a round, and what each client does in it."""
 
     clients_per_round: int = fields.field(
-        10, fields.COUNT, "Clients sampled a round."
+        10,
+        fields.COUNT,
+        "Sets the cohort size: how many clients train in each round. "
+        "Poisson sampling draws so many on average.",
     )
     sampling: Optional[str] = fields.field(
         None,
         fields.known(registry.SAMPLERS),
-        "How (default: uniform, or what --aggregator takes).",
+        "Chooses how a round's cohort is drawn: uniform (without "
+        "replacement), poisson (each client by itself), shuffled (every "
+        "client once before any comes again), min_separation (never again "
+        "within --min_separation rounds). Default: uniform, or the first "
+        "that --aggregator allows.",
     )
     min_separation: Optional[int] = fields.field(
         None,
         fields.COUNT,
-        "Least rounds from one participation of a client to the next.",
+        "Sets the fewest rounds from one participation of a client to its "
+        "next. Default: as many as the population allows. Only for "
+        "min_separation sampling.",
     )
     epochs_per_round: int = fields.field(
         1,
         fields.COUNT,
-        "Passes of a client over its data.",
+        "Sets how many passes over its own examples a client makes in a round.",
         flag="client_epochs_per_round",
     )
     steps_per_round: Optional[int] = fields.field(
         None,
         fields.COUNT,
-        "Steps of every client, instead of passes over its data.",
+        "Sets how many optimizer steps each client takes in a round, in "
+        "place of --client_epochs_per_round.",
         flag="client_steps_per_round",
     )
     batch_size: int = fields.field(
-        10, fields.COUNT, "Examples a client's step.", flag="client_batch_size"
+        10,
+        fields.COUNT,
+        "Sets how many examples a client uses for one optimizer step.",
+        flag="client_batch_size",
     )
     weighting: Optional[str] = fields.field(
         None,
         fields.known(WEIGHTINGS),
-        "What a client's update counts for in the mean (default: "
-        "num_examples, or what --aggregator takes).",
+        "Chooses how much a client's update counts in the mean: "
+        "num_examples (as much as it has examples) or uniform (all the "
+        "same). Default: num_examples, or uniform where --aggregator "
+        "requires it.",
         flag="client_weighting",
     )
     dp_target_epsilon: Optional[float] = fields.field(
         None,
         fields.POSITIVE,
-        "Epsilon of one example of a client after --total_rounds: DP-SGD.",
+        "Protects single examples of clients by DP-SGD, with this epsilon "
+        "after --total_rounds, such as 3. Default: no protection.",
         flag="client_dp_target_epsilon",
     )
     dp_delta: Optional[float] = fields.field(
-        None, fields.PROBABILITY, "Its delta.", flag="client_dp_delta"
+        None,
+        fields.PROBABILITY,
+        "Sets the delta that goes with --client_dp_target_epsilon, such as "
+        "1e-5.",
+        flag="client_dp_delta",
     )
     dp_clip: Optional[float] = fields.field(
         None,
         fields.POSITIVE,
-        "Largest L2 norm of an example's gradient.",
+        "Sets the largest L2 norm of one example's gradient; longer "
+        "gradients are scaled down to it.",
         flag="client_dp_clip",
     )
     dp_noise_seed: Optional[int] = fields.field(
         None,
         fields.SEED,
-        "Seed of its batches and noise, for simulations: no privacy (default: "
-        "a secret of the operating system's).",
+        "Seeds the batches and the noise of DP-SGD, for simulations: "
+        "whoever knows the seed can remove the noise, so that there is no "
+        "privacy. Default: a secret drawn by the operating system.",
         flag="client_dp_noise_seed",
     )
     optimizer: OptimizerConfig = OptimizerConfig("client")

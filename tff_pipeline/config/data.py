@@ -39,108 +39,149 @@ class DataConfig(fields.Group):
     """The task, its files, and how its examples are spread over clients."""
 
     task: str = fields.field(
-        "digits_2nn", fields.known(registry.TASKS), "What to learn."
+        "digits_2nn",
+        fields.known(registry.TASKS),
+        "Names what is learned: data set, model, loss and metrics together.",
     )
     data_dir: Optional[str] = fields.field(
         None,
         fields.TEXT,
-        "Folder of the task's data files (csv, npz, sqlite: or the file).",
+        "Names the folder that holds the task's data files; for csv, npz "
+        "and sqlite it may be the file itself.",
         identity=False,
     )
     model_fn: Optional[str] = fields.field(
         None,
         fields.REFERENCE,
-        "Another model for the task: package.module:function.",
+        "Replaces the task's model by a function's, written "
+        "package.module:function; the function takes no argument and "
+        "returns a Keras model.",
     )
     partition: Optional[str] = fields.field(
         None,
         fields.known(registry.PARTITIONS),
-        "How examples are spread over clients; default: natural where the data "
-        "name clients, else iid.",
+        "Chooses how the examples are spread over clients. Default: natural"
+        " (each client's own examples) where the data name clients, iid "
+        "elsewhere.",
     )
     num_clients: Optional[int] = fields.field(
-        None, fields.COUNT, "Clients to make (all but natural: default 100)."
+        None,
+        fields.COUNT,
+        "Sets how many clients the examples are spread over. Default: 100. "
+        "Not for natural, where the data name the clients.",
     )
     shards_per_client: Optional[int] = fields.field(
         None,
         fields.COUNT,
-        "Shards of sorted labels a client (shards: default 2).",
+        "Sets how many shards of the examples, sorted by label, each client"
+        " gets: the fewer, the fewer labels it has. Default: 2. Only for "
+        "shards.",
     )
     dirichlet_alpha: Optional[float] = fields.field(
         None,
         fields.CONCENTRATION,
-        "Concentration; small is uneven (dirichlet: 0.5).",
+        "Sets the concentration of the Dirichlet distribution of a client's"
+        " labels: 0.1 gives clients very different labels, 100 almost equal"
+        " ones. Default: 0.5. Only for dirichlet.",
     )
     quantity_exponent: Optional[float] = fields.field(
         None,
         fields.NOT_NEGATIVE,
-        "Sizes fall as 1/rank to this power (quantity: 1).",
+        "Sets how unequal clients' sizes are: the k-th largest client gets "
+        "a share proportional to 1/k to this power; 0 makes all equal. "
+        "Default: 1. Only for quantity.",
     )
     labels_per_client: Optional[int] = fields.field(
-        None, fields.COUNT, "Labels that a client has (label_k: 2)."
+        None,
+        fields.COUNT,
+        "Sets how many labels each client has examples of. Default: 2. Only"
+        " for label_k.",
     )
     unseen_clients: Optional[int] = fields.field(
         None,
         fields.NATURAL,
-        "Clients, drawn by --seed, that never train (natural: 0).",
+        "Sets how many clients, drawn with --seed, never train, so that the"
+        " model can be evaluated on them. Default: 0. Only for natural.",
     )
     max_examples_per_client: Optional[int] = fields.field(
-        None, fields.COUNT, "Keep at most this many examples of each client."
+        None,
+        fields.COUNT,
+        "Keeps at most this many examples of each client. Default: all.",
     )
     max_test_examples: Optional[int] = fields.field(
         None,
         fields.COUNT,
-        "Evaluate on at most this many examples of the test set.",
+        "Evaluates on at most this many examples of the test set. Default: "
+        "all.",
     )
     augment: Optional[str] = fields.field(
         None,
         fields.NAMES,
-        "Changes to training examples, with commas: shift, crop, rotate, "
-        "noise, time_mask.",
+        "Changes training examples at random each time they are used: one "
+        "or more of shift, crop, rotate, noise, time_mask with commas "
+        "between them, such as shift,noise. Default: no change.",
     )
     client_column: Optional[str] = fields.field(
-        None, fields.TEXT, "Column that names each row's client (csv)."
+        None,
+        fields.TEXT,
+        "Names the column that says which client a row belongs to. Only for"
+        " csv.",
     )
     label_column: Optional[str] = fields.field(
-        None, fields.TEXT, "Column to predict (csv)."
+        None,
+        fields.TEXT,
+        "Names the column that is to be predicted. Only for csv.",
     )
     feature_columns: Optional[str] = fields.field(
         None,
         fields.TEXT,
-        "Columns to predict from, with commas (csv: default all others).",
+        "Names the columns to predict from, with commas between them. "
+        "Default: all others. Only for csv.",
     )
     categorical_columns: Optional[str] = fields.field(
         None,
         fields.TEXT,
-        "Columns that hold categories even where these are numbers, with "
-        "commas (csv).",
+        "Names columns whose numbers are categories, such as postal codes, "
+        "with commas between them. Only for csv.",
     )
     task_type: Optional[str] = fields.field(
         None,
         fields.known(TASK_TYPES),
-        "What labels are (csv, npz, sqlite: default classification).",
+        "Says whether labels are classes or numbers. Default: "
+        "classification. Only for csv, npz and sqlite.",
     )
     test_fraction: Optional[float] = fields.field(
         None,
         fields.FRACTION,
-        "Share of each client's examples that is held out, where the file "
-        "does not say which (csv, npz, sqlite: 0.2).",
+        "Sets the share of each client's examples that is held out for the "
+        "test set, where the file does not say which; 0.2 is a fifth. "
+        "Default: 0.2. Only for csv, npz and sqlite.",
     )
     split_column: Optional[str] = fields.field(
-        None, fields.TEXT, "Column that says train or test (csv)."
+        None,
+        fields.TEXT,
+        "Names the column that says train or test for each row. Only for csv.",
     )
     tag_decoder: Optional[str] = fields.field(
-        None, fields.known(TAG_DECODERS), "Last layer (ner_tagger: softmax)."
+        None,
+        fields.known(TAG_DECODERS),
+        "Chooses the last layer: softmax tags each token by itself, crf the"
+        " whole sentence as a chain. Default: softmax. Only for ner_tagger.",
     )
     word_vectors: Optional[str] = fields.field(
         None,
         fields.TEXT,
-        "Text file of a word and its numbers a line (ner_tagger).",
+        "Names a text file of word vectors, a word and its numbers a line, "
+        "as GloVe has them. Default: vectors are learned. Only for "
+        "ner_tagger.",
     )
     tff_data: Optional[str] = fields.field(
         None,
         fields.known(TFF_DATA),
-        "Where TFF's clients come from (tff_*: default download).",
+        "Says where the clients of TFF's data sets come from: their files, "
+        "fetched to --data_dir where they are not there, or a few made-up "
+        "clients to try things with. Default: download. Only for tasks "
+        "named tff_...",
     )
 
     def __post_init__(self) -> None:

@@ -48,47 +48,72 @@ class OptimizerConfig(fields.Group):
 
     side: str
     name: str = fields.field(
-        "sgd", fields.known(OPTIMIZER_OPTIONS), "Optimizer."
+        "sgd", fields.known(OPTIMIZER_OPTIONS), "Chooses the optimizer."
     )
-    learning_rate: float = fields.field(0.1, fields.POSITIVE, "Learning rate.")
-    momentum: Optional[float] = fields.field(None, fields.FRACTION, "Momentum.")
+    learning_rate: float = fields.field(
+        0.1,
+        fields.POSITIVE,
+        "Sets the learning rate, before its schedule changes it.",
+    )
+    momentum: Optional[float] = fields.field(
+        None,
+        fields.FRACTION,
+        "Sets the share of the last step that is added to the next.",
+    )
     beta_1: Optional[float] = fields.field(
-        None, fields.FRACTION, "Decay of the mean."
+        None,
+        fields.FRACTION,
+        "Sets the decay of the running mean of gradients.",
     )
     beta_2: Optional[float] = fields.field(
-        None, fields.FRACTION, "Decay of the square."
+        None,
+        fields.FRACTION,
+        "Sets the decay of the running mean of squared gradients.",
     )
     epsilon: Optional[float] = fields.field(
-        None, fields.POSITIVE, "Adaptivity, tau."
+        None,
+        fields.POSITIVE,
+        "Sets the number added to the denominator, called tau in Reddi et "
+        "al. 2021: larger is less adaptive.",
     )
     decay: Optional[float] = fields.field(
-        None, fields.FRACTION, "Decay of the square."
+        None,
+        fields.FRACTION,
+        "Sets the decay of the running mean of squared gradients.",
     )
     weight_decay: Optional[float] = fields.field(
-        None, fields.NOT_NEGATIVE, "Decoupled weight decay."
+        None,
+        fields.NOT_NEGATIVE,
+        "Sets the share of a weight that is taken away in each step, times "
+        "the learning rate.",
     )
     initial_accumulator: Optional[float] = fields.field(
-        None, fields.NOT_NEGATIVE, "Where the sum of squares starts."
+        None,
+        fields.NOT_NEGATIVE,
+        "Sets the value at which the sum of squared gradients starts.",
     )
     lr_schedule: str = fields.field(
         "constant",
         fields.known(SCHEDULE_OPTIONS),
-        "Course of the learning rate over the rounds.",
+        "Chooses how the learning rate changes over the rounds.",
     )
     lr_decay: Optional[float] = fields.field(
         None,
         fields.FRACTION,
-        "Share of the learning rate that is left after the decay's rounds "
-        "(default: 0.5 for step and exponential, 0 for cosine and linear).",
+        "Sets the share of the learning rate that is left after the "
+        "decay's rounds. Default: 0.5 for step and exponential, 0 "
+        "for cosine and linear. Not for constant.",
     )
     lr_decay_rounds: Optional[int] = fields.field(
-        None, fields.COUNT, "Rounds that the decay takes."
+        None,
+        fields.COUNT,
+        "Sets how many rounds the decay takes. Not for constant.",
     )
     lr_warmup_rounds: Optional[int] = fields.field(
         None,
         fields.COUNT,
-        "First rounds, over which the learning rate rises in equal steps; "
-        "the decay follows.",
+        "Sets how many rounds the learning rate takes to rise, in equal "
+        "steps, to its full value; the decay follows. Default: none.",
     )
 
     def flag(self, field: dataclasses.Field[Any]) -> str:

@@ -32,84 +32,114 @@ class RunConfig(fields.Group):
     output_dir: Optional[str] = fields.field(
         None,
         fields.TEXT,
-        "Run directory; resumed if it holds one.",
+        "Names the folder for the run's results; a run that is there "
+        "already is resumed.",
         identity=False,
     )
     total_rounds: int = fields.field(
-        100, fields.COUNT, "Rounds to train.", identity=False
+        100,
+        fields.COUNT,
+        "Sets how many rounds are trained in all.",
+        identity=False,
     )
     rounds_per_eval: int = fields.field(
-        1, fields.COUNT, "Rounds between evaluations."
+        1,
+        fields.COUNT,
+        "Evaluates on the test set after every so many rounds, and after "
+        "the last.",
     )
     eval_clients: Optional[str] = fields.field(
         None,
         fields.known(EVAL_CLIENTS),
-        "Evaluate client by client too.",
+        "Evaluates client by client as well: on clients that train (seen), "
+        "on those of --unseen_clients (unseen), or on both. Default: no "
+        "client.",
     )
     rounds_per_checkpoint: int = fields.field(
-        10, fields.COUNT, "Rounds between checkpoints.", identity=False
+        10,
+        fields.COUNT,
+        "Saves a checkpoint after every so many rounds, and after the last;"
+        " a killed run loses no more rounds than this.",
+        identity=False,
     )
     keep_checkpoints: int = fields.field(
         5,
         fields.NATURAL,
-        "Newest checkpoints to keep; 0 is all.",
+        "Keeps this many of the newest checkpoints; 0 keeps all.",
         identity=False,
     )
     on_failed_round: str = fields.field(
         "retry",
         fields.known(FAILURE_POLICIES),
-        "What becomes of a round that fails.",
+        "Chooses what follows a round that fails: retry (again, where that "
+        "may help), skip (the model stays as it was), stop.",
         identity=False,
     )
     max_round_retries: int = fields.field(
-        2, fields.NATURAL, "Retries of a round, at most.", identity=False
+        2,
+        fields.NATURAL,
+        "Sets how often a failed round is tried again.",
+        identity=False,
     )
     max_consecutive_failures: int = fields.field(
         3,
         fields.COUNT,
-        "Stop after as many rounds in a row that were lost.",
+        "Stops the run when this many rounds in a row were lost.",
         identity=False,
     )
     signing_key: Optional[str] = fields.field(
         None,
         fields.TEXT,
-        "PEM file of an Ed25519 key to sign the log with.",
+        "Names a PEM file with an Ed25519 private key, with which the round"
+        " log is signed. Default: no signature.",
         identity=False,
     )
-    seed: int = fields.field(0, fields.SEED, "Seed of all randomness.")
+    seed: int = fields.field(
+        0,
+        fields.SEED,
+        "Seeds the first weights, the partition, the cohorts and all that "
+        "clients draw; the same seed gives the same run.",
+    )
     runtime: str = fields.field(
         "in_process",
         fields.known(registry.RUNTIMES),
-        "Where computations run: in this process, or in TFF's own worker.",
+        "Chooses where computations run: in this process, or in TFF's own "
+        "worker process.",
     )
     client_threads: Optional[int] = fields.field(
         None,
         fields.COUNT,
-        "Clients that train at once (in_process: default all processors).",
+        "Sets how many clients train at the same time. Default: as many as "
+        "there are processors. Only for in_process.",
         identity=False,
     )
     sinks: str = fields.field(
         "csv,tensorboard",
         fields.listed(registry.SINKS, required="csv"),
-        "Places to which each round's numbers are written, with commas "
-        "between them: csv (metrics.csv, from which a run is resumed), "
-        "tensorboard.",
+        "Chooses where each round's numbers are written, one or more with "
+        "commas between them: csv (metrics.csv, from which a run is "
+        "resumed; always needed), tensorboard.",
         identity=False,
     )
     finishers: str = fields.field(
         "export,learning_curve",
         fields.listed(registry.FINISHERS, empty="none"),
-        "Steps after the last round, in this order, with commas between "
-        "them: export (the SavedModel), learning_curve (a picture); or none.",
+        "Chooses what follows the last round, in this order, with commas "
+        "between the names: export (the SavedModel), learning_curve (a "
+        "picture); or none.",
         identity=False,
     )
     target_metric: Optional[str] = fields.field(
         None,
         fields.TEXT,
-        "Column of metrics.csv by which the best checkpoint is kept.",
+        "Names the column of metrics.csv by which the best checkpoint is "
+        "kept, such as eval_accuracy. Default: none is kept for its metric.",
     )
     target_value: Optional[float] = fields.field(
-        None, fields.FINITE, "Stop when --target_metric reaches it."
+        None,
+        fields.FINITE,
+        "Stops training when --target_metric reaches this value. Default: "
+        "all rounds are trained.",
     )
 
     def __post_init__(self) -> None:

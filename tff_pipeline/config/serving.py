@@ -32,44 +32,54 @@ class ServingConfig(fields.Group):
     model: Optional[str] = fields.field(
         None,
         fields.TEXT,
-        "SavedModel to serve, or a folder of numbered versions of one; the "
-        "newest is taken.",
+        "Names the SavedModel to serve, or a folder of numbered versions of"
+        " one, of which the newest is served.",
     )
     name: Optional[str] = fields.field(
-        None, fields.TEXT, "Its name in URLs; default: the folder's."
+        None,
+        fields.TEXT,
+        "Sets the model's name in URLs. Default: the folder's name.",
     )
     host: str = fields.field(
         "127.0.0.1",
         fields.TEXT,
-        "Address to listen on; with 0.0.0.0 other machines are let in, and "
-        "no password keeps any out.",
+        "Sets the address to listen on; 127.0.0.1 lets in this machine "
+        "only. With 0.0.0.0 other machines are let in, and no password "
+        "keeps any out.",
     )
     port: int = fields.field(
-        8501, _PORT, "Port to listen on; 0 takes a free one and prints it."
+        8501,
+        _PORT,
+        "Sets the port to listen on; 0 takes a free one and prints it.",
     )
     max_batch_size: int = fields.field(
         64,
         fields.COUNT,
-        "Most rows of several requests in one call of TensorFlow; 1 calls it "
-        "for each request by itself.",
+        "Sets how many rows of several requests are computed in one call of"
+        " TensorFlow at most; 1 computes each request by itself.",
     )
     max_batch_wait_ms: float = fields.field(
         1.0,
         _MILLISECONDS,
-        "Longest that a request waits for others to fill its batch.",
+        "Sets how many milliseconds a request waits for others to fill its "
+        "batch at most.",
     )
     max_waiting: int = fields.field(
         1000,
         fields.COUNT,
-        "Most requests that wait for TensorFlow; those beyond get status 503.",
+        "Sets how many requests may wait for TensorFlow; those beyond are "
+        "answered with status 503.",
     )
     max_body_mb: float = fields.field(
-        16.0, _MEGABYTES, "Largest request; larger ones get status 413."
+        16.0,
+        _MEGABYTES,
+        "Sets how many megabytes a request may have; larger ones are "
+        "answered with status 413.",
     )
     request_timeout_s: float = fields.field(
         30.0,
         _SECONDS,
-        "Longest that a client may take to send a request.",
+        "Sets how many seconds a client may take to send a request.",
     )
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 A flag's name, default, check and help text are written once, in `config`.
 """
 
+import dataclasses
 from typing import Any
 
 from absl import flags
@@ -32,19 +33,29 @@ def define_experiment_flags() -> None:
         for name, field in group.options():
             _define(title, name, field, field.default)
     parsing.define_switch(
-        "Run", "overwrite", "Delete the run that --output_dir holds, if any."
+        "Run",
+        "overwrite",
+        "Deletes the run that --output_dir holds, if there is one, first.",
     )
     parsing.define_switch(
-        "Run", "profile", "Say where the time went, and trace a few rounds."
+        "Run",
+        "profile",
+        "Measures where the time goes (profile.txt), and traces a few rounds "
+        "for TensorBoard.",
     )
 
 
-def _define(title: str, name: str, field: Any, default: Any) -> None:
+def _define(
+    title: str,
+    name: str,
+    field: dataclasses.Field[Any],
+    default: Any,
+    more_help: str = "",
+) -> None:
     """Defines the flag of a field of `config`."""
     metadata = field.metadata
-    parsing.define_flag(
-        title, name, metadata["allowed"], metadata["help"], default
-    )
+    help_text = metadata["help"] + more_help
+    parsing.define_flag(title, name, metadata["allowed"], help_text, default)
 
 
 def _define_optimizer_flags(title: str, group: config.OptimizerConfig) -> None:
@@ -53,9 +64,11 @@ def _define_optimizer_flags(title: str, group: config.OptimizerConfig) -> None:
         flag = config.optimizer_flag(group.side, name, group.name)
         _define(title, flag, fields[name], getattr(group, name))
     for optimizer, options in config.OPTIMIZER_OPTIONS.items():
-        for name in options:
+        for name, default in options.items():
             flag = config.optimizer_flag(group.side, name, optimizer)
-            _define(title, flag, fields[name], None)
+            # Not the flag's default: set, it is refused by other optimizers.
+            more_help = f" Default: {default:g}."
+            _define(title, flag, fields[name], None, more_help)
 
 
 def _optimizer(side: str) -> config.OptimizerConfig:
@@ -114,7 +127,9 @@ def define_inspection_flags() -> None:
     data = parsing.SECTIONS["Task and data"]
     parsing.SECTIONS.clear()
     parsing.SECTIONS["Task and data"] = [*data, "seed"]
-    flags.DEFINE_string("output", "partition.png", "PNG file to draw to.")
+    flags.DEFINE_string(
+        "output", "partition.png", "Names the PNG file to draw to."
+    )
     parsing.SECTIONS["Picture"] = ["output"]
 
 

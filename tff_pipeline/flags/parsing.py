@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
@@ -15,6 +16,7 @@ from tff_pipeline.flags import flagfile
 
 FLAGS = flags.FLAGS
 _LONGEST_NAME = 40
+_HELP_COLUMNS = 80
 # Heading -> names of the flags below it, in the order of --help.
 SECTIONS: dict[str, list[str]] = {}
 
@@ -22,7 +24,15 @@ SECTIONS: dict[str, list[str]] = {}
 def define_flag(
     title: str, name: str, allowed: Allowed, help_text: str, default: Any = None
 ) -> None:
-    """Defines a flag, shown by --help below the heading `title`."""
+    """Defines a flag.
+
+    Args:
+      title: The heading below which --help shows it.
+      name: The flag's name, without its dashes.
+      allowed: The values that it takes; its kind decides absl's.
+      help_text: A sentence for --help. Names that are allowed follow it.
+      default: The value where the flag is not set.
+    """
     define = {
         str: flags.DEFINE_string,
         int: flags.DEFINE_integer,
@@ -30,13 +40,19 @@ def define_flag(
         bool: flags.DEFINE_boolean,
     }[allowed.kind]
     if allowed.names:
-        help_text += f" ({', '.join(allowed.names)})"
+        help_text += f" One of: {', '.join(allowed.names)}."
     define(name, default, help_text)
     SECTIONS.setdefault(title, []).append(name)
 
 
 def define_switch(title: str, name: str, help_text: str) -> None:
-    """Defines a flag that is there or not."""
+    """Defines a flag that is true where it is set, and false elsewhere.
+
+    Args:
+      title: The heading below which --help shows it.
+      name: The flag's name, without its dashes.
+      help_text: A sentence for --help.
+    """
     flags.DEFINE_boolean(name, False, help_text)
     SECTIONS.setdefault(title, []).append(name)
 
@@ -105,11 +121,26 @@ def _help(usage: str) -> str:
         for name in names:
             default = FLAGS[name].default
             shown = "" if default is None or default is False else f"={default}"
-            lines.append(f"  --{name + shown:<38} {FLAGS[name].help}")
+            lines += _flag_help(name + shown, FLAGS[name].help or "")
         lines.append("")
     lines += [
         "Output:",
-        f"  --{'verbosity=0':<38} Show what TensorFlow and TFF say.",
-        f"  --{'flagfile=FILE':<38} Read flags from a file, one a line.",
+        *_flag_help("verbosity=0", "Shows the messages of TensorFlow and TFF."),
+        *_flag_help("flagfile=FILE", "Reads flags from a file, one a line."),
     ]
     return "\n".join(lines)
+
+
+def _flag_help(flag: str, help_text: str) -> list[str]:
+    """A flag with its default, and its sentence below it."""
+    indent = " " * 6
+    return [
+        f"  --{flag}",
+        *textwrap.wrap(
+            help_text,
+            _HELP_COLUMNS,
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_on_hyphens=False,
+        ),
+    ]

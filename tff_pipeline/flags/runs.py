@@ -13,9 +13,16 @@ from tff_pipeline.flags import parsing
 def define_run_dir_flags() -> None:
     """Defines the flags of scripts that look at a run."""
     for name, help_text in (
-        ("run_dir", "Folder of a run of train.py."),
-        ("round", "Which checkpoint, or best; default: the last."),
-        ("data_dir", "The task's data, if not where the run found it."),
+        ("run_dir", "Names the folder of a run of train.py."),
+        (
+            "round",
+            "Chooses the checkpoint: the number of a saved round, or best. "
+            "Default: the last.",
+        ),
+        (
+            "data_dir",
+            "Names the task's data files, if they have moved since the run.",
+        ),
     ):
         parsing.define_flag("Run", name, fields.TEXT, help_text)
 
@@ -23,24 +30,25 @@ def define_run_dir_flags() -> None:
 def define_export_flags() -> None:
     """Defines where and how scripts/export.py writes."""
     for name, allowed, help_text, default in (
-        ("output", fields.TEXT, "Folder or file to write.", None),
+        ("output", fields.TEXT, "Names the folder or file to write.", None),
         (
             "format",
             fields.TEXT,
-            f"One or more of: {', '.join(registry.FORMATS)}.",
+            "Chooses the formats to write, with commas between them, from: "
+            f"{', '.join(registry.FORMATS)}.",
             "saved_model",
         ),
         (
             "version",
             fields.COUNT,
-            "Write the SavedModel into OUTPUT/VERSION/, as TF Serving wants "
-            "it.",
+            "Writes the SavedModel into a folder of --output with this number, "
+            "as TF Serving expects it. Default: into --output itself.",
             None,
         ),
     ):
         parsing.define_flag("Export", name, allowed, help_text, default)
     parsing.define_switch(
-        "Export", "overwrite", "Replace what --output holds, if anything."
+        "Export", "overwrite", "Replaces what --output names, if it is there."
     )
 
 
@@ -102,11 +110,11 @@ def define_audit_flags() -> None:
         "Audit",
         _MAX_EXAMPLES,
         fields.COUNT,
-        "Members, and non-members, at most.",
+        "Attacks at most this many training examples, and as many others.",
         10_000,
     )
     parsing.define_switch(
-        "Audit", "per_class", "Attack every class by itself too."
+        "Audit", "per_class", "Attacks every class by itself as well."
     )
 
 
@@ -131,16 +139,22 @@ def audit_question() -> dict[str, Any]:
 def define_check_flags() -> None:
     """Defines the flags of scripts/check_export.py."""
     for name, allowed, help_text in (
-        ("model", fields.TEXT, "What scripts/export.py wrote."),
+        (
+            "model",
+            fields.TEXT,
+            "Names the file or folder that scripts/export.py wrote.",
+        ),
         (
             "replay",
             fields.TEXT,
-            "Inputs and outputs (.npz), if not those that lie with the model.",
+            "Names an .npz file of inputs and expected outputs. Default: the "
+            "one that lies with the model.",
         ),
         (
             "tolerance",
             fields.NOT_NEGATIVE,
-            "Largest difference, relative (default: by the format).",
+            "Sets the largest relative difference that is allowed, such as "
+            "0.001. Default: depends on the format.",
         ),
     ):
         parsing.define_flag("Check", name, allowed, help_text)
@@ -166,12 +180,20 @@ def check_question() -> tuple[str, Optional[str], Optional[float]]:
 def define_verify_flags() -> None:
     """Defines the flags of scripts/verify.py."""
     for name, help_text in (
-        ("run_dir", "Folder of a run of train.py."),
-        ("data_dir", "The task's data, if not where the run found it."),
-        ("public_key", "PEM file of the key that must have signed the log."),
+        ("run_dir", "Names the folder of a run of train.py."),
+        (
+            "data_dir",
+            "Names the task's data files, if they have moved since the run.",
+        ),
+        (
+            "public_key",
+            "Names a PEM file of the public key that must have signed the log.",
+        ),
     ):
         parsing.define_flag("Run", name, fields.TEXT, help_text)
-    parsing.define_switch("Run", "rerun", "Train again and compare every bit.")
+    parsing.define_switch(
+        "Run", "rerun", "Trains once more, elsewhere, and compares every bit."
+    )
 
 
 def verify_question() -> tuple[str, Optional[str], Optional[str], bool]:

@@ -29,18 +29,18 @@ _IMAGE_SIZE = Allowed(
 def define_prepare_flags() -> None:
     """Defines the flags of scripts/prepare_data.py."""
     for name, allowed, help_text in (
-        ("input", fields.TEXT, "File or folder to read."),
-        ("output", fields.TEXT, "SQLite file to write."),
+        ("input", fields.TEXT, "Names the file or folder to read."),
+        ("output", fields.TEXT, "Names the SQLite file to write."),
         (
             "image_size",
             _IMAGE_SIZE,
-            "Make images of this height x width, such as 32x32 (default: they "
-            "must all have the size of the first).",
+            "Resizes images to this height x width in pixels, such as 32x32. "
+            "Default: all must have the size of the first.",
         ),
     ):
         parsing.define_flag("Files", name, allowed, help_text)
     parsing.define_switch(
-        "Files", "overwrite", "Replace what --output holds, if anything."
+        "Files", "overwrite", "Replaces the file --output, if it is there."
     )
     options = dict(config.DataConfig().options())
     for name in _PREPARE_OPTIONS:
@@ -87,51 +87,82 @@ _PRIVACY_FLAGS: tuple[tuple[str, Allowed, Any, str], ...] = (
         "mechanism",
         fields.TEXT,
         "gaussian",
-        "gaussian, tree, tree_restart, matrix, local or distributed.",
+        "Chooses the mechanism: gaussian, tree, tree_restart, matrix, local or "
+        "distributed.",
     ),
     (
         "sampling",
         fields.TEXT,
         "poisson",
-        "poisson, uniform, shuffled or min_separation.",
+        "Chooses how cohorts are drawn: poisson, uniform, shuffled or "
+        "min_separation.",
     ),
-    ("population", fields.COUNT, None, "Clients there are."),
-    ("cohort_size", fields.COUNT, None, "Clients a round."),
-    ("rounds", fields.COUNT, None, "Rounds."),
+    (
+        "population",
+        fields.COUNT,
+        None,
+        "Sets how many clients there are in all.",
+    ),
+    (
+        "cohort_size",
+        fields.COUNT,
+        None,
+        "Sets how many clients take part in a round.",
+    ),
+    ("rounds", fields.COUNT, None, "Sets how many rounds are trained."),
     (
         "min_separation",
         fields.COUNT,
         None,
-        "Least rounds from one participation of a client to the next.",
+        "Sets the fewest rounds from one participation of a client to its "
+        "next. Only for --sampling=min_separation.",
     ),
     (
         "noise_multiplier",
         fields.NOT_NEGATIVE,
         None,
-        "Noise over sensitivity: a clip, or two with --sampling=uniform.",
+        "Sets the noise's standard deviation over the sensitivity, which is a "
+        "clip, or two with --sampling=uniform. Or set --target_epsilon.",
     ),
-    ("target_epsilon", fields.POSITIVE, None, "Find the noise it needs."),
+    (
+        "target_epsilon",
+        fields.POSITIVE,
+        None,
+        "Computes the noise multiplier for this epsilon.",
+    ),
     (
         "mean_noise",
         fields.POSITIVE,
         None,
-        "Find the smallest cohort that keeps --target_epsilon with this noise "
-        "on the mean, in clips.",
+        "Computes the smallest cohort that keeps --target_epsilon with this "
+        "noise on the mean, in clips.",
     ),
-    ("delta", fields.FRACTION, None, "Default: 1 / population^1.1."),
+    (
+        "delta",
+        fields.FRACTION,
+        None,
+        "Sets the probability with which the guarantee may fail. Default: 1 / "
+        "population^1.1.",
+    ),
     (
         "accountant",
         fields.TEXT,
         None,
-        "pld, rdp, rdp_classic or zcdp; default: the tightest there is.",
+        "Chooses how epsilon is computed: pld, rdp, rdp_classic or zcdp. "
+        "Default: the one that gives the smallest epsilon.",
     ),
     (
         "format",
         fields.known({"text": "", "json": ""}),
         "text",
-        "Of the answer.",
+        "Chooses the format of the answer.",
     ),
-    ("curve", fields.TEXT, None, "PNG file to draw epsilon to, over rounds."),
+    (
+        "curve",
+        fields.TEXT,
+        None,
+        "Names a PNG file, to which epsilon over the rounds is drawn.",
+    ),
 )
 
 
