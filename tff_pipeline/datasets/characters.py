@@ -3,9 +3,12 @@
 import dataclasses
 import string
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
 
 # The symbols of TFF's `tff.simulation.baselines.shakespeare`. Their order
 # there is another, which changes no figure.
@@ -29,12 +32,12 @@ class Alphabet:
     """
 
     encoding: str
-    ids: np.ndarray
+    ids: Array
     symbols: Sequence[bytes]
     begin: int
     end: Optional[int] = None
 
-    def encode(self, text: str) -> np.ndarray:
+    def encode(self, text: str) -> Array:
         """The text's ids with those that begin and end it, int32 [t]."""
         read = text.encode("utf-8").decode(self.encoding)
         points = np.frombuffer(read.encode("utf-32-le"), "<u4")

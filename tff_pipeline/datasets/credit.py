@@ -8,14 +8,17 @@ Comparisons of Data Mining Techniques" (default of credit card clients); Kohavi
 import dataclasses
 import os
 from collections.abc import Collection, Mapping, Sequence
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from tff_pipeline import errors
 from tff_pipeline.datasets.readers import delimited
 from tff_pipeline.datasets.readers.table import Column
+
+Array = npt.NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +34,10 @@ class Applicants:
     """
 
     columns: Sequence[Column]
-    y: np.ndarray
-    owners: np.ndarray
+    y: Array
+    owners: Array
     coded: Collection[str] = ()
-    is_test: Optional[np.ndarray] = None
+    is_test: Optional[Array] = None
 
 
 _GERMAN = {
@@ -231,7 +234,7 @@ def _columns(
 
 def _classes(
     path: str, frame: pd.DataFrame, name: str, known: dict[str, int]
-) -> np.ndarray:
+) -> Array:
     wrong = ~frame[name].isin(known)
     if wrong.any():
         line = frame.index[np.argmax(wrong)]

@@ -7,12 +7,16 @@ or not; all files of a folder are read, so that other stations can be added.
 import dataclasses
 import os
 import zlib
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from tff_pipeline import errors
 from tff_pipeline.datasets.federation.federated_data import Examples
+
+Array = npt.NDArray[Any]
 
 # Six loads (high, middle and low; useful and useless) and the oil's temperature
 # in degrees Celsius, which is to be predicted.
@@ -36,8 +40,8 @@ class Station:
     """
 
     name: str
-    values: np.ndarray
-    months: np.ndarray
+    values: Array
+    months: Array
 
 
 def load(data_dir: str) -> list[Station]:
@@ -113,7 +117,7 @@ def _read(path: str) -> Station:
     return Station(name, values, hours.dt.strftime("%Y-%m").to_numpy(str))
 
 
-def _numbers(path: str, column: pd.Series) -> np.ndarray:
+def _numbers(path: str, column: pd.Series) -> Array:
     values = pd.to_numeric(column, errors="coerce").to_numpy(np.float32)
     wrong = np.flatnonzero(~np.isfinite(values))
     if wrong.size:
@@ -124,7 +128,7 @@ def _numbers(path: str, column: pd.Series) -> np.ndarray:
     return values
 
 
-def training_readings(stations: list[Station]) -> dict[str, np.ndarray]:
+def training_readings(stations: list[Station]) -> dict[str, Array]:
     """The 12 months to train on, cut by calendar month.
 
     Returns:
@@ -141,8 +145,8 @@ def training_readings(stations: list[Station]) -> dict[str, np.ndarray]:
 
 
 def training_windows(
-    clients: dict[str, np.ndarray], history: int, horizon: int
-) -> tuple[Examples, np.ndarray]:
+    clients: dict[str, Array], history: int, horizon: int
+) -> tuple[Examples, Array]:
     """Every window that lies within one client's readings.
 
     Args:
@@ -164,7 +168,7 @@ def training_windows(
 
 def test_windows(
     stations: list[Station], history: int, horizon: int
-) -> tuple[Examples, np.ndarray]:
+) -> tuple[Examples, Array]:
     """Every forecast within the 4 months to test on, as Informer counts them.
 
     The first ones know hours before these months. With a horizon of 24 they
@@ -185,7 +189,7 @@ def test_windows(
     return _joined(parts), np.array(owners)
 
 
-def _windows(readings: np.ndarray, history: int, horizon: int) -> Examples:
+def _windows(readings: Array, history: int, horizon: int) -> Examples:
     windows = np.lib.stride_tricks.sliding_window_view(
         readings, history + horizon, axis=0
     ).swapaxes(1, 2)

@@ -6,13 +6,16 @@ the split of each one's characters); the images are NIST's Special Database 19.
 
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline import errors
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.datasets.readers import npz_file
+
+Array = npt.NDArray[Any]
 
 TRAIN = "femnist_300writers_train.npz"
 TEST = "femnist_300writers_test.npz"
@@ -32,7 +35,7 @@ class Part(NamedTuple):
     """Examples and who wrote each: `writers` is a str array of shape [n]."""
 
     examples: Examples
-    writers: np.ndarray
+    writers: Array
 
 
 def load(data_dir: str) -> tuple[Part, Part, Part]:
@@ -85,7 +88,7 @@ def _read(path: str) -> Part:
     )
 
 
-def _arrays(path: str) -> dict[str, np.ndarray]:
+def _arrays(path: str) -> dict[str, Array]:
     """The arrays of `_ARRAYS`, each of the kind and shape that it says."""
     if not os.path.exists(path):
         raise errors.DataError(

@@ -7,13 +7,17 @@ remain: 303 in Cleveland, 261 in Hungary, 46 in Switzerland and 130 at the VA.
 """
 
 import os
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from sklearn import model_selection
 
 from tff_pipeline import errors
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.datasets.readers import delimited
+
+Array = npt.NDArray[Any]
 
 # Their number in `x` is one more than their place here; 0 is any other.
 HOSPITALS = ("cleveland", "hungarian", "switzerland", "va")
@@ -38,7 +42,7 @@ _SPLIT_SEED = 43
 
 def load(
     data_dir: str,
-) -> tuple[Examples, Examples, np.ndarray, np.ndarray]:
+) -> tuple[Examples, Examples, Array, Array]:
     """All complete patients, in FLamby's split.
 
     Two thirds of every hospital train and one third tests, sick and healthy in
@@ -56,8 +60,8 @@ def load(
     Raises:
       DataError: If a file is missing or damaged; it is named.
     """
-    parts: dict[str, list] = {"train": [], "test": []}
-    owners: dict[str, list] = {"train": [], "test": []}
+    parts: dict[str, list[Examples]] = {"train": [], "test": []}
+    owners: dict[str, list[Array]] = {"train": [], "test": []}
     for number, hospital in enumerate(HOSPITALS, start=1):
         patients = _hospital(data_dir, hospital, number)
         sick = patients.y[:, 0]

@@ -6,6 +6,7 @@ MNIST Digits" (the writers). Files may be gzipped (`.gz`) or plain.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,8 @@ import numpy.typing as npt
 from tff_pipeline import errors
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.datasets.readers import packed
+
+Array = npt.NDArray[Any]
 
 _WRITER_COLUMN = 2
 
@@ -56,7 +59,7 @@ def load(data_dir: str) -> tuple[Examples, Examples]:
 
 def load_writers(
     data_dir: str, num_train: int, num_test: int
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Array, Array]:
     """Who wrote each MNIST image, from QMNIST's label files.
 
     Args:
@@ -74,7 +77,7 @@ def load_writers(
         is named.
     """
 
-    def part(prefix: str, images: int) -> np.ndarray:
+    def part(prefix: str, images: int) -> Array:
         path = _find(data_dir, f"qmnist-{prefix}-labels-idx2-int")
         writers = read_idx(path, np.dtype(">i4"), [8])[:, _WRITER_COLUMN]
         if len(writers) < images:
@@ -98,9 +101,7 @@ def _find(data_dir: str, name: str) -> str:
 _TYPE_CODES = {np.dtype(np.uint8): 0x08, np.dtype(">i4"): 0x0C}
 
 
-def read_idx(
-    path: str, dtype: npt.DTypeLike, shape: Sequence[int]
-) -> np.ndarray:
+def read_idx(path: str, dtype: npt.DTypeLike, shape: Sequence[int]) -> Array:
     """Reads an IDX file, gzipped if its name ends in `.gz`.
 
     Args:

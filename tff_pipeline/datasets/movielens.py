@@ -7,11 +7,15 @@ Recommender Systems", equation 4, and so tell how well it can be learned.
 
 import dataclasses
 import os
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline import errors, randomness
 from tff_pipeline.datasets.readers import delimited
+
+Array = npt.NDArray[Any]
 
 _LOWEST, _HIGHEST = 1, 5
 # (file, what stands between its values), in the order they are looked for.
@@ -33,8 +37,8 @@ class Ratings:
       items: The items' names.
     """
 
-    pairs: np.ndarray
-    stars: np.ndarray
+    pairs: Array
+    stars: Array
     users: tuple[str, ...]
     items: tuple[str, ...]
 
@@ -82,7 +86,7 @@ def load(data_dir: str) -> Ratings:
     )
 
 
-def generate(seed: int) -> tuple[Ratings, np.ndarray]:
+def generate(seed: int) -> tuple[Ratings, Array]:
     """200 users who rate 60 of 100 items each, from factors of rank 4.
 
     A rating is 3.5 plus a bias of the user and one of the item (deviation 0.4
@@ -115,6 +119,6 @@ def generate(seed: int) -> tuple[Ratings, np.ndarray]:
     return ratings, _within(expected)
 
 
-def _within(stars: np.ndarray) -> np.ndarray:
+def _within(stars: Array) -> Array:
     """float32 [n, 1], within 1 to 5, of shape [n]."""
     return np.clip(stars, _LOWEST, _HIGHEST)[:, np.newaxis].astype(np.float32)

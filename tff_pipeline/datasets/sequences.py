@@ -1,16 +1,20 @@
 """Token ids of texts, cut into windows to learn the next token from."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline.datasets.federation.federated_data import Examples
+
+Array = npt.NDArray[Any]
 
 # The id of places that hold no token; losses and metrics leave it out.
 PADDING = 0
 
 
-def windows(tokens: np.ndarray, length: int) -> Examples:
+def windows(tokens: Array, length: int) -> Examples:
     """Cuts a text so that every token but the first is a target once.
 
     Args:
@@ -31,8 +35,8 @@ def windows(tokens: np.ndarray, length: int) -> Examples:
 
 
 def of_clients(
-    texts: Iterable[tuple[str, Sequence[np.ndarray]]], length: int
-) -> tuple[Examples, np.ndarray]:
+    texts: Iterable[tuple[str, Sequence[Array]]], length: int
+) -> tuple[Examples, Array]:
     """The windows of all clients' texts.
 
     Args:

@@ -13,12 +13,16 @@ import re
 import wave
 import zipfile
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline import errors
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.datasets.readers import packed
+
+Array = npt.NDArray[Any]
 
 RATE = 8000  # Samples a second, and samples kept.
 _NAME = re.compile(r"(\d)_(.+)_(\d+)\.wav")
@@ -30,7 +34,7 @@ _MOST_BYTES = 10_000_000
 Reader = Callable[[], bytes]
 
 
-def load(data_dir: str) -> tuple[Examples, Examples, np.ndarray, np.ndarray]:
+def load(data_dir: str) -> tuple[Examples, Examples, Array, Array]:
     """All recordings, cut or padded with silence to one second.
 
     Args:
@@ -139,7 +143,7 @@ def _zipped(
         yield f"{path}/{name}", functools.partial(archive.read, info)
 
 
-def _second(path: str, read: Reader) -> np.ndarray:
+def _second(path: str, read: Reader) -> Array:
     """The first second of a recording, int16 [8000]."""
     try:
         with wave.open(io.BytesIO(read())) as file:

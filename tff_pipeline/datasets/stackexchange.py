@@ -5,11 +5,14 @@ of the same shape for TFF's Stack Overflow.
 """
 
 import dataclasses
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline.datasets.readers import json_lines, packed
+
+Array = npt.NDArray[Any]
 
 FILE = "stackexchange_users.jsonl"
 _TEST_SHARE = 0.2
@@ -63,7 +66,7 @@ def load(data_dir: str, task: str) -> list[Post]:
     return posts
 
 
-def held_out(owners: np.ndarray) -> np.ndarray:
+def held_out(owners: Array) -> Array:
     """Which posts are for testing: each user's last fifth.
 
     Args:

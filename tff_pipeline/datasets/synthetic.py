@@ -4,12 +4,15 @@ Li et al. 2020, "Federated Optimization in Heterogeneous Networks", section 5.1
 and appendix C.1, after Shamir et al. 2014.
 """
 
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline import randomness
 from tff_pipeline.datasets.federation.federated_data import Examples
+
+Array = npt.NDArray[Any]
 
 DEVICES, FEATURES, CLASSES = 30, 60, 10
 # The paper's sizes have no bound, and a rare device would have as many examples
@@ -21,7 +24,7 @@ _TEST_FRACTION = 0.1
 
 def generate(
     heterogeneity: Optional[tuple[float, float]], seed: int
-) -> tuple[Examples, Examples, np.ndarray, np.ndarray]:
+) -> tuple[Examples, Examples, Array, Array]:
     """30 devices, each with a softmax regression and inputs of its own.
 
     Device k has about lognormal(4, 2) + 50 examples, at most 5,000. Its labels

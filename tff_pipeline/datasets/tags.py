@@ -1,8 +1,12 @@
 """Tags of entities as numbers, in the scheme BIO (IOB2)."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
 
 
 class Tags:
@@ -37,7 +41,7 @@ class Tags:
     def __len__(self) -> int:
         return len(self.names)
 
-    def entities(self, tags: np.ndarray) -> np.ndarray:
+    def entities(self, tags: Array) -> Array:
         """Where entities are.
 
         Args:

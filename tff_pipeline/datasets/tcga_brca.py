@@ -5,13 +5,17 @@ al. 2022, Fed-TCGA-BRCA), whose files these are and whose split this is.
 """
 
 import os
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from tff_pipeline import errors
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.datasets.readers import delimited
+
+Array = npt.NDArray[Any]
 
 # By the numbers that the split file gives them.
 REGIONS = ("northeast", "south", "west", "midwest", "europe", "canada")
@@ -21,7 +25,7 @@ _PATIENT, _EVENT, _TIME = "pid", "E", "T"
 
 def load(
     data_dir: str,
-) -> tuple[Examples, Examples, np.ndarray, np.ndarray]:
+) -> tuple[Examples, Examples, Array, Array]:
     """All 1,088 patients: 866 to train on, 222 to test on.
 
     Args:
@@ -62,9 +66,7 @@ def load(
     return patients.take(train), patients.take(test), owners, test_owners
 
 
-def _part(
-    data_dir: str, which: str, places: pd.Series
-) -> tuple[np.ndarray, np.ndarray]:
+def _part(data_dir: str, which: str, places: pd.Series) -> tuple[Array, Array]:
     """The rows of `places` that are for training or testing, and regions."""
     path = os.path.join(data_dir, "train_test_split.csv")
     frame = delimited.read(path)

@@ -2,10 +2,14 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import tensorflow as tf
+
+Array = npt.NDArray[Any]
 
 PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
 # All that is between words: neither letter, nor mark on one, digit, apostrophe.
@@ -27,7 +31,7 @@ def split(texts: tf.Tensor) -> tf.RaggedTensor:
     return tf.strings.split(spaced)
 
 
-def most_frequent(names: np.ndarray, most: int) -> list[str]:
+def most_frequent(names: Array, most: int) -> list[str]:
     """The most frequent of `names`, those as frequent in the alphabet's order.
 
     Args:
@@ -51,8 +55,8 @@ class WordTexts:
       texts: An int array a text, of indices into `distinct`.
     """
 
-    distinct: np.ndarray
-    texts: list[np.ndarray]
+    distinct: Array
+    texts: list[Array]
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> "WordTexts":
@@ -61,7 +65,7 @@ class WordTexts:
         numbers, distinct = pd.factorize(words.flat_values.numpy())
         return cls(distinct, np.split(numbers, words.row_splits[1:-1].numpy()))
 
-    def vocabulary(self, chosen: np.ndarray, most: int) -> list[str]:
+    def vocabulary(self, chosen: Array, most: int) -> list[str]:
         """The most frequent words of some texts.
 
         Args:
@@ -71,7 +75,7 @@ class WordTexts:
         parts = [text for text, use in zip(self.texts, chosen) if use]
         return most_frequent(self.distinct[np.concatenate(parts)], most)
 
-    def ids(self, vocabulary: Sequence[str]) -> list[np.ndarray]:
+    def ids(self, vocabulary: Sequence[str]) -> list[Array]:
         """Each text's ids, int32: `FIRST_WORD` and on, or `UNKNOWN`.
 
         The same as of `tf.keras.layers.StringLookup` with an empty mask token.

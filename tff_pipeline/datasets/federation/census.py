@@ -2,12 +2,15 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse
 
 from tff_pipeline.datasets.federation.federated_data import FederatedData
+
+Array = npt.NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,11 +27,11 @@ class Census:
     """
 
     client_ids: Sequence[str]
-    sizes: np.ndarray
-    labels: Optional[np.ndarray] = None
+    sizes: Array
+    labels: Optional[Array] = None
     counts: Optional[scipy.sparse.csr_matrix] = None
 
-    def of_client(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+    def of_client(self, position: int) -> tuple[Array, Array]:
         """A client's classes, most frequent first, and how often each occurs.
 
         Args:

@@ -98,12 +98,11 @@ class ClientDataExamples(FederatedData):
 def _reader(part: tff.simulation.datasets.ClientData) -> tf.function:
     """A function from a client's name to its features by name."""
 
-    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
     def read(client_id: tf.Tensor) -> dict[str, tf.Tensor]:
         dataset = part.serializable_dataset_fn(client_id)
         return dict(whole(dataset))
 
-    return read
+    return tf.function(read, [tf.TensorSpec([], tf.string)])
 
 
 def test_set(

@@ -3,16 +3,19 @@
 import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
     """Examples as arrays: `x` of shape [n, ...] and `y` of shape [n, ...]."""
 
-    x: np.ndarray
-    y: np.ndarray
+    x: Array
+    y: Array
 
     def __post_init__(self) -> None:
         if len(self.x) != len(self.y):
@@ -23,7 +26,7 @@ class Examples:
     def __len__(self) -> int:
         return len(self.y)
 
-    def take(self, indices: np.ndarray) -> "Examples":
+    def take(self, indices: Array) -> "Examples":
         """The examples at `indices`, an int array of shape [m], in order."""
         return Examples(self.x[indices], self.y[indices])
 
@@ -54,7 +57,7 @@ class FederatedData(abc.ABC):
 class InMemoryData(FederatedData):
     """Examples in memory, spread over clients."""
 
-    def __init__(self, examples: Examples, clients: Mapping[str, np.ndarray]):
+    def __init__(self, examples: Examples, clients: Mapping[str, Array]):
         """Spreads `examples` over clients.
 
         Args:

@@ -1,16 +1,19 @@
 """Test examples of clients whose data do not say which these are."""
 
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline import randomness
 from tff_pipeline.datasets.federation import partition
 
+Array = npt.NDArray[Any]
+
 
 def drawn(
-    count: int, owners: Optional[np.ndarray], fraction: float, seed: int
-) -> np.ndarray:
+    count: int, owners: Optional[Array], fraction: float, seed: int
+) -> Array:
     """Draws a share of every client's examples.
 
     Args:
@@ -32,7 +35,7 @@ def drawn(
     return held_out
 
 
-def of_client(count: int, fraction: float, seed: int, key: int) -> np.ndarray:
+def of_client(count: int, fraction: float, seed: int, key: int) -> Array:
     """Draws a share of a client's examples.
 
     Args:

@@ -6,9 +6,10 @@ each. Every example goes to exactly one client, every client has at least one,
 and the same draw gives the same split.
 """
 
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline import errors, randomness, registry
 from tff_pipeline.config.data import PARTITION_OPTIONS, DataConfig
@@ -18,7 +19,9 @@ from tff_pipeline.datasets.federation.federated_data import (
     InMemoryData,
 )
 
-Parts = tuple[list[str], list[np.ndarray]]
+Array = npt.NDArray[Any]
+
+Parts = tuple[list[str], list[Array]]
 
 _DIRICHLET_TRIES = 100
 
@@ -27,7 +30,7 @@ def partition(
     examples: Examples,
     options: DataConfig,
     seed: int,
-    owners: Optional[np.ndarray] = None,
+    owners: Optional[Array] = None,
 ) -> FederatedData:
     """Spreads `examples` over clients as `options.partition` says.
 
@@ -61,7 +64,7 @@ def partition(
     return InMemoryData(examples, dict(zip(names, parts)))
 
 
-def _numbered(parts: list[np.ndarray]) -> Parts:
+def _numbered(parts: list[Array]) -> Parts:
     width = len(str(len(parts) - 1))
     return [f"client_{i:0{width}d}" for i in range(len(parts))], parts
 
@@ -74,7 +77,7 @@ def _check_enough(available: int, needed: int, what: str) -> None:
         )
 
 
-def _check_classes(labels: np.ndarray, name: str) -> None:
+def _check_classes(labels: Array, name: str) -> None:
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         raise errors.ConfigError(
             f"--partition={name} is for examples of one class each, and this "
@@ -83,8 +86,8 @@ def _check_classes(labels: np.ndarray, name: str) -> None:
 
 
 def iid(
-    labels: np.ndarray,
-    owners: Optional[np.ndarray],
+    labels: Array,
+    owners: Optional[Array],
     draw: np.random.Generator,
     num_clients: int,
 ) -> Parts:
@@ -101,8 +104,8 @@ def iid(
 
 
 def shards(
-    labels: np.ndarray,
-    owners: Optional[np.ndarray],
+    labels: Array,
+    owners: Optional[Array],
     draw: np.random.Generator,
     num_clients: int,
     shards_per_client: int,
@@ -131,8 +134,8 @@ def shards(
 
 
 def dirichlet(
-    labels: np.ndarray,
-    owners: Optional[np.ndarray],
+    labels: Array,
+    owners: Optional[Array],
     draw: np.random.Generator,
     num_clients: int,
     dirichlet_alpha: float,
@@ -149,7 +152,7 @@ def dirichlet(
         len(labels), num_clients, f"--num_clients={num_clients} clients"
     )
     for _ in range(_DIRICHLET_TRIES):
-        hands: list[list[np.ndarray]] = [[] for _ in range(num_clients)]
+        hands: list[list[Array]] = [[] for _ in range(num_clients)]
         for label in np.unique(labels):
             members = draw.permutation(np.flatnonzero(labels == label))
             proportions = draw.dirichlet(np.full(num_clients, dirichlet_alpha))
@@ -169,8 +172,8 @@ def dirichlet(
 
 
 def quantity(
-    labels: np.ndarray,
-    owners: Optional[np.ndarray],
+    labels: Array,
+    owners: Optional[Array],
     draw: np.random.Generator,
     num_clients: int,
     quantity_exponent: float,
@@ -193,8 +196,8 @@ def quantity(
 
 
 def label_k(
-    labels: np.ndarray,
-    owners: Optional[np.ndarray],
+    labels: Array,
+    owners: Optional[Array],
     draw: np.random.Generator,
     num_clients: int,
     labels_per_client: int,
@@ -227,7 +230,7 @@ def label_k(
         fewest = np.lexsort((draw.random(len(names)), held))
         for label in fewest[:labels_per_client]:
             holders[label].append(client)
-    hands: list[list[np.ndarray]] = [[] for _ in range(num_clients)]
+    hands: list[list[Array]] = [[] for _ in range(num_clients)]
     for name, clients in zip(names, holders):
         members = draw.permutation(np.flatnonzero(labels == name))
         _check_enough(
@@ -244,8 +247,8 @@ def label_k(
 
 
 def natural(
-    labels: np.ndarray,
-    owners: Optional[np.ndarray],
+    labels: Array,
+    owners: Optional[Array],
     draw: np.random.Generator,
 ) -> Parts:
     """Gives every example to the client that it came from."""
@@ -258,7 +261,7 @@ def natural(
     return by_owner(owners)
 
 
-def by_owner(owners: np.ndarray) -> Parts:
+def by_owner(owners: Array) -> Parts:
     """The owners' names, and the indices of each one's examples, in order."""
     names, first = np.unique(owners, return_inverse=True)
     order = np.argsort(first, kind="stable")

@@ -1,9 +1,10 @@
 """Which clients train, and on what they and others are tested."""
 
 import dataclasses
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline import errors, randomness
 from tff_pipeline.config.data import DataConfig
@@ -13,6 +14,8 @@ from tff_pipeline.datasets.federation.federated_data import (
     FederatedData,
     InMemoryData,
 )
+
+Array = npt.NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +40,8 @@ def split(
     test: Examples,
     options: DataConfig,
     seed: int,
-    owners: Optional[np.ndarray] = None,
-    test_owners: Optional[np.ndarray] = None,
+    owners: Optional[Array] = None,
+    test_owners: Optional[Array] = None,
 ) -> Split:
     """Spreads examples over clients as `options` say.
 
@@ -95,11 +98,11 @@ def split(
 
 
 def split_where(
-    is_test: np.ndarray,
+    is_test: Array,
     examples: Examples,
     options: DataConfig,
     seed: int,
-    owners: Optional[np.ndarray] = None,
+    owners: Optional[Array] = None,
 ) -> Split:
     """As `split`, of examples that lie together.
 
@@ -126,7 +129,7 @@ def _at_most(examples: Examples, most: Optional[int], seed: int) -> Examples:
     return examples.take(np.sort(draw.permutation(len(examples))[:most]))
 
 
-def drawn(owners: np.ndarray, count: int, seed: int) -> np.ndarray:
+def drawn(owners: Array, count: int, seed: int) -> Array:
     """The names of `count` clients, drawn at random."""
     names = np.unique(owners)
     if count >= len(names):
@@ -138,7 +141,7 @@ def drawn(owners: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def _clients(
-    examples: Examples, owners: np.ndarray, chosen: np.ndarray
+    examples: Examples, owners: Array, chosen: Array
 ) -> Optional[FederatedData]:
     """The chosen examples by owner, or `None` if there are none."""
     indices = np.flatnonzero(chosen)

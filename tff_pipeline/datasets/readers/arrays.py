@@ -3,12 +3,15 @@
 import dataclasses
 import os
 import zipfile
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline import errors
 from tff_pipeline.datasets.readers import npz_file
+
+Array = npt.NDArray[Any]
 
 _ARRAYS = ("x", "y", "client_id", "is_test")
 
@@ -24,10 +27,10 @@ class Arrays:
       is_test: bool of shape [n], what is held out, where the file says it.
     """
 
-    x: np.ndarray
-    y: np.ndarray
-    owners: Optional[np.ndarray]
-    is_test: Optional[np.ndarray]
+    x: Array
+    y: Array
+    owners: Optional[Array]
+    is_test: Optional[Array]
 
 
 def load(path: str) -> Arrays:
@@ -91,7 +94,7 @@ def _find(path: str) -> str:
     return path
 
 
-def as_input(x: np.ndarray, source: str) -> np.ndarray:
+def as_input(x: Array, source: str) -> Array:
     """Numbers as a model takes them: uint8 and booleans, int32 or float32.
 
     Args:
@@ -126,7 +129,7 @@ def as_input(x: np.ndarray, source: str) -> np.ndarray:
     return x
 
 
-def _names(owners: np.ndarray, path: str) -> np.ndarray:
+def _names(owners: Array, path: str) -> Array:
     if owners.ndim != 1 or owners.dtype.kind not in "USui":
         raise errors.DataError(
             f"{path} has client_id of type {owners.dtype} and shape "
@@ -137,7 +140,7 @@ def _names(owners: np.ndarray, path: str) -> np.ndarray:
     return owners.astype(str)
 
 
-def _flags(is_test: np.ndarray, path: str) -> np.ndarray:
+def _flags(is_test: Array, path: str) -> Array:
     if (
         is_test.ndim != 1
         or is_test.dtype.kind not in "buif"

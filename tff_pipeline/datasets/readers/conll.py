@@ -11,11 +11,14 @@ import glob
 import os
 import re
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline import errors
+
+Array = npt.NDArray[Any]
 
 # Every so many sentences of a section that has no test file of its own, one is
 # a test sentence; so does every seed test on the same ones.
@@ -43,7 +46,7 @@ class Sentences:
 
     tokens: Sequence[Sequence[str]]
     tags: Sequence[Sequence[str]]
-    owners: np.ndarray
+    owners: Array
 
     def __len__(self) -> int:
         return len(self.tokens)

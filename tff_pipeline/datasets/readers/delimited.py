@@ -6,13 +6,16 @@ line in the file, so that an error can name it.
 
 import csv
 from collections.abc import Iterator, Sequence
-from typing import Optional, TextIO
+from typing import Any, Optional, TextIO
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from tff_pipeline import errors
 from tff_pipeline.datasets.readers import quotes
+
+Array = npt.NDArray[Any]
 
 
 def read(
@@ -113,7 +116,7 @@ def numbers(
     frame: pd.DataFrame,
     columns: Sequence[str],
     missing: Optional[str] = None,
-) -> np.ndarray:
+) -> Array:
     """Columns of a frame as numbers.
 
     Args:

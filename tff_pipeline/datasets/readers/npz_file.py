@@ -8,12 +8,16 @@ import math
 import tokenize
 import zipfile
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numpy.lib import format as npy
 
 from tff_pipeline import errors
 from tff_pipeline.datasets.readers import packed
+
+Array = npt.NDArray[Any]
 
 _HEADERS = {
     (1, 0): npy.read_array_header_1_0,
@@ -27,7 +31,7 @@ _SURROGATES = (0xD800, 0xDFFF)
 
 def read(
     path: str, names: Collection[str]
-) -> tuple[dict[str, np.ndarray], list[str]]:
+) -> tuple[dict[str, Array], list[str]]:
     """Reads some arrays of an NPZ file.
 
     Args:
@@ -64,7 +68,7 @@ def read(
 
 def _array(
     place: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo
-) -> np.ndarray:
+) -> Array:
     with archive.open(info) as file:
         try:
             version = npy.read_magic(file)
@@ -108,12 +112,11 @@ def _not_npy(place: str, error: Exception) -> errors.DataError:
     )
 
 
-def _check_text(place: str, array: np.ndarray) -> None:
+def _check_text(place: str, array: Array) -> None:
     """Refuses numbers that are no characters, which Python would not take."""
     if array.dtype.kind != "U":
         return
-    number = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
-    codes = np.frombuffer(array.tobytes(), number)
+    codes = np.frombuffer(array.tobytes(), array.dtype.byteorder + "u4")
     low, high = _SURROGATES
     if ((codes > _LAST_CHARACTER) | ((codes >= low) & (codes <= high))).any():
         raise errors.DataError(

@@ -16,9 +16,9 @@ import sys
 import urllib.parse
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Optional
+from typing import Any, Optional
 
-import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from tff_pipeline import errors
@@ -27,6 +27,8 @@ from tff_pipeline.datasets.federation.federated_data import (
     FederatedData,
 )
 from tff_pipeline.datasets.readers import sqlite_features
+
+Array = npt.NDArray[Any]
 
 ENDINGS = (".sqlite", ".sqlite3", ".db")
 _TABLES = {
@@ -185,7 +187,7 @@ class Database:
             ) from None
         return Examples(*(self._cast(name, parsed[name]) for name in "xy"))
 
-    def _cast(self, name: str, parsed: tf.Tensor) -> np.ndarray:
+    def _cast(self, name: str, parsed: tf.Tensor) -> Array:
         values = parsed.numpy()
         cast = values.astype(self._specs[name][0], copy=False)
         if values.dtype.kind == "i" and (cast != values).any():
@@ -195,7 +197,7 @@ class Database:
             )
         return cast
 
-    def labels(self, splits: Sequence[str]) -> Iterator[np.ndarray]:
+    def labels(self, splits: Sequence[str]) -> Iterator[Array]:
         """Yields the labels of all clients, some at a time."""
         marks = ", ".join("?" for _ in splits)
         with self._connected() as connection:
@@ -216,8 +218,8 @@ class SqliteData(FederatedData):
         database: Database,
         client_ids: Sequence[str],
         splits: Sequence[str],
-        chosen: Callable[[str, int], np.ndarray],
-        labels: Callable[[np.ndarray], np.ndarray],
+        chosen: Callable[[str, int], Array],
+        labels: Callable[[Array], Array],
     ):
         """Makes the clients.
 
@@ -235,7 +237,7 @@ class SqliteData(FederatedData):
         self._chosen = chosen
         self._labels = labels
 
-    def _places(self, client_id: str) -> np.ndarray:
+    def _places(self, client_id: str) -> Array:
         count = sum(
             self._database.sizes[split].get(client_id, 0)
             for split in self._splits

@@ -3,6 +3,7 @@
 import json
 import math
 import sqlite3
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +11,7 @@ import tensorflow as tf
 from tff_pipeline import errors
 
 # (type, shape of one example) of a feature.
-Spec = tuple[np.dtype, list[int]]
+Spec = tuple[np.dtype[Any], list[int]]
 # Of what `sqlite_writer` writes.
 _DTYPES = ("uint8", "int32", "float32")
 

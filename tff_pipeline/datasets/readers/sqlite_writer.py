@@ -3,13 +3,16 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from tff_pipeline import errors
 from tff_pipeline.files import durable
+
+Array = npt.NDArray[Any]
 
 _SCHEMA = """
 CREATE TABLE examples (
@@ -40,8 +43,8 @@ class Row(NamedTuple):
 
     client_id: str
     split: str
-    x: np.ndarray
-    y: np.ndarray
+    x: Array
+    y: Array
 
 
 def write(
@@ -81,7 +84,7 @@ def _fill(
 ) -> int:
     # The file has another name until it is whole: no journal is needed.
     connection.executescript("PRAGMA journal_mode = OFF;" + _SCHEMA)
-    specs: dict[str, tuple] = {}
+    specs: dict[str, tuple[str, tuple[int, ...]]] = {}
     count = 0
     with connection:
         for row in rows:
@@ -116,7 +119,7 @@ def _fill(
     return count
 
 
-def serialized(values: dict[str, np.ndarray]) -> bytes:
+def serialized(values: dict[str, Array]) -> bytes:
     """A `tf.Example` with a feature a name: floats, bytes or whole numbers."""
     features = {}
     for name, value in values.items():

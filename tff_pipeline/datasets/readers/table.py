@@ -10,15 +10,18 @@ refused: a typing error must not turn amounts into thousands of categories.
 
 import dataclasses
 from collections.abc import Collection
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tff_pipeline import errors
 from tff_pipeline.datasets.readers import table_files
+
+Array = npt.NDArray[Any]
 
 # Cells that say that there is no value, without spaces around them.
 MISSING = (
@@ -42,17 +45,17 @@ class Column:
     """
 
     name: str
-    values: np.ndarray
+    values: Array
     categories: Optional[tuple[str, ...]] = None
 
     @property
-    def missing(self) -> np.ndarray:
+    def missing(self) -> Array:
         """Of shape [rows], where there is no value."""
         if self.categories is None:
             return np.isnan(self.values)
         return self.values < 0
 
-    def strings(self) -> np.ndarray:
+    def strings(self) -> Array:
         """The cells of a column of categories, "" where missing."""
         assert self.categories is not None
         return np.array([*self.categories, ""])[self.values]

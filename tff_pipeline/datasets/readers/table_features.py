@@ -1,11 +1,14 @@
 """A table's columns as numbers for a model, by statistics of given rows."""
 
 import dataclasses
-from typing import Union
+from typing import Any, Union
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline.datasets.readers.table import Column
+
+Array = npt.NDArray[Any]
 
 # The codes of categories; those that are known follow.
 UNKNOWN, ABSENT = 0, 1
@@ -53,7 +56,7 @@ class Category:
 Feature = Union[Number, Category]
 
 
-def fit(column: Column, rows: np.ndarray, categorical: bool) -> Feature:
+def fit(column: Column, rows: Array, categorical: bool) -> Feature:
     """Learns a column's statistics from some of its rows.
 
     Args:
@@ -85,13 +88,13 @@ def fit(column: Column, rows: np.ndarray, categorical: bool) -> Feature:
     )
 
 
-def _most_frequent(values: np.ndarray) -> np.ndarray:
+def _most_frequent(values: Array) -> Array:
     distinct, counts = np.unique(values, return_counts=True)
     by_count = np.argsort(-counts, kind="stable")[:MOST_CATEGORIES]
     return distinct[np.sort(by_count)]
 
 
-def encode(column: Column, feature: Feature) -> np.ndarray:
+def encode(column: Column, feature: Feature) -> Array:
     """The column as a model takes it.
 
     Returns:

@@ -6,13 +6,17 @@ Global Vectors for Word Representation".
 """
 
 from collections.abc import Container
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline import errors
 
+Array = npt.NDArray[Any]
 
-def read(path: str, wanted: Container[str], most: int) -> dict[str, np.ndarray]:
+
+def read(path: str, wanted: Container[str], most: int) -> dict[str, Array]:
     """Reads vectors of the file's first words, and of wanted ones anywhere.
 
     Such files start with the most frequent words.
@@ -29,7 +33,7 @@ def read(path: str, wanted: Container[str], most: int) -> dict[str, np.ndarray]:
     Raises:
       DataError: If the file cannot be read, or a line is not such; it is named.
     """
-    vectors: dict[str, np.ndarray] = {}
+    vectors: dict[str, Array] = {}
     size = 0
     others = 0
     try:
@@ -67,7 +71,7 @@ def read(path: str, wanted: Container[str], most: int) -> dict[str, np.ndarray]:
     return vectors
 
 
-def _numbers(cells: list[str], path: str, number: int) -> np.ndarray:
+def _numbers(cells: list[str], path: str, number: int) -> Array:
     try:
         vector = np.array(cells, np.float32)
     except ValueError:
