@@ -13,7 +13,7 @@ import tensorflow_federated as tff
 from tff_pipeline.runtime import compat
 
 
-class KeyedGenerator:
+class KeyedGenerator(compat.RandomGenerator):
     """Stands in for a Keras layer's random generator, method by method."""
 
     def __init__(self, number: int, layer: tf.keras.layers.Layer):
@@ -38,9 +38,6 @@ class KeyedGenerator:
         for name in ("reset_dropout_mask", "reset_recurrent_dropout_mask"):
             if hasattr(self._layer, name):
                 getattr(self._layer, name)()
-
-    def _maybe_init(self) -> None:
-        """Nothing; Keras asks for it where a layer is first called late."""
 
     def make_seed_for_stateless_op(self) -> tf.Tensor:
         """The seed, int64 [2], of the next draw."""
@@ -107,5 +104,5 @@ def replace(
     generators = []
     for number, layer in enumerate(compat.random_layers(model)):
         generators.append(KeyedGenerator(number, layer))
-        layer._random_generator = generators[-1]
+        compat.replace_generator(layer, generators[-1])
     return generators

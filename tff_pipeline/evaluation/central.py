@@ -40,6 +40,7 @@ class Evaluator:
         self._keep = (model, metrics)
         self._weights = tff.learning.models.ModelWeights.from_model(model)
 
+        @compat.plain
         def update(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
             output = model(x, training=False)
             loss.update_state(loss_fn(y, output), sample_weight=tf.shape(y)[0])
@@ -47,10 +48,12 @@ class Evaluator:
                 metric.update_state(y, output)
             return output
 
+        @compat.plain
         def reset() -> None:
             for metric in metrics:
                 metric.reset_state()
 
+        @compat.plain
         def results() -> dict[str, tf.Tensor]:
             return {metric.name: metric.result() for metric in metrics}
 

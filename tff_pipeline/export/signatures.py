@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
+from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
 
 Outputs = dict[str, tf.Tensor]
@@ -70,6 +71,7 @@ def of(
 
 def _encoded(task: Task, model: tf.keras.Model) -> Any:
     @tf.function(input_signature=list(encoded_specs(task).values()))
+    @compat.plain
     def serve(inputs: tf.Tensor) -> Outputs:
         return task.outputs_fn(model(inputs, training=False))
 
@@ -80,6 +82,7 @@ def _raw(task: Task, serving: tf.keras.Model) -> Any:
     specs = raw_specs(task, serving)
 
     @tf.function(input_signature=list(specs.values()))
+    @compat.plain
     def serve(*inputs: tf.Tensor) -> Outputs:
         columns = dict(zip(specs, inputs))
         return task.outputs_fn(serving(columns, training=False))
@@ -100,6 +103,7 @@ def _of_examples(task: Task, specs: Specs, serve: Any) -> Any:
     parsing = {name: _feature(spec) for name, spec in specs.items()}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
+    @compat.plain
     def serve_examples(inputs: tf.Tensor) -> Outputs:
         parsed = tf.io.parse_example(inputs, parsing)
         given = serve(
@@ -161,6 +165,7 @@ def _features(task: Task, model: tf.keras.Model) -> Optional[Any]:
     below = tf.keras.Model(model.inputs, inner)
 
     @tf.function(input_signature=list(encoded_specs(task).values()))
+    @compat.plain
     def features(inputs: tf.Tensor) -> Outputs:
         return {"features": below(inputs, training=False)}
 
@@ -178,6 +183,7 @@ def _generating(
     ]
 
     @tf.function(input_signature=specs)
+    @compat.plain
     def serve(
         prompt: tf.Tensor,
         length: tf.Tensor,
@@ -210,6 +216,7 @@ def numbers_only(
     ]
 
     @tf.function(input_signature=specs)
+    @compat.plain
     def serve(inputs: tf.Tensor) -> Outputs:
         given = task.outputs_fn(model(inputs, training=False))
         return {k: v for k, v in given.items() if v.dtype != tf.string}

@@ -4,10 +4,13 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
+from tff_pipeline.runtime import compat
+
 
 class LabelCrossEntropy(tf.keras.losses.Loss):
     """The cross-entropy of independent labels, summed over the labels."""
 
+    @compat.plain
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Returns each example's loss, float32 [batch].
 
@@ -33,6 +36,7 @@ class RecallAtK(tf.keras.metrics.Mean):
         super().__init__(name=name or f"recall_at_{k}", dtype=dtype)
         self._k = k
 
+    @compat.plain
     def update_state(
         self,
         y_true: tf.Tensor,

@@ -6,6 +6,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from tff_pipeline.datasets.sequences import PADDING
+from tff_pipeline.runtime import compat
 
 
 class TokenCrossEntropy(tf.keras.losses.Loss):
@@ -15,6 +16,7 @@ class TokenCrossEntropy(tf.keras.losses.Loss):
     is the mean over tokens to the extent that batches are filled alike.
     """
 
+    @compat.plain
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Returns the mean, a float32 scalar; 0 if all is padding.
 
@@ -50,6 +52,7 @@ class TokenAccuracy(tf.keras.metrics.Mean):
         super().__init__(name=name, dtype=dtype)
         self._left_out = list(left_out)
 
+    @compat.plain
     def update_state(
         self,
         y_true: tf.Tensor,

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tff_pipeline.objectives.set_metric import Array
+from tff_pipeline.runtime import compat
 
 
 @tf.keras.utils.register_keras_serializable(package="tff_pipeline")
@@ -23,6 +24,7 @@ class CoxLoss(tf.keras.losses.Loss):
     who died at the same time are in each other's sum (Breslow 1974).
     """
 
+    @compat.plain
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Returns each patient's loss, float32 [batch].
 

@@ -12,6 +12,7 @@ from tff_pipeline.datasets.tags import Tags
 from tff_pipeline.models import crf, tagger
 from tff_pipeline.objectives.sequence import TokenAccuracy
 from tff_pipeline.objectives.set_metric import Array, SetMetric
+from tff_pipeline.runtime import compat
 
 
 class CrfLoss(tf.keras.losses.Loss):
@@ -20,6 +21,7 @@ class CrfLoss(tf.keras.losses.Loss):
     Lafferty, McCallum and Pereira 2001, "Conditional Random Fields".
     """
 
+    @compat.plain
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Returns the sum over sentences divided by the number of tokens.
 
@@ -41,6 +43,7 @@ class CrfLoss(tf.keras.losses.Loss):
 class CrfAccuracy(TokenAccuracy):
     """The share of tokens whose tag in the best sequence is right."""
 
+    @compat.plain
     def update_state(
         self,
         y_true: tf.Tensor,

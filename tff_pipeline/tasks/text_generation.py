@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tff_pipeline.datasets.sequences import PADDING
+from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.text_serving import Encode
 
 
@@ -39,6 +40,7 @@ class Generator(tf.keras.layers.Layer):
         self._separator = separator
         self._ends = list(ends)
 
+    @compat.plain
     def call(
         self,
         prompt: tf.Tensor,

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tff_pipeline.datasets import words
 from tff_pipeline.datasets.characters import Alphabet
 from tff_pipeline.datasets.sequences import PADDING
+from tff_pipeline.runtime import compat
 
 # Strings [batch] -> int32 ids [batch, None].
 Encode = Callable[[tf.Tensor], tf.RaggedTensor]
@@ -23,6 +24,7 @@ class NextToken(tf.keras.layers.Layer):
         self._encode = encode
         self._length = length
 
+    @compat.plain
     def call(self, text: tf.Tensor) -> tf.Tensor:
         """Strings [batch] to logits, float32 [batch, ids]."""
         ids = self._encode(text)[:, -self._length :]
@@ -39,6 +41,7 @@ class WholeText(tf.keras.layers.Layer):
         self._model = model
         self._encode = encode
 
+    @compat.plain
     def call(self, text: tf.Tensor) -> tf.Tensor:
         """Strings [batch] to logits, float32 [batch, labels]."""
         ids = self._encode(text).to_tensor(PADDING)
@@ -53,6 +56,7 @@ class CharacterIds(tf.keras.layers.Layer):
         super().__init__()
         self._alphabet = alphabet
 
+    @compat.plain
     def call(self, text: tf.Tensor) -> tf.RaggedTensor:
         """UTF-8 strings [batch] to int32 [batch, None]."""
         encoding = {"utf-8": "UTF-8", "latin-1": "ISO-8859-1"}
@@ -78,6 +82,7 @@ class WordIds(tf.keras.layers.Layer):
         )
         self._begin = begin
 
+    @compat.plain
     def call(self, text: tf.Tensor) -> tf.RaggedTensor:
         """UTF-8 strings [batch] to int32 [batch, None]."""
         ids = tf.cast(self._lookup(words.split(text)), tf.int32)
