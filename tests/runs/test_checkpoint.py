@@ -23,6 +23,7 @@ from hypothesis.extra import numpy as npst
 from tests.testing.resources import no_file_above
 from tff_pipeline import errors, experiment
 from tff_pipeline.algorithms import fed_avg
+from tff_pipeline.client_work.block import client_block
 from tff_pipeline.config import (
     ClientConfig,
     DataConfig,
@@ -165,7 +166,7 @@ def test_a_server_state_of_tff_is_loaded_bitwise_after_a_round(store):
     task = experiment.load_task(config)
     process = fed_avg.build(task.tff_model_fn, config.clients, config.server)
     batches = [
-        process.block(task.train.load(name), 1, 0, 1, i)
+        client_block(task.train.load(name), 1, 0, 1, i)
         for i, name in enumerate(task.train.client_ids)
     ]
     with LocalWorker():

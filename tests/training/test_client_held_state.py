@@ -10,8 +10,9 @@ import tensorflow_federated as tff
 
 from tff_pipeline.cohorts.read_ahead import Cohort
 from tff_pipeline.config import RunConfig
+from tff_pipeline.runs import round_log
 from tff_pipeline.runs.checkpoint import CheckpointStore
-from tff_pipeline.runs.client_states import ClientStates
+from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.metrics_file import CsvSink
 from tff_pipeline.runs.round_log import RoundLog
 from tff_pipeline.runs.sinks import Sinks
@@ -99,59 +100,99 @@ def train(folder, rounds):
             CheckpointStore(str(folder / "checkpoints")),
         ),
         lambda _: contextlib.nullcontext(),
-        clients=ClientStates(HELD),
+        kept=KeptStates(str(folder / "checkpoints"), HELD),
     )
     with InProcessContext(2):
         outcome = loop.run(np.zeros(SIZE, np.float32))
-    return outcome.state, outcome.clients
+    return outcome.state, outcome.kept
 
 
-def bits(states):
-    return {name: a.tobytes() for name, a in states.arrays().items()}
+def bits(kept):
+    """All that clients keep, by client."""
+    rows = kept.rows(kept.client_ids)
+    return {
+        client_id: {name: value.tobytes() for name, value in row.items()}
+        for client_id, row in zip(kept.client_ids, rows)
+    }
 
 
 def test_clients_keep_what_they_kept_when_a_run_goes_on(tmp_path):
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
-    state, clients = train(tmp_path / "whole", 12)
+    state, whole = train(tmp_path / "whole", 12)
     train(tmp_path / "parts", 7)
     again, kept = train(tmp_path / "parts", 12)
     assert again.tobytes() == state.tobytes()
-    assert bits(kept) == bits(clients)
+    assert bits(kept) == bits(whole)
     took_part = collections.Counter(
         name for number in range(1, 13) for name in cohort_of(number).client_ids
     )
     names = sorted(took_part)
-    rounds = [int(each["rounds"]) for each in kept.of_clients(names)]
+    rounds = [int(each["rounds"]) for each in kept.rows(names)]
     assert rounds == [took_part[name] for name in names]
-    for name in ("metrics.csv",):
-        one, other = (tmp_path / f / name for f in ("whole", "parts"))
-        assert one.read_bytes() == other.read_bytes()
+    one, other = (
+        (tmp_path / name / "metrics.csv").read_bytes()
+        for name in ("whole", "parts")
+    )
+    assert one == other
 
 
-def test_without_what_clients_kept_the_checkpoint_before_is_taken(tmp_path):
-    state, clients = train(tmp_path, 8)
-    path = tmp_path / "checkpoints" / "round_000008" / "clients.npz"
+def flip(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    store = CheckpointStore(str(tmp_path / "checkpoints"))
-    assert store.load_latest(state, ClientStates(HELD)).round_number == 4
+
+
+def flip_the_index(checkpoints, kept):
+    flip(checkpoints / "round_000008" / "kept.npz")
+
+
+def flip_a_row(checkpoints, kept):
+    """Changes a row of round 8, which no earlier checkpoint refers to."""
+    client_id = cohort_of(8).client_ids[0]
+    name = f"{kept.index.rows[client_id]}.row"
+    flip(checkpoints / "kept_rows" / name)
+
+
+@pytest.mark.parametrize("spoil", [flip_the_index, flip_a_row])
+def test_without_what_clients_kept_the_checkpoint_before_is_taken(
+    tmp_path, spoil
+):
+    state, kept = train(tmp_path, 8)
+    checkpoints, before = tmp_path / "checkpoints", bits(kept)
+    spoil(checkpoints, kept)
+    del kept
+    store = CheckpointStore(str(checkpoints))
+    saved = store.load_latest(state, KeptStates(str(checkpoints), HELD))
+    assert saved.round_number == 4
     again, kept = train(tmp_path, 8)
     assert again.tobytes() == state.tobytes()
-    assert bits(kept) == bits(clients)
+    assert bits(kept) == before
+    assert store.check(8).kept_state == kept.digest()
 
 
-def test_states_of_another_algorithm_are_refused(tmp_path):
+def test_the_log_has_a_digest_of_what_clients_keep(tmp_path):
+    _, kept = train(tmp_path, 5)
+    rounds = [
+        record.content
+        for record in round_log.read(str(tmp_path / "rounds.jsonl"))
+        if record.content["kind"] == "round"
+    ]
+    assert rounds[-1]["kept_state"] == kept.digest()
+    assert len({content["kept_state"] for content in rounds}) == 5
+    assert list(rounds[0])[2:4] == ["state", "kept_state"]
+
+
+def test_rows_of_another_algorithm_are_refused(tmp_path):
     state, _ = train(tmp_path, 4)
-    store = CheckpointStore(str(tmp_path / "checkpoints"))
-    other = ClientStates({"control": np.zeros(SIZE + 1, np.float32)})
+    folder = str(tmp_path / "checkpoints")
+    other = KeptStates(folder, {"control": np.zeros(SIZE + 1, np.float32)})
     with pytest.raises(InvalidCheckpointError, match="another algorithm"):
-        store.load_latest(state, other)
+        CheckpointStore(folder).load_latest(state, other)
 
 
-def test_a_process_that_changes_the_shape_of_states_is_an_error():
-    store = ClientStates(HELD)
+def test_a_process_that_changes_the_shape_of_rows_is_an_error(tmp_path):
+    kept = KeptStates(str(tmp_path), HELD)
     wrong = {"control": np.zeros(SIZE + 1, np.float32), "rounds": np.int32(0)}
     with pytest.raises(ValueError, match="client 1"):
-        store.updated(["client 1"], [collections.OrderedDict(wrong)])
+        kept.updated(["client 1"], [collections.OrderedDict(wrong)])

@@ -329,7 +329,7 @@ def test_a_model_that_is_not_finite_is_never_taken(tmp_path):
     assert "Traceback" not in done.stderr
     store = CheckpointStore(str(tmp_path / "run" / "checkpoints"))
     for number in store.rounds():
-        for value in store.check(number).values():
+        for value in store.check(number).state.values():
             assert np.isfinite(value).all()
     assert "1" in [row["rejected_update"] for row in rows_of(tmp_path / "run")]
     assert {each["decision"] for each in failures_of(tmp_path / "run")} == {

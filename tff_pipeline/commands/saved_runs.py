@@ -89,7 +89,7 @@ def export(
         saved_model.refuse_existing(path, overwrite)
     directory = RunDirectory(run_dir)
     task, number, weights = _open(run_dir, round_number, data_dir)
-    state = CheckpointStore(directory.checkpoints).check(number)
+    state = CheckpointStore(directory.checkpoints).check(number).state
     provenance = Provenance(
         directory.read_config().to_json(),
         number,

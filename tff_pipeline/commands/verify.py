@@ -144,20 +144,26 @@ def _check_metrics(directory: RunDirectory, rounds: list[Record]) -> str:
 def _check_checkpoint(
     store: CheckpointStore, number: int, records: list[Record]
 ) -> str:
-    state, notes = store.check(number), store.notes(number)
+    saved = store.check(number)
     for record in records:
-        if record.sha256 == notes.get("log"):
+        if record.sha256 == saved.notes.get("log"):
             break
     else:
         raise _Wrong(f"The checkpoint of round {number} is not of this log.")
     if number and record.content.get("round") != number:
         raise _Wrong(f"The checkpoint of round {number} is of another round.")
-    if record.content["state"] != digest(state):
+    if record.content["state"] != digest(saved.state):
         raise _Wrong(
             f"The checkpoint of round {number} holds another state than the "
             "log says."
         )
-    return f"The checkpoint of round {number} holds the log's state."
+    if record.content.get("kept_state") != saved.kept_state:
+        raise _Wrong(
+            f"The checkpoint of round {number} holds other states of clients "
+            "than the log says."
+        )
+    more = "" if saved.kept_state is None else ", and what its clients keep"
+    return f"The checkpoint of round {number} holds the log's state{more}."
 
 
 def _check_privacy(

@@ -1,13 +1,10 @@
-"""Checkpoints: one folder a saved round, whole or not there.
+"""The checkpoints of a run: one folder a saved round, whole or not there.
 
-    checkpoints/round_000010/state.npz      the server state's arrays by path
-    checkpoints/round_000010/clients.npz    what clients keep, if they do
-    checkpoints/round_000010/manifest.json  SHA-256 of these, and all the rest
+    checkpoints/round_000010/  a checkpoint; see `checkpoint_folder`
+    checkpoints/kept_rows/     what clients keep, for all checkpoints
 
-The manifest says the round, the config, versions, arrays' shapes, and what else
-goes with the state: privacy spent, the log's head, the best round so far.
-Nothing is pickled: arrays are read with `allow_pickle=False`, and each one's
-name, shape and dtype must be what the process expects.
+A row that a client keeps is written once, before the first checkpoint that
+refers to it, and removed after the last.
 """
 
 import contextlib
@@ -15,33 +12,24 @@ import logging
 import os
 import re
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
 
-import numpy as np
-import tensorflow_federated as tff
-
-import tff_pipeline
 from tff_pipeline import errors
-from tff_pipeline.config import fields
 from tff_pipeline.files import durable, storage
-from tff_pipeline.runs.client_states import ClientStates
+from tff_pipeline.runs import checkpoint_folder
+from tff_pipeline.runs.checkpoint_folder import Checked, CheckpointFolder
+from tff_pipeline.runs.kept_states import KeptStates
+from tff_pipeline.runs.row_files import RowFiles
 from tff_pipeline.runs.state_files import (
-    FORMAT,
     MANIFEST,
     InvalidCheckpointError,
-    flatten,
-    manifest_bytes,
-    read_arrays,
-    read_manifest,
-    unflatten,
-    write_arrays,
 )
 
+if TYPE_CHECKING:
+    import tensorflow_federated as tff
+
 _LOG = logging.getLogger(__name__)
-_STATE = "state.npz"
-_CLIENTS = "clients.npz"
 _PREFIX = "round_"
-_WEIGHTS = "global_model_weights"
 
 # A round's number, or "best".
 CheckpointName = Union[int, str]
@@ -53,13 +41,13 @@ class Saved(NamedTuple):
     Attributes:
       round_number: Rounds that the state has seen.
       state: The server's.
-      clients: What clients keep, where they keep something.
+      kept: What clients keep, where they keep something.
       notes: What was saved beside it.
     """
 
     round_number: int
     state: Any
-    clients: Optional[ClientStates]
+    kept: Optional[KeptStates]
     notes: dict[str, Any]
 
 
@@ -83,6 +71,9 @@ class CheckpointStore:
         self._directory = directory
         self._keep = keep
         self._config = None if config is None else dict(config)
+        # Rows that saved checkpoints refer to, and perhaps some more; `None`
+        # if the checkpoints have to be read first.
+        self._referred: Optional[set[str]] = None
 
     def rounds(self) -> list[int]:
         """The saved rounds, oldest first, valid or not."""
@@ -97,7 +88,7 @@ class CheckpointStore:
         self,
         round_number: int,
         state: Any,
-        clients: Optional[ClientStates] = None,
+        kept: Optional[KeptStates] = None,
         notes: Optional[Mapping[str, Any]] = None,
         spare: Collection[int] = (),
     ) -> None:
@@ -107,48 +98,39 @@ class CheckpointStore:
           round_number: How many rounds it has seen.
           state: Nested structure of arrays, such as
             `tff.learning.templates.LearningAlgorithmState`.
-          clients: What clients keep, where the algorithm has them do so.
+          kept: What clients keep, where the algorithm has them do so. Its
+            rows must lie beside this store's checkpoints.
           notes: What else belongs to it, as JSON; see `notes`.
           spare: Rounds that are not pruned.
 
         Raises:
           RunDirectoryError: If it cannot be written; older checkpoints stand.
           TypeError: If `state` holds something that is not an array.
+          ValueError: If the rows of `kept` lie elsewhere.
         """
-        parts = {_STATE: flatten(state)}
-        if clients is not None:
-            parts[_CLIENTS] = clients.arrays()
-        path = self._path(round_number)
+        rows = RowFiles(self._directory).folder
+        if kept is not None and kept.files.folder != rows:
+            raise ValueError(
+                f"What clients keep lies in {kept.files.folder}, not in {rows}."
+            )
+        checkpoint_folder.write(
+            self._path(round_number),
+            round_number,
+            state=state,
+            kept=kept,
+            config=self._config,
+            notes=notes or {},
+        )
+        pruned = self._prune(round_number, spare)
+        if kept is not None:
+            if pruned:
+                self._referred = None
+            elif self._referred is not None:
+                self._referred.update(kept.row_digests)
+            self._collect(kept)
 
-        def write() -> None:
-            with durable.folder(path, MANIFEST) as folder:
-                content = {
-                    "format": FORMAT,
-                    "round": round_number,
-                    "sha256": {
-                        name: write_arrays(os.path.join(folder, name), arrays)
-                        for name, arrays in parts.items()
-                    },
-                    "tff_pipeline": tff_pipeline.__version__,
-                    "tensorflow_federated": tff.__version__,
-                    "config": self._config,
-                    "arrays": {
-                        part: {
-                            name: [str(array.dtype), list(array.shape)]
-                            for name, array in arrays.items()
-                        }
-                        for part, arrays in parts.items()
-                    },
-                    "notes": dict(notes or {}),
-                }
-                manifest = os.path.join(folder, MANIFEST)
-                with storage.local.create(manifest) as file:
-                    file.write(manifest_bytes(content))
-
-        durable.repeatedly(write)
-        self._prune(round_number, spare)
-
-    def _prune(self, newest: int, spare: Collection[int]) -> None:
+    def _prune(self, newest: int, spare: Collection[int]) -> bool:
+        """Removes old checkpoints; returns whether there were any."""
         rounds = self.rounds()
         # Later rounds are of a future that is being trained anew.
         doomed = [number for number in rounds if number > newest]
@@ -159,6 +141,30 @@ class CheckpointStore:
             # It is in nobody's way; the next save tries again.
             with contextlib.suppress(OSError):
                 durable.remove_folder(self._path(number), MANIFEST)
+        return bool(doomed)
+
+    def _collect(self, kept: KeptStates) -> None:
+        """Removes rows that no checkpoint refers to, nor the run."""
+        if self._referred is None:
+            try:
+                indexes = [
+                    CheckpointFolder.open(
+                        self._path(number), number
+                    ).kept_index()
+                    for number in self.rounds()
+                ]
+            except InvalidCheckpointError:
+                # Whoever restores a damaged checkpoint wants its rows too.
+                return
+            self._referred = {
+                row
+                for index in indexes
+                if index is not None
+                for row in index.rows.values()
+            }
+        # The next save tries again.
+        with contextlib.suppress(OSError):
+            kept.files.collect(self._referred)
 
     def load(self, round_number: int, like: Any) -> Any:
         """The state of a round.
@@ -174,14 +180,23 @@ class CheckpointStore:
           InvalidCheckpointError: If it is missing, damaged, or not like
             `like`.
         """
-        return self._load(round_number, like).state
+        return self._open(round_number).state(like)
 
     def load_latest(
-        self, like: Any, clients: Optional[ClientStates] = None
+        self, like: Any, kept: Optional[KeptStates] = None
     ) -> Optional[Saved]:
-        """The newest valid checkpoint, or `None` if nothing was saved.
+        """Loads the newest valid checkpoint, and removes what a kill left.
 
-        An invalid one is named in a warning and passed over.
+        An invalid one is named in a warning and passed over. Rows that clients
+        keep make a checkpoint invalid if one is missing, or damaged; those of
+        more than 1 GiB, all together, are read only when they are needed.
+
+        Args:
+          like: A state of the structure that is expected.
+          kept: What clients keep before all rounds, where they keep something.
+
+        Returns:
+          What was saved, or `None` if nothing was.
 
         Raises:
           InvalidCheckpointError: If there are checkpoints, but none is valid.
@@ -189,10 +204,25 @@ class CheckpointStore:
         if storage.of(self._directory).is_folder(self._directory):
             with durable.explained(self._directory):
                 durable.remove_temporary(self._directory)
+                RowFiles(self._directory).remove_temporary()
+        saved = self._latest_valid(like, kept)
+        if kept is not None:
+            self._collect(kept)
+        return saved
+
+    def _latest_valid(
+        self, like: Any, kept: Optional[KeptStates]
+    ) -> Optional[Saved]:
         problem = None
         for round_number in reversed(self.rounds()):
             try:
-                return self._load(round_number, like, clients)
+                saved = self._open(round_number)
+                return Saved(
+                    round_number,
+                    saved.state(like),
+                    None if kept is None else saved.kept(kept),
+                    saved.notes,
+                )
             except InvalidCheckpointError as error:
                 problem = error
                 _LOG.warning("Passing over a checkpoint: %s", error)
@@ -209,23 +239,21 @@ class CheckpointStore:
         Raises:
           InvalidCheckpointError: If the checkpoint is missing or damaged.
         """
-        return self._content(round_number)["notes"]
+        return self._open(round_number).notes
 
-    def check(self, round_number: int) -> dict[str, np.ndarray]:
-        """The arrays of a saved state by path, all files' sums checked.
+    def check(self, round_number: int) -> Checked:
+        """Reads all of a checkpoint and checks the sums of all its files.
+
+        Every row that a client keeps is read, one at a time.
 
         Raises:
           InvalidCheckpointError: If the checkpoint is missing or damaged.
         """
-        path, content = self._path(round_number), self._content(round_number)
-        parts = {
-            part: read_arrays(path, content, part) for part in content["sha256"]
-        }
-        return parts[_STATE]
+        return self._open(round_number).check()
 
     def load_weights(
         self, round_number: Optional[CheckpointName] = None
-    ) -> tuple[int, tff.learning.models.ModelWeights]:
+    ) -> tuple[int, "tff.learning.models.ModelWeights"]:
         """The model's weights of a round, by default of the newest.
 
         Args:
@@ -261,48 +289,11 @@ class CheckpointStore:
                 f"--round={round_number} is not among the saved rounds of "
                 f"{self._directory}: {', '.join(map(str, rounds))}."
             )
-        arrays = self.check(round_number)
+        return round_number, self._open(round_number).weights()
 
-        def part(kind: str) -> list[np.ndarray]:
-            names = [n for n in arrays if n.startswith(f"{_WEIGHTS}/{kind}/")]
-            return [arrays[name] for name in names]
-
-        weights = tff.learning.models.ModelWeights(
-            part("trainable"), part("non_trainable")
-        )
-        return round_number, weights
-
-    def _load(
-        self,
-        round_number: int,
-        like: Any,
-        clients: Optional[ClientStates] = None,
-    ) -> Saved:
-        path, content = self._path(round_number), self._content(round_number)
-        state = unflatten(read_arrays(path, content, _STATE), like, path)
-        if clients is not None:
-            arrays = read_arrays(path, content, _CLIENTS)
-            try:
-                clients = clients.restored(arrays)
-            except ValueError as error:
-                raise InvalidCheckpointError(
-                    f"{path} is of another algorithm: {error}"
-                ) from None
-        return Saved(round_number, state, clients, content["notes"])
+    def _open(self, round_number: int) -> CheckpointFolder:
+        path = self._path(round_number)
+        return CheckpointFolder.open(path, round_number, self._config)
 
     def _path(self, round_number: int) -> str:
         return os.path.join(self._directory, f"{_PREFIX}{round_number:06d}")
-
-    def _content(self, round_number: int) -> dict[str, Any]:
-        """Of a manifest, which is whole and of this run."""
-        path = self._path(round_number)
-        content = read_manifest(path, round_number)
-        saved, wanted = content["config"], self._config
-        if wanted is None or saved is None:
-            return content
-        if differing := fields.differences(saved, wanted):
-            raise InvalidCheckpointError(
-                f"{path} is of a run that differs in "
-                f"--{', --'.join(differing)}."
-            )
-        return content

@@ -28,6 +28,7 @@ from typing import Any, Optional
 from tff_pipeline import errors
 from tff_pipeline.config import ExperimentConfig, fields
 from tff_pipeline.files import durable, storage
+from tff_pipeline.runs.checkpoint import CheckpointStore
 
 _CONTENTS = (
     "config.json",
@@ -133,7 +134,7 @@ class RunDirectory:
         else:
             self._check_unclaimed()
             durable.write_text(self.flags, config.flagfile())
-        if not self._saved():
+        if not CheckpointStore(self.checkpoints).rounds():
             # Of where it begins; with nothing saved it begins here, even again.
             text = json.dumps(environment or {}, indent=2) + "\n"
             durable.write_text(self.environment, text)
@@ -146,13 +147,6 @@ class RunDirectory:
             for path in (self.privacy_json, self.privacy_text)
             if storage.exists(path)
         }
-
-    def _saved(self) -> bool:
-        files = storage.of(self.checkpoints)
-        return files.is_folder(self.checkpoints) and any(
-            not name.startswith(durable.TEMPORARY)
-            for name in files.names(self.checkpoints)
-        )
 
     def read_environment(self) -> dict[str, Any]:
         """Where and on which data the run began; empty if that is not known."""

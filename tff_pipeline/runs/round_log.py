@@ -178,22 +178,34 @@ class RoundLog:
             with durable.explained(self._path):
                 files.replace(self._path, f"{self._path}.damaged")
 
-    def round(self, number: int, state: str, cohort: str, row: Row) -> None:
-        """Adds a round.
+    def round(
+        self,
+        number: int,
+        state: str,
+        cohort: str,
+        row: Row,
+        kept_state: Optional[str] = None,
+    ) -> None:
+        """Adds the record of a round.
 
         Args:
-          number: The round.
-          state: The hash of the state after it.
-          cohort: The hash of who took part.
-          row: Of metrics.csv; how long it took is left out, for that is no
-            part of what can be repeated.
+          number: The round, 1 or above.
+          state: SHA-256 of the server's state after it.
+          cohort: SHA-256 of who took part.
+          row: Its row of metrics.csv; how long it took is left out, for that
+            is no part of what can be repeated.
+          kept_state: SHA-256 of what clients keep after it, where they keep
+            something.
 
         Raises:
           RunDirectoryError: If it cannot be written.
         """
+        states = {"state": state}
+        if kept_state is not None:
+            states["kept_state"] = kept_state
         metrics = {name: row[name] for name in row if name != "seconds"}
         self.add(
-            "round", round=number, state=state, cohort=cohort, metrics=metrics
+            "round", round=number, **states, cohort=cohort, metrics=metrics
         )
 
     def add(self, kind: str, **content: Any) -> None:

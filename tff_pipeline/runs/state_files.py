@@ -8,15 +8,17 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping
-from typing import Any, BinaryIO, cast
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO, Union, cast
 
 import numpy as np
+import numpy.typing as npt
 import tree
 
 from tff_pipeline import errors
 from tff_pipeline.files import storage
 
+Array = npt.NDArray[Any]
 MANIFEST = "manifest.json"
 FORMAT = 2
 
@@ -25,13 +27,13 @@ class InvalidCheckpointError(errors.RunDirectoryError):
     """A checkpoint's files are damaged or of another structure."""
 
 
-def flatten(state: Any) -> dict[str, np.ndarray]:
+def flatten(state: Any) -> dict[str, Array]:
     """Path -> array, such as global_model_weights/trainable/0, in order.
 
     Raises:
       TypeError: If `state` holds something that is not an array.
     """
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Array] = {}
     for path, leaf in tree.flatten_with_path(state):
         name, array = "/".join(map(str, path)), np.asarray(leaf)
         # What NumPy would pickle, or would not know when it reads it.
@@ -43,7 +45,7 @@ def flatten(state: Any) -> dict[str, np.ndarray]:
     return arrays
 
 
-def unflatten(arrays: Mapping[str, np.ndarray], like: Any, path: str) -> Any:
+def unflatten(arrays: Mapping[str, Array], like: Any, path: str) -> Any:
     """The state whose `flatten` is `arrays`.
 
     Args:
@@ -68,12 +70,31 @@ def unflatten(arrays: Mapping[str, np.ndarray], like: Any, path: str) -> Any:
     return tree.unflatten_as(like, [arrays[name][()] for name in expected])
 
 
-def digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of arrays: of their names, types, shapes and bytes."""
-    total = hashlib.sha256()
+def array_header(name: str, array: Array) -> bytes:
+    r"""Line that says an array's name, dtype and shape.
+
+    >>> array_header("control", np.zeros([3], "<f4"))
+    b'control <f4 (3,)\n'
+    """
+    return f"{name} {array.dtype.str} {array.shape}\n".encode()
+
+
+def pieces(arrays: Mapping[str, Array]) -> Iterator[Union[bytes, memoryview]]:
+    """Yields the content of arrays that counts: headers, and bytes in C order.
+
+    Args:
+      arrays: Arrays of any shape by name, none of Python objects.
+    """
     for name, array in arrays.items():
-        total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        total.update(np.ascontiguousarray(array).data)
+        yield array_header(name, array)
+        yield np.ascontiguousarray(array).data
+
+
+def digest(arrays: Mapping[str, Array]) -> str:
+    """SHA-256 of arrays, in hexadecimal: of their `pieces`."""
+    total = hashlib.sha256()
+    for piece in pieces(arrays):
+        total.update(piece)
     return total.hexdigest()
 
 
@@ -102,7 +123,7 @@ class _Summed:
         return self._sha256.hexdigest()
 
 
-def write_arrays(path: str, arrays: Mapping[str, np.ndarray]) -> str:
+def write_arrays(path: str, arrays: Mapping[str, Array]) -> str:
     """Writes an .npz; returns its SHA-256."""
     with storage.local.create(path) as file:
         summed = _Summed(file)
@@ -148,7 +169,7 @@ def read_manifest(path: str, round_number: int) -> dict[str, Any]:
 
 def read_arrays(
     path: str, content: Mapping[str, Any], part: str
-) -> dict[str, np.ndarray]:
+) -> dict[str, Array]:
     """The arrays of the file `part`, checked against its sum."""
     try:
         found = storage.of(path).read(os.path.join(path, part))

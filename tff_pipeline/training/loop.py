@@ -12,7 +12,7 @@ import tensorflow_federated as tff
 from tff_pipeline import timing
 from tff_pipeline.cohorts.read_ahead import Cohort, CohortReader
 from tff_pipeline.config import RunConfig
-from tff_pipeline.runs.client_states import ClientStates
+from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.metric_names import lower_is_better
 from tff_pipeline.runs.metrics_file import Row, Value
 from tff_pipeline.training import failures
@@ -34,7 +34,7 @@ class Outcome:
     Attributes:
       round_number: The rounds that the state has seen, all of them.
       state: The server's state after them.
-      clients: What clients keep, where they keep something.
+      kept: What clients keep, where they keep something.
       target_reached: Whether it stopped for `--target_value`.
       budget_spent: Whether it stopped because another round was not allowed.
       interrupted_by: The signal that it stopped for, or `None`.
@@ -42,7 +42,7 @@ class Outcome:
 
     round_number: int
     state: Any
-    clients: Optional[ClientStates] = None
+    kept: Optional[KeptStates] = None
     target_reached: bool = False
     budget_spent: bool = False
     interrupted_by: Optional[str] = None
@@ -62,7 +62,7 @@ class Loop:
       recorder: Where all of it goes.
       around_round: Round number -> a context manager to be around all of it.
       budget: What is spent of privacy, if it is accounted for.
-      clients: What clients keep before they take part, where the algorithm has
+      kept: What clients keep before they take part, where the algorithm has
         them keep something. Then `process.next` takes the cohort's, a list, as
         a third argument, and gives them back as `client_states`.
       until: A round to end after, if not the last of `config`.
@@ -77,7 +77,7 @@ class Loop:
     recorder: Recorder
     around_round: Callable[[int], contextlib.AbstractContextManager]
     budget: Optional[Budget] = None
-    clients: Optional[ClientStates] = None
+    kept: Optional[KeptStates] = None
     until: Optional[int] = None
 
     def run(self, initial: Any) -> Outcome:
@@ -95,7 +95,7 @@ class Loop:
           ConfigError: If the budget is not that of the newest checkpoint.
         """
         with self.recorder:
-            start = self.recorder.start(initial, self.clients)
+            start = self.recorder.start(initial, self.kept)
             return self._rounds(start)
 
     def _rounds(self, start: Start) -> Outcome:
@@ -103,7 +103,7 @@ class Loop:
         outcome = Outcome(
             start.number,
             start.state,
-            start.clients,
+            start.kept,
             bool(rows) and self._reached(rows[-1]),
             not self._allowed(start.number + 1),
         )
@@ -124,7 +124,7 @@ class Loop:
                     outcome = Outcome(
                         number,
                         done.state,
-                        done.clients,
+                        done.kept,
                         self._reached(done.row),
                         number < total and not self._allowed(number + 1),
                         stop.signal_name,
@@ -197,24 +197,20 @@ class Loop:
         policy: failures.Policy,
         began: float,
     ) -> Round:
-        clients = before.clients
-        if clients is None:
-            output = self.process.next(before.state, list(cohort.datasets))
+        kept, data = before.kept, list(cohort.datasets)
+        if kept is None:
+            output = self.process.next(before.state, data)
         else:
-            kept = clients.of_clients(cohort.client_ids)
-            output = self.process.next(
-                before.state, list(cohort.datasets), kept
-            )
-            clients = clients.updated(cohort.client_ids, output.client_states)
+            rows = kept.rows(cohort.client_ids)
+            output = self.process.next(before.state, data, rows)
+            kept = kept.updated(cohort.client_ids, output.client_states)
         row: dict[str, Value] = {"round": number}
         row.update(self.measure(output.metrics))
         state = output.state
         if not finite(state):
             row["rejected_update"] = 1
-            state, clients = (
-                _without_update(before.state, state),
-                before.clients,
-            )
+            state = _without_update(before.state, state)
+            kept = before.kept
         if row.get("rejected_update"):
             decision, why = policy.of_update(), "the update is not finite"
             self.recorder.failed(number, 1, why, decision)
@@ -231,7 +227,7 @@ class Loop:
         row["examples"] = cohort.num_examples
         row["bytes_down"] = cohort.bytes_down
         row["bytes_up"] = cohort.bytes_up
-        after = Outcome(number, state, clients)
+        after = Outcome(number, state, kept)
         return self._done(number, after, cohort.client_ids, row, began)
 
     def _done(
@@ -247,7 +243,7 @@ class Loop:
         row["seconds"] = round(time.monotonic() - began, 4)
         # What has no column must not be shown either.
         row = {name: row[name] for name in row if name in self.columns}
-        return Round(number, after.state, after.clients, client_ids, row)
+        return Round(number, after.state, after.kept, client_ids, row)
 
     def _reached(self, row: Row) -> bool:
         name, target = self.config.target_metric, self.config.target_value

@@ -17,7 +17,7 @@ import tree
 
 from tff_pipeline import errors, timing
 from tff_pipeline.runs.checkpoint import CheckpointStore
-from tff_pipeline.runs.client_states import ClientStates
+from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.metric_names import lower_is_better
 from tff_pipeline.runs.metrics_file import Row
 from tff_pipeline.runs.round_log import RoundLog
@@ -51,14 +51,14 @@ class Round:
     Attributes:
       number: Which, 1 or above.
       state: The server's after it.
-      clients: What clients keep after it, where they keep something.
+      kept: What clients keep after it, where they keep something.
       client_ids: Who took part, in order.
       row: Of metrics.csv.
     """
 
     number: int
     state: Any
-    clients: Optional[ClientStates]
+    kept: Optional[KeptStates]
     client_ids: Sequence[str]
     row: Row
 
@@ -69,7 +69,7 @@ class Start:
 
     number: int
     state: Any
-    clients: Optional[ClientStates]
+    kept: Optional[KeptStates]
     rows: list[Row]
 
 
@@ -112,33 +112,31 @@ class Recorder:
         self._writer = concurrent.futures.ThreadPoolExecutor(1)
         self._waiting: Optional[concurrent.futures.Future] = None
 
-    def start(
-        self, initial: Any, clients: Optional[ClientStates] = None
-    ) -> Start:
+    def start(self, initial: Any, kept: Optional[KeptStates] = None) -> Start:
         """Goes back to the newest checkpoint that is valid, or begins.
 
         Args:
           initial: The state before all rounds.
-          clients: Likewise, where clients keep something.
+          kept: Likewise, what clients keep, where they keep something.
 
         Raises:
           RunDirectoryError: If files cannot be read or written.
           ConfigError: If the budget is not that of the checkpoint.
         """
-        saved = self._checkpoints.load_latest(initial, clients)
+        saved = self._checkpoints.load_latest(initial, kept)
         if saved is None:
             self._log.rewind(0, None)
             self._metrics.rewind(0)
-            return Start(0, initial, clients, [])
+            return Start(0, initial, kept, [])
         number, notes = saved.round_number, saved.notes
         if self._budget is not None:
             self._budget.check(notes.get("privacy"), number)
         self._best = notes.get("best")
         rows = self._log.rewind(number, notes.get("log"))
-        kept = self._metrics.rewind(number, rows)
+        rows = self._metrics.rewind(number, rows)
         # A kill may have come between the checkpoint and these.
         self._publish(number, saved.state, notes.get("log", ""))
-        return Start(number, saved.state, saved.clients, kept)
+        return Start(number, saved.state, saved.kept, rows)
 
     def __enter__(self) -> "Recorder":
         return self
@@ -187,7 +185,9 @@ class Recorder:
         with timing.span("recording"):
             self._metrics.append(done.row)
             state = digest(flatten(done.state))
-            self._log.round(number, state, self._cohort(done), done.row)
+            kept = None if done.kept is None else done.kept.digest()
+            cohort = self._cohort(done)
+            self._log.round(number, state, cohort, done.row, kept)
         if not save:
             return
         with timing.span("checkpoint"):
@@ -201,9 +201,7 @@ class Recorder:
             if self._budget is not None:
                 notes["privacy"] = self._budget.record(number)
             spare = () if self._best is None else (self._best["round"],)
-            self._checkpoints.save(
-                number, done.state, done.clients, notes, spare
-            )
+            self._checkpoints.save(number, done.state, done.kept, notes, spare)
             self._publish(number, done.state, notes["log"])
 
     def _publish(self, number: int, state: Any, head: str) -> None:
