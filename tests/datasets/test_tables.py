@@ -249,7 +249,7 @@ def test_generated_ratings_have_known_factors():
 
 
 def test_factorisation_is_its_formula():
-    model = factorisation.biased(3, 4, 2, 3.0, (1.0, 5.0))
+    model = factorisation.biased_factorisation(3, 4, 2, 3.0, (1.0, 5.0))
     assert model.count_params() == 7 * 3
     draw = np.random.default_rng(0)
     shapes = {v.name: v.shape for v in model.trainable_variables}

@@ -598,7 +598,7 @@ def test_scaling_is_that_of_all_parts_and_missing_numbers_count_nothing():
     deviation = np.nanstd(x, axis=0)
     deviation[2] = 1.0
     np.testing.assert_allclose(scale.deviation, deviation)
-    scale = array_models.by_rank([4], "float32", scale, 2)
+    scale = array_models.network_for_shape([4], "float32", scale, 2)
     assert np.isfinite(scale(x.astype(np.float32))).all()
 
 

@@ -1,4 +1,4 @@
-"""Networks for arrays of a shape that is known only when they are read."""
+"""Networks for arrays whose shape is known only when they are read."""
 
 from collections.abc import Sequence
 from typing import Optional
@@ -8,7 +8,7 @@ import tensorflow as tf
 from tff_pipeline.models.scaling import Scaling
 
 
-def by_rank(
+def network_for_shape(
     shape: Sequence[int],
     dtype: str,
     scaling: Scaling,

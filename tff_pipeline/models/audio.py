@@ -4,34 +4,41 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
+
+Array = npt.NDArray[Any]
 
 
 @tf.keras.utils.register_keras_serializable(package="tff_pipeline")
 class LogMel(tf.keras.layers.Layer):
-    """Waveforms to pictures: the logarithm of a mel spectrogram.
+    """Turns waveforms into pictures: the logarithm of a mel spectrogram.
 
-    Frames of 32 ms every 16 ms under a Hann window, their power in triangular
-    bands that are equally wide in mel (Davis and Mermelstein 1980), its
-    logarithm, and of that each recording's own mean and deviation taken away,
-    so that neither loudness nor microphone matter. No weights.
-
-    int16 [batch, samples] to float32 [batch, frames, bands, 1].
+    Frames of 32 ms every 16 ms under a Hann window; their power in triangular
+    bands that are equally wide in mel (Davis and Mermelstein 1980); its
+    logarithm, with each recording's own mean subtracted and divided by its own
+    deviation, so that neither loudness nor microphone matter. The layer has no
+    weights.
     """
 
     def __init__(self, rate: int = 8000, bands: int = 40, **kwargs: Any):
         """Makes the layer.
 
         Args:
-          rate: Samples a second.
-          bands: How many mel bands from 60 Hz to half the rate.
-          **kwargs: Of `tf.keras.layers.Layer`.
+          rate: Samples a second, a multiple of 1000 / 16.
+          bands: The number of mel bands, from 60 Hz to half the rate.
+          **kwargs: Arguments of `tf.keras.layers.Layer`.
         """
         super().__init__(**kwargs)
         self.rate = rate
         self.bands = bands
 
     def call(self, waves: tf.Tensor) -> tf.Tensor:
+        """Returns spectrograms, float32 [batch, frames, bands, 1].
+
+        Args:
+          waves: int16 [batch, samples].
+        """
         samples = tf.cast(waves, tf.float32) / 2.0**15
         step = 16 * self.rate // 1000
         steps = samples.shape[-1] // step
@@ -52,6 +59,7 @@ class LogMel(tf.keras.layers.Layer):
         return ((logarithm - mean) / tf.sqrt(variance + 1e-3))[..., tf.newaxis]
 
     def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make an equal layer."""
         return {
             **super().get_config(),
             "rate": self.rate,
@@ -59,10 +67,15 @@ class LogMel(tf.keras.layers.Layer):
         }
 
 
-def _fourier(length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Real and imaginary parts of a transform under a periodic Hann window.
+def _fourier(length: int) -> tuple[Array, Array]:
+    """Returns a Fourier transform under a periodic Hann window, as matrices.
 
-    float32 [length / 2 + 1, length] each; times a frame they are its spectrum.
+    Args:
+      length: Samples of a frame, an even number.
+
+    Returns:
+      The real and the imaginary part, float32 [length / 2 + 1, length] each;
+      their products with a frame are its spectrum.
     """
     time = np.arange(length)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * time / length)
@@ -79,18 +92,18 @@ def log_mel_cnn(
     hidden: int = 64,
     dropout: float = 0.3,
 ) -> tf.keras.Model:
-    """A small CNN on log-mel spectrograms.
+    """Makes a small CNN on log-mel spectrograms.
 
     Three 3x3 convolutions with "same" padding, each with a 2x2 max-pool, then
     one hidden ReLU layer; dropout before and after it.
 
     Args:
-      samples: Of one recording.
+      samples: Samples of one recording.
       rate: Samples a second.
-      num_classes: How many logits come out.
-      filters: Of the convolutions.
+      num_classes: The number of logits.
+      filters: The number of filters of each convolution.
       hidden: Units of the hidden layer.
-      dropout: The share of values that training leaves out.
+      dropout: The share of values that training leaves out, 0 to 1.
 
     Returns:
       A model from "audio", int16 [batch, samples], to logits, float32 [batch,

@@ -1,4 +1,4 @@
-"""Autoencoders: what goes in is to come out."""
+"""Autoencoders: networks that reproduce their input from a short code."""
 
 import tensorflow as tf
 
@@ -9,16 +9,16 @@ _CODE = 30
 def bottleneck(
     image_shape: tuple[int, int, int], scale: float, offset: float
 ) -> tf.keras.Model:
-    """The autoencoder for EMNIST of Reddi et al. 2021, appendix C.
+    """Makes the autoencoder for EMNIST of Reddi et al. 2021, appendix C.
 
     After Hinton and Salakhutdinov 2006, "Reducing the Dimensionality of Data
-    with Neural Networks": sigmoid layers of 1000, 500 and 250, a linear code
-    of 30, the same back, and as many sigmoid outputs as pixels.
+    with Neural Networks": sigmoid layers of 1000, 500 and 250 units, a linear
+    code of 30, the same layers back, and as many sigmoid outputs as pixels.
 
     Args:
-      image_shape: Of one image, such as [28, 28, 1].
+      image_shape: The shape of one image, such as [28, 28, 1].
       scale: What pixels are multiplied with first.
-      offset: What is added then; pixels should then lie in 0 to 1.
+      offset: What is added then; pixels should then lie between 0 and 1.
 
     Returns:
       A model from "image", uint8 [batch, *image_shape], to float32 [batch,

@@ -1,4 +1,4 @@
-"""Linear models of which words a text has."""
+"""Linear models of the words that a text contains."""
 
 from typing import Any
 
@@ -8,19 +8,19 @@ from tff_pipeline.datasets.words import FIRST_WORD
 
 
 def logistic_regression(num_ids: int, num_labels: int) -> tf.keras.Model:
-    """Independent logistic regressions, a label each, on shares of words.
+    """Makes independent logistic regressions, one a label, on shares of words.
 
-    As in Reddi et al. 2021, appendix C.4: how often each word of the
-    vocabulary occurs, divided by the sum over the vocabulary.
+    As in Reddi et al. 2021, appendix C.4: an input is the number of occurrences
+    of each word of the vocabulary, divided by their sum over the vocabulary.
 
     Args:
-      num_ids: How many ids there are: padding, unknown, words.
-      num_labels: How many logits come out.
+      num_ids: The number of ids: padding, unknown, and the words.
+      num_labels: The number of logits.
 
     Returns:
       A model from "tokens", int32 [batch, length], of any length, to logits,
-      float32 [batch, num_labels]; 5,000,500 parameters for 10,000 words and
-      500 labels.
+      float32 [batch, num_labels]; 5,000,500 parameters for 10,000 words and 500
+      labels.
     """
     tokens = tf.keras.Input([None], dtype="int32", name="tokens")
     shares = WordShares(num_ids)(tokens)
@@ -30,15 +30,24 @@ def logistic_regression(num_ids: int, num_labels: int) -> tf.keras.Model:
 
 @tf.keras.utils.register_keras_serializable("tff_pipeline")
 class WordShares(tf.keras.layers.Layer):
-    """How often each word occurs, of all occurrences of known words."""
+    """Counts each known word's share of all occurrences of known words."""
 
     def __init__(self, num_ids: int, **kwargs: Any):
-        """Takes ids below `num_ids`; the first two stand for no word."""
+        """Makes the layer.
+
+        Args:
+          num_ids: Ids lie below it; the first two stand for no known word.
+          **kwargs: Arguments of `tf.keras.layers.Layer`.
+        """
         super().__init__(**kwargs)
         self.num_ids = num_ids
 
     def call(self, tokens: tf.Tensor) -> tf.Tensor:
-        """int32 [batch, length] to float32 [batch, num_ids - 2]."""
+        """Returns shares, float32 [batch, num_ids - 2]; 0 if no word is known.
+
+        Args:
+          tokens: Ids, int32 [batch, length].
+        """
         batch = tf.shape(tokens)[0]
         rows = tf.range(batch)[:, tf.newaxis] + tf.zeros_like(tokens)
         # What converters to other formats know; the same places add up.
@@ -52,5 +61,5 @@ class WordShares(tf.keras.layers.Layer):
         return tf.math.divide_no_nan(words, total)
 
     def get_config(self) -> dict[str, Any]:
-        """What makes another one like this."""
+        """Returns the arguments that make an equal layer."""
         return {**super().get_config(), "num_ids": self.num_ids}

@@ -13,17 +13,17 @@ def two_convolutions(
     kernel_size: int = 5,
     hidden: int = 512,
 ) -> tf.keras.Model:
-    """The CNN of McMahan et al. 2017, section 3.
+    """Makes the CNN of McMahan et al. 2017, section 3.
 
     Two convolutions with "same" padding, each with a 2x2 max-pool, then one
     hidden ReLU layer.
 
     Args:
-      image_shape: Of one image, such as [28, 28, 1].
+      image_shape: The shape of one image, such as [28, 28, 1].
       scale: What pixels are multiplied with first.
-      num_classes: How many logits come out.
-      filters: Of the two convolutions.
-      kernel_size: Of both.
+      num_classes: The number of logits.
+      filters: The number of filters of each convolution.
+      kernel_size: The width and height of both convolutions' kernels.
       hidden: Units of the hidden layer.
 
     Returns:
@@ -57,19 +57,18 @@ def conv_conv_pool(
     dtype: str = "uint8",
     dropout: tuple[float, float] = (0.25, 0.5),
 ) -> tf.keras.Model:
-    """The CNN for EMNIST of Reddi et al. 2021, appendix C.
+    """Makes the CNN for EMNIST of Reddi et al. 2021, appendix C.
 
-    Two 3x3 convolutions of 32 and 64 filters without padding, one 2x2
-    max-pool, a hidden layer of 128; dropout after the pool and after the
-    hidden layer.
+    Two 3x3 convolutions of 32 and 64 filters without padding, one 2x2 max-pool,
+    a hidden layer of 128; dropout after the pool and after the hidden layer.
 
     Args:
-      image_shape: Of one image, such as [28, 28, 1].
-      num_classes: How many logits come out.
+      image_shape: The shape of one image, such as [28, 28, 1].
+      num_classes: The number of logits.
       scale: What pixels are multiplied with first.
       offset: What is added then.
-      dtype: Of the pixels.
-      dropout: The two rates; zeros leave it out.
+      dtype: The type of the pixels.
+      dropout: The two dropout rates, 0 to 1; zeros leave the layers out.
 
     Returns:
       A model from "image", `dtype` [batch, *image_shape], to logits, float32

@@ -1,10 +1,11 @@
 """A linear-chain conditional random field, as potentials of pairs of tags.
 
-Lafferty, McCallum and Pereira 2001. The score of a sequence of tags y is the
-sum over positions t of p[t, y[t-1], y[t]], where y[-1] = 0; its probability is
-proportional to exp(score). Tag 0 is both the start and the padding: where
-positions after a sentence allow no tag but 0, at no cost, neither the
-normaliser nor the best sequence needs to know how long the sentence is.
+Lafferty, McCallum and Pereira 2001, "Conditional Random Fields". The score of a
+sequence of tags y is the sum over positions t of p[t, y[t-1], y[t]], where
+y[-1] = 0; its probability is proportional to exp(score). Tag 0 is both the
+start and the padding: where positions after a sentence allow no tag but 0, at
+no cost, neither the normaliser nor the best sequence needs the length of the
+sentence.
 """
 
 import tensorflow as tf
@@ -14,18 +15,20 @@ IMPOSSIBLE = -1e9
 
 
 def log_normalizer(potentials: tf.Tensor) -> tf.Tensor:
-    """The logarithm of the sum of exp(score) over all sequences of tags.
+    """Returns the logarithm of the sum of exp(score) over all sequences.
+
+    Computed by the forward algorithm (Lafferty et al. 2001, section 3).
 
     Args:
-      potentials: float32 [batch, length, tags, tags], from the tag before to
-        the tag.
+      potentials: float32 [batch, length, tags, tags]; the third axis is the tag
+        before, the fourth the tag.
 
     Returns:
-      float32 [batch]; the forward algorithm's.
+      float32 [batch].
     """
     steps = tf.transpose(potentials, [1, 0, 2, 3])
 
-    def step(position: tf.Tensor, alpha: tf.Tensor) -> tuple:
+    def step(position: tf.Tensor, alpha: tf.Tensor) -> tuple[tf.Tensor, ...]:
         scores = alpha[:, :, tf.newaxis] + steps[position]
         return position + 1, tf.reduce_logsumexp(scores, axis=1)
 
@@ -42,11 +45,12 @@ def log_normalizer(potentials: tf.Tensor) -> tf.Tensor:
 
 
 def score(potentials: tf.Tensor, tags: tf.Tensor) -> tf.Tensor:
-    """The scores of given sequences of tags.
+    """Returns the scores of sequences of tags.
 
     Args:
-      potentials: As of `log_normalizer`.
-      tags: An int [batch, length].
+      potentials: float32 [batch, length, tags, tags]; the third axis is the tag
+        before, the fourth the tag.
+      tags: The sequences, of an integer type, [batch, length].
 
     Returns:
       float32 [batch].
@@ -59,21 +63,24 @@ def score(potentials: tf.Tensor, tags: tf.Tensor) -> tf.Tensor:
 
 
 def viterbi(potentials: tf.Tensor) -> tf.Tensor:
-    """The best sequence of tags of each sentence.
+    """Returns the best sequence of tags of each sentence (Viterbi 1967).
 
     Args:
-      potentials: As of `log_normalizer`.
+      potentials: float32 [batch, length, tags, tags]; the third axis is the tag
+        before, the fourth the tag.
 
     Returns:
-      int32 [batch, length]; Viterbi 1967.
+      int32 [batch, length].
     """
     steps = tf.transpose(potentials, [1, 0, 2, 3])
     length, batch = tf.shape(steps)[0], tf.shape(steps)[1]
     state = tf.TensorSpec([None, potentials.shape[-1]], tf.float32)
 
-    def forward(position: tf.Tensor, best: tf.Tensor, back: tf.Tensor) -> tuple:
+    def forward(
+        position: tf.Tensor, best: tf.Tensor, back: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
         scores = best[:, :, tf.newaxis] + steps[position]
-        # Of each tag, the tag before it on the best way there.
+        # For each tag, the tag before it on the best way there.
         back = back.write(
             position, tf.argmax(scores, axis=1, output_type=tf.int32)
         )
@@ -89,7 +96,9 @@ def viterbi(potentials: tf.Tensor) -> tf.Tensor:
     )
     came_from = back.stack()
 
-    def backward(position: tf.Tensor, tag: tf.Tensor, path: tf.Tensor) -> tuple:
+    def backward(
+        position: tf.Tensor, tag: tf.Tensor, path: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
         path = path.write(position, tag)
         tag = tf.gather(came_from[position], tag, batch_dims=1)
         return position - 1, tag, path

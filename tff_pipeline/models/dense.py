@@ -8,12 +8,12 @@ import tensorflow as tf
 def two_hidden_layers(
     image_shape: Sequence[int], scale: float, num_classes: int
 ) -> tf.keras.Model:
-    """The 2NN of McMahan et al. 2017, section 3: two ReLU layers of 200.
+    """Makes the 2NN of McMahan et al. 2017, section 3: two ReLU layers of 200.
 
     Args:
-      image_shape: Of one image, such as [28, 28, 1].
+      image_shape: The shape of one image, such as [28, 28, 1].
       scale: What pixels are multiplied with first.
-      num_classes: How many logits come out.
+      num_classes: The number of logits.
 
     Returns:
       A model from "image", uint8 [batch, *image_shape], to logits, float32

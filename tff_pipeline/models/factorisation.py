@@ -1,30 +1,33 @@
-"""Matrix factorisation: what a user thinks of an item.
+"""Matrix factorisation: models of how a user rates an item.
 
 Koren, Bell and Volinsky 2009, "Matrix Factorization Techniques for Recommender
 Systems", equation 4.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
-# Keras's are half as wide; factors that start too near to zero stay there for
-# long.
+# Keras starts factors half as wide; so near to zero they stay there for long.
 _FIRST_DEVIATION = 0.1
 
 
-def biased(
+def biased_factorisation(
     users: int, items: int, rank: int, mean: float, limits: Sequence[float]
 ) -> tf.keras.Model:
-    """The mean, plus both biases, plus the product of both factors.
+    """Makes a model that adds the mean, two biases and a product of factors.
+
+    The rating of item i by user u is mean + bias_u + bias_i + q_i . p_u (Koren
+    et al. 2009, equation 4).
 
     Args:
-      users: How many there are.
-      items: How many there are.
-      rank: How many factors each has.
-      mean: Of all ratings that are trained on.
-      limits: The lowest and the highest rating. While it trains a prediction
-        may lie beyond, so that it has a gradient; later it may not.
+      users: The number of users.
+      items: The number of items.
+      rank: The number of factors of each user and item.
+      mean: The mean of all ratings that are trained on.
+      limits: The lowest and the highest rating. A prediction may lie beyond
+        while the model trains, so that it has a gradient, but not afterwards.
 
     Returns:
       A model from "pair", int32 [batch, 2] (user and item, from 0), to the
@@ -54,17 +57,31 @@ def biased(
 
 @tf.keras.utils.register_keras_serializable(package="tff_pipeline")
 class Within(tf.keras.layers.Layer):
-    """Keeps numbers within limits, but not in training."""
+    """Clips numbers to limits, except in training."""
 
-    def __init__(self, lowest: float, highest: float, **kwargs):
+    def __init__(self, lowest: float, highest: float, **kwargs: Any):
+        """Makes the layer.
+
+        Args:
+          lowest: The least number.
+          highest: The greatest number.
+          **kwargs: Arguments of `tf.keras.layers.Layer`.
+        """
         super().__init__(**kwargs)
         self.lowest, self.highest = lowest, highest
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns the numbers, float32 of the shape of `inputs`.
+
+        Args:
+          inputs: float32, of any shape.
+          training: True in training, where the numbers stay as they are.
+        """
         if training:
             return inputs
         return tf.clip_by_value(inputs, self.lowest, self.highest)
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make an equal layer."""
         limits = {"lowest": self.lowest, "highest": self.highest}
         return {**super().get_config(), **limits}

@@ -1,4 +1,4 @@
-"""Networks that go on with a series."""
+"""Networks that continue a time series."""
 
 from collections.abc import Sequence
 
@@ -14,22 +14,22 @@ def gru(
     patch: int = 4,
     units: int = 64,
 ) -> tf.keras.Model:
-    """A GRU (Cho et al. 2014) that says how one column goes on.
+    """Makes a GRU (Cho et al. 2014) that predicts how one column continues.
 
-    Columns are scaled, and each window's own mean is taken away, so that the
+    Columns are scaled, and each window's own mean is subtracted, so that the
     network sees how a series moves and not where (after Kim et al. 2022,
-    "RevIN"). The GRU reads some hours at a time (after Nie et al. 2023,
+    "RevIN"). The GRU reads several hours at a time (after Nie et al. 2023,
     "PatchTST"), and a linear layer gives each hour's difference from the last
-    value that is known.
+    known value.
 
     Args:
-      history: Hours that are known.
-      horizon: Hours to predict.
-      means: Of each column.
-      deviations: Of each column, above 0.
-      target: Which column is predicted.
-      patch: Hours read at a time; a divisor of `history`.
-      units: Of the GRU.
+      history: The number of known hours.
+      horizon: The number of hours to predict.
+      means: The mean of each column.
+      deviations: The standard deviation of each column, above 0.
+      target: The position of the column to predict.
+      patch: The number of hours read at a time, a divisor of `history`.
+      units: Units of the GRU.
 
     Returns:
       A model from "history", float32 [batch, history, columns], to float32

@@ -4,22 +4,25 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
+
+Array = npt.NDArray[Any]
 
 
 def regression(
     features: int, outputs: int, name: str = "features"
 ) -> tf.keras.Model:
-    """One dense layer, without an activation.
+    """Makes one dense layer, without an activation.
 
     Its first weights and biases are uniform within 1 / sqrt(features), as in
-    the PyTorch baselines of FLamby, from whose starting points short trainings
-    do not get far away.
+    the PyTorch baselines of FLamby (Ogier du Terrail et al. 2022), from whose
+    starting points short trainings do not get far away.
 
     Args:
-      features: How many numbers go in.
-      outputs: How many come out.
-      name: What the input is called.
+      features: The number of inputs.
+      outputs: The number of outputs.
+      name: The name of the input.
 
     Returns:
       A model from float32 [batch, features] to float32 [batch, outputs];
@@ -34,21 +37,22 @@ def regression(
 
 
 def patient_logistic(
-    hospital_means: np.ndarray, hospital_deviations: np.ndarray
+    hospital_means: Array, hospital_deviations: Array
 ) -> tf.keras.Model:
-    """Logistic regression on a patient of UCI Heart Disease; 14 parameters.
+    """Makes a logistic regression on a patient of UCI Heart Disease.
 
-    Every feature is standardised by the hospital's own statistics, as each
-    does for itself in FLamby.
+    Every feature is standardised by the statistics of the patient's hospital,
+    as each hospital does in FLamby (Ogier du Terrail et al. 2022).
 
     Args:
-      hospital_means: float32 [hospitals + 1, 13], of `encoded_patients`; row 0
-        is for a hospital that is not known.
-      hospital_deviations: float32, of the same shape; all above 0.
+      hospital_means: The means of `encode_patients`, float32 [hospitals + 1,
+        13]; row 0 is for a hospital that is not known.
+      hospital_deviations: The standard deviations, float32 of the same shape,
+        above 0.
 
     Returns:
-      A model from "patient", float32 [batch, 11], to a logit, float32
-      [batch, 1].
+      A model from "patient", float32 [batch, 11], to a logit, float32 [batch,
+      1]; 14 parameters.
     """
     patient = tf.keras.Input([11], name="patient")
     scaled = Standardised(
@@ -60,7 +64,7 @@ def patient_logistic(
 
 @tf.keras.utils.register_keras_serializable("tff_pipeline")
 class Standardised(tf.keras.layers.Layer):
-    """A patient's features by the statistics of the hospital."""
+    """Standardises a patient's features by the statistics of the hospital."""
 
     def __init__(
         self,
@@ -68,32 +72,44 @@ class Standardised(tf.keras.layers.Layer):
         deviations: Sequence[Sequence[float]],
         **options: Any,
     ):
-        """Takes a row of each a hospital; see `patient_logistic`."""
+        """Makes the layer.
+
+        Args:
+          means: A row of 13 features' means for each hospital; row 0 is for one
+            that is not known.
+          deviations: Their standard deviations, above 0.
+          **options: Arguments of `tf.keras.layers.Layer`.
+        """
         super().__init__(**options)
         self._known = {"means": means, "deviations": deviations}
 
     def call(self, patient: tf.Tensor) -> tf.Tensor:
-        """float32 [batch, 11] to float32 [batch, 13]."""
+        """Returns standardised features, float32 [batch, 13].
+
+        Args:
+          patient: float32 [batch, 11], as in `datasets.heart_disease`.
+        """
         hospital = tf.cast(patient[:, 0], tf.int32)
         mean = tf.gather(tf.constant(self._known["means"]), hospital)
         deviation = tf.gather(tf.constant(self._known["deviations"]), hospital)
-        return (encoded_patients(patient) - mean) / deviation
+        return (encode_patients(patient) - mean) / deviation
 
     def get_config(self) -> dict[str, Any]:
-        """What makes another one like this."""
+        """Returns the arguments that make an equal layer."""
         return {**super().get_config(), **self._known}
 
 
-def encoded_patients(patients: tf.Tensor) -> tf.Tensor:
-    """The 13 features of FLamby's Fed-Heart-Disease.
+def encode_patients(patients: tf.Tensor) -> tf.Tensor:
+    """Returns the 13 features of FLamby's Fed-Heart-Disease.
 
     Args:
       patients: float32 [batch, 11], as in `datasets.heart_disease`.
 
     Returns:
       float32 [batch, 13]: age, sex, trestbps, chol, fbs, thalach, exang and
-      oldpeak as they are; whether cp is 2, 3, 4; whether restecg is 1, 2 (the
-      first kind of each is the one that is none of the others).
+      oldpeak as they are; then 1 or 0 for cp being 2, 3 and 4, and for restecg
+      being 1 and 2 (the first kind of each is the one that is none of the
+      others).
     """
 
     def kinds(column: int, others: Sequence[float]) -> tf.Tensor:

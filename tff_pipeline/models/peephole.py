@@ -8,7 +8,7 @@ import tensorflow as tf
 
 @tf.keras.utils.register_keras_serializable("tff_pipeline")
 class PeepholeLSTMCell(tf.keras.layers.Layer):
-    """The LSTM with peephole connections, for `tf.keras.layers.RNN`.
+    """An LSTM cell with peephole connections, for `tf.keras.layers.RNN`.
 
     Gers, Schraudolph and Schmidhuber 2002, "Learning Precise Timing with LSTM
     Recurrent Networks": the input and forget gates also take the old state of
@@ -17,13 +17,22 @@ class PeepholeLSTMCell(tf.keras.layers.Layer):
     """
 
     def __init__(self, units: int, **kwargs: Any):
-        """Makes a cell of `units`; weights start as in `two_lstms`."""
+        """Makes a cell; its weights start as in `recurrent.two_lstms`.
+
+        Args:
+          units: The number of cells.
+          **kwargs: Arguments of `tf.keras.layers.Layer`.
+        """
         super().__init__(**kwargs)
         self.units = self.output_size = units
         self.state_size = [units, units]
 
     def build(self, input_shape: Sequence[Optional[int]]) -> None:
-        """Makes the weights; the gates' order is in, forget, new, out."""
+        """Makes the weights; the order of gates is input, forget, new, output.
+
+        Args:
+          input_shape: The shape of a step's inputs, [batch, features].
+        """
         gates = 4 * self.units
         self.kernel = self.add_weight(
             "kernel", [input_shape[-1], gates], initializer="he_normal"
@@ -40,14 +49,15 @@ class PeepholeLSTMCell(tf.keras.layers.Layer):
     def call(
         self, inputs: tf.Tensor, states: Sequence[tf.Tensor]
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """One step.
+        """Computes one step.
 
         Args:
           inputs: float32 [batch, features].
           states: The hidden values and the cells, float32 [batch, units] each.
 
         Returns:
-          The hidden values, and both again as the next states.
+          The hidden values, and a list of hidden values and cells: the next
+          states.
         """
         hidden, cells = states
         enter, forget, new, leave = tf.split(
@@ -63,12 +73,12 @@ class PeepholeLSTMCell(tf.keras.layers.Layer):
         return hidden, [hidden, cells]
 
     def get_config(self) -> dict[str, Any]:
-        """What makes another one like this."""
+        """Returns the arguments that make an equal layer."""
         return {**super().get_config(), "units": self.units}
 
 
 def _forget_at_one(shape: Sequence[int], dtype: Any = None) -> tf.Tensor:
-    """Biases of 0, but 1 for the forget gates, as Keras's LSTM starts."""
+    """Returns biases of 0, but 1 for the forget gates, as in Keras's LSTM."""
     units = shape[0] // 4
     return tf.concat(
         [

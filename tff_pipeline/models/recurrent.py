@@ -10,19 +10,19 @@ WORD_IDS = 10_004
 
 
 def two_lstms(num_ids: int, peepholes: bool = False) -> tf.keras.Model:
-    """The character model of McMahan et al. 2017 and Reddi et al. 2021.
+    """Makes the character model of McMahan et al. 2017 and Reddi et al. 2021.
 
-    An embedding of 8, two LSTM layers of 256 and logits: 796,672 + 265 ids
-    parameters, 1,536 more with peepholes (Gers et al. 2002: each gate sees its
-    cell's state too). That is Reddi's 820,522 for 90 ids.
+    An embedding of 8, two LSTM layers of 256 and logits: 796,672 + 265 *
+    num_ids parameters, 1,536 more with peepholes (Gers et al. 2002: each gate
+    sees its cell's state too). That is 820,522 for 90 ids, as in Reddi et al.
 
     McMahan et al. state 866,578, which no number of ids gives without
-    peepholes; with them, 258 ids do: those of all bytes and two more. The
-    paper says neither, so both are our inference.
+    peepholes; with them, 258 ids do: those of all bytes and two more. The paper
+    says neither, so both are our inference.
 
     Args:
-      num_ids: How many ids there are, as input and as output.
-      peepholes: Whether the LSTMs have them.
+      num_ids: The number of ids, as input and as output.
+      peepholes: True for LSTMs with peepholes.
 
     Returns:
       A model from "tokens", int32 [batch, length], to logits, float32 [batch,
@@ -47,14 +47,14 @@ def two_lstms(num_ids: int, peepholes: bool = False) -> tf.keras.Model:
 
 
 def next_word(tied: bool = False) -> tf.keras.Model:
-    """The word model of Reddi et al. 2021, appendix C.4.
+    """Makes the word model of Reddi et al. 2021, appendix C.4.
 
-    An embedding of 96, an LSTM of 670, a linear layer back to 96 and logits
-    of 10,004 ids: 4,050,748 parameters.
+    An embedding of 96, an LSTM of 670, a linear layer back to 96 and logits of
+    10,004 ids: 4,050,748 parameters.
 
     Args:
-      tied: Whether the logits are products with the embedding's own rows, plus
-        a bias (Press and Wolf 2017): 3,090,364 parameters.
+      tied: True for logits that are products with the embedding's own rows,
+        plus a bias (Press and Wolf 2017): 3,090,364 parameters.
 
     Returns:
       A model from "tokens", int32 [batch, length], to logits, float32 [batch,
@@ -72,5 +72,5 @@ def next_word(tied: bool = False) -> tf.keras.Model:
 
 
 def next_word_tied() -> tf.keras.Model:
-    """`next_word` with tied embeddings, for `--model_fn`."""
+    """Makes `next_word` with tied embeddings, for `--model_fn`."""
     return next_word(tied=True)

@@ -9,17 +9,18 @@ _CROPPED = (24, 24, 3)
 
 
 def cifar_resnet18(num_classes: int = 100) -> tf.keras.Model:
-    """TFF's ResNet-18 with group normalization, as Reddi et al. 2021 use it.
+    """Makes TFF's ResNet-18 with group normalization.
 
-    appendix C: images are cropped to 24x24 (here to the middle) and
-    standardized; batch normalization is replaced by group normalization.
+    As in Reddi et al. 2021, appendix C: images are cropped to 24x24 (here to
+    the middle) and standardized, and batch normalization is replaced by group
+    normalization.
 
     Args:
-      num_classes: How many logits come out.
+      num_classes: The number of logits.
 
     Returns:
-      A model from "image", uint8 [batch, 32, 32, 3], to logits, float32
-      [batch, num_classes]; 11,227,812 parameters for 100 classes.
+      A model from "image", uint8 [batch, 32, 32, 3], to logits, float32 [batch,
+      num_classes]; 11,227,812 parameters for 100 classes.
     """
     network = compat.resnet18(_CROPPED, num_classes)
     # TFF's ends in a softmax; the same layer without it gives logits.

@@ -1,4 +1,4 @@
-"""Images with a mean of 0 and a deviation of 1 each."""
+"""A layer that standardizes images."""
 
 import tensorflow as tf
 
@@ -8,5 +8,9 @@ class Standardize(tf.keras.layers.Layer):
     """Brings each image to mean 0 and variance 1."""
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
-        """float32 [batch, height, width, channels] to the same."""
+        """Returns standardized images, of the shape of `images`.
+
+        Args:
+          images: float32 [batch, height, width, channels].
+        """
         return tf.image.per_image_standardization(images)

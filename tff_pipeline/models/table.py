@@ -1,4 +1,4 @@
-"""Networks for rows of a table, of numbers and categories."""
+"""Networks for rows of a table with numbers and categories."""
 
 import re
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ def two_hidden_layers(
     outputs: int,
     label_scaling: Optional[Scaling] = None,
 ) -> tf.keras.Model:
-    """A network of two hidden ReLU layers of 64 and 32 units.
+    """Makes a network of two hidden ReLU layers of 64 and 32 units.
 
     Missing numbers become the median; all numbers are scaled to mean 0 and
     variance 1. A category is one-hot: as what follows is a dense layer, this is
     a row of its weights, which is looked up. An unknown category is all zeros.
 
     Args:
-      features: What is known of the columns.
-      outputs: How many logits or numbers come out.
+      features: The statistics of each column, in the order of a row.
+      outputs: The number of logits or predicted numbers.
       label_scaling: What the last layer's numbers are scaled to, one an output;
         `None` for logits.
 
@@ -73,7 +73,7 @@ def two_hidden_layers(
 
 @tf.keras.utils.register_keras_serializable("tff_pipeline")
 class Numbers(tf.keras.layers.Layer):
-    """The numbers of a row, the missing ones filled in, and scaled."""
+    """Takes the numbers out of rows, fills in missing ones, and scales all."""
 
     def __init__(
         self,
@@ -83,7 +83,15 @@ class Numbers(tf.keras.layers.Layer):
         deviations: Sequence[float],
         **options: Any,
     ):
-        """Takes where they stand, and what is known of each."""
+        """Makes the layer.
+
+        Args:
+          places: The positions of the numbers in a row.
+          medians: The median of each number, which stands for a missing one.
+          means: The mean of each number.
+          deviations: The standard deviation of each number, above 0.
+          **options: Arguments of `tf.keras.layers.Layer`.
+        """
         super().__init__(**options)
         self._known = {
             "places": list(places),
@@ -93,7 +101,11 @@ class Numbers(tf.keras.layers.Layer):
         }
 
     def call(self, row: tf.Tensor) -> tf.Tensor:
-        """float32 [batch, columns] to float32 [batch, numbers]."""
+        """Returns scaled numbers, float32 [batch, numbers].
+
+        Args:
+          row: float32 [batch, columns]; NaN where a number is missing.
+        """
         values = tf.gather(row, self._known["places"], axis=1)
         values = tf.where(
             tf.math.is_nan(values), self._known["medians"], values
@@ -102,29 +114,44 @@ class Numbers(tf.keras.layers.Layer):
         return (values - self._known["means"]) / self._known["deviations"]
 
     def get_config(self) -> dict[str, Any]:
-        """What makes another one like this."""
+        """Returns the arguments that make an equal layer."""
         return {**super().get_config(), **self._known}
 
 
 @tf.keras.utils.register_keras_serializable("tff_pipeline")
 class Categories(tf.keras.layers.Layer):
-    """The categories of a row: whether each is known, and its place in all."""
+    """Takes the categories out of rows, as positions in a shared embedding."""
 
     def __init__(
         self, places: Sequence[int], starts: Sequence[int], **options: Any
     ):
-        """Takes where they stand, and where each one's codes start."""
+        """Makes the layer.
+
+        Args:
+          places: The positions of the categories in a row.
+          starts: The row of the shared embedding at which each one's codes
+            start.
+          **options: Arguments of `tf.keras.layers.Layer`.
+        """
         super().__init__(**options)
         self._known = {"places": list(places), "starts": list(starts)}
 
     def call(self, row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """float32 [batch, columns] to float32 and int32 [batch, categories]."""
+        """Returns categories as flags and as positions in the embedding.
+
+        Args:
+          row: float32 [batch, columns].
+
+        Returns:
+          1 for each known category and 0 for each other one, float32 [batch,
+          categories], and the positions, int32 of the same shape.
+        """
         codes = tf.cast(tf.gather(row, self._known["places"], axis=1), tf.int32)
         known = tf.cast(tf.not_equal(codes, UNKNOWN), tf.float32)
         return known, codes + self._known["starts"]
 
     def get_config(self) -> dict[str, Any]:
-        """What makes another one like this."""
+        """Returns the arguments that make an equal layer."""
         return {**super().get_config(), **self._known}
 
 
@@ -134,19 +161,19 @@ def _places(
     return [place for place, each in enumerate(features) if each in chosen]
 
 
-def serving(
+def serving_model(
     features: Sequence[Feature], model: tf.keras.Model
 ) -> tf.keras.Model:
-    """Puts what turns raw columns into a row before a trained model.
+    """Makes a model of raw columns from a trained model of rows.
 
     Args:
-      features: What is known of the columns.
-      model: Such as `two_hidden_layers` makes.
+      features: The statistics of each column, in the order of a row.
+      model: A trained model, such as `two_hidden_layers` makes.
 
     Returns:
       A model with an input of shape [batch] for each column, named by
       `input_names`: float32 for numbers (NaN is missing) and string for
-      categories that are text (any of `table.MISSING` is).
+      categories that are text (any of `table.MISSING` is missing).
     """
     names = input_names([feature.name for feature in features])
     inputs, columns = {}, []
@@ -180,7 +207,7 @@ def _code(cells: tf.Tensor, name: str, feature: Category) -> tf.Tensor:
 
 
 def _code_of_numbers(cells: tf.Tensor, feature: Category) -> tf.Tensor:
-    # Of no number, or of NaN, none is equal, and NaN alone is not itself.
+    # No known number equals NaN, and NaN alone does not equal itself.
     equal = cells[:, tf.newaxis] == [list(feature.known)]
     codes = tf.range(2.0, feature.codes)
     code = tf.reduce_sum(tf.cast(equal, tf.float32) * codes, axis=1)
@@ -188,11 +215,17 @@ def _code_of_numbers(cells: tf.Tensor, feature: Category) -> tf.Tensor:
 
 
 def input_names(columns: Sequence[str]) -> list[str]:
-    """Names that a SavedModel's inputs may have, for columns of any names.
+    """Returns names that a SavedModel's inputs may have, one a column.
 
     Other characters than ASCII's letters, digits and "_" become "_"; a name
     that does not start with a letter gets "column_" before it; one that is
     taken, whatever the case of its letters, gets "_2", "_3" and so on.
+
+    Args:
+      columns: Names of columns, which may be any text.
+
+    >>> input_names(["age (years)", "Age (years)", "2nd"])
+    ['age__years_', 'Age__years__2', 'column_2nd']
     """
     taken: dict[str, str] = {}
     for column in columns:

@@ -2,23 +2,26 @@
 
 Ma and Hovy 2016, "End-to-end Sequence Labeling via Bi-directional
 LSTM-CNNs-CRF", section 2 and table 1. A token is the ids of its word and of its
-characters, 0 where there is none; tag 0 is no tag, but that of padding.
+characters, 0 where there is none; tag 0 is the tag of padding.
 """
 
 from collections.abc import Sequence
 from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from tff_pipeline.models import crf
+
+Array = npt.NDArray[Any]
 
 # The id of a word, or of a character, that is not known.
 _UNKNOWN = 1
 
 
 class TokenIds(tf.keras.layers.Layer):
-    """Tokens as text to the ids of their words and characters.
+    """Turns tokens of text into the ids of their words and characters.
 
     Words are looked up in lower case, so case shows in the characters alone.
     """
@@ -26,12 +29,13 @@ class TokenIds(tf.keras.layers.Layer):
     def __init__(
         self, words: Sequence[str], characters: Sequence[str], width: int
     ):
-        """Takes the known words, in lower case, and the known characters.
+        """Makes the layer.
 
         Args:
-          words: Their ids are 2 and up; 1 is any other word.
-          characters: Likewise.
-          width: How many characters of a token count, from its start.
+          words: The known words, in lower case; their ids are 2 and up, and 1
+            is any other word.
+          characters: The known characters; their ids likewise.
+          width: The number of characters of a token that count, from its start.
         """
         super().__init__(trainable=False, name="token_ids")
         self._width = width
@@ -43,7 +47,11 @@ class TokenIds(tf.keras.layers.Layer):
         )
 
     def call(self, tokens: tf.Tensor) -> tf.Tensor:
-        """Ids, int32 [..., 1 + width], of strings [batch, length]; of "", 0."""
+        """Returns ids, int32 [batch, length, 1 + width]; 0 for the token "".
+
+        Args:
+          tokens: UTF-8 strings [batch, length].
+        """
         words = self._words(lower(tokens))
         characters = tf.strings.unicode_split(tokens, "UTF-8").to_tensor(
             shape=[None, None, self._width]
@@ -55,7 +63,11 @@ class TokenIds(tf.keras.layers.Layer):
 
 
 def lower(tokens: tf.Tensor) -> tf.Tensor:
-    """Tokens, UTF-8, in lower case: the form in which words are looked up."""
+    """Returns tokens in lower case, the form in which words are looked up.
+
+    Args:
+      tokens: UTF-8 strings, of any shape.
+    """
     return tf.strings.lower(tokens, encoding="utf-8")
 
 
@@ -63,9 +75,9 @@ def bilstm(
     num_words: int,
     num_characters: int,
     width: int,
-    legal: np.ndarray,
+    legal: Array,
     decoder: str = "softmax",
-    word_vectors: Optional[np.ndarray] = None,
+    word_vectors: Optional[Array] = None,
     word_size: int = 50,
     character_size: int = 30,
     filters: int = 50,
@@ -73,29 +85,30 @@ def bilstm(
     dropout: float = 0.5,
     word_dropout: float = 0.2,
 ) -> tf.keras.Model:
-    """A char-CNN beside word embeddings, a BiLSTM, and a tag for each token.
+    """Makes a char-CNN beside word embeddings, a BiLSTM, and tags of tokens.
 
     Args:
-      num_words: Word ids are below it.
-      num_characters: Character ids are below it.
-      width: Character ids of a token.
-      legal: bool [tags, tags], which tag may follow which; from tag 0, which
-        may be the first. Only the CRF heeds it.
+      num_words: The number of word ids, which lie below it.
+      num_characters: The number of character ids, which lie below it.
+      width: The number of character ids of a token.
+      legal: bool [tags, tags]: true where the second tag may follow the first;
+        from tag 0, where it may come first. Only the CRF heeds it.
       decoder: "softmax" or "crf".
-      word_vectors: float32 [num_words, any], the word embedding to begin with;
-        default random, of `word_size`.
-      word_size: Of a word's embedding.
-      character_size: Of a character's embedding.
-      filters: Of the char-CNN, over three characters each.
-      units: Of the LSTM in each direction.
-      dropout: Of tokens' features, and of the LSTM's.
-      word_dropout: How likely a word is taken for an unknown one in training.
+      word_vectors: The word embedding to begin with, float32 [num_words, size];
+        by default it is random, of `word_size`.
+      word_size: The size of a word's embedding.
+      character_size: The size of a character's embedding.
+      filters: The number of filters of the char-CNN, over three characters
+        each.
+      units: Units of the LSTM in each direction.
+      dropout: The dropout rate of tokens' features and of the LSTM's, 0 to 1.
+      word_dropout: The share of words that training takes for unknown, 0 to 1.
 
     Returns:
       A model from "ids", int32 [batch, length, 1 + width], to what `decode`
       takes: float32, logits [batch, length, tags], or with a CRF its potentials
       [batch, length, tags, tags]. Where there is no word, tag 0 is certain;
-      elsewhere impossible.
+      elsewhere it is impossible.
     """
     inputs = tf.keras.Input([None, 1 + width], dtype="int32", name="ids")
     ids = _WithoutPadding(name="shortened")(inputs)
@@ -128,10 +141,15 @@ def bilstm(
 
 
 def decode(outputs: tf.Tensor) -> tf.Tensor:
-    """The best tags, int32 [batch, length], of what `bilstm` puts out.
+    """Returns the best tags.
 
-    Of logits, each token's best tag on its own; of a CRF's potentials, the best
-    sequence.
+    Args:
+      outputs: What a model of `bilstm` puts out: logits, of which each token
+        gets its best tag on its own, or a CRF's potentials, of which a sentence
+        gets the best sequence.
+
+    Returns:
+      int32 [batch, length].
     """
     if outputs.shape.rank == 4:
         return crf.viterbi(outputs)
@@ -144,14 +162,14 @@ def _is_word(ids: tf.Tensor) -> tf.Tensor:
 
 
 def _lengths(ids: tf.Tensor) -> tf.Tensor:
-    """Of ids [batch, length, any], where each one's last word ends: [batch]."""
+    """Returns where each sentence's last word ends, int32 [batch]."""
     positions = tf.range(1, tf.shape(ids)[1] + 1)
     return tf.reduce_max(positions * tf.cast(_is_word(ids), tf.int32), -1)
 
 
 @tf.keras.utils.register_keras_serializable("tff_pipeline")
 class _WithoutPadding(tf.keras.layers.Layer):
-    """Cuts ids to the longest sentence of the batch, if only a little."""
+    """Cuts ids to the longest sentence of the batch."""
 
     def call(self, ids: tf.Tensor) -> tf.Tensor:
         return ids[:, : tf.maximum(tf.reduce_max(_lengths(ids)), 1)]
@@ -159,7 +177,7 @@ class _WithoutPadding(tf.keras.layers.Layer):
 
 @tf.keras.utils.register_keras_serializable("tff_pipeline")
 class _WordDropout(tf.keras.layers.Layer):
-    """In training, takes some words for unknown; their characters stay.
+    """Takes some words for unknown in training; their characters stay.
 
     A word that is rare in training is nearly always known there, and much more
     often unknown in a test: so the model learns to do without it.
@@ -172,7 +190,7 @@ class _WordDropout(tf.keras.layers.Layer):
         self._dropout = tf.keras.layers.Dropout(rate, name="dropout")
 
     def call(self, words: tf.Tensor) -> tf.Tensor:
-        """Ids of words, int32 [batch, length], some of them `_UNKNOWN`."""
+        """Returns ids of words, int32 [batch, length], some of them unknown."""
         kept = self._dropout(tf.cast(tf.not_equal(words, 0), tf.float32))
         return tf.where(
             tf.logical_and(tf.equal(kept, 0.0), tf.not_equal(words, 0)),
@@ -181,7 +199,7 @@ class _WordDropout(tf.keras.layers.Layer):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """What makes another one like this."""
+        """Returns the arguments that make an equal layer."""
         return {**super().get_config(), "rate": self._rate}
 
 
@@ -202,7 +220,7 @@ class _BiLSTM(tf.keras.layers.Layer):
         )
 
     def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
-        """(features [batch, length, any], ids) -> [batch, length, 2 units]."""
+        """Returns float32 [batch, length, 2 * units] from (features, ids)."""
         features, ids = inputs
         lengths = _lengths(ids)[:, tf.newaxis]
         here = tf.range(tf.shape(features)[1])
@@ -216,12 +234,12 @@ class _BiLSTM(tf.keras.layers.Layer):
         return tf.concat([self._forward(features), backward], axis=-1)
 
     def get_config(self) -> dict[str, Any]:
-        """What makes another one like this."""
+        """Returns the arguments that make an equal layer."""
         return {**super().get_config(), "units": self._units}
 
 
 def _padded(scores: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Scores as long as ids again, and which are of words: [batch, length]."""
+    """Returns scores as long as ids again, and true where there is a word."""
     missing = tf.shape(ids)[1] - tf.shape(scores)[1]
     scores = tf.pad(scores, [[0, 0], [0, missing], [0, 0]])
     return scores, _is_word(ids)
@@ -229,7 +247,7 @@ def _padded(scores: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 @tf.keras.utils.register_keras_serializable("tff_pipeline")
 class _Logits(tf.keras.layers.Layer):
-    """Scores of tags as logits; tag 0 for padding, and for it alone."""
+    """Turns scores of tags into logits; tag 0 is for padding and it alone."""
 
     def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
         scores, is_word = _padded(*inputs)
@@ -240,10 +258,11 @@ class _Logits(tf.keras.layers.Layer):
 
 @tf.keras.utils.register_keras_serializable("tff_pipeline")
 class _Potentials(tf.keras.layers.Layer):
-    """Scores of tags as a CRF's potentials; tag 0 for padding likewise.
+    """Turns scores of tags into a CRF's potentials.
 
-    Transitions that are not legal stay impossible. From and to tag 0, there are
-    scores of a sentence's first tag, and none of its last.
+    Tag 0 is for padding alone. Transitions that are not legal stay impossible.
+    A transition from tag 0 scores a sentence's first tag; its last has no
+    score.
     """
 
     def __init__(self, legal: Any, **options: Any):
@@ -259,7 +278,7 @@ class _Potentials(tf.keras.layers.Layer):
         scores, is_word = _padded(*inputs)
         legal = self._legal.copy()
         legal[:, 0] = False
-        of_word = tf.where(
+        word_potentials = tf.where(
             legal,
             scores[:, :, tf.newaxis] + self._transitions,
             crf.IMPOSSIBLE,
@@ -267,9 +286,9 @@ class _Potentials(tf.keras.layers.Layer):
         to_padding = np.full(legal.shape, crf.IMPOSSIBLE, np.float32)
         to_padding[:, 0] = 0.0
         return tf.where(
-            is_word[:, :, tf.newaxis, tf.newaxis], of_word, to_padding
+            is_word[:, :, tf.newaxis, tf.newaxis], word_potentials, to_padding
         )
 
     def get_config(self) -> dict[str, Any]:
-        """What makes another one like this."""
+        """Returns the arguments that make an equal layer."""
         return {**super().get_config(), "legal": self._legal.tolist()}

@@ -22,10 +22,15 @@ from tff_pipeline.tasks.task import Task
 
 
 def npz(options: DataConfig, seed: int) -> Task:
-    """Predicts y from x, for x of any shape; see `models.arrays.by_rank`.
+    """Returns the task of predicting y from x, for x of any shape.
 
-    Classes may be whole numbers or text, one an example; numbers to predict
-    are one an example or more. The exported model takes "x".
+    Classes may be whole numbers or text, one an example; numbers to predict are
+    one an example or more. The model is that of
+    `models.arrays.network_for_shape`. The exported model takes "x".
+
+    Args:
+      options: The file, in `data_dir`, and how to read and spread it.
+      seed: The experiment's seed, which draws what is held out.
 
     Raises:
       ConfigError: If flags contradict each other.
@@ -125,7 +130,11 @@ def task(name: str, data: Split, names: Optional[list[str]]) -> Task:
         **vars(data),
         **target,
         model_fn=functools.partial(
-            models.by_rank, shape, data.test.x.dtype.name, scale, *ends
+            models.network_for_shape,
+            shape,
+            data.test.x.dtype.name,
+            scale,
+            *ends,
         ),
         input_name="x",
     )

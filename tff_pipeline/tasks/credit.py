@@ -122,5 +122,5 @@ def _task(
         set_metrics={"auc": binary.area_under_curve, **(more_metrics or {})},
         outputs_fn=functools.partial(outputs.named_class_outputs, classes),
         classes=classes,
-        serving_fn=functools.partial(table.serving, known),
+        serving_fn=functools.partial(table.serving_model, known),
     )

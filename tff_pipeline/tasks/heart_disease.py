@@ -60,7 +60,7 @@ def _statistics(
       if not `by_hospital`.
     """
     x = np.concatenate([clients.load(each).x for each in clients.client_ids])
-    features = linear.encoded_patients(tf.constant(x)).numpy()
+    features = linear.encode_patients(tf.constant(x)).numpy()
     rows = []
     for number in range(len(heart_disease.HOSPITALS) + 1):
         mine = features[x[:, 0] == number]

@@ -50,7 +50,7 @@ def movielens_mf(options: DataConfig, seed: int) -> Task:
         "movielens_mf",
         **vars(data),
         model_fn=functools.partial(
-            factorisation.biased,
+            factorisation.biased_factorisation,
             len(ratings.users),
             len(ratings.items),
             rank,

@@ -20,7 +20,7 @@ from tff_pipeline.tasks.task import Task
 
 
 def sqlite(options: DataConfig, seed: int) -> Task:
-    """Predicts the feature y from x; see `models.arrays.by_rank`.
+    """Predicts the feature y from x; see `models.arrays.network_for_shape`.
 
     Only the clients of a round are in memory, and the central test set. Clients
     train on the split "train" and are tested on "test"; where there is no

@@ -29,7 +29,7 @@ def csv(options: DataConfig, seed: int) -> Task:
 
     Training `x` is float32 [rows, columns], see `table_features.encode`; all
     statistics are of the clients that train. The exported model takes the
-    columns by name, see `models.table.serving`.
+    columns by name, see `models.table.serving_model`.
 
     The model has two hidden layers of 64 and 32 units. Classes end in one
     logit each, in the order of their names (of their value, if all are
@@ -85,7 +85,7 @@ def csv(options: DataConfig, seed: int) -> Task:
         **vars(spread(x)),
         **target,
         model_fn=model_fn,
-        serving_fn=functools.partial(models.serving, known),
+        serving_fn=functools.partial(models.serving_model, known),
     )
 
 
