@@ -25,31 +25,31 @@ def clients_of(labels, num_clients):
 
 def test_a_census_counts_every_label_of_every_client():
     labels = np.array([7, 2, 7, 7, 9], np.int32)
-    found = census.of(clients_of(labels, 2))
+    found = census.count(clients_of(labels, 2))
     assert list(found.client_ids) == ["client_0", "client_1"]
     assert found.sizes.tolist() == [3, 2]
     assert found.labels.tolist() == [2, 7, 9]
     assert found.counts.toarray().tolist() == [[0, 2, 1], [1, 1, 0]]
-    names, counts = found.of_client(0)
+    names, counts = found.client_labels(0)
     assert (names.tolist(), counts.tolist()) == ([7, 9], [2, 1])
 
 
 def test_a_census_counts_every_place_of_a_sequence():
     labels = np.array([[1, 1, 0], [5, 1, 0]], np.int64)
-    found = census.of(clients_of(labels, 1))
+    found = census.count(clients_of(labels, 1))
     assert found.sizes.tolist() == [2]
     assert found.labels.tolist() == [0, 1, 5]
     assert found.counts.toarray().tolist() == [[2, 3, 1]]
 
 
 def test_a_census_of_numbers_counts_examples_only():
-    found = census.of(clients_of(np.zeros([5, 3], np.float32), 2))
+    found = census.count(clients_of(np.zeros([5, 3], np.float32), 2))
     assert found.sizes.tolist() == [3, 2]
     assert found.labels is None
 
 
 def drawn(labels, num_clients, path):
-    found = census.of(clients_of(labels, num_clients))
+    found = census.count(clients_of(labels, num_clients))
     partition_picture.draw(found, str(path), "a title")
     with Image.open(path) as picture:
         assert picture.format == "PNG"

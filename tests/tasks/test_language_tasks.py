@@ -28,7 +28,7 @@ from tff_pipeline.datasets import (
     stackexchange,
     words,
 )
-from tff_pipeline.datasets.federation.split import drawn
+from tff_pipeline.datasets.federation.split import draw_clients
 from tff_pipeline.evaluation.central import Evaluator
 from tff_pipeline.export import saved_model
 from tff_pipeline.models import bag_of_words, recurrent
@@ -306,7 +306,7 @@ def test_tags_and_words_of_unseen_users_and_test_posts_are_not_counted(
     # "t", "test0" and a word each of seven users; not "test1".
     assert task.build_model().layers[1].num_ids == 2 + 9
     assert task.test.y.shape == (7, 7)
-    unseen = drawn(
+    unseen = draw_clients(
         np.array([user["client"] for user in users]), 3, seed=0
     ).tolist()
     assert sorted(task.unseen.client_ids) == sorted(unseen)

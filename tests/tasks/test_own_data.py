@@ -195,10 +195,10 @@ def test_csv_tsv_gz_parquet_and_parts_of_a_table_are_one_table(tmp_path):
 
 def test_a_share_of_every_client_is_held_out_but_its_last_row():
     owners = np.repeat(["a", "b", "c"], [1, 2, 100])
-    drawn = hold_out.drawn(len(owners), owners, 0.3, seed=0)
+    drawn = hold_out.mask(len(owners), owners, 0.3, seed=0)
     assert [drawn[owners == name].sum() for name in "abc"] == [0, 1, 30]
-    assert not (drawn == hold_out.drawn(103, owners, 0.3, seed=1)).all()
-    assert hold_out.drawn(103, None, 0.3, seed=0).sum() == 31
+    assert not (drawn == hold_out.mask(103, owners, 0.3, seed=1)).all()
+    assert hold_out.mask(103, None, 0.3, seed=0).sum() == 31
 
 
 def test_a_client_of_one_row_trains_and_is_not_tested(patients_csv):

@@ -48,7 +48,7 @@ def npz(options: DataConfig, seed: int) -> Task:
     y, names = labels(given.y, str(options.task_type), data_dir)
     is_test = given.is_test
     if is_test is None:
-        is_test = hold_out.drawn(
+        is_test = hold_out.mask(
             len(y), given.owners, options.test_fraction or 0.0, seed
         )
     if not is_test.any():

@@ -90,7 +90,7 @@ def _task(
     applicants = load(data_dir)
     owners, is_test = applicants.owners, applicants.is_test
     if is_test is None:
-        is_test = hold_out.drawn(len(owners), owners, _TEST_FRACTION, seed)
+        is_test = hold_out.mask(len(owners), owners, _TEST_FRACTION, seed)
     if not is_test.any():
         raise errors.DataError(
             f"{data_dir} has too few rows for --task={name}: none is "

@@ -12,7 +12,7 @@ from tff_pipeline.datasets.federation.federated_data import (
     Examples,
     FederatedData,
 )
-from tff_pipeline.datasets.federation.split import Split, drawn
+from tff_pipeline.datasets.federation.split import Split, draw_clients
 from tff_pipeline.datasets.readers import sqlite as files
 from tff_pipeline.objectives import targets
 from tff_pipeline.tasks import arrays
@@ -94,7 +94,7 @@ def _split(
         return files.SqliteData(database, clients, splits, chosen, labels)
 
     def tested(client: str, count: int) -> np.ndarray:
-        return hold_out.of_client(
+        return hold_out.client_mask(
             count, options.test_fraction or 0.0, seed, files.key(client)
         )
 
@@ -110,7 +110,7 @@ def _split(
 
     trained = list(database.sizes["train"])
     most = options.unseen_clients or 0
-    held_out = set(drawn(np.array(trained), most, seed).tolist())
+    held_out = set(draw_clients(np.array(trained), most, seed).tolist())
     trained = [name for name in trained if name not in held_out]
     if "test" in database.sizes:
         train = data(trained, ["train"], lambda c, n: first(c, np.arange(n)))

@@ -13,7 +13,11 @@ from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import sequences, stackexchange, words
 from tff_pipeline.datasets.federation.federated_data import Examples
-from tff_pipeline.datasets.federation.split import drawn, split, split_where
+from tff_pipeline.datasets.federation.split import (
+    draw_clients,
+    split,
+    split_where,
+)
 from tff_pipeline.datasets.stackexchange import Post
 from tff_pipeline.models import bag_of_words, recurrent
 from tff_pipeline.objectives import multi_label, outputs, sequence
@@ -146,7 +150,7 @@ def _counted(
     """Which posts make the vocabulary: what is trained on, bool [posts]."""
     if options.partition != "natural":
         return ~tested
-    unseen = drawn(owners, options.unseen_clients or 0, seed)
+    unseen = draw_clients(owners, options.unseen_clients or 0, seed)
     return ~tested & ~np.isin(owners, unseen)
 
 

@@ -47,7 +47,7 @@ def csv(options: DataConfig, seed: int) -> Task:
     table, y, owners = given.table, given.y, given.owners
     is_test = given.is_test
     if is_test is None:
-        is_test = hold_out.drawn(
+        is_test = hold_out.mask(
             len(y), owners, options.test_fraction or 0.0, seed
         )
     if not is_test.any():

@@ -21,10 +21,10 @@ from tff_pipeline.datasets.federation.augmentation import IMAGE
 from tff_pipeline.datasets.federation.client_data import (
     ClientDataExamples,
     Encode,
+    single_batch,
     test_set,
-    whole,
 )
-from tff_pipeline.datasets.federation.split import Split, drawn
+from tff_pipeline.datasets.federation.split import Split, draw_clients
 from tff_pipeline.models import conv, recurrent, residual
 from tff_pipeline.objectives import sequence
 from tff_pipeline.runtime import compat
@@ -153,7 +153,7 @@ def tff_stackoverflow_tag(options: DataConfig, seed: int) -> Task:
 
     def encode(raw: _Raw) -> tuple[tf.Tensor, tf.Tensor]:
         bags = tf.data.Dataset.from_tensor_slices(raw).map(to_bags)
-        return whole(bags)
+        return single_batch(bags)
 
     def model_fn() -> tf.keras.Model:
         return tf.keras.Sequential(
@@ -196,7 +196,7 @@ def _shifted(ids: tf.data.Dataset, length: int) -> tuple[tf.Tensor, tf.Tensor]:
         row = tf.pad(tf.cast(row, tf.int32), [[0, length - tf.size(row)]])
         return tf.ensure_shape(row, [length])
 
-    padded = whole(ids.map(pad))
+    padded = single_batch(ids.map(pad))
     return padded[:, :-1], padded[:, 1:]
 
 
@@ -259,7 +259,9 @@ def _split(
                 f"--task={name}, whose data hold clients out already; leave "
                 "it out."
             )
-        held_out = drawn(train_ids, options.unseen_clients, seed).tolist()
+        held_out = draw_clients(
+            train_ids, options.unseen_clients, seed
+        ).tolist()
         # On all that they have.
         both = [parts.train, parts.test]
         unseen = members(both, client_ids=held_out)

@@ -42,7 +42,7 @@ def main() -> None:
     if task.notes:
         print(task.notes)
 
-    train = census.of(task.train)
+    train = census.count(task.train)
     print(f"\n{'':<40}{'clients':>9}{'examples':>11}", end="")
     print("".join(f"{name:>9}" for name in ("min", "median", "mean", "max")))
     _print_sizes("training clients", train.sizes)
@@ -97,7 +97,7 @@ def _print_clients(train: "Census") -> None:
     width = max(map(len, train.client_ids[:_CLIENTS]))
     print("\nFirst clients, as class:labels, the most frequent first")
     for position, name in enumerate(train.client_ids[:_CLIENTS]):
-        labels, counts = train.of_client(position)
+        labels, counts = train.client_labels(position)
         pairs = [f"{k}:{n}" for k, n in zip(labels, counts)][:_LABELS]
         more = len(labels) - len(pairs)
         rest = f" and {more:,} rarer" if more else ""

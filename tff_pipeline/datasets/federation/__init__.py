@@ -1,1 +1,1 @@
-"""From examples to clients: partitions, splits, hold-outs, augmentation."""
+"""Assigns examples to clients: partitions, splits, hold-outs, augmentation."""

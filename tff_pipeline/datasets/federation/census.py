@@ -1,4 +1,4 @@
-"""How many examples clients have, and of which classes."""
+"""Counts clients' examples and the classes of their labels."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -15,15 +15,16 @@ Array = npt.NDArray[Any]
 
 @dataclasses.dataclass(frozen=True)
 class Census:
-    """What is counted of clients.
+    """Counts of clients' examples and labels.
 
     Attributes:
-      client_ids: Their names.
-      sizes: int64 [clients], each one's examples.
-      labels: int64 [classes], the classes that occur, ascending; `None` where
-        labels are no classes.
-      counts: Sparse int64 [clients, classes], how often each occurs; every
-        place of a sequence counts.
+      client_ids: The clients' names.
+      sizes: int64 [clients], the number of examples of each client.
+      labels: int64 [classes], the classes that occur, ascending; `None` if
+        labels are not classes.
+      counts: Sparse int64 [clients, classes], the number of times that each
+        client has each class; in a sequence every place counts. `None` if
+        labels are not classes.
     """
 
     client_ids: Sequence[str]
@@ -31,11 +32,15 @@ class Census:
     labels: Optional[Array] = None
     counts: Optional[scipy.sparse.csr_matrix] = None
 
-    def of_client(self, position: int) -> tuple[Array, Array]:
-        """A client's classes, most frequent first, and how often each occurs.
+    def client_labels(self, position: int) -> tuple[Array, Array]:
+        """Returns the classes of one client, the most frequent first.
 
         Args:
-          position: In `client_ids`.
+          position: The client's place in `client_ids`.
+
+        Returns:
+          (classes, counts): int64 [k], the classes that the client has, and
+          int64 [k], the number of times that it has each.
         """
         assert self.labels is not None and self.counts is not None
         row = self.counts[position]
@@ -43,8 +48,24 @@ class Census:
         return self.labels[row.indices[order]], row.data[order]
 
 
-def of(clients: FederatedData) -> Census:
-    """Reads all clients, one after the other, and counts."""
+def count(clients: FederatedData) -> Census:
+    """Counts the examples and labels of all clients, reading one at a time.
+
+    Example:
+      >>> from tff_pipeline.datasets.federation import federated_data
+      >>> labels = np.array([0, 1, 1, 2])
+      >>> examples = federated_data.Examples(np.zeros(4), labels)
+      >>> places = {"a": np.array([0, 1, 2]), "b": np.array([3])}
+      >>> census = count(federated_data.InMemoryData(examples, places))
+      >>> census.sizes.tolist(), census.counts.toarray().tolist()
+      ([3, 1], [[1, 2, 0], [0, 0, 1]])
+
+    Args:
+      clients: The clients; labels are classes if all of them are integers.
+
+    Returns:
+      The counts.
+    """
     names = list(clients.client_ids)
     sizes, rows, is_classes = [], [], True
     for name in names:
@@ -60,7 +81,7 @@ def of(clients: FederatedData) -> Census:
     )
     counts = scipy.sparse.csr_matrix(
         (
-            np.concatenate([count for _, count in rows]),
+            np.concatenate([counts for _, counts in rows]),
             columns,
             np.cumsum([0, *(len(labels) for labels, _ in rows)]),
         ),

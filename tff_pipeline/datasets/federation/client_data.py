@@ -1,4 +1,4 @@
-"""`tff.simulation.datasets.ClientData` as clients that are read when asked."""
+"""Reads clients from `tff.simulation.datasets.ClientData` when asked."""
 
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,20 +14,27 @@ from tff_pipeline.datasets.federation.federated_data import (
     FederatedData,
 )
 
-# A client's features by name, each of shape [n, ...] -> its examples.
+# A client's features by name, each of shape [n, ...] -> (x, y).
 Encode = Callable[[Mapping[str, tf.Tensor]], tuple[tf.Tensor, tf.Tensor]]
 
 # More examples than any client has.
 _ALL = 2**24
 
 
-def whole(dataset: tf.data.Dataset) -> Any:
-    """All elements of a dataset as one batch."""
+def single_batch(dataset: tf.data.Dataset) -> Any:
+    """Batches all elements of a dataset together.
+
+    Args:
+      dataset: At least one element and fewer than 16,777,216.
+
+    Returns:
+      The structure of an element, its tensors of shape [elements, ...].
+    """
     return dataset.batch(_ALL).get_single_element()
 
 
 class ClientDataExamples(FederatedData):
-    """Clients of one or more `ClientData`, encoded as they are read."""
+    """Clients of one or more `ClientData`, encoded when they are read."""
 
     def __init__(
         self,
@@ -37,20 +44,22 @@ class ClientDataExamples(FederatedData):
         seed: int = 0,
         most: Optional[int] = None,
     ):
-        """Wraps them; nothing is read yet.
+        """Wraps the data; no client is read yet.
 
         Args:
-          parts: A client's examples are those that it has in each of these.
-          encode: Raw examples to inputs and labels; called in a `tf.function`.
-          client_ids: Which clients; they must be in each of `parts`.
+          parts: Sources of examples; a client has those of all the sources.
+          encode: Function from raw features to inputs and labels; called in a
+            `tf.function`.
+          client_ids: Names of the clients; each must be in all of `parts`.
           seed: The experiment's seed.
-          most: How many examples a client keeps, drawn at random before they
-            are encoded, and cut to as many after.
+          most: Largest number of examples of a client. Raw examples are drawn
+            at random, and encoded ones are cut off at as many. `None` keeps
+            all.
         """
         self.client_ids = client_ids
         self._seed = seed
         self._most = most
-        # Each is traced once, not for every client.
+        # Each function is traced once, not for every client.
         self._reads = [_reader(part) for part in parts]
         raw = self._reads[0].get_concrete_function().structured_outputs
         self._encode = tf.function(
@@ -96,11 +105,11 @@ class ClientDataExamples(FederatedData):
 
 
 def _reader(part: tff.simulation.datasets.ClientData) -> tf.function:
-    """A function from a client's name to its features by name."""
+    """Builds a function from a client's name to its features by name."""
 
     def read(client_id: tf.Tensor) -> dict[str, tf.Tensor]:
         dataset = part.serializable_dataset_fn(client_id)
-        return dict(whole(dataset))
+        return dict(single_batch(dataset))
 
     return tf.function(read, [tf.TensorSpec([], tf.string)])
 
@@ -108,16 +117,16 @@ def _reader(part: tff.simulation.datasets.ClientData) -> tf.function:
 def test_set(
     clients: FederatedData, most: Optional[int], seed: int
 ) -> tuple[Examples, list[str]]:
-    """The examples of all clients, or those of some that are drawn.
+    """Collects the examples of all clients, or of clients drawn at random.
 
     Args:
-      clients: The testers.
-      most: How many examples at most; clients are read in random order until
-        there are as many, and the rest is never read. `None` is all.
+      clients: The clients to test on.
+      most: Largest number of examples. Clients are read in random order until
+        there are as many; the others are never read. `None` takes all.
       seed: The experiment's seed.
 
     Returns:
-      (examples, the names of the clients that they are of).
+      (examples, the names of the clients that they came from).
     """
     order: Collection[int] = range(len(clients))
     if most is not None:

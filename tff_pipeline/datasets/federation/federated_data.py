@@ -12,7 +12,15 @@ Array = npt.NDArray[Any]
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """Examples as arrays: `x` of shape [n, ...] and `y` of shape [n, ...]."""
+    """Examples as arrays.
+
+    Attributes:
+      x: Inputs of shape [n, ...].
+      y: Labels of shape [n, ...].
+
+    Raises:
+      ValueError: If there are not as many inputs as labels.
+    """
 
     x: Array
     y: Array
@@ -27,42 +35,70 @@ class Examples:
         return len(self.y)
 
     def take(self, indices: Array) -> "Examples":
-        """The examples at `indices`, an int array of shape [m], in order."""
+        """Selects examples.
+
+        Example:
+          >>> import numpy as np
+          >>> examples = Examples(np.array([5, 6, 7]), np.array([0, 1, 0]))
+          >>> examples.take(np.array([2, 0])).x
+          array([7, 5])
+
+        Args:
+          indices: Integers or booleans that index the examples, of shape [m]
+            or [n].
+
+        Returns:
+          The examples in the order of `indices`.
+        """
         return Examples(self.x[indices], self.y[indices])
 
 
 class FederatedData(abc.ABC):
-    """The examples of a population of clients, read a client at a time.
+    """A population of clients, whose examples are read a client at a time.
 
     Attributes:
-      client_ids: The clients' names; a sequence, which need not hold them all
-        in memory.
+      client_ids: The clients' names; the sequence need not hold them all in
+        memory.
     """
 
     client_ids: Sequence[str]
 
     def __len__(self) -> int:
-        """How many clients there are."""
+        """Returns the number of clients."""
         return len(self.client_ids)
 
     @abc.abstractmethod
     def size(self, client_id: str) -> int:
-        """How many examples the client has."""
+        """Returns the number of examples of a client.
+
+        Args:
+          client_id: One of `client_ids`.
+        """
 
     @abc.abstractmethod
     def load(self, client_id: str) -> Examples:
-        """The client's examples, read now."""
+        """Reads the examples of a client.
+
+        Args:
+          client_id: One of `client_ids`.
+
+        Returns:
+          Its examples, at least one, the same ones at every call.
+
+        Raises:
+          DataError: If they cannot be read.
+        """
 
 
 class InMemoryData(FederatedData):
-    """Examples in memory, spread over clients."""
+    """Clients whose examples lie in memory."""
 
     def __init__(self, examples: Examples, clients: Mapping[str, Array]):
-        """Spreads `examples` over clients.
+        """Assigns examples to clients.
 
         Args:
-          examples: All clients' examples.
-          clients: Client id -> int array of the indices of its examples.
+          examples: The examples of all clients.
+          clients: Client's name -> int array of the indices of its examples.
         """
         self._examples = examples
         self._clients = dict(clients)

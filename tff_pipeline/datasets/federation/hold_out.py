@@ -1,4 +1,4 @@
-"""Test examples of clients whose data do not say which these are."""
+"""Draws test examples of clients where the data do not name any."""
 
 from typing import Any, Optional
 
@@ -11,42 +11,48 @@ from tff_pipeline.datasets.federation import partition
 Array = npt.NDArray[Any]
 
 
-def drawn(
+def mask(
     count: int, owners: Optional[Array], fraction: float, seed: int
 ) -> Array:
-    """Draws a share of every client's examples.
+    """Holds out a share of every client's examples.
+
+    Example:
+      >>> owners = np.repeat(["a", "b"], [10, 5])
+      >>> held_out = mask(15, owners, 0.2, seed=0)
+      >>> held_out[:10].sum(), held_out[10:].sum()
+      (2, 1)
 
     Args:
-      count: How many examples there are.
-      owners: Of shape [count], each example's client, where known; else the
-        share is of all examples.
-      fraction: See `of_client`.
+      count: The number of examples.
+      owners: The client of each example, of shape [count]; `None` if that is
+        not known, which takes all examples for one client's.
+      fraction: The share to hold out, see `client_mask`.
       seed: The experiment's seed.
 
     Returns:
-      bool of shape [count], where an example is held out.
+      bool of shape [count], true for examples that are held out.
     """
     held_out = np.zeros(count, bool)
     parts = (
         [np.arange(count)] if owners is None else partition.by_owner(owners)[1]
     )
     for number, part in enumerate(parts):
-        held_out[part] = of_client(len(part), fraction, seed, number)
+        held_out[part] = client_mask(len(part), fraction, seed, number)
     return held_out
 
 
-def of_client(count: int, fraction: float, seed: int, key: int) -> Array:
-    """Draws a share of a client's examples.
+def client_mask(count: int, fraction: float, seed: int, key: int) -> Array:
+    """Holds out a share of one client's examples, drawn at random.
 
     Args:
-      count: How many it has, at least 1.
-      fraction: The share, at least 0 and below 1; rounded to whole examples,
-        but one is left to train on.
+      count: The number of the client's examples, at least 1.
+      fraction: The share to hold out, at least 0 and below 1. It is rounded to
+        whole examples, and at least one is left to train on.
       seed: The experiment's seed.
-      key: A number of the client's own, at least 0.
+      key: A number, at least 0, that no other client has.
 
     Returns:
-      bool of shape [count], where an example is held out.
+      bool of shape [count], true for examples that are held out.
     """
     draw = randomness.generator(seed, "hold out", key)
     most = min(round(count * fraction), count - 1)

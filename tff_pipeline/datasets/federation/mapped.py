@@ -1,4 +1,4 @@
-"""Examples that are changed when they are read."""
+"""Changes clients' examples when they are read."""
 
 from collections.abc import Callable
 
@@ -9,16 +9,16 @@ from tff_pipeline.datasets.federation.federated_data import (
 
 
 class MappedData(FederatedData):
-    """Clients whose examples are a function of others', made at each read."""
+    """Clients whose examples are computed from others' at each read."""
 
     def __init__(
         self, data: FederatedData, function: Callable[[Examples], Examples]
     ):
-        """Takes the clients, and what makes of their examples as many others.
+        """Wraps clients.
 
         Args:
           data: The clients.
-          function: Called with all of a client's examples.
+          function: Function from all of a client's examples to as many others.
         """
         self._data = data
         self._function = function

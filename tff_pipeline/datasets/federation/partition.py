@@ -1,9 +1,17 @@
-"""Ways to spread a dataset's examples over clients.
+"""Partitions a dataset's examples among clients.
 
 A partitioner takes (labels, owners, draw) and the options that `config` lists
-for it, and returns the clients' names with an int array of example indices
-each. Every example goes to exactly one client, every client has at least one,
-and the same draw gives the same split.
+for it:
+
+* `labels`, of shape [n, ...], the examples' labels;
+* `owners`, of shape [n], the client of each example, or `None` if the data do
+  not name clients;
+* `draw`, a NumPy generator, which alone decides what is drawn.
+
+It returns the clients' names and, for each client, an int array of the indices
+of its examples. Every example goes to exactly one client, and every client has
+at least one. A partitioner raises `ConfigError` if its options do not suit the
+examples.
 """
 
 from typing import Any, Optional
@@ -32,21 +40,29 @@ def partition(
     seed: int,
     owners: Optional[Array] = None,
 ) -> FederatedData:
-    """Spreads `examples` over clients as `options.partition` says.
+    """Assigns examples to clients by the configured partition.
+
+    Example:
+      >>> examples = Examples(np.zeros([6, 2]), np.array([0, 0, 1, 1, 2, 2]))
+      >>> options = DataConfig(partition="iid", num_clients=3)
+      >>> clients = partition(examples, options, seed=0)
+      >>> [clients.size(name) for name in clients.client_ids]
+      [2, 2, 2]
 
     Args:
-      examples: The examples; `y` of shape [n] holds class numbers.
+      examples: The examples; `y` of shape [n] holds class numbers, for
+        partitions by label.
       options: The partition's name and options.
       seed: The experiment's seed.
-      owners: Of shape [n], whose example each one is, where the dataset
-        knows; what `natural` goes by.
+      owners: The client of each example, of shape [n], for `natural`; `None`
+        if the data do not name clients.
 
     Returns:
-      The clients, with at most `max_examples_per_client` examples each,
-      drawn at random.
+      The clients, with at most `options.max_examples_per_client` examples
+      each, drawn at random.
 
     Raises:
-      ConfigError: If these examples cannot be spread so.
+      ConfigError: If the partition does not suit these examples.
     """
     assert options.partition is not None  # `DataConfig` settles it.
     partitioner = registry.load(options.partition, registry.PARTITIONS)
@@ -65,6 +81,7 @@ def partition(
 
 
 def _numbered(parts: list[Array]) -> Parts:
+    """Names clients by their numbers, such as "client_042"."""
     width = len(str(len(parts) - 1))
     return [f"client_{i:0{width}d}" for i in range(len(parts))], parts
 
@@ -91,10 +108,22 @@ def iid(
     draw: np.random.Generator,
     num_clients: int,
 ) -> Parts:
-    """Shuffles and cuts into parts whose sizes differ by at most one.
+    """Shuffles examples and cuts them into parts of equal sizes.
 
-    60,000 examples over 100 clients are 600 each; McMahan et al. 2017,
-    section 3.
+    McMahan et al. 2017, section 3: 60,000 examples among 100 clients are 600
+    each. Sizes differ by at most one.
+
+    Args:
+      labels: Labels of shape [n, ...]; only their number counts.
+      owners: Not used.
+      draw: Draws the order.
+      num_clients: The number of clients.
+
+    Returns:
+      The clients' names and examples.
+
+    Raises:
+      ConfigError: If there are fewer examples than clients.
     """
     del owners
     _check_enough(
@@ -110,10 +139,24 @@ def shards(
     num_clients: int,
     shards_per_client: int,
 ) -> Parts:
-    """Sorts by label, cuts into shards, deals each client some of them.
+    """Sorts examples by label and deals shards of them to the clients.
 
-    60,000 examples over 100 clients of 2 shards are 200 shards of 300, so
-    most clients see two digits; McMahan et al. 2017, section 3.
+    McMahan et al. 2017, section 3: 60,000 examples among 100 clients of 2
+    shards are 200 shards of 300, so that most clients see two digits.
+
+    Args:
+      labels: Class numbers of shape [n].
+      owners: Not used.
+      draw: Draws which shards a client gets.
+      num_clients: The number of clients.
+      shards_per_client: The number of shards of each client.
+
+    Returns:
+      The clients' names and examples.
+
+    Raises:
+      ConfigError: If labels are not classes, or there are fewer examples than
+        shards.
     """
     del owners
     _check_classes(labels, "shards")
@@ -140,11 +183,26 @@ def dirichlet(
     num_clients: int,
     dirichlet_alpha: float,
 ) -> Parts:
-    """Spreads each class over the clients in Dirichlet(alpha) proportions.
+    """Divides each class among the clients in Dirichlet(alpha) proportions.
 
-    Drawn again until no client is empty. Small alpha: few classes and very
-    different sizes; large alpha: like `iid`. Li et al. 2022, "Federated
-    Learning on Non-IID Data Silos", section IV-B.
+    Li et al. 2022, "Federated Learning on Non-IID Data Silos", section IV-B.
+    With a small alpha clients have few classes and very different sizes; with
+    a large alpha they are as in `iid`. Proportions are drawn again until no
+    client is empty.
+
+    Args:
+      labels: Class numbers of shape [n].
+      owners: Not used.
+      draw: Draws the proportions, and which examples a client gets.
+      num_clients: The number of clients.
+      dirichlet_alpha: The concentration alpha.
+
+    Returns:
+      The clients' names and examples.
+
+    Raises:
+      ConfigError: If labels are not classes, there are fewer examples than
+        clients, or 100 draws leave a client empty.
     """
     del owners
     _check_classes(labels, "dirichlet")
@@ -178,11 +236,24 @@ def quantity(
     num_clients: int,
     quantity_exponent: float,
 ) -> Parts:
-    """Shuffles and cuts into sizes that fall as a power of the client's rank.
+    """Shuffles examples and cuts parts whose sizes follow a power law.
 
-    Every client gets one example, and of the rest the k-th a share in
-    proportion to k**-exponent, rounded. 1,000 examples over 4 clients with
+    Every client gets one example; the k-th client gets a share of the rest in
+    proportion to k**-exponent, rounded. 1,000 examples among 4 clients with
     exponent 1 are 479, 240, 160 and 121; with exponent 0, 250 each.
+
+    Args:
+      labels: Labels of shape [n, ...]; only their number counts.
+      owners: Not used.
+      draw: Draws the order.
+      num_clients: The number of clients.
+      quantity_exponent: The exponent, at least 0.
+
+    Returns:
+      The clients' names and examples.
+
+    Raises:
+      ConfigError: If there are fewer examples than clients.
     """
     del owners
     _check_enough(
@@ -202,11 +273,27 @@ def label_k(
     num_clients: int,
     labels_per_client: int,
 ) -> Parts:
-    """Gives every client exactly k labels, and of each an equal part.
+    """Gives every client k labels, and an equal part of each label's examples.
 
-    Labels are drawn so that none has over one client more than another; Li et
-    al. 2022, section IV-B, "quantity-based label imbalance". 60,000 examples of
-    ten digits over 10 clients with k = 2: each digit is halved between two.
+    Li et al. 2022, section IV-B, "quantity-based label imbalance". Labels are
+    drawn so that the numbers of clients that hold them differ by at most one.
+    With 60,000 examples of ten digits, 10 clients and k = 2, each digit is
+    halved between two clients.
+
+    Args:
+      labels: Class numbers of shape [n].
+      owners: Not used.
+      draw: Draws the labels of a client and the examples of a part.
+      num_clients: The number of clients.
+      labels_per_client: The number k of labels of each client.
+
+    Returns:
+      The clients' names and examples.
+
+    Raises:
+      ConfigError: If labels are not classes, there are fewer than k of them,
+        the clients cannot hold them all, or a label has fewer examples than
+        clients that hold it.
     """
     del owners
     _check_classes(labels, "label_k")
@@ -224,8 +311,8 @@ def label_k(
         )
     holders: list[list[int]] = [[] for _ in names]
     for client in range(num_clients):
-        # Those that fewest have, chance among equals: counts never differ by
-        # more than one.
+        # Labels that the fewest clients hold come first, and chance decides
+        # among equals, so that these numbers never differ by more than one.
         held = np.array([len(clients) for clients in holders])
         fewest = np.lexsort((draw.random(len(names)), held))
         for label in fewest[:labels_per_client]:
@@ -251,7 +338,19 @@ def natural(
     owners: Optional[Array],
     draw: np.random.Generator,
 ) -> Parts:
-    """Gives every example to the client that it came from."""
+    """Gives every example to the client that the data name.
+
+    Args:
+      labels: Not used.
+      owners: The client of each example, of shape [n].
+      draw: Not used.
+
+    Returns:
+      The clients' names and examples.
+
+    Raises:
+      ConfigError: If the data do not name clients.
+    """
     del labels, draw
     if owners is None:
         raise errors.ConfigError(
@@ -262,7 +361,20 @@ def natural(
 
 
 def by_owner(owners: Array) -> Parts:
-    """The owners' names, and the indices of each one's examples, in order."""
+    """Groups examples by owner.
+
+    Example:
+      >>> names, parts = by_owner(np.array(["b", "a", "b"]))
+      >>> names, [part.tolist() for part in parts]
+      (['a', 'b'], [[1], [0, 2]])
+
+    Args:
+      owners: The client of each example, of shape [n].
+
+    Returns:
+      The clients' names, sorted, and for each the indices of its examples,
+      ascending.
+    """
     names, first = np.unique(owners, return_inverse=True)
     order = np.argsort(first, kind="stable")
     cuts = np.cumsum(np.bincount(first))[:-1]

@@ -1,4 +1,4 @@
-"""Which clients train, and on what they and others are tested."""
+"""Divides data into training, test and unseen clients' examples."""
 
 import dataclasses
 from typing import Any, Optional
@@ -24,9 +24,11 @@ class Split:
 
     Attributes:
       train: The clients that train.
-      test: The central test set, of clients that train where these are known.
-      test_clients: Test examples of clients that train.
-      unseen: Examples of clients that never train.
+      test: The central test set. Where the data name their clients, it is made
+        up of examples of clients that train.
+      test_clients: Test examples by client, for clients that train; `None` if
+        there are none.
+      unseen: Examples of clients that never train; `None` if there are none.
     """
 
     train: FederatedData
@@ -43,31 +45,37 @@ def split(
     owners: Optional[Array] = None,
     test_owners: Optional[Array] = None,
 ) -> Split:
-    """Spreads examples over clients as `options` say.
+    """Assigns examples to clients, for training and for testing.
 
     Args:
       train: Examples to train on.
       test: Examples to test on.
       options: The partition and its options.
       seed: The experiment's seed.
-      owners: Of shape [len(train)], each example's client, where known.
-      test_owners: Likewise of `test`.
+      owners: The client of each example of `train`, of shape [len(train)];
+        `None` if the data do not name clients.
+      test_owners: The client of each example of `test`, of shape [len(test)];
+        `None` if the data do not name clients.
 
     Returns:
-      With artificial clients, these and the test set. With `natural` ones also
-      what each is tested on: clients that train on their part of `test`;
-      `options.unseen_clients` of them, held out, on all they have; clients
-      that `test` alone knows on their part of it. Where that is all of `test`,
-      it is the central test set; else the clients that train make that up.
+      With an artificial partition, the clients and the central test set. With
+      `natural` clients also:
+
+      * `test_clients`, the part of `test` of each client that trains;
+      * `unseen`, all examples of `options.unseen_clients` clients, drawn at
+        random and held out, and of clients that only `test` has.
+
+      The central test set is then the examples of `test_clients`, or all of
+      `test` if there are none.
 
     Raises:
-      ConfigError: If these examples cannot be spread so.
+      ConfigError: If the partition does not suit these examples.
     """
     most = options.max_test_examples
     if options.partition != "natural" or owners is None:
         spread = partition.partition(train, options, seed, owners)
         return Split(spread, _at_most(test, most, seed))
-    held_out = drawn(owners, options.unseen_clients or 0, seed)
+    held_out = draw_clients(owners, options.unseen_clients or 0, seed)
     trains = ~np.isin(owners, held_out)
     spread = partition.partition(
         train.take(np.flatnonzero(trains)) if held_out.size else train,
@@ -80,7 +88,7 @@ def split(
         return Split(spread, _at_most(test, most, seed), None, unseen)
     seen = np.isin(test_owners, owners[trains])
     if held_out.size:
-        # What the held-out clients would have trained on is theirs as well.
+        # Held-out clients are tested on their training examples as well.
         everything = Examples(
             np.concatenate([train.x, test.x]), np.concatenate([train.y, test.y])
         )
@@ -104,14 +112,21 @@ def split_where(
     seed: int,
     owners: Optional[Array] = None,
 ) -> Split:
-    """As `split`, of examples that lie together.
+    """Assigns examples to clients, some of them to test on; see `split`.
 
     Args:
-      is_test: bool of shape [len(examples)], which are to test on.
-      examples: All of them.
+      is_test: bool of shape [n], true for examples to test on.
+      examples: All n examples.
       options: The partition and its options.
       seed: The experiment's seed.
-      owners: Of shape [len(examples)], each example's client, where known.
+      owners: The client of each example, of shape [n]; `None` if the data do
+        not name clients.
+
+    Returns:
+      The clients and test sets.
+
+    Raises:
+      ConfigError: If the partition does not suit these examples.
     """
     train, test = (
         examples.take(np.flatnonzero(chosen)) for chosen in (~is_test, is_test)
@@ -122,15 +137,27 @@ def split_where(
 
 
 def _at_most(examples: Examples, most: Optional[int], seed: int) -> Examples:
-    """At most so many of the examples, drawn at random, in their order."""
+    """Draws at most `most` of the examples, and keeps their order."""
     if most is None or most >= len(examples):
         return examples
     draw = randomness.generator(seed, "test")
     return examples.take(np.sort(draw.permutation(len(examples))[:most]))
 
 
-def drawn(owners: Array, count: int, seed: int) -> Array:
-    """The names of `count` clients, drawn at random."""
+def draw_clients(owners: Array, count: int, seed: int) -> Array:
+    """Draws clients that never train.
+
+    Args:
+      owners: The client of each example, of shape [n].
+      count: The number of clients to draw.
+      seed: The experiment's seed.
+
+    Returns:
+      Their names, of shape [count].
+
+    Raises:
+      ConfigError: If no client would be left to train.
+    """
     names = np.unique(owners)
     if count >= len(names):
         raise errors.ConfigError(
@@ -143,7 +170,7 @@ def drawn(owners: Array, count: int, seed: int) -> Array:
 def _clients(
     examples: Examples, owners: Array, chosen: Array
 ) -> Optional[FederatedData]:
-    """The chosen examples by owner, or `None` if there are none."""
+    """Groups the chosen examples by owner; `None` if none is chosen."""
     indices = np.flatnonzero(chosen)
     if not indices.size:
         return None
