@@ -1,1 +1,1 @@
-"""What can be learned: data on clients, a model, a loss and metrics."""
+"""Tasks: federated data with a model, a loss and metrics that fit them."""

@@ -1,10 +1,11 @@
-"""A user's own arrays: an NPZ file of x, y and client_id."""
+"""The task of a user's own arrays: an NPZ file of x, y and client_id."""
 
 import functools
 from collections.abc import Iterator
 from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
@@ -19,6 +20,8 @@ from tff_pipeline.models import arrays as models
 from tff_pipeline.models import scaling
 from tff_pipeline.objectives import targets
 from tff_pipeline.tasks.task import Task
+
+Array = npt.NDArray[Any]
 
 
 def npz(options: DataConfig, seed: int) -> Task:
@@ -39,17 +42,17 @@ def npz(options: DataConfig, seed: int) -> Task:
     data_dir = options.required_data_dir(
         "an NPZ file with the arrays x, y and client_id"
     )
-    given = arrays.load(data_dir)
-    if given.owners is None and options.partition == "natural":
+    contents = arrays.load(data_dir)
+    if contents.owners is None and options.partition == "natural":
         raise errors.DataError(
             f"{data_dir} has no array client_id; add one, or choose a "
             "--partition that makes clients, such as iid."
         )
-    y, names = labels(given.y, str(options.task_type), data_dir)
-    is_test = given.is_test
+    y, names = labels(contents.y, str(options.task_type), data_dir)
+    is_test = contents.is_test
     if is_test is None:
         is_test = hold_out.mask(
-            len(y), given.owners, options.test_fraction or 0.0, seed
+            len(y), contents.owners, options.test_fraction or 0.0, seed
         )
     if not is_test.any():
         raise errors.DataError(
@@ -57,22 +60,27 @@ def npz(options: DataConfig, seed: int) -> Task:
             f"--test_fraction={options.test_fraction} or add examples: a "
             "client with one trains on it."
         )
-    examples = Examples(given.x, y)
-    data = split_where(is_test, examples, options, seed, given.owners)
+    examples = Examples(contents.x, y)
+    data = split_where(is_test, examples, options, seed, contents.owners)
     return task("npz", data, names)
 
 
 def labels(
-    y: np.ndarray, task_type: str, source: str
-) -> tuple[np.ndarray, Optional[list[str]]]:
-    """Labels as a model learns them.
+    y: Array, task_type: str, source: str
+) -> tuple[Array, Optional[list[str]]]:
+    """Returns labels as a model learns them.
+
+    Args:
+      y: Labels as read, of any type, [n] or [n, outputs].
+      task_type: "classification" or "regression".
+      source: The name of the file, for errors.
 
     Returns:
-      Of classes, int32 [n] and their names; of numbers, float32 [n, outputs]
-      and `None`.
+      For classes, int32 [n] and the classes' names; for numbers, float32 [n,
+      outputs] and `None`.
 
     Raises:
-      DataError: If they are not what `task_type` says.
+      DataError: If the labels are not what `task_type` says.
     """
     y = y.reshape(len(y), -1)
     if y.dtype.kind == "f" and not np.isfinite(y).all():
@@ -107,24 +115,24 @@ def labels(
 
 
 def task(name: str, data: Split, names: Optional[list[str]]) -> Task:
-    """The task of data with their default model.
+    """Returns the task of data of any shape, with their default model.
 
     Args:
-      name: Of the task.
-      data: `y` as `labels` gives it.
-      names: Of the classes; `None` for numbers.
+      name: The name of the task.
+      data: The data; their `y` is as `labels` returns it.
+      names: The classes' names; `None` for numbers.
     """
     shape = data.test.x.shape[1:]
-    scale = scaling.input_scaling(_inputs(data.train), shape)
+    inputs_scaling = scaling.input_scaling(_all_inputs(data.train), shape)
     target: dict[str, Any]
-    ends: tuple[Any, ...]
+    outputs: tuple[Any, ...]
     if names is None:
-        labels_scaling = scaling.label_scaling(_labels_of(data.train))
-        target = targets.number_target(labels_scaling)
-        ends = (data.test.y.shape[1], labels_scaling)
+        label_scaling = scaling.label_scaling(_all_labels(data.train))
+        target = targets.number_target(label_scaling)
+        outputs = (data.test.y.shape[1], label_scaling)
     else:
         target = targets.class_target(names)
-        ends = (len(names),)
+        outputs = (len(names),)
     return Task(
         name,
         **vars(data),
@@ -133,17 +141,17 @@ def task(name: str, data: Split, names: Optional[list[str]]) -> Task:
             models.network_for_shape,
             shape,
             data.test.x.dtype.name,
-            scale,
-            *ends,
+            inputs_scaling,
+            *outputs,
         ),
         input_name="x",
     )
 
 
-def _labels_of(clients: FederatedData) -> np.ndarray:
+def _all_labels(clients: FederatedData) -> Array:
     return np.concatenate([clients.load(c).y for c in clients.client_ids])
 
 
-def _inputs(clients: FederatedData) -> Iterator[np.ndarray]:
+def _all_inputs(clients: FederatedData) -> Iterator[Array]:
     for client_id in clients.client_ids:
         yield clients.load(client_id).x

@@ -1,4 +1,4 @@
-"""FEMNIST by writer: 300 who train, and 240 others to test on."""
+"""Tasks on FEMNIST by writer: 300 train, 240 others are tested on."""
 
 import functools
 
@@ -15,14 +15,23 @@ from tff_pipeline.objectives import outputs
 from tff_pipeline.tasks.task import Task
 
 _SHAPE = (28, 28, 1)
-# The paper is white, 255: so that ink is 1 and paper 0.
+# The paper is white, 255; scaled, ink is 1 and paper 0.
 _INK = {"scale": -1 / 255, "offset": 1.0}
 
 
 def femnist_cnn(options: DataConfig, seed: int) -> Task:
-    """Characters of 62 classes; the CNN of Reddi et al. 2021, appendix C.
+    """Returns the task of recognising characters of 62 classes.
 
-    1,206,590 parameters. Data: `datasets.femnist`.
+    The model is the CNN of Reddi et al. 2021, appendix C; 1,206,590 parameters.
+    The data are those of `datasets.femnist`.
+
+    Args:
+      options: The data files and how their examples are spread over clients.
+      seed: The experiment's seed, which determines all draws.
+
+    Raises:
+      ConfigError: If flags contradict each other.
+      DataError: If a file is missing or damaged.
     """
     model_fn = functools.partial(
         conv.conv_conv_pool,
@@ -37,7 +46,7 @@ def femnist_cnn(options: DataConfig, seed: int) -> Task:
 
 
 def cnn_without_dropout() -> tf.keras.Model:
-    """The model of `femnist_cnn` without dropout, for `--model_fn`."""
+    """Makes the model of `femnist_cnn` without dropout, for `--model_fn`."""
     return conv.conv_conv_pool(
         _SHAPE,
         femnist.CLASSES,
@@ -48,13 +57,22 @@ def cnn_without_dropout() -> tf.keras.Model:
 
 
 def femnist_autoencoder(options: DataConfig, seed: int) -> Task:
-    """The images through 30 numbers and back; Reddi et al. 2021, appendix C.
+    """Returns the task of coding images as 30 numbers.
 
-    The loss is the squared error a pixel, ink being 1 and paper 0; 2,837,314
-    parameters. Data: `datasets.femnist`; the labels are not used.
+    The model is the autoencoder of Reddi et al. 2021, appendix C; 2,837,314
+    parameters. The loss is the squared error a pixel, ink being 1 and paper 0.
+    The data are those of `datasets.femnist`; their labels are not used.
+
+    Args:
+      options: The data files and how their examples are spread over clients.
+      seed: The experiment's seed, which determines all draws.
+
+    Raises:
+      ConfigError: If flags contradict each other.
+      DataError: If a file is missing or damaged.
     """
     name = "femnist_autoencoder"
-    data = _split(name, options, seed, of_images=True)
+    data = _split(name, options, seed, as_autoencoder=True)
     return Task(
         name,
         **vars(data),
@@ -70,9 +88,9 @@ def femnist_autoencoder(options: DataConfig, seed: int) -> Task:
 
 
 def _split(
-    name: str, options: DataConfig, seed: int, of_images: bool = False
+    name: str, options: DataConfig, seed: int, as_autoencoder: bool = False
 ) -> Split:
-    """The writers; with `of_images` each image is its own label."""
+    """Returns the writers; for an autoencoder each image is its label."""
     data_dir = options.required_data_dir(
         f"the folder of FEMNIST's .npz files ({femnist.TRAIN} and its siblings)"
     )
@@ -86,7 +104,7 @@ def _split(
         )
         writers = np.concatenate([test.writers, unseen.writers])
     train_examples = train.examples
-    if of_images:
+    if as_autoencoder:
         train_examples = _ink_as_labels(train_examples)
         examples = _ink_as_labels(examples)
     return split(
@@ -95,7 +113,7 @@ def _split(
 
 
 def _ink_as_labels(examples: Examples) -> Examples:
-    """Each image with its pixels, float32 [784], as what is to come out."""
+    """Returns the images with their ink, float32 [n, 784], as labels."""
     ink = examples.x.astype(np.float32) * np.float32(_INK["scale"])
     ink += np.float32(_INK["offset"])
     return Examples(examples.x, ink.reshape(len(examples), -1))

@@ -1,8 +1,10 @@
-"""UCI Heart Disease: four hospitals, FLamby's logistic regression."""
+"""The task of UCI Heart Disease: four hospitals, a logistic regression."""
 
 import functools
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from tff_pipeline.config.data import DataConfig
@@ -13,21 +15,31 @@ from tff_pipeline.models import linear
 from tff_pipeline.objectives import binary, outputs
 from tff_pipeline.tasks.task import Task
 
+Array = npt.NDArray[Any]
+
 
 def heart_disease_logistic(options: DataConfig, seed: int) -> Task:
-    """Who is diseased, from 13 features; 14 parameters.
+    """Returns the task of diagnosing heart disease from 13 features.
 
-    Data, split, features and model are those of FLamby's Fed-Heart-Disease
-    (Ogier du Terrail et al. 2022, section 3 and appendix): every hospital
-    standardises by the mean and deviation of its own training patients. A
-    hospital that does not train is standardised by those of all that do; so is
-    one that the exported model does not know, and so are all where clients are
-    no hospitals but another `--partition`'s (FLamby's pooled training). A
-    feature that does not vary in a hospital is centred only, where FLamby
-    divides it by 1e-9.
+    Data, split, features and model (14 parameters) are those of FLamby's
+    Fed-Heart-Disease (Ogier du Terrail et al. 2022, section 3 and appendix):
+    every hospital standardises by the mean and deviation of its own training
+    patients. The statistics of all hospitals that train stand in for a hospital
+    that does not train, for one that the exported model does not know, and for
+    all where clients are not hospitals but another `--partition`'s (FLamby's
+    pooled training). A feature that does not vary in a hospital is centred
+    only, where FLamby divides it by 1e-9.
 
     The exported model takes a patient's columns by name, as in the files, and
     "hospital", text.
+
+    Args:
+      options: The data files and how their examples are spread over clients.
+      seed: The experiment's seed, which determines all draws.
+
+    Raises:
+      ConfigError: If flags contradict each other.
+      DataError: If a file is missing or damaged.
     """
     data_dir = options.required_data_dir(
         "the folder of UCI's files processed.cleveland.data, "
@@ -51,13 +63,13 @@ def heart_disease_logistic(options: DataConfig, seed: int) -> Task:
 
 def _statistics(
     clients: FederatedData, by_hospital: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of features by hospital's number, over `clients`.
+) -> tuple[Array, Array]:
+    """Returns means and deviations of features by hospital's number.
 
     Returns:
-      (means, deviations), float32 [hospitals + 1, 13]. Row 0 is that of all,
-      and so is the row of a hospital that has no two examples, and every row
-      if not `by_hospital`.
+      (means, deviations), float32 [hospitals + 1, 13], over the patients of
+      `clients`. Row 0 is over all patients, and so is the row of a hospital
+      that has fewer than two, and every row if not `by_hospital`.
     """
     x = np.concatenate([clients.load(each).x for each in clients.client_ids])
     features = linear.encode_patients(tf.constant(x)).numpy()
@@ -73,7 +85,7 @@ def _statistics(
 
 
 def _serving(model: tf.keras.Model) -> tf.keras.Model:
-    """The model of a patient's columns, each of shape [batch]."""
+    """Makes the model of a patient's columns, each of shape [batch]."""
     hospital = tf.keras.Input([], name="hospital", dtype="string")
     columns = [
         tf.keras.Input([], name=name) for name in heart_disease.ATTRIBUTES

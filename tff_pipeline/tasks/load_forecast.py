@@ -1,9 +1,11 @@
-"""Electricity transformers: how the oil's temperature goes on for a day."""
+"""The task of electricity transformers: their oil's temperature for a day."""
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import ett
@@ -13,18 +15,28 @@ from tff_pipeline.models import forecast
 from tff_pipeline.objectives import outputs, scaled_error
 from tff_pipeline.tasks.task import Task
 
-HISTORY = 96  # Hours that are known,
-HORIZON = 24  # and hours after them that are predicted.
+Array = npt.NDArray[Any]
+
+HISTORY = 96  # Known hours.
+HORIZON = 24  # Hours to predict, which follow them.
 
 
 def load_forecast_gru(options: DataConfig, seed: int) -> Task:
-    """A GRU on the hourly readings of ETTh1 and ETTh2.
+    """Returns the task of forecasting the hourly readings of ETTh1 and ETTh2.
 
-    Zhou et al. 2021, "Informer": 12 months train, 4 are for choosing settings
-    and are not read, 4 are the test set. A client is a station in one calendar
-    month. Errors are counted in the station's standard deviation over the
-    months that train, as the literature does it; the model takes and gives the
-    readings' own units.
+    Zhou et al. 2021, "Informer", section 4: 12 months train, 4 are for choosing
+    settings and are not read, 4 are the test set. The model is a GRU. A client
+    is a station in one calendar month. Errors are counted in the station's
+    standard deviation over the months that train, as the literature does; the
+    model takes and gives the readings' own units.
+
+    Args:
+      options: The data files and how their examples are spread over clients.
+      seed: The experiment's seed, which determines all draws.
+
+    Raises:
+      ConfigError: If flags contradict each other.
+      DataError: If a file is missing or damaged.
     """
     data_dir = options.required_data_dir(
         "the folder of ETTh1.csv.gz and ETTh2.csv.gz"
@@ -74,19 +86,21 @@ def _station(client: str) -> str:
 
 
 def _with_station(
-    examples: Examples, owners: np.ndarray, names: Sequence[str]
+    examples: Examples, owners: Array, names: Sequence[str]
 ) -> Examples:
-    """Labels float32 [n, HORIZON, 2]: the temperature, the station's number."""
-    of_client = {name: names.index(_station(name)) for name in set(owners)}
-    stations = np.array([of_client[name] for name in owners], np.float32)
+    """Returns labels float32 [n, HORIZON, 2]: temperature, station's number."""
+    station_numbers = {
+        name: names.index(_station(name)) for name in set(owners)
+    }
+    stations = np.array([station_numbers[name] for name in owners], np.float32)
     stations = np.broadcast_to(stations[:, np.newaxis], examples.y.shape)
     return Examples(examples.x, np.stack([examples.y, stations], axis=-1))
 
 
 def _target_deviations(
-    readings: dict[str, np.ndarray], names: Sequence[str]
+    readings: dict[str, Array], names: Sequence[str]
 ) -> list[float]:
-    """Each station's deviation; that of all where none of its months train."""
+    """Returns each station's deviation, or that of all if none of it trains."""
     deviations = []
     for name in names:
         own = [r for client, r in readings.items() if _station(client) == name]
@@ -96,17 +110,17 @@ def _target_deviations(
 
 
 def _notes(test: Examples, deviations: Sequence[float]) -> str:
-    """What forecasts without a model get on the test set."""
+    """Says in words the test errors of forecasts that need no model."""
     known = test.x[..., ett.TARGET]
     scale = np.array(deviations)[test.y[..., 1].astype(int)]
 
-    def errors_of(predicted: np.ndarray) -> str:
+    def both(predicted: Array) -> str:
         error = (predicted - test.y[..., 0]) / scale
         return f"{np.mean(error**2):.4f} and {np.mean(np.abs(error)):.4f}"
 
     return (
         "Errors are in each station's standard deviation over the months that "
         "train. Mean squared and mean absolute error without a model: the last "
-        f"hour, repeated, {errors_of(known[:, -1:])}; the last day, repeated, "
-        f"{errors_of(known[:, -HORIZON:])}."
+        f"hour, repeated, {both(known[:, -1:])}; the last day, repeated, "
+        f"{both(known[:, -HORIZON:])}."
     )

@@ -1,4 +1,4 @@
-"""MNIST: artificial clients as in McMahan et al. 2017, or its writers."""
+"""Tasks on MNIST: artificial clients, or its writers."""
 
 import functools
 
@@ -13,13 +13,35 @@ _IMAGE = {"image_shape": (28, 28, 1), "scale": 1 / 255, "num_classes": 10}
 
 
 def mnist_2nn(options: DataConfig, seed: int) -> Task:
-    """The 2NN of McMahan et al. 2017, section 3; 199,210 parameters."""
+    """Returns the 2NN of McMahan et al. 2017, section 3; 199,210 parameters.
+
+    Clients are artificial, or with `--partition=natural` the writers.
+
+    Args:
+      options: The data files and how their examples are spread over clients.
+      seed: The experiment's seed, which determines all draws.
+
+    Raises:
+      ConfigError: If flags contradict each other.
+      DataError: If a file is missing or damaged.
+    """
     model_fn = functools.partial(dense.two_hidden_layers, **_IMAGE)
     return _task("mnist_2nn", model_fn, options, seed)
 
 
 def mnist_cnn(options: DataConfig, seed: int) -> Task:
-    """The CNN of McMahan et al. 2017, section 3; 1,663,370 parameters."""
+    """Returns the CNN of McMahan et al. 2017, section 3; 1,663,370 parameters.
+
+    Clients are artificial, or with `--partition=natural` the writers.
+
+    Args:
+      options: The data files and how their examples are spread over clients.
+      seed: The experiment's seed, which determines all draws.
+
+    Raises:
+      ConfigError: If flags contradict each other.
+      DataError: If a file is missing or damaged.
+    """
     model_fn = functools.partial(conv.two_convolutions, **_IMAGE)
     return _task("mnist_cnn", model_fn, options, seed)
 

@@ -1,4 +1,4 @@
-"""Ratings of films, each user a client: matrix factorisation."""
+"""The task of film ratings: matrix factorisation, each user a client."""
 
 import functools
 
@@ -21,20 +21,27 @@ _GENERATED_RANK = 4
 
 
 def movielens_mf(options: DataConfig, seed: int) -> Task:
-    """Stars that a user gives a film, by biases and factors.
+    """Returns the task of predicting the stars that a user gives a film.
 
-    With `--data_dir`, MovieLens 100k or 1M and factors of rank 8; without,
-    ratings drawn from known factors of rank 4, see `datasets.movielens`. A
-    fifth of each user's ratings, drawn by the seed, is tested on. Measures the
-    "root_mean_squared_error" and, as "accuracy", how often the nearest star is
-    right.
+    With `--data_dir`, MovieLens 100k or 1M (Harper and Konstan 2015) and
+    factors of rank 8; without, ratings drawn from known factors of rank 4, see
+    `datasets.movielens`. A fifth of each user's ratings, drawn by the seed, is
+    tested on. Measures "root_mean_squared_error" and, as "accuracy", how often
+    the nearest star is right.
 
     The server averages the factors of all users, though each client moves its
-    own alone; Singhal et al. 2021 ("Federated Reconstruction") never send
-    them.
+    own alone; Singhal et al. 2021 ("Federated Reconstruction") never send them.
 
-    The exported model takes "user" and "item", text; it knows nothing of, and
-    refuses, those who are not in the ratings.
+    The exported model takes "user" and "item", text, and refuses those that are
+    not in the ratings.
+
+    Args:
+      options: The data files and how their examples are spread over clients.
+      seed: The experiment's seed, which determines all draws.
+
+    Raises:
+      ConfigError: If flags contradict each other.
+      DataError: If a file is missing or damaged.
     """
     if options.data_dir is None:
         ratings, _ = movielens.generate(seed)
@@ -74,7 +81,7 @@ def _metrics() -> list[tf.keras.metrics.Metric]:
 def _serving(
     users: tuple[str, ...], items: tuple[str, ...], model: tf.keras.Model
 ) -> tf.keras.Model:
-    """The model of names, each of shape [batch], as they are in the files."""
+    """Makes the model of names, each of shape [batch], as in the files."""
     inputs, places = [], []
     for name, known in (("user", users), ("item", items)):
         inputs.append(tf.keras.Input([], name=name, dtype="string"))

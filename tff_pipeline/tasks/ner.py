@@ -1,12 +1,13 @@
-"""Named entities in sentences that stay with those who wrote them."""
+"""The task of named entities in sentences of those who wrote them."""
 
 import collections
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from tff_pipeline import errors, randomness
@@ -24,8 +25,10 @@ from tff_pipeline.objectives import tagging
 from tff_pipeline.objectives.sequence import TokenAccuracy, TokenCrossEntropy
 from tff_pipeline.tasks.task import Task
 
-# Of a word or a character among the clients that train; what is rarer is
-# unknown, so that the model learns what unknown ones are like.
+Array = npt.NDArray[Any]
+
+# A word or character that the clients that train have less often is unknown,
+# so that the model learns what unknown ones are like.
 _LEAST_OFTEN = 2
 # Characters of a token that the model sees.
 _WIDTH = 20
@@ -49,12 +52,21 @@ _DECODERS = {
 
 
 def ner_tagger(options: DataConfig, seed: int) -> Task:
-    """The char-CNN and BiLSTM of Ma and Hovy 2016 on column files.
+    """Returns the task of tagging entities in column files.
 
-    Sections of the Broad Twitter Corpus are clients (Derczynski et al. 2016),
-    or runs of documents of CoNLL-2003. Tags are BIO, whatever the files have;
-    lines -DOCSTART- are no tokens. Words and characters are known if the
-    clients that train have them twice, or if `--word_vectors` has the word.
+    The model is the char-CNN and BiLSTM of Ma and Hovy 2016. Clients are
+    sections of the Broad Twitter Corpus (Derczynski et al. 2016), or runs of
+    documents of CoNLL-2003. Tags are BIO, whatever the files have; lines
+    -DOCSTART- are no tokens. Words and characters are known if the clients that
+    train have them twice, or if `--word_vectors` has the word.
+
+    Args:
+      options: The data files and how their examples are spread over clients.
+      seed: The experiment's seed, which determines all draws.
+
+    Raises:
+      ConfigError: If flags contradict each other.
+      DataError: If a file is missing or damaged.
     """
     data_dir = options.required_data_dir(
         "the folder of column files: eng.train and eng.testb, or a "
@@ -117,8 +129,8 @@ def _flat(sentences: Iterable[Sequence[str]]) -> Iterator[str]:
 
 def _numbered(
     sentences: Sequence[Sequence[str]], names: Sequence[str], length: int
-) -> np.ndarray:
-    """Places in `names`, int32 [sentences, length]; 0 where a sentence ends."""
+) -> Array:
+    """Returns places in `names`, int32 [sentences, length]; 0 after the end."""
     number = {name: place for place, name in enumerate(names)}
     numbers = np.zeros([len(sentences), length], np.int32)
     for row, sentence in zip(numbers, sentences):
@@ -127,7 +139,7 @@ def _numbered(
 
 
 def _counts(train: FederatedData, tokens: Sequence[str]) -> Mapping[str, int]:
-    """How often the clients that train have each token, where they do."""
+    """Returns how often the clients that train have each of their tokens."""
     counts = np.zeros(len(tokens), np.int64)
     for client_id in train.client_ids:
         places = train.load(client_id).x.ravel()
@@ -137,7 +149,7 @@ def _counts(train: FederatedData, tokens: Sequence[str]) -> Mapping[str, int]:
 
 
 def _often(counts: Mapping[str, int]) -> list[str]:
-    """What is known by its count, the most frequent first."""
+    """Returns names that are frequent enough, the most frequent first."""
     known = [name for name in counts if counts[name] >= _LEAST_OFTEN]
     return sorted(known, key=lambda name: (-counts[name], name))
 
@@ -160,29 +172,29 @@ def _characters(counts: Mapping[str, int]) -> list[str]:
 
 def _with_vectors(
     path: str, by_word: Mapping[str, int], seed: int
-) -> tuple[list[str], np.ndarray]:
-    """The known words, and the embedding to begin with.
+) -> tuple[list[str], Array]:
+    """Returns the known words, and the embedding to begin with.
 
     Returns:
       The words of the clients that are frequent or have a vector, and those
-      that the file adds; and vectors as `tagger.bilstm` wants them, random for
+      that the file adds; and vectors as `tagger.bilstm` takes them, random for
       words that the file lacks.
     """
-    found = word_vectors.read(path, by_word, _MOST_ADDED)
+    known = word_vectors.read(path, by_word, _MOST_ADDED)
     words = _often(by_word)
-    words += [word for word in found if by_word.get(word, 0) < _LEAST_OFTEN]
-    scale = np.std([*found.values()])
-    size = len(next(iter(found.values())))
+    words += [word for word in known if by_word.get(word, 0) < _LEAST_OFTEN]
+    scale = np.std([*known.values()])
+    size = len(next(iter(known.values())))
     draw = randomness.generator(seed, "word_vectors")
     vectors = draw.normal(scale=scale, size=[2 + len(words), size])
     for place, word in enumerate(words, start=2):
-        if word in found:
-            vectors[place] = found[word]
+        if word in known:
+            vectors[place] = known[word]
     return words, vectors.astype(np.float32)
 
 
-def _with_ids(data: Split, ids: np.ndarray) -> Split:
-    """The split, each token's place in all tokens replaced by its `ids`."""
+def _with_ids(data: Split, ids: Array) -> Split:
+    """Returns the split with each token's place replaced by its `ids`."""
 
     def examples(places: Examples) -> Examples:
         return Examples(ids[places.x], places.y)
@@ -201,6 +213,6 @@ def _with_ids(data: Split, ids: np.ndarray) -> Split:
 def _serving(
     to_ids: Callable[[], tagger.TokenIds], model: tf.keras.Model
 ) -> tf.keras.Model:
-    """The model of "tokens", string [batch, length], "" for padding."""
+    """Makes the model of "tokens", string [batch, length], "" for padding."""
     tokens = tf.keras.Input([None], dtype="string", name="tokens")
     return tf.keras.Model(tokens, model(to_ids()(tokens)))

@@ -1,4 +1,4 @@
-"""A Keras model function of the user's own, for `--model_fn`."""
+"""A user's own Keras model function, for `--model_fn`."""
 
 import hashlib
 import importlib
@@ -11,9 +11,10 @@ from tff_pipeline.tasks.task import ModelFn
 
 
 def load(reference: str) -> ModelFn:
-    """The function that `reference` names, found as Python finds modules.
+    """Imports and returns the function that a reference names.
 
-    The folder that the command is called in counts, as for `python -m`.
+    Modules are found as Python finds them; the folder that the command is
+    called in counts, as for `python -m`.
 
     Args:
       reference: "package.module:function"; the function takes nothing and
@@ -43,7 +44,15 @@ def load(reference: str) -> ModelFn:
 
 
 def source_hash(reference: str) -> dict[str, str]:
-    """SHA-256 of the module's file, by the reference, once it is loaded."""
+    """Returns the SHA-256 of the module's file, by the flag that names it.
+
+    Args:
+      reference: As for `load`, which has loaded it.
+
+    Returns:
+      {"--model_fn=REFERENCE": hexadecimal digest}; empty if the module has no
+      file.
+    """
     path = sys.modules[reference.partition(":")[0]].__file__
     if path is None:
         return {}

@@ -1,4 +1,4 @@
-"""Shakespeare's roles as clients, who learn the next character."""
+"""Tasks on Shakespeare's roles, who learn the next character."""
 
 import functools
 from collections.abc import Callable
@@ -16,29 +16,46 @@ _LENGTH = 80
 
 
 def shakespeare_lstm(options: DataConfig, seed: int) -> Task:
-    """The character LSTM of McMahan et al. 2017, section 3; 866,578 parameters.
+    """Returns the character LSTM of McMahan et al. 2017, section 3.
 
     A role's lines are one text of bytes, cut into windows of 80. The paper's
-    number of parameters is met with peepholes and 258 symbols, which it does
-    not mention; see `recurrent.two_lstms`. A plain Keras LSTM has 865,042.
+    866,578 parameters are met with peepholes and 258 symbols, which it does not
+    mention; see `recurrent.two_lstms`. A plain Keras LSTM has 865,042.
+
+    Args:
+      options: The data files and how their examples are spread over clients.
+      seed: The experiment's seed, which determines all draws.
+
+    Raises:
+      ConfigError: If flags contradict each other.
+      DataError: If a file is missing or damaged.
     """
     return _task(
         "shakespeare_lstm",
         options,
         seed,
         characters.of_bytes(),
-        # One text, for one newline more between the lines of two speeches.
+        # One text, with a newline between two speeches.
         lambda speeches: ["\n".join(speeches)],
         peepholes=True,
     )
 
 
 def shakespeare_next_char(options: DataConfig, seed: int) -> Task:
-    """The character LSTM of Reddi et al. 2021, appendix C; 820,522 parameters.
+    """Returns the character LSTM of Reddi et al. 2021, appendix C.
 
     Every speech is a text that begins and ends, cut into windows of 80; the
     last is padded. As in `tff.simulation.baselines.shakespeare`, but that a
     window goes on where the one before ends, so that no character is lost.
+    820,522 parameters.
+
+    Args:
+      options: The data files and how their examples are spread over clients.
+      seed: The experiment's seed, which determines all draws.
+
+    Raises:
+      ConfigError: If flags contradict each other.
+      DataError: If a file is missing or damaged.
     """
     return _task(
         "shakespeare_next_char",
@@ -54,7 +71,7 @@ def _task(
     options: DataConfig,
     seed: int,
     alphabet: Alphabet,
-    texts_of: Callable[[list[str]], list[str]],
+    to_texts: Callable[[list[str]], list[str]],
     peepholes: bool = False,
 ) -> Task:
     data_dir = options.required_data_dir(f"the folder of {shakespeare.FILE}.gz")
@@ -64,7 +81,7 @@ def _task(
             (
                 (
                     role.name,
-                    [alphabet.encode(t) for t in texts_of(getattr(role, part))],
+                    [alphabet.encode(t) for t in to_texts(getattr(role, part))],
                 )
                 for role in roles
             ),
@@ -83,7 +100,7 @@ def _task(
         outputs_fn=functools.partial(
             outputs.next_symbol_outputs, alphabet.symbols
         ),
-        serving_fn=lambda model: text_serving.taking_text(
+        serving_fn=lambda model: text_serving.text_model(
             text_serving.NextToken(
                 model, text_serving.CharacterIds(alphabet), _LENGTH
             )

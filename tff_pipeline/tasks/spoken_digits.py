@@ -1,4 +1,4 @@
-"""Spoken digits: who says them is the client."""
+"""The task of spoken digits, each speaker a client."""
 
 import functools
 
@@ -11,10 +11,19 @@ from tff_pipeline.tasks.task import Task
 
 
 def spoken_digits_cnn(options: DataConfig, seed: int) -> Task:
-    """A CNN on log-mel spectrograms of FSDD's six speakers.
+    """Returns the task of recognising spoken digits by a CNN.
 
-    Jackson et al., Free Spoken Digit Dataset: 3,000 recordings of a second at
-    8 kHz, of which 2,700 train. The spectrogram is part of the model.
+    Jackson et al., Free Spoken Digit Dataset: 3,000 recordings of a second at 8
+    kHz by six speakers, of which 2,700 train. The log-mel spectrogram is part
+    of the model (`audio.log_mel_cnn`).
+
+    Args:
+      options: The data files and how their examples are spread over clients.
+      seed: The experiment's seed, which determines all draws.
+
+    Raises:
+      ConfigError: If flags contradict each other.
+      DataError: If a file is missing or damaged.
     """
     data_dir = options.required_data_dir(
         "the folder of fsdd.zip or of recordings such as 7_jackson_32.wav"

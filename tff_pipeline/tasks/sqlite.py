@@ -1,9 +1,10 @@
-"""A user's own clients: an SQLite file of TFF's format."""
+"""The task of a user's own clients: an SQLite file of TFF's format."""
 
 from collections.abc import Callable
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline import errors, randomness
 from tff_pipeline.config.data import DataConfig
@@ -18,14 +19,20 @@ from tff_pipeline.objectives import targets
 from tff_pipeline.tasks import arrays
 from tff_pipeline.tasks.task import Task
 
+Array = npt.NDArray[Any]
+
 
 def sqlite(options: DataConfig, seed: int) -> Task:
-    """Predicts the feature y from x; see `models.arrays.network_for_shape`.
+    """Returns the task of predicting the feature y from x.
 
     Only the clients of a round are in memory, and the central test set. Clients
     train on the split "train" and are tested on "test"; where there is no
-    "test", on a share of "train". Other splits are not used. The exported model
-    takes "x".
+    "test", on a share of "train". Other splits are not used. The model is that
+    of `models.arrays.network_for_shape`; the exported model takes "x".
+
+    Args:
+      options: The file, in `data_dir`, and how to read it.
+      seed: The experiment's seed, which draws what is held out.
 
     Raises:
       ConfigError: If flags contradict each other.
@@ -52,8 +59,8 @@ def sqlite(options: DataConfig, seed: int) -> Task:
 
 def _labels(
     database: files.Database, task_type: str
-) -> tuple[Optional[list[str]], Callable[[np.ndarray], np.ndarray]]:
-    """Classes' names, or `None`, and how labels become what a model learns."""
+) -> tuple[Optional[list[str]], Callable[[Array], Array]]:
+    """Returns classes' names, or `None`, and a function that makes labels."""
     if task_type == "regression":
         return None, lambda y: y.reshape(len(y), -1).astype(np.float32)
     names = database.class_names
@@ -84,28 +91,28 @@ def _split(
     database: files.Database,
     options: DataConfig,
     seed: int,
-    labels: Callable[[np.ndarray], np.ndarray],
+    labels: Callable[[Array], Array],
 ) -> Split:
     def data(
         clients: list[str],
         splits: list[str],
-        chosen: Callable[[str, int], np.ndarray],
+        chosen: Callable[[str, int], Array],
     ) -> files.SqliteData:
         return files.SqliteData(database, clients, splits, chosen, labels)
 
-    def tested(client: str, count: int) -> np.ndarray:
+    def tested(client: str, count: int) -> Array:
         return hold_out.client_mask(
             count, options.test_fraction or 0.0, seed, files.key(client)
         )
 
-    def first(client: str, places: np.ndarray) -> np.ndarray:
+    def first(client: str, places: Array) -> Array:
         most = options.max_examples_per_client
         if most is None or most >= len(places):
             return places
         draw = randomness.generator(seed, "partition", files.key(client))
         return draw.permutation(places)[:most]
 
-    def everything(client: str, count: int) -> np.ndarray:
+    def everything(client: str, count: int) -> Array:
         return np.arange(count)
 
     trained = list(database.sizes["train"])
@@ -148,7 +155,7 @@ def _split(
 def _gathered(
     clients: FederatedData, most: Optional[int], seed: int
 ) -> Examples:
-    """All clients' examples, or at most so many of them, drawn at random."""
+    """Returns the clients' examples, or `most` of them, drawn at random."""
     sizes = [clients.size(name) for name in clients.client_ids]
     chosen = np.ones(sum(sizes), bool)
     if most is not None and most < len(chosen):

@@ -1,4 +1,4 @@
-"""Users of Stack Exchange as clients: tags of questions, and next words.
+"""Tasks on users of Stack Exchange: tags of questions, and next words.
 
 After Reddi et al. 2021, appendix C, and `tff.simulation.baselines`; the
 vocabularies are counted over what the clients that train have to train on.
@@ -6,8 +6,10 @@ vocabularies are counted over what the clients that train have to train on.
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
@@ -24,24 +26,35 @@ from tff_pipeline.objectives import multi_label, outputs, sequence
 from tff_pipeline.tasks import text_generation, text_serving
 from tff_pipeline.tasks.task import Task
 
+Array = npt.NDArray[Any]
+
 _WORDS = 10_000
 _TAGS = 500
-_MOST_WORDS_OF_A_QUESTION = 1_000
+_LONGEST_QUESTION = 1_000
 _LENGTH = 20
 _BEGIN, _END = _WORDS + 2, _WORDS + 3
 
-_WANTED = f"the folder of {stackexchange.FILE}.gz"
+_DATA_FOLDER = f"the folder of {stackexchange.FILE}.gz"
 
 
 def stackexchange_tags(options: DataConfig, seed: int) -> Task:
-    """Logistic regression of 500 tags on 10,000 words; 5,000,500 parameters.
+    """Returns the task of predicting 500 tags from 10,000 words.
 
-    The loss is the cross-entropy summed over tags, the mean over questions;
+    The model is a logistic regression of each tag; 5,000,500 parameters. The
+    loss is the cross-entropy summed over tags, the mean over questions;
     recall@5 counts tags, as in TFF. (TFF's loss is the mean over tags, summed
     over questions: its rate for a batch of B is B / 500 of the one here.)
+
+    Args:
+      options: The data files and how their examples are spread over clients.
+      seed: The experiment's seed, which determines all draws.
+
+    Raises:
+      ConfigError: If flags contradict each other.
+      DataError: If a file is missing or damaged.
     """
     name = "stackexchange_tags"
-    data_dir = options.required_data_dir(_WANTED)
+    data_dir = options.required_data_dir(_DATA_FOLDER)
     posts = [
         post
         for post in stackexchange.load(data_dir, name)
@@ -81,22 +94,30 @@ def stackexchange_tags(options: DataConfig, seed: int) -> Task:
         loss_fn=multi_label.LabelCrossEntropy,
         metrics_fn=lambda: [multi_label.RecallAtK(5)],
         outputs_fn=functools.partial(outputs.named_label_outputs, tags),
-        serving_fn=lambda model: text_serving.taking_text(
+        serving_fn=lambda model: text_serving.text_model(
             text_serving.WholeText(model, text_serving.WordIds(vocabulary))
         ),
     )
 
 
 def stackexchange_next_word(options: DataConfig, seed: int) -> Task:
-    """The word LSTM of Reddi et al. 2021, appendix C; 4,050,748 parameters.
+    """Returns the word LSTM of Reddi et al. 2021, appendix C.
 
-    A post's words, begun and ended, are cut into windows of 20. Accuracy is
-    over all tokens but padding, and over those that are words of the
-    vocabulary. With tied embeddings:
+    A post's words, begun and ended, are cut into windows of 20. "accuracy" is
+    over all tokens but padding, "word_accuracy" over those that are words of
+    the vocabulary. 4,050,748 parameters, or with tied embeddings 3,090,364:
     --model_fn=tff_pipeline.models.recurrent:next_word_tied.
+
+    Args:
+      options: The data files and how their examples are spread over clients.
+      seed: The experiment's seed, which determines all draws.
+
+    Raises:
+      ConfigError: If flags contradict each other.
+      DataError: If a file is missing or damaged.
     """
     name = "stackexchange_next_word"
-    posts = stackexchange.load(options.required_data_dir(_WANTED), name)
+    posts = stackexchange.load(options.required_data_dir(_DATA_FOLDER), name)
     texts = words.WordTexts.of([post.text for post in posts])
     owners = np.array([post.client for post in posts])
     tested = stackexchange.held_out(owners)
@@ -128,7 +149,7 @@ def stackexchange_next_word(options: DataConfig, seed: int) -> Task:
             sequence.TokenAccuracy("word_accuracy", left_out=no_words),
         ],
         outputs_fn=functools.partial(outputs.next_symbol_outputs, names),
-        serving_fn=lambda model: text_serving.taking_text(
+        serving_fn=lambda model: text_serving.text_model(
             text_serving.NextToken(
                 model, text_serving.WordIds(vocabulary, _BEGIN), _LENGTH
             )
@@ -145,27 +166,25 @@ def stackexchange_next_word(options: DataConfig, seed: int) -> Task:
 
 
 def _counted(
-    owners: np.ndarray, tested: np.ndarray, options: DataConfig, seed: int
-) -> np.ndarray:
-    """Which posts make the vocabulary: what is trained on, bool [posts]."""
+    owners: Array, tested: Array, options: DataConfig, seed: int
+) -> Array:
+    """Returns true for posts that make the vocabulary, bool [posts]."""
     if options.partition != "natural":
         return ~tested
     unseen = draw_clients(owners, options.unseen_clients or 0, seed)
     return ~tested & ~np.isin(owners, unseen)
 
 
-def _padded(ids: Sequence[np.ndarray]) -> np.ndarray:
-    """Texts as rows, int32 [texts, most words]; longer ones are cut."""
-    rows = np.full(
-        [len(ids), _MOST_WORDS_OF_A_QUESTION], words.PADDING, np.int32
-    )
+def _padded(ids: Sequence[Array]) -> Array:
+    """Returns texts as rows, int32 [texts, most words]; longer ones are cut."""
+    rows = np.full([len(ids), _LONGEST_QUESTION], words.PADDING, np.int32)
     for row, text in zip(rows, ids):
-        row[: len(text)] = text[:_MOST_WORDS_OF_A_QUESTION]
+        row[: len(text)] = text[:_LONGEST_QUESTION]
     return rows
 
 
-def _labels(posts: Sequence[Post], tags: Sequence[str]) -> np.ndarray:
-    """1 where a question has a tag, float32 [questions, tags]."""
+def _labels(posts: Sequence[Post], tags: Sequence[str]) -> Array:
+    """Returns 1 where a question has a tag, float32 [questions, tags]."""
     numbers = {tag: number for number, tag in enumerate(tags)}
     labels = np.zeros([len(posts), len(tags)], np.float32)
     for row, post in zip(labels, posts):

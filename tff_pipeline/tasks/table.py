@@ -1,4 +1,4 @@
-"""A user's own table: rows of CSV, TSV or Parquet files, one client a row."""
+"""The task of a user's own table: rows of CSV, TSV or Parquet files."""
 
 import csv as csv_format
 import dataclasses
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
@@ -23,17 +24,23 @@ from tff_pipeline.models import table as models
 from tff_pipeline.objectives import targets
 from tff_pipeline.tasks.task import Task
 
+Array = npt.NDArray[Any]
+
 
 def csv(options: DataConfig, seed: int) -> Task:
-    """Predicts a column of a table from others.
+    """Returns the task of predicting a column of a table from others.
 
     Training `x` is float32 [rows, columns], see `table_features.encode`; all
     statistics are of the clients that train. The exported model takes the
     columns by name, see `models.table.serving_model`.
 
-    The model has two hidden layers of 64 and 32 units. Classes end in one
-    logit each, in the order of their names (of their value, if all are
-    numbers); a number is scaled by the training rows' mean and deviation.
+    The model has two hidden layers of 64 and 32 units. Classes end in one logit
+    each, in the order of their names (of their value, if all are numbers); a
+    number is scaled by the training rows' mean and deviation.
+
+    Args:
+      options: The table, in `data_dir`, and which columns are what.
+      seed: The experiment's seed, which draws what is held out.
 
     Raises:
       ConfigError: If flags contradict each other.
@@ -43,9 +50,9 @@ def csv(options: DataConfig, seed: int) -> Task:
         "a table (.csv, .tsv, either also in .gz, or .parquet) or a folder of "
         "such files"
     )
-    given = read(options)
-    table, y, owners = given.table, given.y, given.owners
-    is_test = given.is_test
+    contents = read(options)
+    table, y, owners = contents.table, contents.y, contents.owners
+    is_test = contents.is_test
     if is_test is None:
         is_test = hold_out.mask(
             len(y), owners, options.test_fraction or 0.0, seed
@@ -57,28 +64,28 @@ def csv(options: DataConfig, seed: int) -> Task:
             "with one row trains on it."
         )
 
-    def spread(x: np.ndarray) -> Split:
+    def spread(x: Array) -> Split:
         return split_where(is_test, Examples(x, y), options, seed, owners)
 
-    # Who trains is drawn by the seed alone; first with rows' numbers as x.
+    # The split depends on the seed alone; here x is the number of each row.
     training = _all_x(spread(np.arange(len(y))).train)
-    known, x = [], np.empty([len(y), len(given.features)], np.float32)
-    for place, name in enumerate(given.features):
-        forced = name in given.categorical
+    known, x = [], np.empty([len(y), len(contents.features)], np.float32)
+    for place, name in enumerate(contents.features):
+        forced = name in contents.categorical
         column = table.take(name, strict=not forced)
         known.append(table_features.fit(column, training, forced))
         x[:, place] = table_features.encode(column, known[-1])
     target: dict[str, Any]
-    if given.class_names is None:
-        labels_scaling = scaling.label_scaling(y[training])
-        target = targets.number_target(labels_scaling)
+    if contents.class_names is None:
+        label_scaling = scaling.label_scaling(y[training])
+        target = targets.number_target(label_scaling)
         model_fn = functools.partial(
-            models.two_hidden_layers, known, y.shape[1], labels_scaling
+            models.two_hidden_layers, known, y.shape[1], label_scaling
         )
     else:
-        target = targets.class_target(given.class_names)
+        target = targets.class_target(contents.class_names)
         model_fn = functools.partial(
-            models.two_hidden_layers, known, len(given.class_names)
+            models.two_hidden_layers, known, len(contents.class_names)
         )
     return Task(
         "csv",
@@ -91,30 +98,34 @@ def csv(options: DataConfig, seed: int) -> Task:
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """A table with what the flags say of its columns.
+    """A table, and the flags' choice of its columns.
 
     Attributes:
-      table: With the columns of `features` loaded, to be taken.
+      table: The table, with the columns of `features` loaded, to be taken.
       features: The columns to predict from.
-      categorical: Those that hold categories even if these are numbers.
+      categorical: The columns that hold categories even if these are numbers.
       y: Labels; see `class_names`.
-      class_names: Where `y`, int32 [rows], holds classes; it is float32
-        [rows, 1] where it holds numbers.
-      owners: str of shape [rows], each row's client, where known.
-      is_test: bool of shape [rows], where the table says what is held out.
+      class_names: The classes' names where `y`, int32 [rows], holds classes;
+        `None` where it is float32 [rows, 1] and holds numbers.
+      owners: Each row's client, str [rows]; `None` where it is not known.
+      is_test: True for rows that are held out, bool [rows]; `None` where the
+        table does not say.
     """
 
     table: Table
     features: list[str]
     categorical: list[str]
-    y: np.ndarray
+    y: Array
     class_names: Optional[list[str]]
-    owners: Optional[np.ndarray]
-    is_test: Optional[np.ndarray]
+    owners: Optional[Array]
+    is_test: Optional[Array]
 
 
 def read(options: DataConfig) -> Contents:
-    """Reads the table `options.data_dir`, but for what is to predict from.
+    """Reads the table `options.data_dir`, except what is to predict from.
+
+    Args:
+      options: The table and which columns are what.
 
     Raises:
       ConfigError: If flags contradict each other.
@@ -134,17 +145,17 @@ def read(options: DataConfig) -> Contents:
         categorical,
         y,
         names,
-        None if client is None else _clients(table, client),
+        None if client is None else _owners(table, client),
         None if part is None else _test_rows(table, part),
     )
 
 
-def _all_x(clients: FederatedData) -> np.ndarray:
+def _all_x(clients: FederatedData) -> Array:
     return np.concatenate([clients.load(c).x for c in clients.client_ids])
 
 
 def _listed(value: str) -> list[str]:
-    """The names in a flag; one with a comma in it is in quotes, as in CSV."""
+    """Returns the names in a flag; one with a comma is in quotes, as in CSV."""
     return [
         name.strip()
         for name in next(csv_format.reader([value], skipinitialspace=True))
@@ -224,8 +235,8 @@ def _complete(table: Table, column: Column, what: str) -> None:
 
 def _labels(
     table: Table, options: DataConfig, categorical: bool
-) -> tuple[np.ndarray, Optional[list[str]]]:
-    """int32 [rows] and classes' names, or float32 [rows, 1] and `None`."""
+) -> tuple[Array, Optional[list[str]]]:
+    """Returns int32 [rows] and classes' names, or float32 [rows, 1], `None`."""
     column = table.take(str(options.label_column), strict=not categorical)
     _complete(table, column, "the label")
     if options.task_type == "regression":
@@ -249,14 +260,14 @@ def _labels(
     return y.astype(np.int32), names
 
 
-def _clients(table: Table, name: str) -> np.ndarray:
+def _owners(table: Table, name: str) -> Array:
     column = table.text(name)
     _complete(table, column, "the client")
     return column.strings()
 
 
-def _test_rows(table: Table, name: str) -> np.ndarray:
-    """Where the column says test: bool of shape [rows]."""
+def _test_rows(table: Table, name: str) -> Array:
+    """Returns true where the column says test, bool [rows]."""
     column = table.text(name)
     _complete(table, column, "the split")
     parts = np.char.lower(column.strings())

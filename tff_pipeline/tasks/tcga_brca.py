@@ -1,4 +1,4 @@
-"""TCGA-BRCA: six regions, FLamby's Cox regression."""
+"""The task of TCGA-BRCA: six regions, FLamby's Cox regression."""
 
 import functools
 
@@ -11,14 +11,23 @@ from tff_pipeline.tasks.task import Task
 
 
 def tcga_brca_cox(options: DataConfig, seed: int) -> Task:
-    """Who dies early, from 39 features; 40 parameters.
+    """Returns the task of predicting early death from 39 features.
 
-    Data, split and model are those of FLamby's Fed-TCGA-BRCA (Ogier du Terrail
-    et al. 2022): a linear score, trained with Cox's partial likelihood over the
-    patients of a batch, and judged by the concordance index, "c_index".
+    Data, split and model (40 parameters) are those of FLamby's Fed-TCGA-BRCA
+    (Ogier du Terrail et al. 2022): a linear score, trained with Cox's partial
+    likelihood over the patients of a batch, and judged by the concordance
+    index, "c_index".
 
-    The exported model takes "patient", float32 [batch, 39], the features in
-    the order of `brca.csv`.
+    The exported model takes "patient", float32 [batch, 39], the features in the
+    order of `brca.csv`.
+
+    Args:
+      options: The data files and how their examples are spread over clients.
+      seed: The experiment's seed, which determines all draws.
+
+    Raises:
+      ConfigError: If flags contradict each other.
+      DataError: If a file is missing or damaged.
     """
     data_dir = options.required_data_dir(
         "the folder of FLamby's files brca.csv and train_test_split.csv"

@@ -1,4 +1,4 @@
-"""Text that goes on from a prompt, by a model of next tokens, in its graph."""
+"""Text that continues a prompt, by a model of next tokens, in its graph."""
 
 from collections.abc import Collection, Sequence
 
@@ -11,7 +11,7 @@ from tff_pipeline.tasks.text_serving import Encode
 
 
 class Generator(tf.keras.layers.Layer):
-    """Goes on with texts."""
+    """Continues texts, one token at a time."""
 
     def __init__(
         self,
@@ -22,14 +22,16 @@ class Generator(tf.keras.layers.Layer):
         separator: str = "",
         ends: Collection[int] = (),
     ):
-        """Makes one.
+        """Makes the layer.
 
         Args:
-          model: From ids [batch, length] to logits of what comes next.
-          encode: Texts -> ids.
-          window: How many of the last ids the model is shown, as in training.
-          symbols: What each id stands for; ids of "" are never drawn.
-          separator: What stands between two symbols.
+          model: From ids [batch, length] to logits of what comes next, [batch,
+            ids].
+          encode: Turns texts into ids.
+          window: The number of last ids that the model is shown, as in
+            training.
+          symbols: The text of each id; ids of "" are never drawn.
+          separator: The text between two symbols.
           ends: Ids after which a text has ended.
         """
         super().__init__(name="generator")
@@ -48,16 +50,14 @@ class Generator(tf.keras.layers.Layer):
         temperature: tf.Tensor,
         seed: tf.Tensor,
     ) -> tf.Tensor:
-        """The prompts with what follows.
+        """Returns the prompts with their continuations, strings [batch].
 
         Args:
           prompt: Strings [batch].
-          length: How many tokens to add at most, int32.
-          temperature: Of drawing them, float32; 0 takes the likeliest.
-          seed: int32; the same one gives the same texts.
-
-        Returns:
-          Strings [batch].
+          length: The greatest number of tokens to add, int32.
+          temperature: The temperature of drawing tokens, float32; 0 takes the
+            likeliest.
+          seed: int32; the same seed gives the same texts.
         """
         window, ends = self._window, tf.constant(self._ends, tf.int32)
         symbols = tf.constant(self._symbols)

@@ -1,4 +1,4 @@
-"""Models that take text, made of trained ones that take ids of tokens."""
+"""Models that take text, made of trained models that take ids of tokens."""
 
 from collections.abc import Callable, Sequence
 from typing import Optional
@@ -15,10 +15,18 @@ Encode = Callable[[tf.Tensor], tf.RaggedTensor]
 
 
 class NextToken(tf.keras.layers.Layer):
-    """What a trained model expects after a text."""
+    """Predicts what follows a text, by a trained model of windows of tokens."""
 
     def __init__(self, model: tf.keras.Model, encode: Encode, length: int):
-        """Reads the last `length` tokens, as many as the model learned from."""
+        """Makes the layer.
+
+        Args:
+          model: The trained model, from ids [batch, length] to logits of each
+            next token.
+          encode: Turns texts into ids.
+          length: The number of last tokens that are read, as many as in
+            training.
+        """
         super().__init__()
         self._model = model
         self._encode = encode
@@ -26,39 +34,60 @@ class NextToken(tf.keras.layers.Layer):
 
     @compat.plain
     def call(self, text: tf.Tensor) -> tf.Tensor:
-        """Strings [batch] to logits, float32 [batch, ids]."""
+        """Returns logits of the next token, float32 [batch, ids].
+
+        Args:
+          text: Strings [batch].
+        """
         ids = self._encode(text)[:, -self._length :]
         logits = self._model(ids.to_tensor(PADDING), training=False)
         return tf.gather(logits, ids.row_lengths() - 1, batch_dims=1)
 
 
 class WholeText(tf.keras.layers.Layer):
-    """What a trained model makes of a text."""
+    """Classifies texts, by a trained model of all their tokens."""
 
     def __init__(self, model: tf.keras.Model, encode: Encode):
-        """Reads all of a text."""
+        """Makes the layer.
+
+        Args:
+          model: The trained model, from ids [batch, length] to logits.
+          encode: Turns texts into ids.
+        """
         super().__init__()
         self._model = model
         self._encode = encode
 
     @compat.plain
     def call(self, text: tf.Tensor) -> tf.Tensor:
-        """Strings [batch] to logits, float32 [batch, labels]."""
+        """Returns logits, float32 [batch, labels].
+
+        Args:
+          text: Strings [batch].
+        """
         ids = self._encode(text).to_tensor(PADDING)
         return self._model(ids, training=False)
 
 
 class CharacterIds(tf.keras.layers.Layer):
-    """An alphabet's ids of texts that go on: begun, not ended."""
+    """Turns texts into an alphabet's ids; texts are begun, but not ended."""
 
     def __init__(self, alphabet: Alphabet):
-        """Encodes as `alphabet` does."""
+        """Makes the layer.
+
+        Args:
+          alphabet: The alphabet, whose `encode` the layer repeats in a graph.
+        """
         super().__init__()
         self._alphabet = alphabet
 
     @compat.plain
     def call(self, text: tf.Tensor) -> tf.RaggedTensor:
-        """UTF-8 strings [batch] to int32 [batch, None]."""
+        """Returns ids, int32 [batch, None].
+
+        Args:
+          text: UTF-8 strings [batch].
+        """
         encoding = {"utf-8": "UTF-8", "latin-1": "ISO-8859-1"}
         points = tf.strings.unicode_decode(
             text, encoding[self._alphabet.encoding]
@@ -72,10 +101,15 @@ class CharacterIds(tf.keras.layers.Layer):
 
 
 class WordIds(tf.keras.layers.Layer):
-    """A vocabulary's ids of the words of texts."""
+    """Turns texts into a vocabulary's ids of their words."""
 
     def __init__(self, vocabulary: Sequence[str], begin: Optional[int] = None):
-        """Numbers as `WordTexts.ids` does, after `begin`, if it is given."""
+        """Makes the layer.
+
+        Args:
+          vocabulary: The known words, numbered as in `WordTexts.ids`.
+          begin: An id that goes before each text; `None` for no such id.
+        """
         super().__init__()
         self._lookup = tf.keras.layers.StringLookup(
             vocabulary=list(vocabulary), mask_token=""
@@ -84,7 +118,11 @@ class WordIds(tf.keras.layers.Layer):
 
     @compat.plain
     def call(self, text: tf.Tensor) -> tf.RaggedTensor:
-        """UTF-8 strings [batch] to int32 [batch, None]."""
+        """Returns ids, int32 [batch, None].
+
+        Args:
+          text: UTF-8 strings [batch].
+        """
         ids = tf.cast(self._lookup(words.split(text)), tf.int32)
         return ids if self._begin is None else _begun(ids, self._begin)
 
@@ -94,7 +132,11 @@ def _begun(ids: tf.RaggedTensor, begin: int) -> tf.RaggedTensor:
     return tf.concat([tf.cast(first, tf.int32), ids], axis=1)
 
 
-def taking_text(layer: tf.keras.layers.Layer) -> tf.keras.Model:
-    """A model from "text", strings [batch], to what `layer` makes of it."""
+def text_model(layer: tf.keras.layers.Layer) -> tf.keras.Model:
+    """Makes a model from "text", strings [batch], to a layer's output.
+
+    Args:
+      layer: Takes strings [batch].
+    """
     text = tf.keras.Input([], dtype="string", name="text")
     return tf.keras.Model(text, layer(text))

@@ -3,8 +3,8 @@
 Each takes TFF's files from `--data_dir`, where they are fetched once, or with
 `--tff_data=synthetic` the few made-up clients that TFF has for trying: these
 are tested on what they train on. A client is read when it is sampled. With
-`--max_test_examples` so many are tested on, of clients that are drawn, and
-client by client it is these that are evaluated.
+`--max_test_examples` the test set is at most so many examples of clients that
+are drawn, and these clients are the ones that are evaluated one by one.
 """
 
 import functools
@@ -38,10 +38,18 @@ _Raw = Mapping[str, tf.Tensor]
 
 
 def tff_emnist(options: DataConfig, seed: int) -> Task:
-    """Characters of 62 classes by writer; Reddi et al. 2021, appendix C.
+    """Returns the task of characters of 62 classes by writer.
 
-    Their CNN with dropout, 1,206,590 parameters, on pixels as TFF has them:
-    float32, ink 0 and paper 1.
+    The model is the CNN with dropout of Reddi et al. 2021, appendix C,
+    1,206,590 parameters, on pixels as TFF has them: float32, ink 0 and paper 1.
+
+    Args:
+      options: The data files and how their examples are spread over clients.
+      seed: The experiment's seed, which determines all draws.
+
+    Raises:
+      ConfigError: If flags contradict each other.
+      DataError: If a file is missing or damaged.
     """
 
     def encode(raw: _Raw) -> tuple[tf.Tensor, tf.Tensor]:
@@ -63,10 +71,19 @@ def tff_emnist(options: DataConfig, seed: int) -> Task:
 
 
 def tff_cifar100(options: DataConfig, seed: int) -> Task:
-    """CIFAR-100 by Pachinko allocation; Reddi et al. 2021, appendix C.
+    """Returns the task of CIFAR-100 by Pachinko allocation.
 
-    TFF's ResNet-18, 11,227,812 parameters; cropping and standardizing, which
-    TFF does to the data, are in the model.
+    The model is TFF's ResNet-18 (Reddi et al. 2021, appendix C), 11,227,812
+    parameters; cropping and standardizing, which TFF does to the data, are in
+    the model.
+
+    Args:
+      options: The data files and how their examples are spread over clients.
+      seed: The experiment's seed, which determines all draws.
+
+    Raises:
+      ConfigError: If flags contradict each other.
+      DataError: If a file is missing or damaged.
     """
 
     def encode(raw: _Raw) -> tuple[tf.Tensor, tf.Tensor]:
@@ -83,9 +100,18 @@ def tff_cifar100(options: DataConfig, seed: int) -> Task:
 
 
 def tff_shakespeare(options: DataConfig, seed: int) -> Task:
-    """The next character of a role's lines; Reddi et al. 2021, appendix C.
+    """Returns the task of the next character of a role's lines.
 
-    TFF's alphabet of 90 ids and windows of 80; two LSTMs, 820,522 parameters.
+    TFF's alphabet of 90 ids and windows of 80; two LSTMs, 820,522 parameters
+    (Reddi et al. 2021, appendix C).
+
+    Args:
+      options: The data files and how their examples are spread over clients.
+      seed: The experiment's seed, which determines all draws.
+
+    Raises:
+      ConfigError: If flags contradict each other.
+      DataError: If a file is missing or damaged.
     """
     name = "tff_shakespeare"
     folder = _folder(name, options, "shakespeare.sqlite")
@@ -107,11 +133,19 @@ def tff_shakespeare(options: DataConfig, seed: int) -> Task:
 
 
 def tff_stackoverflow_word(options: DataConfig, seed: int) -> Task:
-    """The next word of a user's posts; Reddi et al. 2021, appendix C.
+    """Returns the task of the next word of a user's posts.
 
     The first 20 words of a sentence, 10,004 ids; an LSTM of 670, 4,050,748
-    parameters. Accuracy counts unknown words and ends; `word_accuracy`, which
-    Reddi et al. report, does not.
+    parameters (Reddi et al. 2021, appendix C). "accuracy" counts unknown words
+    and ends; "word_accuracy", which Reddi et al. report, does not.
+
+    Args:
+      options: The data files and how their examples are spread over clients.
+      seed: The experiment's seed, which determines all draws.
+
+    Raises:
+      ConfigError: If flags contradict each other.
+      DataError: If a file is missing or damaged.
     """
     name = "tff_stackoverflow_word"
     folder = _folder(name, options, "stackoverflow.sqlite", many=True)
@@ -138,12 +172,21 @@ def tff_stackoverflow_word(options: DataConfig, seed: int) -> Task:
 
 
 def tff_stackoverflow_tag(options: DataConfig, seed: int) -> Task:
-    """The tags of a user's posts; Reddi et al. 2021, appendix C.
+    """Returns the task of the tags of a user's posts.
 
     Logistic regression of 500 tags on a bag of 10,000 words, 5,000,500
-    parameters. The exported model takes text: words with spaces between them.
-    The loss is a mean over tags and posts, where TFF adds the posts of a batch
-    up: its learning rates count a batch's size times as much here.
+    parameters (Reddi et al. 2021, appendix C). The exported model takes text:
+    words with spaces between them. The loss is a mean over tags and posts,
+    where TFF adds the posts of a batch up: its learning rates count a batch's
+    size times as much here.
+
+    Args:
+      options: The data files and how their examples are spread over clients.
+      seed: The experiment's seed, which determines all draws.
+
+    Raises:
+      ConfigError: If flags contradict each other.
+      DataError: If a file is missing or damaged.
     """
     name = "tff_stackoverflow_tag"
     folder = _folder(name, options, "stackoverflow.sqlite", many=True)
@@ -175,12 +218,12 @@ def tff_stackoverflow_tag(options: DataConfig, seed: int) -> Task:
         ],
         input_name="words",
         outputs_fn=lambda shares: {"probabilities": shares},
-        serving_fn=functools.partial(_of_text, words=words),
+        serving_fn=functools.partial(_text_model, words=words),
     )
 
 
-def _of_text(model: tf.keras.Model, words: list[str]) -> tf.keras.Model:
-    """`model` of bags of words as one of "text", a string each."""
+def _text_model(model: tf.keras.Model, words: list[str]) -> tf.keras.Model:
+    """Makes a model of "text", strings [batch], from one of bags of words."""
     text = tf.keras.Input([], dtype="string", name="text")
     counts = tf.keras.layers.TextVectorization(
         standardize=None, output_mode="count", vocabulary=words
@@ -190,7 +233,7 @@ def _of_text(model: tf.keras.Model, words: list[str]) -> tf.keras.Model:
 
 
 def _shifted(ids: tf.data.Dataset, length: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Ids of at most `length`, padded, without the last and the first."""
+    """Returns padded ids of at most `length` without the last and the first."""
 
     def pad(row: tf.Tensor) -> tf.Tensor:
         row = tf.pad(tf.cast(row, tf.int32), [[0, length - tf.size(row)]])
@@ -203,7 +246,7 @@ def _shifted(ids: tf.data.Dataset, length: int) -> tuple[tf.Tensor, tf.Tensor]:
 def _folder(
     name: str, options: DataConfig, file: str, many: bool = False
 ) -> Optional[str]:
-    """The folder of TFF's files; `None` for made-up clients.
+    """Returns the folder of TFF's files; `None` for made-up clients.
 
     Raises:
       ConfigError: If the options do not go with these data.
@@ -241,7 +284,7 @@ def _split(
     parts: tff_data.Parts,
     encode: Encode,
 ) -> Split:
-    """TFF's clients as those that train, test and stay unseen.
+    """Splits TFF's clients into those that train, test and stay unseen.
 
     Raises:
       ConfigError: If there are not as many clients to hold out.
