@@ -142,7 +142,7 @@ def test_what_is_not_the_file_is_refused(tmp_path, body, options, reason):
 def test_server_that_is_not_there_is_named(tmp_path):
     origin = "http://127.0.0.1:1/data.lzma"
     message = refused(origin, tmp_path)
-    assert message.startswith(f"{origin} could not be brought to {tmp_path}")
+    assert message.startswith(f"{origin} could not be fetched to {tmp_path}")
     assert "Connection refused" in message
 
 

@@ -59,7 +59,7 @@ def write(
             f"{source} does not exist; --input must name a file or a folder."
         )
     lower = source.lower()
-    images = os.path.isdir(source) and image_folder.is_one(source)
+    images = os.path.isdir(source) and image_folder.has_images(source)
     tabular = not images and not lower.endswith((*_JSON, ".npz"))
     for name in () if tabular else _TABLE_OPTIONS:
         if name in options:

@@ -144,7 +144,7 @@ def _words(layer: Any) -> list[bytes]:
 def serialised(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """`tf.Example`s of a batch of raw inputs, bytes [batch]."""
     rows = [
-        sqlite_writer.serialized(dict(zip(inputs, map(np.asarray, row))))
+        sqlite_writer.serialize(dict(zip(inputs, map(np.asarray, row))))
         for row in zip(*inputs.values())
     ]
     # Objects: NumPy's bytes lose zeros at their end.

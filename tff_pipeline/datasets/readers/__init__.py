@@ -1,1 +1,1 @@
-"""Readers of file formats."""
+"""Reads file formats, each in a module that knows no data set."""

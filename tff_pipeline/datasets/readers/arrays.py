@@ -1,4 +1,4 @@
-"""A user's own arrays in an NPZ file; nothing in it is ever unpickled."""
+"""Reads a user's own arrays from an NPZ file, and never unpickles anything."""
 
 import dataclasses
 import os
@@ -18,13 +18,15 @@ _ARRAYS = ("x", "y", "client_id", "is_test")
 
 @dataclasses.dataclass(frozen=True)
 class Arrays:
-    """Examples as a user has them.
+    """A user's examples.
 
     Attributes:
       x: uint8, int32 or float32 of shape [n, ...]; NaN is a missing number.
       y: Numbers or text of shape [n, ...].
-      owners: str of shape [n], whose each example is, where known.
-      is_test: bool of shape [n], what is held out, where the file says it.
+      owners: str of shape [n], the client of each example; `None` if the file
+        does not name clients.
+      is_test: bool of shape [n], true for test examples; `None` if the file
+        does not say which these are.
     """
 
     x: Array
@@ -34,28 +36,32 @@ class Arrays:
 
 
 def load(path: str) -> Arrays:
-    """Reads the arrays `x` and `y`, and `client_id` and `is_test` if there.
+    """Reads the arrays `x` and `y`, and `client_id` and `is_test` if present.
 
     Args:
-      path: An NPZ file, or a folder with one in it. `client_id` holds text or
+      path: An NPZ file, or a folder that holds one. `client_id` has text or
         whole numbers, `is_test` booleans or 0 and 1.
 
+    Returns:
+      The arrays, all of the same length.
+
     Raises:
-      DataError: If the file is missing, damaged, lacks x or y, or an array
-        holds objects or does not go with the others.
+      DataError: If the file is missing or damaged, lacks x or y, or has an
+        array that holds objects or does not fit the others.
     """
     path = _find(path)
-    found, present = npz_file.read(path, _ARRAYS)
+    arrays, present = npz_file.read(path, _ARRAYS)
     for name in ("x", "y"):
-        if name not in found:
+        if name not in arrays:
             raise errors.DataError(
                 f"{path} has no array {name}; it has: {', '.join(present)}."
             )
-    for name, array in found.items():
-        if array.ndim == 0 or len(array) != len(found["x"]):
+    for name, array in arrays.items():
+        if array.ndim == 0 or len(array) != len(arrays["x"]):
             raise errors.DataError(
                 f"{path} has {name} of shape {array.shape} beside x of shape "
-                f"{found['x'].shape}; all have one entry an example."
+                f"{arrays['x'].shape}; every array needs one entry per "
+                "example."
             )
         if not array.size:
             raise errors.DataError(
@@ -63,11 +69,11 @@ def load(path: str) -> Arrays:
                 "nothing; give at least one example, and at least one value "
                 "in each."
             )
-    x = as_input(found["x"], f"{path}: x")
-    owners, is_test = found.get("client_id"), found.get("is_test")
+    x = as_input(arrays["x"], f"{path}: x")
+    owners, is_test = arrays.get("client_id"), arrays.get("is_test")
     return Arrays(
         x,
-        found["y"],
+        arrays["y"],
         None if owners is None else _names(owners, path),
         None if is_test is None else _flags(is_test, path),
     )
@@ -95,15 +101,23 @@ def _find(path: str) -> str:
 
 
 def as_input(x: Array, source: str) -> Array:
-    """Numbers as a model takes them: uint8 and booleans, int32 or float32.
+    """Casts numbers to a type that models take.
+
+    Example:
+      >>> as_input(np.array([1.5, np.nan]), "data.npz: x").dtype
+      dtype('float32')
 
     Args:
-      x: Of any shape.
-      source: Where it is, in words.
+      x: Numbers or booleans of any shape.
+      source: The place that they were read from, for errors.
+
+    Returns:
+      uint8 for booleans and uint8, int32 for other whole numbers, float32 for
+      floats; of the shape of `x`.
 
     Raises:
-      DataError: If it holds no numbers, infinite ones, or whole numbers beyond
-        int32.
+      DataError: If `x` does not hold numbers, or holds infinite ones or whole
+        numbers beyond int32.
     """
     kind = x.dtype.kind
     if kind not in "buif":
@@ -133,7 +147,7 @@ def _names(owners: Array, path: str) -> Array:
     if owners.ndim != 1 or owners.dtype.kind not in "USui":
         raise errors.DataError(
             f"{path} has client_id of type {owners.dtype} and shape "
-            f"{owners.shape}; it holds one text or whole number an example."
+            f"{owners.shape}; it needs one text or whole number per example."
         )
     if owners.dtype.kind == "S":
         return np.char.decode(owners, "utf-8", "replace")
@@ -148,11 +162,11 @@ def _flags(is_test: Array, path: str) -> Array:
     ):
         raise errors.DataError(
             f"{path} has is_test of type {is_test.dtype} and shape "
-            f"{is_test.shape}; it holds True or False for each example."
+            f"{is_test.shape}; it needs True or False for each example."
         )
     if is_test.all() or not is_test.any():
         raise errors.DataError(
-            f"{path} has is_test {bool(is_test[0])} for every example; some "
-            "are to train on and some to test on."
+            f"{path} has is_test {bool(is_test[0])} for every example; set it "
+            "to False for examples to train on, to True for those to test on."
         )
     return is_test.astype(bool)

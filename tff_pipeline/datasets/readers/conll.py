@@ -1,9 +1,11 @@
-"""Named entities from column files, as in the CoNLL-2003 shared task.
+"""Reads named entities from column files, as in the CoNLL-2003 shared task.
 
-A line is a token: its columns are the word, whatever else, and last the tag. A
-blank line ends a sentence; a line `-DOCSTART-` starts a document and is no
-token. Tjong Kim Sang and De Meulder 2003, "Introduction to the CoNLL-2003
-Shared Task"; Derczynski, Bontcheva and Roberts 2016, "Broad Twitter Corpus".
+A line is a token. Its first column is the word and its last the tag; columns
+between them are ignored. A blank line ends a sentence; a line `-DOCSTART-`
+starts a document and is no token.
+
+Tjong Kim Sang and De Meulder 2003, "Introduction to the CoNLL-2003 Shared
+Task"; Derczynski, Bontcheva and Roberts 2016, "Broad Twitter Corpus".
 """
 
 import dataclasses
@@ -20,17 +22,18 @@ from tff_pipeline import errors
 
 Array = npt.NDArray[Any]
 
-# Every so many sentences of a section that has no test file of its own, one is
-# a test sentence; so does every seed test on the same ones.
+# In a section without a test file one in so many sentences is a test sentence,
+# the same ones for every seed.
 TEST_EVERY = 5
-# A client is a run of documents with at least so many sentences.
+# Least number of sentences in the documents that make up a client.
 SENTENCES_PER_CLIENT = 500
-# More tokens than this and the blank lines are missing, not the patience.
+# A sentence with more tokens than this is taken for several whose blank lines
+# are missing.
 MAX_TOKENS = 500
 
 _DOCUMENT = "-DOCSTART-"
 _TAG = re.compile(r"O|[BI]-\S+")
-# What a file's name says it is, between dots: eng.train, test.txt.
+# Parts of file names, between dots, that name the use: eng.train, test.txt.
 _TRAIN, _TEST = ("train",), ("testb", "test")
 
 
@@ -39,9 +42,9 @@ class Sentences:
     """Tagged sentences.
 
     Attributes:
-      tokens: Of each sentence its tokens, none of them "".
-      tags: Of each sentence its tags, in BIO: every entity starts with B-.
-      owners: str array of shape [sentences], the client of each.
+      tokens: The tokens of each sentence, none of them "".
+      tags: The tags of each sentence in BIO: every entity starts with B-.
+      owners: str of shape [sentences], the client of each sentence.
     """
 
     tokens: Sequence[Sequence[str]]
@@ -54,7 +57,13 @@ class Sentences:
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """Training and test sentences, and a sentence on how they were read."""
+    """Training and test sentences.
+
+    Attributes:
+      train: Sentences to train on.
+      test: Sentences to test on.
+      notes: Which files were read and in which scheme, in a sentence.
+    """
 
     train: Sentences
     test: Sentences
@@ -63,15 +72,16 @@ class Corpus:
 
 @dataclasses.dataclass
 class _File:
-    """What a file holds; sentences as lists, in its order."""
+    """Sentences of a file as lists, in its order."""
 
     path: str
     tokens: list[list[str]] = dataclasses.field(default_factory=list)
     tags: list[list[str]] = dataclasses.field(default_factory=list)
-    # The number of each sentence's document, and how many there are.
+    # The number of each sentence's document, and the number of documents.
     documents: list[int] = dataclasses.field(default_factory=list)
     document_count: int = 0
-    # Entities that start with B- where IOB1 would have I-, and with I-.
+    # Numbers of entities that start with B- where IOB1 would have I-, and of
+    # entities that start with I-.
     bio_starts: int = 0
     iob1_starts: int = 0
 
@@ -79,24 +89,23 @@ class _File:
 def load(data_dir: str) -> Corpus:
     """Reads the column files of a folder.
 
-    With a file whose name says "train" (eng.train, train.txt) and one that says
-    "testb" or "test", these are what they say, and clients are documents;
-    consecutive ones are joined until `SENTENCES_PER_CLIENT` sentences are
-    reached.
-    Else every `*.conll` file is a section and a client, and every fifth of its
-    sentences is for the test.
+    If there is a file with "train" in its name (eng.train, train.txt) and one
+    with "testb" or "test", sentences are trained and tested on accordingly, and
+    clients are documents; consecutive documents are joined until they have
+    `SENTENCES_PER_CLIENT` sentences. Otherwise every `*.conll` file is a
+    section and a client, and every fifth of its sentences is for the test.
 
     Args:
-      data_dir: The folder. Files are UTF-8; columns are separated by tabs
-        where a line has one, else by blanks.
+      data_dir: The folder. Files are UTF-8; columns are separated by tabs if
+        the line has one, otherwise by blanks.
 
     Returns:
-      Sentences in BIO, whether the files are so or IOB1, where B- only parts
-      an entity from one of the same type before it.
+      The sentences, with tags in BIO. Files may also be in IOB1, where B- only
+      separates an entity from one of the same type before it.
 
     Raises:
-      DataError: If a file is missing, or is not such a file; it is named with
-        the line.
+      DataError: If a file is missing or of another format; the message names
+        the file and the line.
     """
     names = sorted(os.listdir(data_dir)) if os.path.isdir(data_dir) else []
     train, test = (_named(data_dir, names, what) for what in (_TRAIN, _TEST))
@@ -132,21 +141,21 @@ def load(data_dir: str) -> Corpus:
 def _named(
     data_dir: str, names: Sequence[str], what: Sequence[str]
 ) -> Optional[str]:
-    """The one file whose name has a part `what`, the first that matches."""
+    """Finds the file whose name has one of the parts `what`, in their order."""
     for word in what:
-        found = [name for name in names if word in name.lower().split(".")]
-        if len(found) > 1:
+        matches = [name for name in names if word in name.lower().split(".")]
+        if len(matches) > 1:
             raise errors.DataError(
-                f"{data_dir} has {' and '.join(found)}, and each could be the "
-                f"{word} file; keep one of them there."
+                f"{data_dir} has {' and '.join(matches)}, and each could be "
+                f"the {word} file; keep one of them there."
             )
-        if found:
-            return os.path.join(data_dir, found[0])
+        if matches:
+            return os.path.join(data_dir, matches[0])
     return None
 
 
 def _by_document(file: _File) -> Sentences:
-    """The file's sentences, owned by runs of its documents."""
+    """Assigns the file's sentences to clients, runs of its documents."""
     sizes = np.bincount(file.documents)
     client_of, first, sentences = np.empty(len(sizes), object), 0, 0
     runs = []
@@ -156,7 +165,8 @@ def _by_document(file: _File) -> Sentences:
             runs.append((first, document + 1))
             first, sentences = document + 1, 0
     if sentences:
-        # Too few for a client of their own, unless they are all there is.
+        # These are too few for a client of their own, unless there are no
+        # others.
         start = runs.pop()[0] if runs else first
         runs.append((start, len(sizes)))
     stem = os.path.basename(file.path)
@@ -168,7 +178,7 @@ def _by_document(file: _File) -> Sentences:
 
 
 def _by_section(files: Sequence[_File]) -> list[Sentences]:
-    """(train, test), each section its own client in both."""
+    """Divides sections into (train, test), each a client in both."""
     parts = []
     for is_test in (False, True):
         chosen = [
@@ -180,8 +190,8 @@ def _by_section(files: Sequence[_File]) -> list[Sentences]:
         if not chosen:
             raise errors.DataError(
                 f"{files[0].path} has {len(files[0].tokens)} sentences; every "
-                f"{TEST_EVERY}th of a section is for the test, so that one of "
-                f"them must have {TEST_EVERY} at least."
+                f"{TEST_EVERY}th of a section is for the test, so a section "
+                f"needs at least {TEST_EVERY}."
             )
         tokens, tags, owners = zip(*chosen)
         parts.append(Sentences(tokens, tags, np.array(owners)))
@@ -223,27 +233,27 @@ def _read(path: str) -> _File:
             "-f latin1 -t utf-8."
         ) from None
     if "\0" in text:
-        # NumPy and TensorFlow take it for the end of a word.
+        # NumPy and TensorFlow take a zero byte for the end of a word.
         where = text.count("\n", 0, text.index("\0")) + 1
         raise errors.DataError(
             f"{path}:{where} has a zero byte, which no text has; take it out."
         )
-    found = _File(path)
+    content = _File(path)
     first_line, columns = 0, 0
     tokens: list[str] = []
     tags: list[str] = []
-    # Not `splitlines`, for tweets have other characters that it takes for ends.
+    # Not `splitlines`: tweets have other characters that it takes for ends.
     for number, line in enumerate([*text.split("\n"), ""], start=1):
         line = line.rstrip("\r")
         if not line.strip():
-            _add(found, tokens, tags)
+            _add(content, tokens, tags)
             tokens, tags = [], []
             continue
         cells = line.split("\t") if "\t" in line else line.split()
         if cells[0] == _DOCUMENT:
-            _add(found, tokens, tags)
+            _add(content, tokens, tags)
             tokens, tags = [], []
-            found.document_count += 1
+            content.document_count += 1
             continue
         if not columns:
             first_line, columns = number, len(cells)
@@ -263,7 +273,7 @@ def _read(path: str) -> _File:
                 f"{path}:{number} has the tag {tag!r}; tags of BIO and IOB1 "
                 "are O, B-TYPE and I-TYPE: convert others (IOBES, BILOU) first."
             )
-        # A corpus may have lost a word; its place is kept, for so is its tag.
+        # A corpus may have lost a word; the place is kept, as its tag is.
         tokens.append(cells[0].strip() or " ")
         tags.append(tag)
         if len(tokens) > MAX_TOKENS:
@@ -271,13 +281,13 @@ def _read(path: str) -> _File:
                 f"{path}:{number} is in a sentence of more than {MAX_TOKENS} "
                 "tokens; blank lines must part sentences."
             )
-    if not found.tokens:
+    if not content.tokens:
         raise errors.DataError(f"{path} holds no sentences.")
-    return found
+    return content
 
 
 def _add(file: _File, tokens: list[str], tags: list[str]) -> None:
-    """Adds a sentence, if it has tokens; its tags become BIO."""
+    """Adds a sentence, with tags converted to BIO, unless it is empty."""
     if not tokens:
         return
     bio, before = [], "O"

@@ -1,7 +1,7 @@
-"""Text files of rows with known columns, as UCI and GroupLens publish them.
+"""Reads text files of rows, as UCI and GroupLens publish them.
 
-Every value is text until `numbers` is asked for; the index of a frame is the
-line in the file, so that an error can name it.
+Values stay text until `numbers` converts them. A frame's index is the line in
+the file, so that errors can name it.
 """
 
 import csv
@@ -29,20 +29,21 @@ def read(
 
     Args:
       path: The file.
-      columns: The names of its columns; by default its first row's.
-      separator: What stands between values: ",", where quotes count, any other
-        text, or " " for blanks of any length.
-      comment: A line that starts so is passed over.
-      encoding: Of the text.
+      columns: The names of its columns; by default the values of its first
+        row.
+      separator: The text between values: ",", with which values may be in
+        quotes; " " for blanks of any length; or any other text.
+      comment: Start of lines that are skipped.
+      encoding: The text's encoding.
 
     Returns:
       A frame of text without spaces around it, in the file's order; its index
       is the line, from 1.
 
     Raises:
-      DataError: If the file is missing or not text, has no rows, one of
-        another number of values, or a quote that is not closed; the file and
-        the line are named.
+      DataError: If the file is missing, is not text, has no rows, a row with
+        another number of values, or a quote that is not closed; the message
+        names the file and the line.
     """
     lines, rows = [], []
     try:
@@ -80,7 +81,7 @@ def read(
 
 
 def _rows(file: TextIO, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """(line, values) of every line; of an empty one, no values."""
+    """Yields (line, values) for every line, no values for an empty one."""
     if separator == ",":
         reader = csv.reader(file, skipinitialspace=True)
         for row in reader:
@@ -100,10 +101,19 @@ def _check_unique(path: str, columns: Sequence[str]) -> None:
 
 
 def check_columns(
-    path: str, frame: pd.DataFrame, wanted: Sequence[str]
+    path: str, frame: pd.DataFrame, columns: Sequence[str]
 ) -> None:
-    """Raises `DataError` if `frame`, read from `path`, lacks a column."""
-    missing = [name for name in wanted if name not in frame]
+    """Checks that a frame has the columns that are needed.
+
+    Args:
+      path: The file that it was read from, for errors.
+      frame: The frame.
+      columns: The names of the columns.
+
+    Raises:
+      DataError: If a column is missing.
+    """
+    missing = [name for name in columns if name not in frame]
     if missing:
         raise errors.DataError(
             f"{path} has no column {missing[0]}; its columns are: "
@@ -117,20 +127,20 @@ def numbers(
     columns: Sequence[str],
     missing: Optional[str] = None,
 ) -> Array:
-    """Columns of a frame as numbers.
+    """Converts columns of a frame to numbers.
 
     Args:
       path: The file that it was read from, for errors.
-      frame: What `read` returned.
-      columns: Which.
-      missing: The text of a missing value, where some may be.
+      frame: A frame of text, with lines as its index.
+      columns: The names of the columns.
+      missing: The text of a missing value, if values may be missing.
 
     Returns:
       float64 of shape [rows, columns]; missing values are NaN.
 
     Raises:
-      DataError: If a value is not a number that is finite as a float32; line
-        and column are named.
+      DataError: If a value is not a number that is finite as a float32; the
+        message names the line and the column.
     """
     values = np.empty([len(frame), len(columns)])
     for position, name in enumerate(columns):

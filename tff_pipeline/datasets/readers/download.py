@@ -1,8 +1,8 @@
-"""Files fetched once into a folder: whole, or not there at all.
+"""Fetches files once into a folder: whole, or not at all.
 
-A download goes to a temporary name beside its place, is unpacked and checked
-there, and renamed when nothing is missing. What a cut connection or a killed
-process leaves is never taken for the file.
+A download goes to a temporary name in the folder, is unpacked and checked
+there, and renamed when it is complete. Remains of a broken connection or a
+killed process are never taken for the file.
 """
 
 import contextlib
@@ -20,27 +20,32 @@ from tff_pipeline import errors
 from tff_pipeline.files.durable import TEMPORARY
 
 _CHUNK = 2**20
-# Of silence, in seconds, until a connection counts as broken.
+# Seconds of silence until a connection counts as broken.
 _TIMEOUT = 30.0
 
 
 class _Incomplete(Exception):
-    """Says what is missing of a download, or wrong with it."""
+    """A download is incomplete or damaged."""
 
 
 def file(origin: str, folder: str, sha256: Optional[str] = None) -> str:
-    """The path of a file in `folder`, fetched from `origin` if it is not there.
+    """Fetches a file into a folder, unless it is there already.
 
-    A name that ends in `.lzma` is unpacked, and the path is without it. One
-    that someone has put there, packed or not, is used.
+    A file whose name ends in `.lzma` is unpacked. A file that a user has put
+    into the folder, packed or not, is used.
 
     Args:
-      origin: The URL; its last part is the file's name.
-      folder: Where it is kept.
-      sha256: Of the file as it is fetched, in hexadecimal, where known.
+      origin: The file's URL, whose last part is its name.
+      folder: The folder, which is made if it does not exist.
+      sha256: SHA-256 of the file as it is fetched, in hexadecimal; `None` if
+        it is not known.
+
+    Returns:
+      The file's path, without `.lzma`.
 
     Raises:
-      DataError: If it cannot be had; `folder` is then as before.
+      DataError: If the file cannot be fetched or is damaged; `folder` is then
+        as before.
     """
     name = origin.rsplit("/", 1)[-1]
     packed = os.path.join(folder, name)
@@ -73,21 +78,21 @@ def file(origin: str, folder: str, sha256: Optional[str] = None) -> str:
             else f"fetch it by other means and put it into {folder}"
         )
         raise errors.DataError(
-            f"{source} could not be brought to {path} ({reason}); {remedy}."
+            f"{source} could not be fetched to {path} ({reason}); {remedy}."
         ) from None
     return path
 
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[IO[bytes]]:
-    """The empty file `path`, this process's alone; gone at the end."""
+    """Opens an empty file for this process alone, and removes it at the end."""
     with open(path, "ab") as output:
         try:
             fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise _Incomplete("another process is fetching it") from None
         try:
-            # What a killed process has left.
+            # A killed process may have left something.
             output.truncate(0)
             yield output
         finally:
@@ -97,7 +102,7 @@ def _locked(path: str) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def _open(source: str, here: bool) -> Iterator[tuple[IO[bytes], Optional[int]]]:
-    """A file or a URL to read, and how many bytes it is said to have."""
+    """Opens a file or a URL; yields it and its length in bytes, if known."""
     if here:
         with open(source, "rb") as stream:
             yield stream, None
@@ -114,7 +119,7 @@ def _copy(
     unpack: bool,
     sha256: Optional[str],
 ) -> None:
-    """Copies all of `stream`; raises `_Incomplete` if it is not all there."""
+    """Copies a stream; raises `_Incomplete` if it ends early or is damaged."""
     decompressor = lzma.LZMADecompressor()
     digest = hashlib.sha256()
     count = 0
@@ -135,9 +140,9 @@ def _copy(
 
 def _check_hash(path: str, origin: str, sha256: str) -> None:
     with open(path, "rb") as content:
-        given = hashlib.sha256(content.read()).hexdigest()
-    if given != sha256:
+        digest = hashlib.sha256(content.read()).hexdigest()
+    if digest != sha256:
         raise errors.DataError(
-            f"{path} has the SHA-256 {given}, not {sha256}; remove it, and "
+            f"{path} has the SHA-256 {digest}, not {sha256}; remove it, and "
             f"it is fetched again from {origin}."
         )

@@ -1,4 +1,4 @@
-"""Images in folders of clients, and in these, of classes."""
+"""Reads images from folders of clients, which hold folders of classes."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -14,24 +14,29 @@ _ENDINGS = (".png", ".jpg", ".jpeg")
 _GRAY = ("1", "L", "LA", "I", "I;16", "F")
 
 
-def is_one(path: str) -> bool:
-    """Whether the folder holds CLIENT/CLASS/*.png or *.jpg anywhere."""
+def has_images(path: str) -> bool:
+    """Returns whether a folder holds CLIENT/CLASS/*.png or *.jpg.
+
+    Args:
+      path: The folder.
+    """
     return next(_images(path), None) is not None
 
 
 def read(
     path: str, size: Optional[Sequence[int]] = None
 ) -> tuple[Iterator[Row], list[str]]:
-    """Finds the images; they are read one by one.
+    """Finds images; each is read when the iterator comes to it.
 
     Args:
-      path: A folder of clients, of classes, of .png and .jpg files.
-      size: Height and width that all are brought to; by default they must have
-        the first one's.
+      path: A folder that holds CLIENT/CLASS/*.png or *.jpg.
+      size: Height and width in pixels that all images are scaled to; by
+        default all must have the size of the first one.
 
     Returns:
       (examples, the classes' names, sorted). `x` is uint8 [height, width,
-      channels]: one channel if the first image is gray, else red, green, blue.
+      channels], with one channel if the first image is gray, otherwise red,
+      green and blue; `y` is int32 [], the class's place among the names.
 
     Raises:
       DataError: If there are fewer than two classes; while reading, if an image
@@ -41,13 +46,13 @@ def read(
     if len(names) < 2:
         raise errors.DataError(
             f"{path} has images of one class only, {names[0]!r}; there is "
-            "nothing to learn: its folders are CLIENT/CLASS/*.png or *.jpg."
+            "nothing to learn: name its files CLIENT/CLASS/*.png or *.jpg."
         )
     return _rows(path, size, names), names
 
 
 def _images(path: str) -> Iterator[tuple[str, str, str]]:
-    """Yields (client, class, file), sorted."""
+    """Yields (client, class, path) of every image, sorted."""
     for client in _folders(path):
         for label in _folders(os.path.join(path, client)):
             folder = os.path.join(path, client, label)
@@ -89,7 +94,7 @@ def _rows(
         if pixels.size != first[1]:
             raise errors.DataError(
                 f"{file} is of {pixels.height}x{pixels.width} pixels, but "
-                f"{first[0]} of {first[1][1]}x{first[1][0]}; bring all to one "
+                f"{first[0]} of {first[1][1]}x{first[1][0]}; scale all to one "
                 "size with --image_size."
             )
         x = np.asarray(pixels, np.uint8)

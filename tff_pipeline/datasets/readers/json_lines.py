@@ -1,4 +1,4 @@
-"""JSON lines: one object a line, gzipped if the name ends in `.gz`."""
+"""Reads JSON lines, one object per line, gzipped if the name ends in `.gz`."""
 
 import json
 from collections.abc import Mapping
@@ -7,23 +7,24 @@ from typing import Any, NoReturn
 from tff_pipeline import errors
 from tff_pipeline.datasets.readers import packed
 
-# What a value may be, in words, by Python's type for it.
+# Words for the types of values.
 _WORDS = {str: "text", list: "a list", int: "a whole number"}
 
 
 def read(path: str, fields: Mapping[str, type]) -> list[dict[str, Any]]:
-    """All objects of a file.
+    """Reads all objects of a file.
 
     Args:
-      path: The file; lines that are blank are passed over.
-      fields: What every object must have: a name and str, list or int.
+      path: The file; blank lines are skipped.
+      fields: The names that every object must have, each with the type of its
+        value: str, list or int.
 
     Returns:
       The objects, at least one, in the file's order.
 
     Raises:
-      DataError: If the file cannot be read, or a line is no such object; it
-        names the line.
+      DataError: If the file cannot be read, or a line is not such an object;
+        the message names the line.
     """
     try:
         lines = packed.read(path).decode("utf-8").split("\n")
@@ -48,7 +49,7 @@ def read(path: str, fields: Mapping[str, type]) -> list[dict[str, Any]]:
 
 
 def _check_characters(value: Any, path: str, where: str) -> None:
-    """Refuses half a pair of surrogates: JSON, but no text to be written."""
+    """Refuses half a surrogate pair, which JSON allows and UTF-8 does not."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
@@ -59,10 +60,19 @@ def _check_characters(value: Any, path: str, where: str) -> None:
 def check(
     value: Any, fields: Mapping[str, type], path: str, where: str
 ) -> dict[str, Any]:
-    """Returns `value` if it is an object with these fields.
+    """Checks that a value is an object with the fields that are needed.
+
+    Args:
+      value: A JSON value.
+      fields: See `read`.
+      path: The file, for errors.
+      where: The value's place in the file, for errors, such as "line 3".
+
+    Returns:
+      `value`.
 
     Raises:
-      DataError: If it is not; it names `path` and `where`.
+      DataError: If it is not such an object.
     """
     if not isinstance(value, dict):
         refuse(path, where, f"is not an object with {', '.join(fields)}")
@@ -74,12 +84,15 @@ def check(
 
 
 def refuse(path: str, where: str, what: str) -> NoReturn:
-    """Raises the `DataError` that something in a file is wrong.
+    """Raises a `DataError` about a place in a file.
 
     Args:
       path: The file.
-      where: In words, such as "line 3".
-      what: A verb and all after it.
+      where: The place, such as "line 3".
+      what: The mistake, a verb and its object, such as "is not JSON".
+
+    Raises:
+      DataError: Always.
     """
     raise errors.DataError(
         f"{path}: {where} {what}; mend it, or fetch the file again."

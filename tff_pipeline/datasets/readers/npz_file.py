@@ -1,7 +1,7 @@
-"""Arrays in NPZ files, of which nothing is unpickled and no size believed.
+"""Reads arrays of NPZ files; unpickles nothing and trusts no stated size.
 
-NumPy's own reader makes room for what an array's header promises before it
-looks at what is there, and meets a damaged header with errors of its parser.
+NumPy's own reader allocates what an array's header promises before it looks at
+the data, and answers a damaged header with errors of its parser.
 """
 
 import math
@@ -23,7 +23,7 @@ _HEADERS = {
     (1, 0): npy.read_array_header_1_0,
     (2, 0): npy.read_array_header_2_0,
 }
-# Deflate makes nothing smaller than this part of it.
+# Deflate compresses by at most this factor.
 _MOST_DEFLATED = 1032
 _LAST_CHARACTER = 0x10FFFF
 _SURROGATES = (0xD800, 0xDFFF)
@@ -32,18 +32,18 @@ _SURROGATES = (0xD800, 0xDFFF)
 def read(
     path: str, names: Collection[str]
 ) -> tuple[dict[str, Array], list[str]]:
-    """Reads some arrays of an NPZ file.
+    """Reads named arrays of an NPZ file.
 
     Args:
       path: The file.
-      names: Of the arrays to read, where they are there.
+      names: Names of the arrays to read; those that are missing are skipped.
 
     Returns:
       (name -> array, the names of all arrays in the file).
 
     Raises:
       DataError: If the file cannot be read, or one of these arrays holds
-        objects or is not what its header says.
+        objects or contradicts its header.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -72,10 +72,10 @@ def _array(
     with archive.open(info) as file:
         try:
             version = npy.read_magic(file)
-            # The third is of columns with names, which nobody can use here.
+            # Version 3 is for columns with names, which no task can use.
             shape, _, dtype = _HEADERS[version](file)
-        # `KeyError` is of versions; those after it are of `literal_eval` and
-        # of NumPy's remedy for headers that it cannot parse.
+        # `KeyError` comes from an unknown version; the errors after it from
+        # `literal_eval` and NumPy's second try at headers.
         except (
             *(ValueError, KeyError, TypeError, SyntaxError, RecursionError),
             *(MemoryError, tokenize.TokenError),
@@ -113,7 +113,7 @@ def _not_npy(place: str, error: Exception) -> errors.DataError:
 
 
 def _check_text(place: str, array: Array) -> None:
-    """Refuses numbers that are no characters, which Python would not take."""
+    """Refuses text with numbers that are no characters to Python."""
     if array.dtype.kind != "U":
         return
     codes = np.frombuffer(array.tobytes(), array.dtype.byteorder + "u4")

@@ -1,4 +1,4 @@
-"""Files that may be gzipped: their name then ends in `.gz`."""
+"""Reads files that may be gzipped, which their name then says by `.gz`."""
 
 import gzip
 import os
@@ -7,8 +7,8 @@ import zlib
 
 from tff_pipeline import errors
 
-# What `zipfile` raises for files that are damaged, encrypted or packed in ways
-# that it does not know; it documents the first alone.
+# Errors that `zipfile` raises for files that are damaged, encrypted or packed
+# in unknown ways; it documents only the first.
 ZIP_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, OSError, EOFError),
     *(ValueError, RuntimeError),
@@ -16,15 +16,18 @@ ZIP_ERRORS = (
 
 
 def find(data_dir: str, name: str, remedy: str) -> str:
-    """The path of `name` in a folder, packed (`.gz`) or plain.
+    """Finds a file in a folder, gzipped or plain.
 
     Args:
       data_dir: The folder.
       name: The file's name without `.gz`.
-      remedy: What to do if there is neither: the end of the error's sentence.
+      remedy: Advice if the file does not exist, the end of the message.
+
+    Returns:
+      The file's path, with `.gz` if there is such a file.
 
     Raises:
-      DataError: If there is neither.
+      DataError: If neither file exists.
     """
     for end in (".gz", ""):
         path = os.path.join(data_dir, name + end)
@@ -37,10 +40,16 @@ def find(data_dir: str, name: str, remedy: str) -> str:
 
 
 def read(path: str) -> bytes:
-    """The content of a file, unpacked if its name ends in `.gz`.
+    """Reads a file, and unpacks it if its name ends in `.gz`.
+
+    Args:
+      path: The file.
+
+    Returns:
+      Its content.
 
     Raises:
-      DataError: If it cannot be read; it is named.
+      DataError: If the file cannot be read.
     """
     try:
         with open(path, "rb") as file:

@@ -1,7 +1,7 @@
-"""Quotes around the cells of CSV, of which readers let one stay open.
+"""Checks that quotes around the cells of CSV are closed.
 
-All that follows a quote without an end is then one cell, or up to the next
-quote wherever that is, and rows are gone without a word.
+Readers of CSV accept a quote that is never closed: all that follows it, or all
+up to the next quote, becomes one cell, and rows are lost without a message.
 """
 
 import re
@@ -13,21 +13,22 @@ from tff_pipeline import errors
 def check(path: str, lines: Iterable[bytes], separator: str) -> None:
     """Refuses a file in which a quote that opens a cell does not close it.
 
-    A quote within a cell that does not start with one means nothing. A cell may
-    go on over the ends of lines, and then what closes it must stand before a
-    separator or an end.
+    A quote within a cell that does not start with one is text. A cell may span
+    several lines; the quote that closes it must then stand before a separator
+    or the end of a line.
 
     Args:
       path: The file, for errors.
-      lines: Its lines with their ends, in an encoding that has ASCII in it.
-      separator: What stands between cells, one character.
+      lines: The file's lines with their ends, in an encoding that extends
+        ASCII.
+      separator: The character between cells.
 
     Raises:
-      DataError: If there is such a quote; the line is named.
+      DataError: If a quote is not closed; the message names the line.
     """
     part = separator.encode()
     cell = rb'(?: *"(?:[^"]|"")*"[^"%b]*|[^"%b\r\n]*)' % (part, part)
-    # Nearly all lines, at the speed of the matching.
+    # Matches nearly all lines, much faster than the loop over characters.
     whole = re.compile(rb"%b(?:%b%b)*[\r\n]*" % (cell, re.escape(part), cell))
     opened = 0
     for number, line in enumerate(lines, start=1):
@@ -44,7 +45,7 @@ def check(path: str, lines: Iterable[bytes], separator: str) -> None:
 def _opened_after(
     path: str, line: bytes, part: bytes, number: int, opened: int
 ) -> int:
-    """The line that opened the quote in which `line` ends, or 0."""
+    """Returns the number of the line whose quote is open after `line`, or 0."""
     place = 0
     while place < len(line):
         if not opened:

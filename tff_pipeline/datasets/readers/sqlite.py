@@ -1,4 +1,4 @@
-"""Clients in an SQLite file of TFF's format, read a client at a time.
+"""Reads clients from an SQLite file of TFF's format, one at a time.
 
 The format is that of `tff.simulation.datasets.load_and_parse_sql_client_data`:
 a table `examples` (split_name, client_id, serialized_example_proto, each a
@@ -39,7 +39,11 @@ _MANY = 1000
 
 
 def key(client_id: str) -> int:
-    """A number of a client's own, for its randomness."""
+    """Returns a number of 32 bits for a client's randomness.
+
+    Args:
+      client_id: The client's name; two clients seldom share a number.
+    """
     return zlib.crc32(client_id.encode())
 
 
@@ -47,19 +51,20 @@ class Database:
     """A file of clients.
 
     Attributes:
-      path: Of the file.
-      sizes: Split's name -> client's name -> how many examples.
-      class_names: Where the file has them.
+      path: The file.
+      sizes: Split's name -> client's name -> number of examples.
+      class_names: The names of classes; `None` if the file has none.
     """
 
     def __init__(self, path: str):
-        """Opens the file, to read only.
+        """Reads the file's tables, but no examples.
 
         Args:
-          path: The file, or a folder with one that ends like `ENDINGS`.
+          path: The file, or a folder that holds one with a name that ends in
+            one of `ENDINGS`.
 
         Raises:
-          DataError: If it is missing, damaged or of another format.
+          DataError: If the file is missing, damaged or of another format.
         """
         self.path = _find(path)
         self.sizes: dict[str, dict[str, int]] = {}
@@ -72,10 +77,10 @@ class Database:
                 )
             ]
             for table, columns in _TABLES.items():
-                found = connection.execute(f"PRAGMA table_info({table})")
-                # A view is no table: it computes, and perhaps without end.
+                present = connection.execute(f"PRAGMA table_info({table})")
+                # A view is not taken for a table: it may compute for ever.
                 if table not in tables or not (
-                    set(columns) <= {row[1] for row in found}
+                    set(columns) <= {row[1] for row in present}
                 ):
                     raise errors.DataError(
                         f"{self.path} has no table {table} with the columns "
@@ -100,13 +105,14 @@ class Database:
                 sqlite3.connect(address, uri=True)
             ) as connection:
                 if sys.version_info >= (3, 11):
-                    # No cell is longer than its file, whatever it says.
+                    # No cell is longer than the file, whatever its header
+                    # says.
                     connection.setlimit(
                         sqlite3.SQLITE_LIMIT_LENGTH, os.path.getsize(self.path)
                     )
                 yield connection
-        # The second is of the names in a damaged schema; the third, of a cell
-        # that says that it is of gigabytes.
+        # The second comes from names in a damaged schema, the third from a cell
+        # whose header says that it has gigabytes.
         except (sqlite3.Error, UnicodeDecodeError, MemoryError) as error:
             raise errors.DataError(
                 f"{self.path} cannot be read as SQLite ({error}); it may be "
@@ -114,7 +120,7 @@ class Database:
             ) from None
 
     def _read_sizes(self, connection: sqlite3.Connection) -> None:
-        # No example takes less than a byte of the file.
+        # Every example takes at least a byte of the file.
         left = os.path.getsize(self.path)
         for client, split, count in connection.execute(
             "SELECT client_id, split_name, num_examples "
@@ -137,10 +143,18 @@ class Database:
             self.sizes.setdefault(split, {})[client] = count
 
     def load(self, client_id: str, splits: Sequence[str]) -> Examples:
-        """Reads a client's examples of some splits.
+        """Reads a client's examples.
+
+        Args:
+          client_id: The client's name.
+          splits: Names of splits, such as "train".
+
+        Returns:
+          The examples of these splits, in the file's order.
 
         Raises:
-          DataError: If they are not what the tables say of them.
+          DataError: If they contradict the tables `features` or
+            `client_metadata`.
         """
         marks = ", ".join("?" for _ in splits)
         with self._connected() as connection:
@@ -149,22 +163,25 @@ class Database:
                 f"client_id = ? AND split_name IN ({marks}) ORDER BY rowid",
                 (client_id, *splits),
             ).fetchall()
-        wanted = sum(self.sizes[each].get(client_id, 0) for each in splits)
-        if len(rows) != wanted:
+        count = sum(self.sizes[each].get(client_id, 0) for each in splits)
+        if len(rows) != count:
             raise errors.DataError(
                 f"{self.path} has {len(rows)} examples of the client "
-                f"{client_id!r}, but client_metadata says {wanted}; write it "
+                f"{client_id!r}, but client_metadata says {count}; write it "
                 "again."
             )
-        return self._parsed([row[0] for row in rows], client_id)
+        return self._parsed(
+            [row[0] for row in rows], f"the client {client_id!r}"
+        )
 
-    def _parsed(self, rows: list[bytes], client_id: str) -> Examples:
+    def _parsed(self, rows: list[bytes], owner: str) -> Examples:
+        """Parses examples; `owner` names their client in errors."""
         needed = sum(math.prod(shape) for _, shape in self._specs.values())
         for row in rows:
-            # A number takes a byte at least. TensorFlow makes room first.
+            # A number takes at least a byte. TensorFlow would allocate first.
             if not isinstance(row, bytes) or len(row) < needed:
                 raise errors.DataError(
-                    f"{self.path} has an example of the client {client_id!r} "
+                    f"{self.path} has an example of {owner} "
                     f"that does not hold {needed} numbers, which `features` or "
                     "the first one promise; write it again."
                 )
@@ -178,10 +195,10 @@ class Database:
             # Eagerly, whatever graph the caller builds.
             with tf.init_scope():
                 parsed = tf.io.parse_example(rows, specs)
-        # The second is of TensorFlow's message, if a feature's name is none.
+        # The second comes from TensorFlow's message about a damaged name.
         except (tf.errors.OpError, UnicodeDecodeError) as error:
             raise errors.DataError(
-                f"{self.path} has examples of the client {client_id!r} that "
+                f"{self.path} has examples of {owner} that "
                 "are not like the first one or like what `features` says "
                 f"({str(error).splitlines()[0]}); write it again."
             ) from None
@@ -198,7 +215,14 @@ class Database:
         return cast
 
     def labels(self, splits: Sequence[str]) -> Iterator[Array]:
-        """Yields the labels of all clients, some at a time."""
+        """Yields the labels of all clients, up to 1,000 at a time.
+
+        Args:
+          splits: Names of splits, such as "train".
+
+        Raises:
+          DataError: If examples contradict the table `features`.
+        """
         marks = ", ".join("?" for _ in splits)
         with self._connected() as connection:
             rows = connection.execute(
@@ -206,12 +230,16 @@ class Database:
                 f"split_name IN ({marks})",
                 tuple(splits),
             )
-            while some := rows.fetchmany(_MANY):
-                yield self._parsed([row[0] for row in some], "of some rows").y
+            while batch := rows.fetchmany(_MANY):
+                yield self._parsed([row[0] for row in batch], "some client").y
 
 
 class SqliteData(FederatedData):
-    """Clients of a database, each read when it is asked for."""
+    """Clients of a database, each read when it is asked for.
+
+    Attributes:
+      client_ids: The clients' names.
+    """
 
     def __init__(
         self,
@@ -221,15 +249,16 @@ class SqliteData(FederatedData):
         chosen: Callable[[str, int], Array],
         labels: Callable[[Array], Array],
     ):
-        """Makes the clients.
+        """Chooses clients and examples; nothing is read yet.
 
         Args:
-          database: Where they are.
-          client_ids: Their names.
-          splits: Which of their examples.
-          chosen: (client's name, how many examples it has there) -> the places
-            of those that are taken.
-          labels: Labels as the file has them -> as the model learns them.
+          database: The file of clients.
+          client_ids: The clients' names.
+          splits: Names of the splits that their examples come from.
+          chosen: Function from (client's name, number of its examples in these
+            splits) to the places of those that it keeps, an int array.
+          labels: Function from labels as the file has them to labels as the
+            model learns them.
         """
         self.client_ids = tuple(client_ids)
         self._database = database

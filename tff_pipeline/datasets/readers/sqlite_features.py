@@ -1,4 +1,4 @@
-"""Types and shapes of the features of an SQLite file of clients."""
+"""Reads the types and shapes of features in an SQLite file of clients."""
 
 import json
 import math
@@ -10,27 +10,30 @@ import tensorflow as tf
 
 from tff_pipeline import errors
 
-# (type, shape of one example) of a feature.
+# A feature's (type, shape of one example).
 Spec = tuple[np.dtype[Any], list[int]]
-# Of what `sqlite_writer` writes.
+# The types that `sqlite_writer` writes.
 _DTYPES = ("uint8", "int32", "float32")
 
 
 def read(
-    path: str, connection: sqlite3.Connection, said_there: bool
+    path: str, connection: sqlite3.Connection, has_table: bool
 ) -> dict[str, Spec]:
-    """What x and y are.
+    """Reads the types and shapes of x and y.
 
     Args:
       path: The file, for errors.
-      connection: To it.
-      said_there: Whether it has the table `features`; else the first example
-        says it.
+      connection: A connection to the file.
+      has_table: Whether the file has a table `features`; otherwise the first
+        example tells.
+
+    Returns:
+      "x" and "y" -> (type, shape).
 
     Raises:
-      DataError: If it does not say it, or one of them holds nothing.
+      DataError: If the file does not tell them, or a shape has no elements.
     """
-    specs = (_said if said_there else _inferred)(path, connection)
+    specs = (_stated if has_table else _inferred)(path, connection)
     for name, (_, shape) in specs.items():
         if not math.prod(shape):
             raise errors.DataError(
@@ -40,8 +43,8 @@ def read(
     return specs
 
 
-def _said(path: str, connection: sqlite3.Connection) -> dict[str, Spec]:
-    """Types and shapes of x and y, as the table `features` has them."""
+def _stated(path: str, connection: sqlite3.Connection) -> dict[str, Spec]:
+    """Reads the table `features`."""
     specs = {}
     for name, dtype, text in connection.execute(
         "SELECT name, dtype, shape FROM features"
@@ -71,7 +74,7 @@ def _said(path: str, connection: sqlite3.Connection) -> dict[str, Spec]:
 
 
 def _inferred(path: str, connection: sqlite3.Connection) -> dict[str, Spec]:
-    """Types and shapes of x and y, as the first example has them."""
+    """Reads the first example."""
     first = connection.execute(
         "SELECT serialized_example_proto FROM examples LIMIT 1"
     ).fetchone()
@@ -79,7 +82,7 @@ def _inferred(path: str, connection: sqlite3.Connection) -> dict[str, Spec]:
         raise errors.DataError(f"{path} has no examples.")
     try:
         features = tf.train.Example.FromString(first[0]).features.feature
-    except Exception:  # Protocol buffers' own, of several modules.
+    except Exception:  # Protocol buffers have errors in several modules.
         raise errors.DataError(
             f"{path} has examples that are no tf.train.Example."
         ) from None

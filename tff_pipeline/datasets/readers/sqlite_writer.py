@@ -1,4 +1,4 @@
-"""Writes clients to an SQLite file that `sqlite` and TFF read."""
+"""Writes clients to an SQLite file that `sqlite` and TFF can read."""
 
 import json
 import sqlite3
@@ -39,7 +39,14 @@ INSERT INTO client_metadata
 
 
 class Row(NamedTuple):
-    """One example of a client; `split` is "train" or "test"."""
+    """One example of a client.
+
+    Attributes:
+      client_id: The client's name.
+      split: "train" or "test".
+      x: The input.
+      y: The label.
+    """
 
     client_id: str
     split: str
@@ -50,19 +57,19 @@ class Row(NamedTuple):
 def write(
     path: str, rows: Iterable[Row], class_names: Optional[Sequence[str]]
 ) -> int:
-    """Writes examples, one after the other; the file is there whole, or not.
+    """Writes examples to a file, which appears when it is complete.
 
     Args:
-      path: The file; one that is there is replaced.
-      rows: At least one; `x` and `y` of the same types and shapes in all:
-        uint8, int32 or float32.
-      class_names: What classes are called, where `y` holds classes.
+      path: The file, which is replaced if it exists.
+      rows: The examples, at least one; `x` and `y`, of uint8, int32 or
+        float32, have the same types and shapes in all.
+      class_names: The classes' names, if `y` holds classes.
 
     Returns:
-      How many examples.
+      The number of examples.
 
     Raises:
-      DataError: If there are none, or a row's shape is another.
+      DataError: If there are no examples, or their types or shapes differ.
       RunDirectoryError: If the file cannot be written.
     """
     with durable.new_file(path) as temporary:
@@ -82,14 +89,14 @@ def _fill(
     rows: Iterable[Row],
     class_names: Sequence[str],
 ) -> int:
-    # The file has another name until it is whole: no journal is needed.
+    # The file has another name until it is complete: no journal is needed.
     connection.executescript("PRAGMA journal_mode = OFF;" + _SCHEMA)
     specs: dict[str, tuple[str, tuple[int, ...]]] = {}
     count = 0
     with connection:
         for row in rows:
-            given = {"x": np.asarray(row.x), "y": np.asarray(row.y)}
-            for name, value in given.items():
+            values = {"x": np.asarray(row.x), "y": np.asarray(row.y)}
+            for name, value in values.items():
                 spec = (value.dtype.name, value.shape)
                 if specs.setdefault(name, spec) != spec:
                     raise errors.DataError(
@@ -100,7 +107,7 @@ def _fill(
                     )
             connection.execute(
                 "INSERT INTO examples VALUES (?, ?, ?)",
-                (row.split, row.client_id, serialized(given)),
+                (row.split, row.client_id, serialize(values)),
             )
             count += 1
         if not count:
@@ -119,8 +126,15 @@ def _fill(
     return count
 
 
-def serialized(values: dict[str, Array]) -> bytes:
-    """A `tf.Example` with a feature a name: floats, bytes or whole numbers."""
+def serialize(values: dict[str, Array]) -> bytes:
+    """Serializes arrays as a `tf.train.Example`.
+
+    Args:
+      values: Feature's name -> array of floats, bytes or whole numbers.
+
+    Returns:
+      The serialized message, the same bytes for the same values.
+    """
     features = {}
     for name, value in values.items():
         flat = value.reshape(-1)

@@ -1,11 +1,10 @@
-"""Columns of a table: which are numbers and which are categories.
+"""Reads a table's columns, and tells numbers from categories.
 
-What a column is, is told by its content. In a Parquet file its type says it.
-In a CSV or TSV file it holds numbers if all of its cells that are not missing
-are numbers (whole numbers too, however few there are of them), else categories.
-But where at most a tenth of the distinct cells are no numbers, or at most a
-hundredth of all cells, it is a column of numbers with mistakes in it, and
-refused: a typing error must not turn amounts into thousands of categories.
+In a Parquet file a column's type decides. In a CSV or TSV file a column holds
+numbers if all of its cells that are not missing are numbers, and otherwise
+categories. But a column in which at most a tenth of the distinct cells, or at
+most a hundredth of all cells, are not numbers is refused as one of numbers with
+mistakes: a typing error must not turn amounts into thousands of categories.
 """
 
 import dataclasses
@@ -23,7 +22,7 @@ from tff_pipeline.datasets.readers import table_files
 
 Array = npt.NDArray[Any]
 
-# Cells that say that there is no value, without spaces around them.
+# Cells that stand for a missing value, without spaces around them.
 MISSING = (
     *("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>"),
     *("NaN", "nan", "NULL", "null", "None"),
@@ -37,9 +36,9 @@ class Column:
     """A column's cells.
 
     Attributes:
-      name: Of the column.
-      values: Of shape [rows]. Numbers: float64, NaN where missing. Categories:
-        int32, the place in `categories`, -1 where missing.
+      name: The column's name.
+      values: Of shape [rows]: numbers are float64, NaN where missing;
+        categories are int32, the place in `categories`, -1 where missing.
       categories: The distinct cells, sorted, without spaces around them;
         `None` for numbers.
     """
@@ -50,29 +49,33 @@ class Column:
 
     @property
     def missing(self) -> Array:
-        """Of shape [rows], where there is no value."""
+        """Missing cells, bool of shape [rows]."""
         if self.categories is None:
             return np.isnan(self.values)
         return self.values < 0
 
     def strings(self) -> Array:
-        """The cells of a column of categories, "" where missing."""
+        """Returns the text of categories, of shape [rows], "" where missing."""
         assert self.categories is not None
         return np.array([*self.categories, ""])[self.values]
 
 
 class Table:
-    """A table in one file or several, of which only some columns are read."""
+    """A table in one or several files, of which chosen columns are read.
+
+    Attributes:
+      names: The names of its columns, in the file's order.
+    """
 
     def __init__(self, path: str):
         """Finds the files and reads the columns' names.
 
         Args:
-          path: See `table_files.find`.
+          path: A file or a folder, see `table_files.find`.
 
         Raises:
-          DataError: If there are no files, one is damaged, or they do not have
-            the same columns.
+          DataError: If there are no files, one is damaged, or their columns
+            differ.
         """
         self._path = path
         self._files = table_files.find(path)
@@ -89,7 +92,15 @@ class Table:
         self._rows: list[int] = []
 
     def require(self, name: str, flag: str) -> None:
-        """Raises `DataError`, listing what there is, if `name` is missing."""
+        """Checks that a flag names a column of the table.
+
+        Args:
+          name: The column's name.
+          flag: The flag that names it.
+
+        Raises:
+          DataError: If there is no such column; the message lists all.
+        """
         if name not in self.names:
             raise errors.DataError(
                 f"--{flag} names the column {name!r}, which {self._path} does "
@@ -97,15 +108,22 @@ class Table:
             )
 
     def load(self, names: Collection[str]) -> int:
-        """Reads the columns `names` into memory; returns how many rows.
+        """Reads columns into memory.
+
+        Args:
+          names: The columns' names.
+
+        Returns:
+          The number of rows.
 
         Raises:
-          DataError: If a file is damaged or there are no rows.
+          DataError: If a file is damaged, types differ among files, or there
+            are no rows.
         """
-        wanted = [name for name in self.names if name in names]
-        parts = [table_files.read(file, wanted) for file in self._files]
+        chosen = [name for name in self.names if name in names]
+        parts = [table_files.read(file, chosen) for file in self._files]
         for file, part in zip(self._files, parts):
-            for name in wanted:
+            for name in chosen:
                 if part[name].type != parts[0][name].type:
                     raise errors.DataError(
                         f"{file} has {part[name].type} in the column {name!r}, "
@@ -118,11 +136,18 @@ class Table:
                 f"{self._path} has column names but no rows; give it some."
             )
         whole = pa.concat_tables(parts)
-        self._columns = {name: whole[name] for name in wanted}
+        self._columns = {name: whole[name] for name in chosen}
         return whole.num_rows
 
     def place(self, row: int) -> str:
-        """Where a row is, in words; rows count from 0, in words from 1."""
+        """Names a row for users, such as "data.csv: row 3 below the header".
+
+        Args:
+          row: The row, counted from 0 over all files.
+
+        Raises:
+          IndexError: If there is no such row.
+        """
         for file, count in zip(self._files, self._rows):
             if row < count:
                 return f"{file}: row {row + 1} below the header"
@@ -130,24 +155,30 @@ class Table:
         raise IndexError(row)
 
     def text(self, name: str) -> Column:
-        """Gives a column that was loaded, once, as categories in any case.
+        """Returns a loaded column as categories, and releases its memory.
+
+        Args:
+          name: The column's name.
 
         Raises:
-          DataError: If it holds something else than numbers and text.
+          DataError: If it holds neither numbers nor text.
         """
         return _categories(name, self._cells(name))
 
     def take(self, name: str, strict: bool = True) -> Column:
-        """Gives a column that was loaded, once: it is then forgotten.
+        """Returns a loaded column, and releases its memory.
 
         Args:
-          name: Of the column.
-          strict: Whether a column of numbers with mistakes in it is refused;
-            else it is one of categories.
+          name: The column's name.
+          strict: Whether to refuse a column of numbers with mistakes in it;
+            otherwise it holds categories.
+
+        Returns:
+          The column; numbers or categories as the module's text tells.
 
         Raises:
-          DataError: If it is refused, holds numbers that are infinite or
-            beyond float32, or something else than numbers and text.
+          DataError: If it is refused, or holds numbers that are infinite or
+            beyond float32, or neither numbers nor text.
         """
         kind = self._columns[name].type
         if _is_number(kind):
@@ -161,7 +192,7 @@ class Table:
         return _categories(name, cells)
 
     def _cells(self, name: str) -> pa.ChunkedArray:
-        """The cells as text, null where missing."""
+        """Returns the cells as text, null where missing."""
         cells = self._columns.pop(name)
         if pa.types.is_dictionary(cells.type):
             cells = cells.cast(cells.type.value_type)
@@ -187,7 +218,7 @@ class Table:
     def _parsed(
         self, name: str, cells: pa.ChunkedArray, strict: bool
     ) -> Optional[pa.ChunkedArray]:
-        """The cells as numbers, or `None` if they are no column of numbers."""
+        """Converts cells to numbers; `None` if the column has categories."""
         try:
             return pc.cast(cells, pa.float64())
         except pa.ArrowInvalid:
@@ -196,7 +227,7 @@ class Table:
         numbers = pd.to_numeric(distinct, errors="coerce")
         wrong = distinct[numbers.isna()].tolist()
         if not wrong:
-            # Numbers that Arrow does not know, such as +1.
+            # Some numbers, such as +1, are none to Arrow.
             encoded = cells.dictionary_encode().combine_chunks()
             values = pd.to_numeric(encoded.dictionary.to_pandas()).astype(float)
             known = np.append(values.to_numpy(), np.nan)
@@ -239,10 +270,10 @@ def _is_number(kind: pa.DataType) -> bool:
 
 def _categories(name: str, cells: pa.ChunkedArray) -> Column:
     encoded = cells.dictionary_encode().combine_chunks()
-    given = encoded.dictionary.to_pylist()
-    order = sorted(range(len(given)), key=given.__getitem__)
-    rank = np.empty(len(given) + 1, np.int32)
-    rank[order] = np.arange(len(given), dtype=np.int32)
+    distinct = encoded.dictionary.to_pylist()
+    order = sorted(range(len(distinct)), key=distinct.__getitem__)
+    rank = np.empty(len(distinct) + 1, np.int32)
+    rank[order] = np.arange(len(distinct), dtype=np.int32)
     rank[-1] = -1
-    codes = pc.fill_null(encoded.indices, len(given)).to_numpy(False)
-    return Column(name, rank[codes], tuple(given[place] for place in order))
+    codes = pc.fill_null(encoded.indices, len(distinct)).to_numpy(False)
+    return Column(name, rank[codes], tuple(distinct[i] for i in order))

@@ -1,4 +1,4 @@
-"""A table's columns as numbers for a model, by statistics of given rows."""
+"""Encodes a table's columns for a model, by statistics of training rows."""
 
 import dataclasses
 from typing import Any, Union
@@ -10,7 +10,7 @@ from tff_pipeline.datasets.readers.table import Column
 
 Array = npt.NDArray[Any]
 
-# The codes of categories; those that are known follow.
+# Codes of categories that were not learned, and of missing cells.
 UNKNOWN, ABSENT = 0, 1
 _FIRST = 2
 MOST_CATEGORIES = 1000
@@ -18,13 +18,14 @@ MOST_CATEGORIES = 1000
 
 @dataclasses.dataclass(frozen=True)
 class Number:
-    """What is known of a column of numbers.
+    """Statistics of a column of numbers.
 
     Attributes:
-      name: Of the column.
-      median: What a missing number is replaced with.
-      mean: Of the numbers that are not missing.
-      deviation: Their standard deviation, or 1 where they are all the same.
+      name: The column's name.
+      median: The median of numbers that are not missing, which replaces those
+        that are.
+      mean: Their mean.
+      deviation: Their standard deviation, or 1 if they are all the same.
     """
 
     name: str
@@ -35,12 +36,13 @@ class Number:
 
 @dataclasses.dataclass(frozen=True)
 class Category:
-    """What is known of a column of categories.
+    """Categories of a column.
 
     Attributes:
-      name: Of the column.
-      known: Those with a code, sorted: known[i] has i + 2.
-      of_numbers: Whether they are numbers and not text.
+      name: The column's name.
+      known: The categories that were learned, sorted: known[i] has the code
+        i + 2.
+      of_numbers: Whether the categories are numbers and not text.
     """
 
     name: str
@@ -49,7 +51,7 @@ class Category:
 
     @property
     def codes(self) -> int:
-        """How many codes there are: UNKNOWN, ABSENT, one for each known."""
+        """The number of codes: UNKNOWN, ABSENT, and one for each known."""
         return len(self.known) + _FIRST
 
 
@@ -60,14 +62,13 @@ def fit(column: Column, rows: Array, categorical: bool) -> Feature:
     """Learns a column's statistics from some of its rows.
 
     Args:
-      column: All of it.
-      rows: int array, the rows of the clients that train.
-      categorical: Whether numbers are categories too.
+      column: The whole column.
+      rows: The rows of clients that train, an int array.
+      categorical: Whether to take numbers for categories too.
 
     Returns:
-      For numbers, their statistics; where all are missing, as if there were
-      zeros. For categories, the most frequent of them, at most
-      `MOST_CATEGORIES`.
+      For numbers, their statistics, or those of zeros if all are missing. For
+      categories, the `MOST_CATEGORIES` most frequent ones.
     """
     values = column.values[rows][~column.missing[rows]]
     if column.categories is not None:
@@ -95,11 +96,15 @@ def _most_frequent(values: Array) -> Array:
 
 
 def encode(column: Column, feature: Feature) -> Array:
-    """The column as a model takes it.
+    """Encodes a column for a model.
+
+    Args:
+      column: The column.
+      feature: What `fit` learned of it.
 
     Returns:
-      float32 of shape [rows]: numbers as they are, NaN where missing, or the
-      categories' codes.
+      float32 of shape [rows]: numbers unchanged, NaN where missing, or the
+      codes of categories.
     """
     if isinstance(feature, Number):
         return column.values.astype(np.float32)
@@ -113,5 +118,5 @@ def encode(column: Column, feature: Feature) -> Array:
         places[column.missing] = -1
         distinct = tuple(numbers.tolist())
     codes = [code_of.get(name, UNKNOWN) for name in distinct]
-    # The last is the place -1, of cells that are missing.
+    # Missing cells have the place -1, which takes the last code.
     return np.array([*codes, ABSENT], np.float32)[places]

@@ -1,7 +1,7 @@
-"""Tables in files: CSV, TSV and Parquet, read as Arrow tables.
+"""Reads tables from CSV, TSV and Parquet files as Arrow tables.
 
-Arrow keeps a text cell in its bytes and four more, where Python's strings need
-fifty: a table of 5 million cells stays far below 100 MB.
+Arrow needs four bytes more than the text of a cell, Python's strings need fifty
+more: a table of 5 million cells stays far below 100 MB.
 """
 
 import csv
@@ -21,27 +21,28 @@ from tff_pipeline.datasets.readers import quotes
 
 _PARQUET = ".parquet"
 _ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", _PARQUET)
-# What may stand between cells, in words.
+# Separators between cells, and words for them.
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _QUOTED = re.compile(rb'"(?:[^"]|"")*(?:"|$)')
-# What often holds a table but is no table.
+# Endings of files that often hold a table but are none.
 _PACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar", ".xlsx", ".xls")
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 
 def find(path: str) -> list[str]:
-    """The table files that `path`, a file or a folder of them, names.
+    """Finds the files of a table.
 
     Args:
-      path: A file that ends in .csv, .tsv (either also in .gz) or .parquet, or
-        a folder that has such files in it, which are parts of one table.
+      path: A file that ends in .csv, .tsv (or either with .gz) or .parquet, or
+        a folder of such files, which are parts of one table.
 
     Returns:
-      At least one path, in the order of names; a folder's hidden files and
+      At least one path, in the order of names. A folder's hidden files and
       files with other endings are left out.
 
     Raises:
-      DataError: If there is none, or an archive or spreadsheet.
+      DataError: If there is no such file, or there is an archive or a
+        spreadsheet.
     """
     if os.path.isdir(path):
         names = sorted(n for n in os.listdir(path) if not n.startswith("."))
@@ -59,17 +60,23 @@ def find(path: str) -> list[str]:
                 f"{file} is an archive or a spreadsheet, which is not opened; "
                 f"save what is in it as {' or '.join(_ENDINGS)}."
             )
-    found = [file for file in files if file.lower().endswith(_ENDINGS)]
-    if not found:
+    tables = [file for file in files if file.lower().endswith(_ENDINGS)]
+    if not tables:
         raise errors.DataError(
             f"{path} is no table file and holds none; a table's name ends in "
             f"{', '.join(_ENDINGS)}."
         )
-    return found
+    return tables
 
 
 def column_names(path: str) -> list[str]:
-    """The names of a file's columns, in order; "" is a column without one.
+    """Reads the names of a file's columns.
+
+    Args:
+      path: A file that `find` returned.
+
+    Returns:
+      The names in the file's order; "" for a column without a name.
 
     Raises:
       DataError: If the file cannot be read, is empty, has a quote that is not
@@ -78,7 +85,7 @@ def column_names(path: str) -> list[str]:
     if path.lower().endswith(_PARQUET):
         try:
             names = pa.parquet.read_schema(path).names
-        # The last is of names that are not UTF-8.
+        # The last comes from names that are not UTF-8.
         except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             raise _unreadable(path, error) from None
         names = [name for name in names if not _PANDAS_INDEX.fullmatch(name)]
@@ -112,31 +119,31 @@ def _header(path: str) -> list[str]:
 
 
 def read(path: str, names: Sequence[str]) -> pa.Table:
-    """Reads the columns `names` of a file.
+    """Reads columns of a file.
 
     Args:
-      path: As `find` gives it.
-      names: Of columns that the file has.
+      path: A file that `find` returned.
+      names: Names of columns that the file has.
 
     Returns:
-      Columns in the order of `names`: from CSV and TSV all of them strings,
-      from Parquet of the types that it says.
+      The columns in the order of `names`: strings from CSV and TSV, the file's
+      types from Parquet.
 
     Raises:
-      DataError: If the file is damaged, a row has other cells than the header,
-        or text is not UTF-8.
+      DataError: If the file is damaged, a row has more or fewer cells than the
+        header, or text is not UTF-8.
     """
     try:
         if path.lower().endswith(_PARQUET):
             # Not by `read_table`, which reads folders and their names too.
             with pa.parquet.ParquetFile(path) as file:
                 table = file.read(list(names), use_threads=False).select(names)
-            # Places of categories, and text, that a damaged file has wrong.
+            # Damaged files have wrong places of categories, and wrong text.
             table.validate(full=True)
             return table
         return pa.csv.read_csv(
             path,
-            # One thread, for then an error names the row.
+            # One thread, so that errors name the row.
             read_options=pa.csv.ReadOptions(use_threads=False),
             parse_options=pa.csv.ParseOptions(
                 delimiter=_delimiter(path), newlines_in_values=True
@@ -154,10 +161,10 @@ def read(path: str, names: Sequence[str]) -> pa.Table:
             r"Row #(\d+): Expected (\d+) columns, got (\d+)", str(error)
         )
         if row:
-            number, wanted, given = map(int, row.groups())
+            number, expected, count = map(int, row.groups())
             raise errors.DataError(
-                f"{path}: row {number - 1} below the header has {given} cells "
-                f"where the header has {wanted}; mend it (the header's cells "
+                f"{path}: row {number - 1} below the header has {count} cells "
+                f"where the header has {expected}; mend it (the header's cells "
                 f"have {_SEPARATORS[_delimiter(path)]} between them; other "
                 "cells with such in them need quotes)."
             ) from None
@@ -165,9 +172,9 @@ def read(path: str, names: Sequence[str]) -> pa.Table:
 
 
 def _delimiter(path: str) -> str:
-    """What the line of names has most of, outside of quotes.
+    """Returns the most frequent separator in the header, outside of quotes.
 
-    If it has none, or as many of two, what the file's ending says.
+    If there is none, or two are as frequent, the file's ending decides.
     """
     with _opened(path) as file:
         names = _QUOTED.sub(b"", file.readline())
@@ -193,7 +200,7 @@ def _unreadable(path: str, error: Exception) -> errors.DataError:
 
 
 def _not_utf8(path: str) -> errors.DataError:
-    """Names the first line that is not UTF-8; there is one."""
+    """Builds the error that names the first line that is not UTF-8."""
     position = 0
     with _opened(path) as file:
         for number, line in enumerate(file, start=1):

@@ -1,8 +1,10 @@
-"""Word vectors from a text file: a word and its numbers a line.
+"""Reads word vectors from a text file, a word and its numbers per line.
 
-The format of GloVe, and of word2vec and fastText, whose first line is the
-number of words and the size. Pennington, Socher and Manning 2014, "GloVe:
-Global Vectors for Word Representation".
+The format is that of GloVe, and of word2vec and fastText, whose first line is
+the number of words and the vectors' size.
+
+Pennington, Socher and Manning 2014, "GloVe: Global Vectors for Word
+Representation".
 """
 
 from collections.abc import Container
@@ -16,22 +18,23 @@ from tff_pipeline import errors
 Array = npt.NDArray[Any]
 
 
-def read(path: str, wanted: Container[str], most: int) -> dict[str, Array]:
-    """Reads vectors of the file's first words, and of wanted ones anywhere.
+def read(path: str, words: Container[str], most: int) -> dict[str, Array]:
+    """Reads the vectors of chosen words and of the file's first words.
 
     Such files start with the most frequent words.
 
     Args:
-      path: The file, UTF-8.
-      wanted: Words, in lower case, to read wherever they stand.
-      most: How many words to read besides.
+      path: The file, in UTF-8.
+      words: Words in lower case whose vectors are read wherever they stand.
+      most: The number of other words to read, from the start of the file.
 
     Returns:
-      Word in lower case -> float32 [size]; of words that differ in case alone,
-      the first.
+      Word in lower case -> float32 [size]; the first vector of words that
+      differ only in case.
 
     Raises:
-      DataError: If the file cannot be read, or a line is not such; it is named.
+      DataError: If the file cannot be read or has a line of another format;
+        the message names the line.
     """
     vectors: dict[str, Array] = {}
     size = 0
@@ -52,7 +55,7 @@ def read(path: str, wanted: Container[str], most: int) -> dict[str, Array]:
                 word = cells[0].lower()
                 if word in vectors:
                     continue
-                if word not in wanted:
+                if word not in words:
                     if others >= most:
                         continue
                     others += 1
