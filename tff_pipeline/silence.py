@@ -8,8 +8,9 @@ import logging
 import os
 import warnings
 
-# Of the wheels' own making, and nothing a user can act on: "Unable to register
-# cuDNN factory", "rebuild TensorFlow with the appropriate compiler flags".
+# The messages come of how the wheels were built, and users can do nothing about
+# them: "Unable to register cuDNN factory", "rebuild TensorFlow with the
+# appropriate compiler flags".
 _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "GRPC_VERBOSITY": "NONE",
@@ -18,7 +19,10 @@ _ENVIRONMENT = {
 
 
 def silence() -> None:
-    """Turns off messages below errors; exceptions are not touched."""
+    """Turns off messages below errors; exceptions are not touched.
+
+    Settings of the environment that are there already are left as they are.
+    """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)

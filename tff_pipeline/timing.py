@@ -1,7 +1,8 @@
-"""Where time goes: named spans, summed up while someone records them.
+"""Measures where time goes, in named spans.
 
-Without a recording a span costs nothing worth measuring. In a trace of
-TensorFlow's profiler spans show under their names.
+Spans of one name are summed up while someone records them; without a recording
+a span costs about a microsecond. A trace of TensorFlow's profiler shows spans
+under their names.
 """
 
 import collections
@@ -19,7 +20,12 @@ _recording: Optional[Seconds] = None
 
 @contextlib.contextmanager
 def recording() -> Iterator[Seconds]:
-    """Gives seconds by name, filled by all threads' spans."""
+    """Records all threads' spans until the block ends.
+
+    Yields:
+      Seconds by the name of the span; threads that are in one span side by
+      side add up.
+    """
     global _recording
     _recording = collections.defaultdict(float)
     try:
@@ -30,7 +36,17 @@ def recording() -> Iterator[Seconds]:
 
 @contextlib.contextmanager
 def span(name: str) -> Iterator[None]:
-    """Counts what happens inside under `name`."""
+    """Counts the time until the block ends under `name`.
+
+    Args:
+      name: Any text, such as "aggregation".
+
+    Example:
+      >>> with recording() as seconds, span("sleeping"):
+      ...     time.sleep(0.001)
+      >>> seconds["sleeping"] >= 0.001
+      True
+    """
     seconds = _recording
     if seconds is None:
         yield

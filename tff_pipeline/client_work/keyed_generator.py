@@ -17,7 +17,13 @@ class KeyedGenerator(compat.RandomGenerator):
     """Stands in for a Keras layer's random generator, method by method."""
 
     def __init__(self, number: int, layer: tf.keras.layers.Layer):
-        """Makes the one of `layer`; `number` tells it from other layers'."""
+        """Makes a generator that must `begin` a step before it draws.
+
+        Args:
+          number: The layer's place among the model's random layers, so that no
+            two draw the same numbers.
+          layer: The layer that will draw from it.
+        """
         self._number = number
         self._layer = layer
         self._calls = 0
@@ -27,8 +33,8 @@ class KeyedGenerator(compat.RandomGenerator):
         """Starts a step.
 
         Args:
-          key: An int64 scalar, the client's of this round.
-          step: An int32 scalar, which of its steps.
+          key: int64 scalar, the client's key of this round.
+          step: int32 scalar, the number of the step, from 0.
         """
         seed = tf.stack([key, tf.cast(step, tf.int64)])
         fold_in = tf.random.experimental.stateless_fold_in
@@ -40,13 +46,13 @@ class KeyedGenerator(compat.RandomGenerator):
                 getattr(self._layer, name)()
 
     def make_seed_for_stateless_op(self) -> tf.Tensor:
-        """The seed, int64 [2], of the next draw."""
+        """Returns the seed of the next draw, int64 [2]."""
         self._calls += 1
         fold_in = tf.random.experimental.stateless_fold_in
         return fold_in(self._seed, tf.constant(self._calls, tf.int64))
 
     def make_legacy_seed(self) -> None:
-        """None, which Keras passes to operations that take no state."""
+        """Returns None, which Keras passes to operations without state."""
 
     def random_normal(
         self,
@@ -56,6 +62,15 @@ class KeyedGenerator(compat.RandomGenerator):
         dtype: Any = None,
         nonce: Optional[int] = None,
     ) -> tf.Tensor:
+        """Draws from a normal distribution.
+
+        Args:
+          shape: The shape of the result.
+          mean: The distribution's mean.
+          stddev: The distribution's standard deviation.
+          dtype: A floating type, float32 by default.
+          nonce: Ignored; Keras has it for generators that keep a state.
+        """
         del nonce
         return tf.random.stateless_normal(
             shape,
@@ -73,6 +88,15 @@ class KeyedGenerator(compat.RandomGenerator):
         dtype: Any = None,
         nonce: Optional[int] = None,
     ) -> tf.Tensor:
+        """Draws from a uniform distribution over [minval, maxval).
+
+        Args:
+          shape: The shape of the result.
+          minval: The lowest number.
+          maxval: The bound above, 1 by default.
+          dtype: A numeric type, float32 by default.
+          nonce: Ignored; Keras has it for generators that keep a state.
+        """
         del nonce
         return tf.random.stateless_uniform(
             shape,
@@ -85,6 +109,14 @@ class KeyedGenerator(compat.RandomGenerator):
     def dropout(
         self, inputs: tf.Tensor, rate: float, noise_shape: Any = None
     ) -> tf.Tensor:
+        """Sets numbers to 0 with probability `rate`, and scales up the others.
+
+        Args:
+          inputs: A tensor of a floating type.
+          rate: The probability, from 0 to below 1.
+          noise_shape: The shape of the draws, broadcast to that of `inputs`,
+            which is the default.
+        """
         return tf.nn.experimental.stateless_dropout(
             inputs,
             rate,
@@ -96,7 +128,10 @@ class KeyedGenerator(compat.RandomGenerator):
 def replace(
     model: tff.learning.models.VariableModel,
 ) -> list[KeyedGenerator]:
-    """Gives all random layers of `model` generators with keys.
+    """Gives all random layers of a model generators with keys.
+
+    Args:
+      model: Any; one that wraps no Keras model has no random layers.
 
     Returns:
       The generators; `begin` must be called for each before a step.

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from tff_pipeline.runtime import compat
+
 # (labels, predicted numbers) -> scaled errors.
 ErrorFn = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -62,6 +64,7 @@ class ScaledSquaredError(tf.keras.losses.Loss):
         super().__init__()
         self._error_fn = error_fn
 
+    @compat.plain
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Returns each example's loss, float32 [batch].
 
@@ -81,9 +84,11 @@ def scaled_error_metrics(error_fn: ErrorFn) -> list[tf.keras.metrics.Metric]:
         its deviations.
     """
 
+    @compat.plain
     def squared(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         return tf.square(error_fn(y_true, y_pred))
 
+    @compat.plain
     def absolute(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         return tf.abs(error_fn(y_true, y_pred))
 

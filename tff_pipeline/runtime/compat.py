@@ -7,10 +7,11 @@ import atexit
 import contextlib
 import gc
 import os
+import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_federated as tff
 from tensorflow.core.protobuf import config_pb2, saved_model_pb2
@@ -22,7 +23,7 @@ from tensorflow.python.saved_model.pywrap_saved_model import fingerprinting
 
 
 def worker_binary() -> str:
-    """The path of the executor service that the TFF wheel carries.
+    """Returns the path of the executor service that the TFF wheel carries.
 
     Raises:
       RuntimeError: If this TFF has none there.
@@ -37,9 +38,10 @@ def worker_binary() -> str:
 
 
 class _AtExit(tff.framework.SyncContext):
-    """What runs computations when Python ends: nothing."""
+    """The context in which computations are when Python ends: none runs."""
 
     def invoke(self, comp: Any, arg: Any) -> Any:
+        """Raises RuntimeError."""
         raise RuntimeError("Python is ending.")
 
 
@@ -53,16 +55,16 @@ def _let_go_of_default_context() -> None:
     gc.collect()
 
 
-# Modules of TFF, TensorFlow and Keras in which no function has an `if` or a
-# `for` on tensors. They are not ours to mark with `plain`.
+# Modules of others, which cannot be marked with `plain`, in which no function
+# has an `if` or a `for` on tensors.
 _PLAIN_MODULES = (
-    "tensorflow_federated.python.learning.metrics",
-    "tensorflow_federated.python.learning.models",
-    "tensorflow.python.saved_model",
-    "keras.src.saving",
+    "tensorflow_federated.python.learning.metrics.",
+    "tensorflow_federated.python.learning.models.",
+    "tensorflow.python.saved_model.",
+    "keras.src.saving.",
 )
-_PLAIN_PREFIXES = tuple(f"{module}." for module in _PLAIN_MODULES)
-
+Array = npt.NDArray[Any]
+Encoder = Callable[[Any], Any]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -93,9 +95,6 @@ def without_rewriting() -> Iterator[None]:
     over to AutoGraph; these are rewritten still, and so are models, layers and
     losses, which Keras hands over. AutoGraph remembers, after the block too,
     which functions it did not have to rewrite in it.
-
-    Yields:
-      None.
     """
     rules = autograph_config.CONVERSION_RULES
     spared = autograph_config.DoNotConvert("tensorflow_federated")
@@ -103,7 +102,7 @@ def without_rewriting() -> Iterator[None]:
 
     def convert(function: Any, program: Any) -> Any:
         function = getattr(function, "__func__", function)
-        if not f"{function.__module__}.".startswith(_PLAIN_PREFIXES):
+        if not f"{function.__module__}.".startswith(_PLAIN_MODULES):
             return rewrite(function, program)
 
         @plain
@@ -132,6 +131,9 @@ def register_functions(library: Any) -> None:
 
     A graph that is imported into a `tf.function` brings its nodes along, but
     not the functions that they call by name.
+
+    Args:
+      library: The `FunctionDefLibrary` of the GraphDef.
     """
     for function in library.function:
         context.context().add_function_def(function)
@@ -142,11 +144,17 @@ def inline_callable(
     feeds: Sequence[tf.Tensor],
     fetches: Sequence[tf.Tensor],
     targets: Sequence[tf.Operation] = (),
-) -> Callable[..., Sequence[np.ndarray]]:
-    """A function from arrays for `feeds` to arrays of `fetches`.
+) -> Callable[..., Sequence[Array]]:
+    """Makes a function from arrays for `feeds` to arrays of `fetches`.
 
-    It runs `targets` too, and all in the thread that calls it, with neither the
-    checks nor the thread pool of `Session.run`.
+    It runs in the thread that calls it, with neither the checks nor the thread
+    pool of `Session.run`.
+
+    Args:
+      session: A session with the graph.
+      feeds: Tensors whose values are the function's arguments.
+      fetches: Tensors whose values it returns.
+      targets: Operations that it runs too.
     """
     options = config_pb2.CallableOptions(
         feed=[tensor.name for tensor in feeds],
@@ -192,34 +200,46 @@ def replace_generator(layer: Any, generator: RandomGenerator) -> None:
 
 
 def all_layers(model: tf.keras.Model) -> list[Any]:
-    """The layers of a Keras model, those within layers too.
+    """Returns the layers of a Keras model, those within layers too.
 
-    Not `submodules`, which fails where recurrent cells keep masks.
+    `submodules` would fail where recurrent cells keep masks.
+
+    Args:
+      model: A model that has been built.
     """
     return list(model._flatten_layers(include_self=False))
 
 
 def resnet18(shape: Sequence[int], classes: int) -> tf.keras.Model:
-    """TFF's ResNet-18 with group normalization; its last layer is a softmax."""
+    """Makes TFF's ResNet-18 with group normalization, ending in a softmax.
+
+    Args:
+      shape: Height, width and channels of the images.
+      classes: The number of outputs.
+    """
     models = tff.simulation.models.resnet_models
     return models.create_resnet18(tuple(shape), classes)
 
 
-def baseline_characters(length: int) -> Callable[[Any], tf.Tensor]:
-    """How TFF's Shakespeare baseline makes ids of a snippet.
+_SHAKESPEARE = tff.simulation.baselines.shakespeare
+_STACKOVERFLOW = tff.simulation.baselines.stackoverflow
+
+
+def baseline_characters(length: int) -> Encoder:
+    """Returns the function by which TFF's Shakespeare baseline makes ids.
 
     Args:
-      length: Of the padded ids a multiple.
+      length: The number of padded ids is a multiple of it.
 
     Returns:
       A function from {"snippets": a string} to int64 ids; 0 is padding.
     """
-    baseline = tff.simulation.baselines.shakespeare
-    return baseline.char_prediction_preprocessing._build_tokenize_fn(length)
+    make = _SHAKESPEARE.char_prediction_preprocessing._build_tokenize_fn
+    return make(length)
 
 
-def baseline_words(words: Sequence[str], length: int) -> Callable:
-    """How TFF's Stack Overflow baseline makes ids of a sentence.
+def baseline_words(words: Sequence[str], length: int) -> Encoder:
+    """Returns the function by which TFF's Stack Overflow baseline makes ids.
 
     Args:
       words: The vocabulary.
@@ -228,14 +248,12 @@ def baseline_words(words: Sequence[str], length: int) -> Callable:
     Returns:
       A function from {"tokens": a string} to at most `length` + 1 int64 ids.
     """
-    baseline = tff.simulation.baselines.stackoverflow
-    return baseline.word_prediction_preprocessing.build_to_ids_fn(
-        list(words), length
-    )
+    make = _STACKOVERFLOW.word_prediction_preprocessing.build_to_ids_fn
+    return make(list(words), length)
 
 
-def baseline_tags(words: Sequence[str], tags: Sequence[str]) -> Callable:
-    """How TFF's Stack Overflow baseline makes bags of words and of tags.
+def baseline_tags(words: Sequence[str], tags: Sequence[str]) -> Encoder:
+    """Returns the function by which that baseline makes bags of words and tags.
 
     Args:
       words: The vocabulary.
@@ -245,24 +263,26 @@ def baseline_tags(words: Sequence[str], tags: Sequence[str]) -> Callable:
       A function from {"tokens", "title", "tags": a string each} to float32
       arrays of shape [words] and [tags].
     """
-    baseline = tff.simulation.baselines.stackoverflow
-    return baseline.tag_prediction_preprocessing.build_to_ids_fn(
-        list(words), list(tags)
-    )
+    make = _STACKOVERFLOW.tag_prediction_preprocessing.build_to_ids_fn
+    return make(list(words), list(tags))
 
 
 def set_signature_method(folder: str, signature: str, method: str) -> None:
-    """Changes the method of a SavedModel's signature, and its fingerprint."""
-    path = os.path.join(folder, "saved_model.pb")
-    saved_model = saved_model_pb2.SavedModel()
-    with open(path, "rb") as file:
-        saved_model.ParseFromString(file.read())
+    """Changes the method of a SavedModel's signature, and its fingerprint.
+
+    Args:
+      folder: The SavedModel.
+      signature: The name of one of its signatures.
+      method: The method that TF Serving is to see, such as
+        "tensorflow/serving/predict".
+    """
+    path = pathlib.Path(folder, "saved_model.pb")
+    saved_model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     (graph,) = saved_model.meta_graphs
     graph.signature_def[signature].method_name = method
-    with open(path, "wb") as file:
-        file.write(saved_model.SerializeToString(deterministic=True))
-    with open(os.path.join(folder, "fingerprint.pb"), "wb") as file:
-        file.write(fingerprinting.CreateFingerprintDef(folder))
+    path.write_bytes(saved_model.SerializeToString(deterministic=True))
+    fingerprint = fingerprinting.CreateFingerprintDef(folder)
+    path.with_name("fingerprint.pb").write_bytes(fingerprint)
 
 
 def lite_model(content: bytes) -> tuple[Any, Any]:

@@ -19,9 +19,20 @@ from tff_pipeline.runtime.reductions import Reduction
 
 
 class OnServer:
-    """A value at the server, computed at most once."""
+    """A value at the server, computed at most once.
+
+    Attributes:
+      number_of_pass: The first pass over the clients before which all that the
+        value depends on has been reduced.
+    """
 
     def __init__(self, compute: Callable[..., Any], *sources: "OnServer"):
+        """Lays the value out.
+
+        Args:
+          compute: Takes the values of `sources`.
+          sources: Values at the server that it needs.
+        """
         self._compute: Any = compute
         self._sources = sources
         self._value: Any = None
@@ -31,7 +42,7 @@ class OnServer:
         )
 
     def value(self) -> Any:
-        """Computes it; what it depends on must have been reduced."""
+        """Computes the value; what it depends on must have been reduced."""
         if not self._done:
             values = [source.value() for source in self._sources]
             with timing.span("server"):
@@ -40,16 +51,26 @@ class OnServer:
         return self._value
 
     def sources(self) -> Iterator[Any]:
+        """Yields the nodes that the value is computed from."""
         yield from self._sources
 
     def release(self) -> None:
-        """Lets go of its value and of what it depends on."""
+        """Lets go of the value and of what it depends on."""
         self._value = self._compute = None
         self._sources = ()
 
 
 class OnClients:
-    """A value on every client: a function of the client's other values."""
+    """A value on every client: a function of the client's other values.
+
+    Attributes:
+      compute: The function.
+      clients: Values on the same client that it needs.
+      server: Values at the server that it needs.
+      indexed: Whether the value depends on which client it is.
+      number_of_pass: The first pass over the clients that can compute it.
+      kept: The values of all clients in order, once a pass has kept them.
+    """
 
     def __init__(
         self,
@@ -58,7 +79,7 @@ class OnClients:
         server: Sequence[OnServer] = (),
         indexed: bool = False,
     ):
-        """Lays it out.
+        """Lays the value out.
 
         Args:
           compute: Takes the values of `clients`, then those of `server`; with
@@ -77,20 +98,27 @@ class OnClients:
         self.kept: Optional[list[Any]] = None
 
     def sources(self) -> Iterator[Any]:
+        """Yields the nodes that the value is computed from."""
         yield from self.clients
         yield from self.server
 
     def release(self) -> None:
-        """Lets go of its values and of what they depend on."""
+        """Lets go of the values and of what they depend on."""
         self.kept = self.compute = None
         self.clients = self.server = ()
 
-    def of(self, client: int, known: dict["OnClients", Any]) -> Any:
-        """Its value on one client, given what is `known` of that client."""
+    def on_client(self, client: int, known: dict["OnClients", Any]) -> Any:
+        """Computes the value on one client.
+
+        Args:
+          client: The client's number in the cohort, from 0.
+          known: The client's values so far, by node; filled with what is
+            computed on the way.
+        """
         if self.kept is not None:
             return self.kept[client]
         if self not in known:
-            values = [source.of(client, known) for source in self.clients]
+            values = [each.on_client(client, known) for each in self.clients]
             values += [source.value() for source in self.server]
             if self.indexed:
                 values.insert(0, client)
@@ -99,14 +127,20 @@ class OnClients:
 
 
 class Reduced(OnServer):
-    """A value at the server that a pass over the clients brings."""
+    """A value at the server that a pass over the clients brings.
+
+    Attributes:
+      make: Returns a new reduction.
+      clients: The value on clients that is reduced.
+      pass_over: The number of the pass that brings it.
+    """
 
     def __init__(self, make: Callable[[], Reduction], clients: OnClients):
-        """Lays it out.
+        """Lays the value out.
 
         Args:
           make: Returns a new reduction.
-          clients: What is reduced.
+          clients: The value on clients that is reduced.
         """
         super().__init__(lambda: None)
         self.make: Any = make
@@ -115,39 +149,42 @@ class Reduced(OnServer):
         self.number_of_pass = self.pass_over + 1
 
     def set(self, value: Any) -> None:
-        """Takes what its pass brought."""
+        """Takes the value that its pass brought."""
         self._value, self._done = value, True
 
     def value(self) -> Any:
+        """Returns the value; its pass must be over."""
         assert self._done, "a reduction was read before its pass"
         return self._value
 
     def sources(self) -> Iterator[Any]:
+        """Yields the node that is reduced."""
         yield self.clients
 
     def release(self) -> None:
+        """Lets go of the value and of what it depends on."""
         super().release()
         self.make = None
 
 
 def run(
-    wanted: Iterable[Any],
+    targets: Iterable[Any],
     num_clients: int,
     pool: concurrent.futures.Executor,
     in_flight: int,
 ) -> None:
-    """Computes the `wanted` nodes and all that they need.
+    """Computes nodes and all that they need.
 
     Args:
-      wanted: `OnServer` and `OnClients`; afterwards `value()` of the former
+      targets: `OnServer` and `OnClients`; afterwards `value()` of the former
         and `kept` of the latter are there.
-      num_clients: How many clients there are.
+      num_clients: The number of clients in the cohort.
       pool: Computes clients.
       in_flight: How many clients may be computed and not yet folded.
     """
-    nodes = _reachable(wanted)
+    nodes = _reachable(targets)
     reduced = [node for node in nodes if isinstance(node, Reduced)]
-    keep = [node for node in wanted if isinstance(node, OnClients)]
+    keep = [node for node in targets if isinstance(node, OnClients)]
     for node in nodes:
         if isinstance(node, OnClients):
             keep += [
@@ -175,6 +212,10 @@ def release(nodes: Iterable[Any]) -> None:
 
     Such cycles wait for Python's collector, and a round's models and data are
     too large to wait.
+
+    Args:
+      nodes: `OnServer` and `OnClients`; those that they depend on are released
+        too.
     """
     for node in _reachable(nodes, beyond_kept=True):
         node.release()
@@ -191,16 +232,16 @@ def _one_pass(
         return
     folds = [node.make() for node in reduced]
     kept: list[list[Any]] = [[] for _ in keep]
-    wanted = [node.clients for node in reduced] + list(keep)
+    targets = [node.clients for node in reduced] + list(keep)
     # Broadcast values are computed once, here, and not by racing threads.
-    for source in _reachable(wanted):
+    for source in _reachable(targets):
         if isinstance(source, OnServer):
             source.value()
 
     def compute(client: int) -> list[Any]:
         known: dict[OnClients, Any] = {}
         with timing.span("clients"):
-            return [node.of(client, known) for node in wanted]
+            return [node.on_client(client, known) for node in targets]
 
     for values in _in_order(compute, num_clients, pool, in_flight):
         with timing.span("aggregation"):
@@ -221,8 +262,9 @@ def _in_order(
     pool: concurrent.futures.Executor,
     in_flight: int,
 ) -> Iterator[Any]:
-    """compute(0), compute(1), ... by the pool, at most `in_flight` ahead."""
-    waiting: collections.deque = collections.deque()
+    """Yields compute(0), compute(1), ..., at most `in_flight` ahead."""
+    waiting: collections.deque[concurrent.futures.Future[Any]]
+    waiting = collections.deque()
     try:
         for client in range(count):
             if len(waiting) == in_flight:
@@ -235,18 +277,19 @@ def _in_order(
             future.cancel()
 
 
-def _result(future: concurrent.futures.Future) -> Any:
+def _result(future: "concurrent.futures.Future[Any]") -> Any:
     with timing.span("client work"):
         return future.result()
 
 
-def _reachable(wanted: Iterable[Any], beyond_kept: bool = False) -> list[Any]:
-    """All nodes that `wanted` depend on, and themselves.
+def _reachable(targets: Iterable[Any], beyond_kept: bool = False) -> list[Any]:
+    """Returns `targets` and all nodes that they depend on.
 
-    Not those that only values need which are kept, unless `beyond_kept`.
+    Nodes that only kept values were computed from are left out, unless
+    `beyond_kept`.
     """
     seen: dict[Any, None] = {}
-    waiting = list(wanted)
+    waiting = list(targets)
     while waiting:
         node = waiting.pop()
         if node not in seen:

@@ -15,13 +15,18 @@ from tff_pipeline.runtime import compat, elements, graphs
 
 
 class EagerFunction:
-    """Takes and returns nested tuples of arrays and datasets."""
+    """A function of nested tuples of arrays and datasets, and to such.
+
+    It can be called by several threads at once.
+    """
 
     def __init__(self, computation: graphs.Computation):
+        """Takes any computation; the graph is imported at the first call."""
         self._computation = computation
         self._copies = graphs.Copies(computation.graph, self._import)
 
     def __call__(self, argument: Any = None) -> Any:
+        """Runs the computation on nested tuples of the parameter's leaves."""
         function, dtypes = self._copies.get()
         signature = self._computation.signature
         leaves = zip(
@@ -38,7 +43,7 @@ class EagerFunction:
         )
 
     def _import(self) -> Any:
-        """A concrete function of the graph, under names of its own."""
+        """Makes a concrete function of the graph, under names of its own."""
         computation = self._computation
         graph = tf.compat.v1.GraphDef()
         graph.CopyFrom(computation.graph)
@@ -58,7 +63,6 @@ class EagerFunction:
                 tf.TensorSpec([] if dtype == tf.variant else shape, dtype)
             )
 
-        @tf.function(input_signature=specs, autograph=False)
         def run(*arguments: tf.Tensor) -> list[tf.Tensor]:
             return tf.graph_util.import_graph_def(
                 graph,
@@ -69,11 +73,12 @@ class EagerFunction:
                 name="",
             )
 
-        return run.get_concrete_function(), [spec.dtype for spec in specs]
+        function = tf.function(run, input_signature=specs, autograph=False)
+        return function.get_concrete_function(), [spec.dtype for spec in specs]
 
 
 def _tensor(value: Any, type_spec: tff.Type) -> Any:
-    """The array as it is; of a dataset, or a list of elements, the variant."""
+    """Makes a variant of a dataset or a list of elements; leaves arrays."""
     if not isinstance(type_spec, tff.SequenceType):
         return value
     if not isinstance(value, tf.data.Dataset):
@@ -90,7 +95,7 @@ def _value(tensor: tf.Tensor, type_spec: tff.Type) -> Any:
 
 
 def _rename(graph: Any, suffix: str) -> None:
-    """Gives all functions and resources of `graph` names that none else has.
+    """Gives functions and resources of `graph` names that no others have.
 
     This process has one namespace for either, and two copies of one graph
     must not share variables.

@@ -9,15 +9,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_federated as tff
 
 
-def array(value: Any, kind: tff.TensorType) -> np.ndarray:
-    """The value in the type's dtype and the machine's byte order.
+def array(value: Any, kind: tff.TensorType) -> npt.NDArray[Any]:
+    """Makes an array of the type's dtype and the machine's byte order.
+
+    Args:
+      value: What NumPy takes for an array.
+      kind: The type.
 
     Raises:
-      TypeError: If its shape is not one of the type's.
+      TypeError: If the shape is not one of the type's.
     """
     # NumPy's own strings would take off trailing zeros and refuse bytes.
     dtype = object if kind.dtype == np.str_ else kind.dtype
@@ -31,7 +36,12 @@ def array(value: Any, kind: tff.TensorType) -> np.ndarray:
 
 
 def parts(value: Any, kind: tff.StructType) -> list[Any]:
-    """The parts of a structure, in the order of its type."""
+    """Returns the parts of a structure, in the order of its type.
+
+    Args:
+      value: A TFF structure, list, tuple, mapping or object with attributes.
+      kind: The type.
+    """
     if isinstance(value, tff.structure.Struct):
         return [each for _, each in tff.structure.iter_elements(value)]
     if isinstance(value, (list, tuple)):
@@ -43,7 +53,15 @@ def parts(value: Any, kind: tff.StructType) -> list[Any]:
 
 
 def element(value: Any, kind: tff.Type) -> Any:
-    """An element of a dataset: arrays, in structures that `tf.data` knows."""
+    """Makes an element of a dataset: arrays, in structures `tf.data` knows.
+
+    Args:
+      value: The element, in any structure that `parts` takes.
+      kind: The element's type.
+
+    Raises:
+      TypeError: If an array has another shape than the type.
+    """
     if not isinstance(kind, tff.StructType):
         return array(value, kind)
     names_and_kinds = list(tff.structure.iter_elements(kind))
@@ -51,13 +69,13 @@ def element(value: Any, kind: tff.Type) -> Any:
         element(each, each_kind)
         for each, (_, each_kind) in zip(parts(value, kind), names_and_kinds)
     ]
-    if hasattr(value, "_fields"):  # Whose order tf.data keeps.
+    if hasattr(value, "_fields"):  # A named tuple, whose order tf.data keeps.
         return type(value)(*values)
     return _structure([name for name, _ in names_and_kinds], values)
 
 
 def specs(kind: tff.Type) -> Any:
-    """What `tf.data` says of elements of this type."""
+    """Returns the structure of `tf.TensorSpec` of elements of a type."""
     if not isinstance(kind, tff.StructType):
         return tf.TensorSpec(kind.shape, kind.dtype)
     names_and_kinds = list(tff.structure.iter_elements(kind))
@@ -68,7 +86,12 @@ def specs(kind: tff.Type) -> Any:
 
 
 def dataset(values: list[Any], kind: tff.Type) -> tf.data.Dataset:
-    """A dataset of a few elements, such as a caller gives in a list."""
+    """Makes a dataset of a few elements, such as a caller gives in a list.
+
+    Args:
+      values: The elements, each in any structure that `parts` takes.
+      kind: The type of one element.
+    """
     whole: Any = None
     for value in values:
         one = tf.data.Dataset.from_tensors(element(value, kind))

@@ -28,17 +28,18 @@ _AT_ONCE = ("Placeholder", "VarHandleOp", "Const", "NoOp")
 
 
 class Computation:
-    """A TFF computation, read.
+    """A TFF computation of TensorFlow, read from its serialised form.
 
     Attributes:
       graph: Its GraphDef; every run of it starts afresh, whatever ran before:
         variables and tables are initialised before anything else runs.
-      signature: Its type.
+      signature: The computation's type.
       parameters: The bindings of the parameter's leaves.
       results: The bindings of the result's leaves.
     """
 
     def __init__(self, computation: tff.framework.CompiledComputation):
+        """Reads a compiled computation."""
         proto = computation.proto.tensorflow
         self.graph = tf.compat.v1.GraphDef()
         proto.graph_def.Unpack(self.graph)
@@ -50,40 +51,49 @@ class Computation:
 
 
 class Copies:
-    """Runnable copies of a graph, as few as keep its calls apart."""
+    """Runnable copies of a graph, as few as keep its calls apart.
+
+    A graph that keeps something from call to call is copied for every call, one
+    with variables for every thread; all others need one copy.
+    """
 
     def __init__(self, graph: tf.compat.v1.GraphDef, make: Callable[[], Any]):
-        """Makes none yet; `make` makes one."""
+        """Makes no copy yet.
+
+        Args:
+          graph: The graph, read for what it holds.
+          make: Makes a copy that can be run.
+        """
         operations = {node.op for node in all_nodes(graph)}
-        self._a_call = any(map(_KEEPING.fullmatch, operations))
-        self._a_thread = not operations.isdisjoint(STATEFUL)
+        self._one_a_call = any(map(_KEEPING.fullmatch, operations))
+        self._one_a_thread = not operations.isdisjoint(STATEFUL)
         self._make = make
-        self._of_thread = threading.local()
+        self._in_thread = threading.local()
         self._lock = threading.Lock()
-        self._of_all: Any = None
+        self._shared: Any = None
 
     def get(self) -> Any:
-        """One for a call of this thread."""
-        if self._a_call:
+        """Returns a copy for one call by this thread."""
+        if self._one_a_call:
             return self._make()
-        if self._a_thread:
-            if not hasattr(self._of_thread, "copy"):
-                self._of_thread.copy = self._make()
-            return self._of_thread.copy
+        if self._one_a_thread:
+            if not hasattr(self._in_thread, "copy"):
+                self._in_thread.copy = self._make()
+            return self._in_thread.copy
         with self._lock:
-            if self._of_all is None:
-                self._of_all = self._make()
-        return self._of_all
+            if self._shared is None:
+                self._shared = self._make()
+        return self._shared
 
 
 def all_nodes(graph: tf.compat.v1.GraphDef) -> Iterator[Any]:
-    """The nodes of the graph and of its functions."""
+    """Yields the nodes of a graph and of its functions."""
     functions = (function.node_def for function in graph.library.function)
     return itertools.chain(graph.node, *functions)
 
 
 def _bindings(binding: Any) -> Iterator[Any]:
-    """The bindings of the leaves, in order."""
+    """Yields the bindings of the leaves, in order."""
     if binding.WhichOneof("binding") == "struct":
         for element in binding.struct.element:
             yield from _bindings(element)
@@ -92,14 +102,18 @@ def _bindings(binding: Any) -> Iterator[Any]:
 
 
 def tensor_name(leaf: Any) -> str:
-    """The tensor that a leaf's binding names; of a dataset, its variant."""
+    """Returns the name of a leaf's tensor; for a dataset, of its variant.
+
+    Args:
+      leaf: A binding of `Computation.parameters` or `.results`.
+    """
     if leaf.WhichOneof("binding") == "sequence":
         return leaf.sequence.variant_tensor_name
     return leaf.tensor.tensor_name
 
 
 def leaf_types(kind: tff.Type) -> Iterator[tff.Type]:
-    """The types of the leaves, in order."""
+    """Yields the types of the leaves of a type, in order."""
     if isinstance(kind, tff.StructType):
         for _, each in tff.structure.iter_elements(kind):
             yield from leaf_types(each)
@@ -108,7 +122,12 @@ def leaf_types(kind: tff.Type) -> Iterator[tff.Type]:
 
 
 def flatten(value: Any) -> Iterator[Any]:
-    """The leaves of nested tuples."""
+    """Yields the leaves of nested tuples.
+
+    Example:
+      >>> list(flatten((1, (2, (3,)))))
+      [1, 2, 3]
+    """
     if isinstance(value, tuple):
         for element in value:
             yield from flatten(element)
@@ -117,7 +136,15 @@ def flatten(value: Any) -> Iterator[Any]:
 
 
 def pack(type_spec: tff.Type, leaves: Iterator[Any]) -> Any:
-    """The inverse of `flatten`, for a value of `type_spec`."""
+    """Undoes `flatten`.
+
+    Args:
+      type_spec: The type of the value.
+      leaves: Its leaves, in order.
+
+    Returns:
+      The value as nested tuples.
+    """
     if isinstance(type_spec, tff.StructType):
         elements = tff.structure.iter_elements(type_spec)
         return tuple(pack(each, leaves) for _, each in elements)

@@ -37,12 +37,12 @@ class InProcessContext(tff.framework.SyncContext):
     """Runs TFF computations here; a context manager that installs itself."""
 
     def __init__(self, client_threads: Optional[int] = None):
-        """Makes the context.
+        """Starts the threads.
 
         Args:
           client_threads: How many clients run at once; by default as many as
-            there are processors for this process. Results have the same bits
-            for any number.
+            this process has processors. Results have the same bits for any
+            number.
         """
         self._threads = client_threads or len(os.sched_getaffinity(0))
         self._pool = concurrent.futures.ThreadPoolExecutor(self._threads)
@@ -62,11 +62,20 @@ class InProcessContext(tff.framework.SyncContext):
         self._pool.shutdown()
 
     def invoke(self, comp: Any, arg: Any) -> Any:
-        """Runs `comp`; what `comp(arg)` calls.
+        """Runs a computation; `comp(arg)` of TFF calls this method.
+
+        Args:
+          comp: A TFF computation.
+          arg: Its argument, in any structure that TFF takes.
+
+        Returns:
+          The result, in the containers of the computation's type; its arrays
+          are read-only.
 
         Raises:
-          NotImplementedError: If it needs an intrinsic that is not known here;
-            it is named.
+          NotImplementedError: If the computation has an intrinsic that is not
+            known here; the message names it.
+          ValueError: If parts of `arg` are of different numbers of clients.
         """
         if id(comp) not in self._compiled:
             # Not `transform_to_native_form`, which would also keep TensorFlow
@@ -95,7 +104,7 @@ class _Interpreter:
         self._functions: dict[int, Callable[[Any], Any]] = {}
 
     def lay_out(self, argument: Any) -> Any:
-        """The result of the computation as nested tuples of nodes."""
+        """Returns the computation's result as nested tuples of nodes."""
         result = self._evaluate(self._block, {})
         return result(argument) if callable(result) else result
 

@@ -46,8 +46,12 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 class LocalWorker:
     """A running worker process and the context that executes on it.
 
-    Use as a context manager: inside, this thread's TFF computations run on the
+    As a context manager: within it this thread's TFF computations run on the
     worker. The kernel ends the worker with the thread that entered.
+
+    Raises:
+      PipelineError: On entering, if the worker does not start.
+      TrainingError: From a computation, if the worker has ended meanwhile.
     """
 
     def __enter__(self) -> "LocalWorker":
@@ -65,7 +69,7 @@ class LocalWorker:
 
     @property
     def pid(self) -> int:
-        """The worker's process id."""
+        """The id of the worker's process."""
         return self._process.pid
 
     def __exit__(self, *exception: Any) -> None:
@@ -77,11 +81,11 @@ class LocalWorker:
 
 
 class _OneExecutor(tff.framework.ExecutorFactory):
-    """Keeps one executor in the worker, for the cohort size last asked for."""
+    """Keeps one executor in the worker, for the last cohort's size."""
 
     def __init__(
         self,
-        process: subprocess.Popen,
+        process: "subprocess.Popen[bytes]",
         stub: tff.framework.RemoteExecutorGrpcStub,
     ):
         self._process = process
@@ -93,11 +97,12 @@ class _OneExecutor(tff.framework.ExecutorFactory):
     def create_executor(
         self, cardinalities: tff.framework.CardinalitiesType
     ) -> tff.framework.RemoteExecutor:
+        """Returns the executor, made ready for these numbers of clients."""
         status = self._process.poll()
         if status is not None:
             # TFF would wait for its return for ever.
             raise errors.TrainingError(
-                f"TFF's worker process ended unexpectedly ({_words(status)}); "
+                f"TFF's worker process ended unexpectedly ({_ending(status)}); "
                 "if it was killed for memory, lower --clients_per_round or "
                 "--client_batch_size. The last checkpoint stands."
             )
@@ -111,6 +116,7 @@ class _OneExecutor(tff.framework.ExecutorFactory):
     def clean_up_executor(
         self, cardinalities: tff.framework.CardinalitiesType
     ) -> None:
+        """Closes the executor, whichever size it is for."""
         del cardinalities
         if self._cardinalities is not None:
             self._cardinalities = None
@@ -123,7 +129,9 @@ class _OneExecutor(tff.framework.ExecutorFactory):
 
 
 def _start() -> tuple[
-    subprocess.Popen, grpc.Channel, tff.framework.RemoteExecutorGrpcStub
+    "subprocess.Popen[bytes]",
+    grpc.Channel,
+    tff.framework.RemoteExecutorGrpcStub,
 ]:
     for _ in range(_START_TRIES):
         port = _free_port()
@@ -143,7 +151,7 @@ def _start() -> tuple[
         status = process.wait()
     raise errors.PipelineError(
         f"TFF's worker process did not start in {_START_TRIES} tries (the "
-        f"last one: {_words(status)}); --verbosity=0 shows what it says."
+        f"last one: {_ending(status)}); --verbosity=0 shows what it says."
     )
 
 
@@ -153,7 +161,7 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _spawn(port: int) -> subprocess.Popen:
+def _spawn(port: int) -> "subprocess.Popen[bytes]":
     parent = os.getpid()
 
     def end_with_parent() -> None:
@@ -171,7 +179,8 @@ def _spawn(port: int) -> subprocess.Popen:
     )
 
 
-def _words(status: int) -> str:
+def _ending(status: int) -> str:
+    """Says in words how a process with this return code ended."""
     if status < 0:
         return f"by {signal.Signals(-status).name}"
     return f"with exit status {status}"

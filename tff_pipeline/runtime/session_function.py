@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_federated as tff
 
@@ -22,17 +23,20 @@ from tff_pipeline.runtime import compat, elements, graphs
 # made for the whole process; read when it makes them.
 os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
 
+Array = npt.NDArray[Any]
+
 _SINGLE_ELEMENT = "DatasetToSingleElement"
 
 
 class SessionFunction:
-    """Takes and returns nested tuples of arrays.
+    """A function of nested tuples of arrays, and to such.
 
-    A parameter that is a sequence is given as a dataset or list of one element.
+    A parameter that is a sequence comes as a dataset or list of one element.
+    The function can be called by several threads at once.
     """
 
     def __init__(self, computation: graphs.Computation):
-        """Takes a computation for which `takes` holds."""
+        """Takes a computation for which `takes` is true."""
         self._graph = computation.graph
         self._signature = computation.signature
         self._types = list(graphs.leaf_types(self._signature.parameter))
@@ -48,7 +52,7 @@ class SessionFunction:
 
     @staticmethod
     def takes(computation: graphs.Computation) -> bool:
-        """Whether datasets are, at most, parameters of one element."""
+        """Returns whether all datasets are parameters of one element."""
         return all(
             leaf.WhichOneof("binding") == "tensor"
             for leaf in computation.results
@@ -58,6 +62,11 @@ class SessionFunction:
         )
 
     def __call__(self, argument: Any = None) -> Any:
+        """Runs the computation on nested tuples of the parameter's leaves.
+
+        Raises:
+          ValueError: If a dataset has not exactly one element.
+        """
         leaves = graphs.flatten(argument) if self._inputs else ()
         feeds: list[Any] = []
         for value, kind in zip(leaves, self._types):
@@ -68,8 +77,8 @@ class SessionFunction:
         results = self._copies.get()(*feeds)
         return graphs.pack(self._signature.result, map(_as_array, results))
 
-    def _open(self) -> Callable[..., Sequence[np.ndarray]]:
-        """A callable in a session of its own, thus with its own variables."""
+    def _open(self) -> Callable[..., Sequence[Array]]:
+        """Makes a callable with a session, and so variables, of its own."""
         with self._importing:
             if self._imported is None:
                 self._imported = self._import()
@@ -87,7 +96,7 @@ class SessionFunction:
     def _import(
         self,
     ) -> tuple[tf.Graph, list[tf.Tensor], list[tf.Tensor], tf.Operation]:
-        """The graph, what is fed, what is fetched and what else is run."""
+        """Returns the graph, what to feed, to fetch, and what else to run."""
         with tf.Graph().as_default() as graph:
             feeds = {
                 name: self._placeholder(name)
@@ -116,7 +125,7 @@ class SessionFunction:
         return graph, list(feeds.values()), fetches, forget
 
     def _placeholder(self, name: str) -> tf.Tensor:
-        """Feeds the tensor `name` of the computation's graph."""
+        """Makes what feeds the tensor `name` of the computation's graph."""
         node_name, _, output = name.partition(":")
         node = next(n for n in self._graph.node if n.name == node_name)
         if node.op == _SINGLE_ELEMENT:
@@ -128,10 +137,10 @@ class SessionFunction:
 
 
 def _inputs(graph: tf.compat.v1.GraphDef, leaf: Any) -> Optional[list[str]]:
-    """The names of the tensors that are fed for a parameter's leaf.
+    """Returns the names of the tensors that are fed for a parameter's leaf.
 
-    For a dataset those of its one element, or `None` if the graph does more
-    with it than to take that.
+    For a dataset these are its one element's, or `None` if the graph does more
+    with the dataset than to take that element.
     """
     name = graphs.tensor_name(leaf)
     if leaf.WhichOneof("binding") == "tensor":
@@ -148,13 +157,13 @@ def _inputs(graph: tf.compat.v1.GraphDef, leaf: Any) -> Optional[list[str]]:
     return [f"{takers[0].name}:{i}" for i in range(count)]
 
 
-def _as_array(value: Any) -> np.ndarray:
+def _as_array(value: Any) -> Array:
     # A string comes as bytes, of which NumPy's own kind drops trailing zeros.
     return np.asarray(value, object) if isinstance(value, bytes) else value
 
 
-def _only_element(value: Any, kind: tff.Type) -> list[np.ndarray]:
-    """The tensors of the one element of a list or dataset, in its order."""
+def _only_element(value: Any, kind: tff.Type) -> list[Array]:
+    """Returns the tensors of the one element of a list or dataset, in order."""
     if isinstance(value, tf.data.Dataset):
         value = [value.get_single_element()]
     if len(value) != 1:

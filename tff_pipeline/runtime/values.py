@@ -12,15 +12,29 @@ from tff_pipeline.runtime.dataflow import OnClients, OnServer
 
 
 class ClientInput(OnClients):
-    """A list with a value a client."""
+    """A caller's list with a value a client.
+
+    Attributes:
+      size: The number of clients.
+    """
 
     def __init__(self, values: list[Any]):
+        """Lays out `values`, in the clients' order."""
         super().__init__(values.__getitem__, indexed=True)
         self.size = len(values)
 
 
 def ingest(value: Any, type_spec: tff.Type) -> Any:
-    """A caller's value as nested tuples of leaves, or of nodes."""
+    """Reads a caller's value as nested tuples of leaves, or of nodes.
+
+    Args:
+      value: Anything that TFF takes for the type: arrays, tensors, datasets,
+        dictionaries, tuples; lists with a value a client.
+      type_spec: The type.
+
+    Raises:
+      TypeError: If an array has another shape than the type.
+    """
     if isinstance(type_spec, tff.FederatedType):
         if type_spec.placement is tff.SERVER:
             local = ingest(value, type_spec.member)
@@ -31,8 +45,8 @@ def ingest(value: Any, type_spec: tff.Type) -> Any:
         return ClientInput([ingest(each, type_spec.member) for each in value])
     if isinstance(type_spec, tff.StructType):
         types = tff.structure.iter_elements(type_spec)
-        given = elements.parts(value, type_spec)
-        return tuple(ingest(v, t) for v, (_, t) in zip(given, types))
+        parts = elements.parts(value, type_spec)
+        return tuple(ingest(v, t) for v, (_, t) in zip(parts, types))
     if isinstance(type_spec, tff.SequenceType):
         return value if isinstance(value, tf.data.Dataset) else list(value)
     if isinstance(type_spec, tff.TensorType):
@@ -41,12 +55,20 @@ def ingest(value: Any, type_spec: tff.Type) -> Any:
 
 
 def emit(value: Any, type_spec: tff.Type) -> Any:
-    """The inverse of `ingest`, with TFF's structures for tuples."""
+    """Undoes `ingest`, with TFF's structures for tuples.
+
+    Args:
+      value: Nested tuples of leaves, or of nodes that have been computed.
+      type_spec: The type.
+
+    Returns:
+      A value for a caller; its arrays are read-only.
+    """
     if isinstance(type_spec, tff.FederatedType):
         if type_spec.placement is tff.SERVER:
             return emit(value.value(), type_spec.member)
         if type_spec.all_equal:
-            return emit(value.of(0, {}), type_spec.member)
+            return emit(value.on_client(0, {}), type_spec.member)
         return [emit(each, type_spec.member) for each in value.kept]
     if isinstance(type_spec, tff.StructType):
         types = tff.structure.iter_elements(type_spec)
@@ -57,7 +79,7 @@ def emit(value: Any, type_spec: tff.Type) -> Any:
         # [()]: a scalar comes out as one, as it does from TFF's worker.
         result = np.asarray(value)[()]
         if isinstance(result, np.ndarray):
-            # It may be a constant of a graph, or the state that was given; a
+            # It may be a constant of a graph, or the caller's own state; a
             # view, for the caller's own array stays as it is.
             result = result.view()
             result.flags.writeable = False
@@ -66,7 +88,7 @@ def emit(value: Any, type_spec: tff.Type) -> Any:
 
 
 def cardinality(argument: Any) -> int:
-    """How many clients an ingested argument is of; 0 if of none.
+    """Returns the number of clients of an ingested argument; 0 without any.
 
     Raises:
       ValueError: If its parts are of different numbers of clients.
@@ -83,7 +105,7 @@ def cardinality(argument: Any) -> int:
 
 
 def nodes(value: Any) -> Iterator[Any]:
-    """The nodes in nested tuples, in order."""
+    """Yields the nodes in nested tuples, in order."""
     if isinstance(value, tuple):
         for element in value:
             yield from nodes(element)
@@ -91,25 +113,48 @@ def nodes(value: Any) -> Iterator[Any]:
         yield value
 
 
-def refill(template: Any, values: Any) -> Any:
-    """`template` with its nodes replaced by their `values`, in order."""
+def refill(template: Any, values: Iterator[Any]) -> Any:
+    """Replaces the leaves of nested tuples, in order.
+
+    Args:
+      template: Nested tuples.
+      values: A value for each leaf.
+
+    Example:
+      >>> refill((0, (0, 0)), iter("abc"))
+      ('a', ('b', 'c'))
+    """
     if isinstance(template, tuple):
         return tuple(refill(element, values) for element in template)
     return next(values)
 
 
 def zip_leaves(function: Callable[..., Any], *values: Any) -> Any:
-    """Applies `function` to the leaves of nested tuples, place by place."""
+    """Applies `function` to the leaves of nested tuples, place by place.
+
+    Args:
+      function: Takes one leaf of each of `values`.
+      values: Nested tuples, all nested alike.
+
+    Example:
+      >>> zip_leaves(max, (1, (5, 2)), (3, (4, 6)))
+      (3, (5, 6))
+    """
     if isinstance(values[0], tuple):
         return tuple(zip_leaves(function, *each) for each in zip(*values))
     return function(*values)
 
 
 def zeros(type_spec: tff.Type, fill: float = 0) -> Any:
-    """Zeros of the type, or `fill` where the type is of floats."""
+    """Makes zeros of a type, as nested tuples of arrays.
+
+    Args:
+      type_spec: A structure of tensors; an unknown size counts as 0.
+      fill: The number in arrays of floats.
+    """
     if isinstance(type_spec, tff.StructType):
-        elements = tff.structure.iter_elements(type_spec)
-        return tuple(zeros(each, fill) for _, each in elements)
+        parts = tff.structure.iter_elements(type_spec)
+        return tuple(zeros(each, fill) for _, each in parts)
     shape = [size or 0 for size in type_spec.shape or ()]
     if not np.issubdtype(type_spec.dtype, np.floating):
         fill = 0
@@ -117,10 +162,15 @@ def zeros(type_spec: tff.Type, fill: float = 0) -> Any:
 
 
 def extremes(type_spec: tff.Type, lowest: bool) -> Any:
-    """The lowest (or highest) finite numbers of the type."""
+    """Makes arrays of the lowest or highest finite numbers of a type.
+
+    Args:
+      type_spec: A structure of tensors.
+      lowest: Whether the lowest numbers are asked for, not the highest.
+    """
     if isinstance(type_spec, tff.StructType):
-        elements = tff.structure.iter_elements(type_spec)
-        return tuple(extremes(each, lowest) for _, each in elements)
+        parts = tff.structure.iter_elements(type_spec)
+        return tuple(extremes(each, lowest) for _, each in parts)
     dtype = np.dtype(type_spec.dtype)
     kind = np.finfo if np.issubdtype(dtype, np.floating) else np.iinfo
     extreme = kind(dtype).min if lowest else kind(dtype).max
