@@ -9,17 +9,22 @@ import shutil
 import signal
 import subprocess
 import sys
+import types
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+from tests.testing import kept_process
 from tests.testing.scripts import ROOT, run_script
 from tests.testing.verified_runs import ROUNDS, config_of
 from tff_pipeline import errors, experiment
 from tff_pipeline.commands import rerun, saved_runs, verify
 from tff_pipeline.config.aggregation import AggregatorConfig
 from tff_pipeline.runs import round_log, signature
+from tff_pipeline.runs.checkpoint import CheckpointStore
+from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.round_log import Record, RoundLog
 from tff_pipeline.training import recorder
 
@@ -628,6 +633,116 @@ def test_a_round_that_was_forged_is_named_when_it_is_run_again(
     (finding,) = rerun.rerun(str(path))
     assert not finding.holds
     assert finding.text.startswith("Run again, round 3 gave another state")
+
+
+@pytest.fixture(scope="module")
+def trained_with_kept_states(tmp_path_factory):
+    path = tmp_path_factory.mktemp("kept") / "run"
+    kept_process.run(kept_process.config_of(path, 8), until=8)
+    return path
+
+
+@pytest.fixture
+def run_with_kept_states(trained_with_kept_states, copy):
+    return copy(trained_with_kept_states)
+
+
+def test_what_clients_keep_holds(run_with_kept_states):
+    assert wrong(run_with_kept_states) == ""
+    findings = verify.verify(str(run_with_kept_states))
+    for number in (4, 8):
+        assert (
+            f"The checkpoint of round {number} holds the log's state and what "
+            "clients keep."
+        ) in [finding.text for finding in findings]
+
+
+def test_a_bit_of_any_row_that_a_client_keeps_is_found(run_with_kept_states):
+    rows = sorted((run_with_kept_states / "checkpoints/kept_rows").iterdir())
+    assert len(rows) > 5
+    for path in rows:
+        flip(path)
+        text = wrong(run_with_kept_states)
+        assert text.startswith(f"{path} is damaged: it does not have the SHA")
+        flip(path)
+    assert wrong(run_with_kept_states) == ""
+
+
+@pytest.mark.parametrize("round_number", [4, 8])
+def test_a_bit_of_the_index_of_rows_is_found(
+    run_with_kept_states, round_number
+):
+    folder = run_with_kept_states / f"checkpoints/round_{round_number:06d}"
+    flip(folder / "kept.npz")
+    assert wrong(run_with_kept_states) == (
+        f"{folder} is damaged (ValueError: kept.npz does not have its SHA-256)."
+    )
+
+
+def test_a_row_that_is_missing_is_found(run_with_kept_states):
+    rows = sorted((run_with_kept_states / "checkpoints/kept_rows").iterdir())
+    rows[0].unlink()
+    assert f"{rows[0]} cannot be read" in wrong(run_with_kept_states)
+
+
+def test_other_rows_than_the_logs_are_found_if_all_sums_are_right(
+    run_with_kept_states,
+):
+    folder = str(run_with_kept_states / "checkpoints")
+    store = CheckpointStore(folder)
+    saved = store.load_latest(
+        np.zeros(kept_process.SIZE, np.float32),
+        KeptStates(folder, kept_process.HELD),
+    )
+    client_id = saved.kept.client_ids[0]
+    (row,) = saved.kept.rows([client_id])
+    row["control"][0] += 1
+    kept = saved.kept.updated([client_id], [row])
+    manifest = json.loads(
+        (
+            run_with_kept_states / "checkpoints/round_000008" / "manifest.json"
+        ).read_text()
+    )
+    CheckpointStore(folder, config=manifest["content"]["config"]).save(
+        8, saved.state, kept, saved.notes
+    )
+    assert wrong(run_with_kept_states) == (
+        "The checkpoint of round 8 holds something else than the log says for "
+        "what clients keep."
+    )
+
+
+@pytest.mark.parametrize(
+    ("forged", "what"),
+    [("kept_state", "other kept states"), ("state", "another state")],
+)
+def test_what_clients_kept_is_compared_when_a_run_is_run_again(
+    run_with_kept_states, monkeypatch, forged, what
+):
+    def run_again(config, until):
+        kept_process.run(config, until)
+        return types.SimpleNamespace(interrupted_by=None)
+
+    monkeypatch.setattr(experiment, "run", run_again)
+    (finding,) = rerun.rerun(str(run_with_kept_states))
+    assert finding.holds
+    assert finding.text == (
+        "Run again, all 8 rounds gave the same state and clients kept alike, "
+        "bit by bit."
+    )
+
+    def forge(content):
+        if content.get("round") == 5:
+            content[forged] = "0" * 64
+        return content
+
+    rewrite(run_with_kept_states, forge)
+    assert wrong(run_with_kept_states) == ""
+    (finding,) = rerun.rerun(str(run_with_kept_states))
+    assert (finding.holds, finding.text) == (
+        False,
+        f"Run again, round 5 gave {what}.",
+    )
 
 
 def test_what_is_stopped_while_it_runs_again_says_nothing_of_the_run(

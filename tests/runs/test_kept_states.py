@@ -237,7 +237,7 @@ def test_rows_come_back_to_the_bit(folder, initial, ids):
     )
 )
 @hypothesis.example(rows={"a": NAN[[0, 1, 0]], "a\0": NAN[[1, 1, 0]]})
-@hypothesis.settings(deadline=None)
+@hypothesis.settings(deadline=None, max_examples=40)
 def test_any_bits_of_any_client_come_back(rows):
     with tempfile.TemporaryDirectory() as folder:
         kept = KeptStates(folder, np.zeros(3, np.float32))
@@ -318,14 +318,13 @@ def test_the_digest_reads_no_row(fresh):
     assert restored(kept).digest() == kept.digest()
 
 
-def test_every_flipped_bit_and_every_cut_of_a_row_is_found(fresh):
+def test_a_flipped_bit_of_any_byte_and_any_cut_of_a_row_is_found(fresh):
     kept = fresh.updated(["a"], [row(1)])
     path = file_of(kept, "a")
     whole = path.read_bytes()
     damaged = [
-        whole[:i] + bytes([whole[i] ^ (1 << bit)]) + whole[i + 1 :]
+        whole[:i] + bytes([whole[i] ^ (1 << i % 8)]) + whole[i + 1 :]
         for i in range(len(whole))
-        for bit in range(8)
     ]
     damaged += [whole[:length] for length in range(len(whole))]
     for content in [*damaged, whole + b"\0"]:
@@ -407,12 +406,12 @@ def test_rows_that_nobody_refers_to_are_removed(folder):
     # Between checkpoints too, when the next one is saved.
     store = CheckpointStore(folder, keep=0)
     kept = train(store, kept, range(13, 14))
-    middle = set(kept.row_digests)
-    kept = train(store, kept, range(14, 19))
-    referred = middle - set(kept.row_digests)
-    assert referred, "or the test shows nothing"
-    index = {f"{digest}.row" for digest in kept.row_digests}
-    assert index <= set(files_of(folder))
+    thirteen = kept.updated(["client 3"], [row(999)])
+    only_there = file_of(thirteen, "client 3").name
+    assert only_there in files_of(folder)
+    del thirteen
+    train(store, kept, range(14, 15))
+    assert only_there not in files_of(folder)
 
 
 def test_rows_of_an_object_in_use_stay(folder):

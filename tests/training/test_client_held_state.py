@@ -1,109 +1,20 @@
 """What clients keep is part of a checkpoint: a process of the test's own."""
 
 import collections
-import contextlib
-from typing import NamedTuple
 
 import numpy as np
 import pytest
-import tensorflow_federated as tff
 
-from tff_pipeline.cohorts.read_ahead import Cohort
-from tff_pipeline.config import RunConfig
+from tests.testing.kept_process import HELD, SIZE, cohort_of, config_of, run
 from tff_pipeline.runs import round_log
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.kept_states import KeptStates
-from tff_pipeline.runs.metrics_file import CsvSink
-from tff_pipeline.runs.round_log import RoundLog
-from tff_pipeline.runs.sinks import Sinks
 from tff_pipeline.runs.state_files import InvalidCheckpointError
-from tff_pipeline.runtime.in_process import InProcessContext
-from tff_pipeline.training.loop import Loop
-from tff_pipeline.training.recorder import Recorder
-
-SIZE = 3
-HELD = collections.OrderedDict(
-    control=np.zeros(SIZE, np.float32), rounds=np.int32(0)
-)
-
-
-class Output(NamedTuple):
-    state: object
-    client_states: object
-    metrics: object
-
-
-class Process(NamedTuple):
-    next: object
-    get_model_weights: object
-
-
-def process():
-    """A server that adds what clients send: their data less what they hold.
-
-    A client remembers what it sent, as a control variate, and how often.
-    """
-    vector = tff.TensorType(np.float32, [SIZE])
-    held = tff.to_type(collections.OrderedDict(control=vector, rounds=np.int32))
-
-    @tff.tensorflow.computation(vector, held)
-    def send(data, held):
-        return data - 0.5 * held["control"]
-
-    @tff.tensorflow.computation(vector, held)
-    def remember(sent, held):
-        return collections.OrderedDict(control=sent, rounds=held["rounds"] + 1)
-
-    @tff.tensorflow.computation(vector, vector)
-    def add(state, mean):
-        return state + mean
-
-    @tff.federated_computation(
-        tff.FederatedType(vector, tff.SERVER),
-        tff.FederatedType(vector, tff.CLIENTS),
-        tff.FederatedType(held, tff.CLIENTS),
-    )
-    def step(state, data, held):
-        sent = tff.federated_map(send, (data, held))
-        kept = tff.federated_map(remember, (sent, held))
-        mean = tff.federated_mean(sent)
-        return tff.federated_map(add, (state, mean)), kept, mean
-
-    def next_fn(state, data, held):
-        state, kept, mean = step(state, data, held)
-        return Output(state, kept, mean)
-
-    return Process(next_fn, lambda state: state)
-
-
-def cohort_of(number):
-    draw = np.random.default_rng(number)
-    ids = [f"client {i}" for i in draw.choice(5, 2, replace=False)]
-    data = list(draw.normal(size=[2, SIZE]).astype(np.float32))
-    return Cohort(ids, data, 2, 0, 0)
 
 
 def train(folder, rounds):
     """(state, what clients keep) after so many rounds, in `folder`."""
-    metrics = str(folder / "metrics.csv")
-    columns = ["round", "train_mean", "rejected_update"]
-    loop = Loop(
-        process(),
-        cohort_of,
-        lambda weights: {},
-        lambda mean: {"train_mean": float(mean[0])},
-        RunConfig(total_rounds=rounds, rounds_per_checkpoint=4),
-        columns,
-        Recorder(
-            Sinks(metrics, [CsvSink(metrics, columns)]),
-            RoundLog(str(folder / "rounds.jsonl"), {}),
-            CheckpointStore(str(folder / "checkpoints")),
-        ),
-        lambda _: contextlib.nullcontext(),
-        kept=KeptStates(str(folder / "checkpoints"), HELD),
-    )
-    with InProcessContext(2):
-        outcome = loop.run(np.zeros(SIZE, np.float32))
+    outcome = run(config_of(folder, rounds), until=rounds)
     return outcome.state, outcome.kept
 
 

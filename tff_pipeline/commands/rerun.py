@@ -1,11 +1,11 @@
-"""A run once more, elsewhere, and whether it gives the same bits."""
+"""Runs a run once more, elsewhere, and compares the bits of every round."""
 
 import dataclasses
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from tff_pipeline import errors, experiment
 from tff_pipeline.commands.verify import Finding
@@ -15,20 +15,31 @@ from tff_pipeline.runs import environment, round_log
 from tff_pipeline.runs.directory import RunDirectory
 
 
+class _Digests(NamedTuple):
+    """Hashes of what a round ended with, as the log has them."""
+
+    state: str
+    kept_state: Optional[str]
+
+
 def rerun(run_dir: str, data_dir: Optional[str] = None) -> Iterator[Finding]:
-    """Runs it again in a folder of its own, and compares every round's state.
+    """Trains again in a folder of its own, and compares the rounds' hashes.
 
     Args:
-      run_dir: What `experiment.run` wrote.
-      data_dir: The task's data, if they have moved since.
+      run_dir: The run directory, as `experiment.run` wrote it.
+      data_dir: The folder of the task's data, if they have moved since.
+
+    Yields:
+      Whether every round gave the same server state, and the same states kept
+      by clients where the algorithm has them; the first that did not is named.
 
     Raises:
       PipelineError: If there is no run, or it cannot be run again.
     """
     directory = RunDirectory(run_dir)
     config = directory.read_config(data_dir)
-    states = _states(directory)
-    if not states:
+    rounds = _rounds(directory)
+    if not rounds:
         raise errors.RunDirectoryError(
             f"{directory.rounds} has no round that could be run again."
         )
@@ -48,41 +59,43 @@ def rerun(run_dir: str, data_dir: Optional[str] = None) -> Iterator[Finding]:
             config.run, output_dir=again.path, signing_key=None
         )
         result = experiment.run(
-            dataclasses.replace(config, run=run), until=len(states)
+            dataclasses.replace(config, run=run), until=len(rounds)
         )
         if result.interrupted_by is not None:
             raise KeyboardInterrupt
-        repeated = _states(again)
-        yield from _compared(states, repeated, directory, again)
+        yield _compared(rounds, _rounds(again), directory, again)
         shutil.rmtree(again.path, ignore_errors=True)
 
 
-def _states(directory: RunDirectory) -> list[str]:
-    """The hash of the state after every round, by the log."""
+def _rounds(directory: RunDirectory) -> list[_Digests]:
+    """Returns the hashes that the log has of every round."""
     return [
-        record.content["state"]
+        _Digests(record.content["state"], record.content.get("kept_state"))
         for record in round_log.read(directory.rounds)
         if record.content["kind"] == "round"
     ]
 
 
 def _compared(
-    states: list[str],
-    repeated: list[str],
+    rounds: list[_Digests],
+    repeated: list[_Digests],
     directory: RunDirectory,
     again: RunDirectory,
-) -> Iterator[Finding]:
-    if repeated == states:
-        yield Finding(
+) -> Finding:
+    if repeated == rounds:
+        also = "" if rounds[0].kept_state is None else " and clients kept alike"
+        return Finding(
             True,
-            f"Run again, all {len(states)} rounds gave the same state, bit by "
-            "bit.",
+            f"Run again, all {len(rounds)} rounds gave the same state{also}, "
+            "bit by bit.",
         )
-        return
-    differing = [
-        i for i, (a, b) in enumerate(zip(states, repeated), 1) if a != b
-    ]
-    first = differing[0] if differing else len(repeated) + 1
+    first, what = len(repeated) + 1, "no state"
+    for number, (was, now) in enumerate(zip(rounds, repeated), 1):
+        if was != now:
+            same_state = was.state == now.state
+            what = "other kept states" if same_state else "another state"
+            first = number
+            break
     causes = environment.differences(
         directory.read_environment(), again.read_environment()
     )
@@ -93,8 +106,8 @@ def _compared(
     ]
     if failed:
         causes.append(f"rounds that failed then: {failed[:5]}")
-    yield Finding(
+    return Finding(
         False,
-        f"Run again, round {first} gave another state"
+        f"Run again, round {first} gave {what}"
         + (f"; what differs: {'; '.join(causes)}." if causes else "."),
     )

@@ -1,4 +1,4 @@
-"""Whether a run directory holds what its log says, and can be had again."""
+"""Checks that a run directory holds what its log says."""
 
 import dataclasses
 import functools
@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tff_pipeline import errors
+from tff_pipeline.config import fields
 from tff_pipeline.files import storage
 from tff_pipeline.privacy import accounting
 from tff_pipeline.runs import environment, metrics_file, round_log, signature
@@ -21,26 +22,32 @@ from tff_pipeline.runs.state_files import digest, flatten
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What one check found, in words."""
+    """The result of one check.
+
+    Attributes:
+      holds: Whether what was checked is as it should be.
+      text: The result in a sentence.
+    """
 
     holds: bool
     text: str
 
 
 class _Wrong(Exception):
-    """A check does not hold; why."""
+    """Says why a check does not hold."""
 
 
 def verify(run_dir: str, public_key: Optional[str] = None) -> list[Finding]:
-    """Checks the papers of a run against each other and its files.
+    """Checks the files of a run against its log.
 
     Args:
-      run_dir: What `experiment.run` wrote.
-      public_key: A PEM file; then the log must be signed with its key.
+      run_dir: The run directory, as `experiment.run` wrote it.
+      public_key: A PEM file of the key that must have signed the log; `None`
+        asks for no signature.
 
     Returns:
-      A finding a check; those that need something that is not there are left
-      out.
+      A finding for each check. Checks of files that a run may lack, such as a
+      privacy statement, are left out where they are missing.
 
     Raises:
       PipelineError: If there is no run, or the key cannot be read.
@@ -53,7 +60,7 @@ def verify(run_dir: str, public_key: Optional[str] = None) -> list[Finding]:
     except (round_log.DamagedLogError, _Wrong) as error:
         return [Finding(False, str(error))]
     rounds = [r for r in records if r.content["kind"] == "round"]
-    found = [
+    findings = [
         Finding(
             True,
             f"{directory.rounds}: {len(records)} records of {len(rounds)} "
@@ -61,11 +68,11 @@ def verify(run_dir: str, public_key: Optional[str] = None) -> list[Finding]:
         )
     ]
 
-    def check(of: Callable[[], str]) -> None:
+    def check(one: Callable[[], str]) -> None:
         try:
-            found.append(Finding(True, of()))
+            findings.append(Finding(True, one()))
         except (_Wrong, errors.PipelineError) as error:
-            found.append(Finding(False, str(error)))
+            findings.append(Finding(False, str(error)))
 
     identity = config.flags(identity_only=True)
     check(lambda: _check_begun(directory, identity, records))
@@ -83,8 +90,8 @@ def verify(run_dir: str, public_key: Optional[str] = None) -> list[Finding]:
             signed = signature.verify(directory.signature, public_key)
             check(lambda: _check_signature(directory, signed, store, records))
         except errors.RunDirectoryError as error:
-            found.append(Finding(False, str(error)))
-    return found
+            findings.append(Finding(False, str(error)))
+    return findings
 
 
 def _check_order(records: list[Record]) -> None:
@@ -159,11 +166,11 @@ def _check_checkpoint(
         )
     if record.content.get("kept_state") != saved.kept_state:
         raise _Wrong(
-            f"The checkpoint of round {number} holds other states of clients "
-            "than the log says."
+            f"The checkpoint of round {number} holds something else than the "
+            "log says for what clients keep."
         )
-    more = "" if saved.kept_state is None else ", and what its clients keep"
-    return f"The checkpoint of round {number} holds the log's state{more}."
+    also = "" if saved.kept_state is None else " and what clients keep"
+    return f"The checkpoint of round {number} holds the log's state{also}."
 
 
 def _check_privacy(
@@ -205,17 +212,12 @@ def _check_model(
     path = directory.saved_model
     if not exported:
         raise _Wrong(f"{path} is there, and the log does not say of what.")
-    said = exported[-1].content
-    number, files = said["round"], environment.hashes(path)
-    if files != said["files"]:
-        changed = sorted(
-            name
-            for name in {**files, **said["files"]}
-            if files.get(name) != said["files"].get(name)
-        )
+    record = exported[-1].content
+    number, files = record["round"], environment.hashes(path)
+    if changed := sorted(fields.differing(record["files"], files)):
         raise _Wrong(f"{path} was changed: {', '.join(changed)}.")
     _, weights = store.load_weights(number)
-    if digest(flatten(weights)) != said["weights"]:
+    if digest(flatten(weights)) != record["weights"]:
         raise _Wrong(f"{path} is not of the checkpoint of round {number}.")
     try:
         model = tf.saved_model.load(path)

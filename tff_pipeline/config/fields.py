@@ -188,12 +188,24 @@ class Group:
                 )
 
 
+def differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Names of the values that are not the same, or in one of the two alone.
+
+    >>> differing({"seed": 0, "rounds": 5}, {"seed": 0, "rounds": 9, "new": 1})
+    ['rounds', 'new']
+    """
+    return [name for name in {**was, **now} if was.get(name) != now.get(name)]
+
+
 def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """In words, which values are not the same, or in one of the two alone."""
+    """Says which values are not the same, and what they were and are.
+
+    >>> differences({"seed": 0, "rounds": 5}, {"seed": 0, "rounds": 9})
+    ['rounds (was 5, now 9)']
+    """
     return [
         f"{name} (was {was.get(name)}, now {now.get(name)})"
-        for name in {**was, **now}
-        if was.get(name) != now.get(name)
+        for name in differing(was, now)
     ]
 
 

@@ -40,9 +40,9 @@ class Saved(NamedTuple):
 
     Attributes:
       round_number: Rounds that the state has seen.
-      state: The server's.
+      state: The server's state after them.
       kept: What clients keep, where they keep something.
-      notes: What was saved beside it.
+      notes: What was saved beside the state.
     """
 
     round_number: int
@@ -63,7 +63,7 @@ class CheckpointStore:
         """Makes the store.
 
         Args:
-          directory: Where the checkpoints lie; made when first saved to.
+          directory: The folder of checkpoints; made when first saved to.
           keep: How many of the newest to keep; 0 keeps all.
           config: The flags that make the run what it is. Checkpoints hold
             them, and those with others are refused; `None` refuses none.
@@ -76,7 +76,7 @@ class CheckpointStore:
         self._referred: Optional[set[str]] = None
 
     def rounds(self) -> list[int]:
-        """The saved rounds, oldest first, valid or not."""
+        """Lists the saved rounds, oldest first, valid or not."""
         files = storage.of(self._directory)
         if not files.is_folder(self._directory):
             return []
@@ -167,7 +167,7 @@ class CheckpointStore:
             kept.files.collect(self._referred)
 
     def load(self, round_number: int, like: Any) -> Any:
-        """The state of a round.
+        """Loads the server's state of a round.
 
         Args:
           round_number: A saved round.
@@ -234,7 +234,7 @@ class CheckpointStore:
         return None
 
     def notes(self, round_number: int) -> dict[str, Any]:
-        """What was saved beside a state.
+        """Reads what was saved beside a state.
 
         Raises:
           InvalidCheckpointError: If the checkpoint is missing or damaged.
@@ -254,10 +254,11 @@ class CheckpointStore:
     def load_weights(
         self, round_number: Optional[CheckpointName] = None
     ) -> tuple[int, "tff.learning.models.ModelWeights"]:
-        """The model's weights of a round, by default of the newest.
+        """Loads the model's weights of a round, by default of the newest.
 
         Args:
-          round_number: The round, or "best": that of `--target_metric`.
+          round_number: The round, or "best" for the best one by
+            `--target_metric`.
 
         Returns:
           (round, weights); no process is needed to know their structure.

@@ -1,4 +1,4 @@
-"""What a run directory holds, and whose it is.
+"""Names the files of a run directory, and gives it to one experiment.
 
 config.json       the ExperimentConfig
 flags.txt         a flagfile that runs it again
@@ -7,7 +7,8 @@ rounds.jsonl      what was done, in records chained by their hashes
 signature.json    who says so, with --signing_key
 metrics.csv       a row a round
 tensorboard/      the same as scalars
-checkpoints/      server states, `round_000010/` and so on
+checkpoints/      server states, `round_000010/` and so on; in `kept_rows/`
+                  what clients keep
 plots/            learning_curve.png
 saved_model/      the trained Keras model
 evaluations/      what evaluate.py found
@@ -53,9 +54,17 @@ _CONTENTS = (
 
 
 class RunDirectory:
-    """The paths inside a run directory."""
+    """The paths inside a run directory.
+
+    Attributes:
+      path: The directory. The others are paths of what it holds.
+
+    >>> RunDirectory("runs/first").metrics
+    'runs/first/metrics.csv'
+    """
 
     def __init__(self, path: str):
+        """Makes the object; nothing is read or written."""
         self.path = path
         self.config = os.path.join(path, "config.json")
         self.flags = os.path.join(path, "flags.txt")
@@ -77,10 +86,10 @@ class RunDirectory:
         self.evaluations = os.path.join(path, "evaluations")
 
     def read_config(self, data_dir: Optional[str] = None) -> ExperimentConfig:
-        """The config of the run that is here.
+        """Reads the config of the run that is here.
 
         Args:
-          data_dir: The task's data, if they have moved since.
+          data_dir: The folder of the task's data, if they have moved since.
 
         Raises:
           RunDirectoryError: If none is here, or it cannot be read.
@@ -112,10 +121,10 @@ class RunDirectory:
         """Makes this the directory of `config`, new or to be resumed.
 
         Args:
-          config: What is about to run.
+          config: The experiment that is about to run.
           overwrite: Whether to delete the run that is here first.
-          environment: Where and on which data, as JSON; its `data` are hashes
-            by the names of the files. `None` if that is not known.
+          environment: Software, machine and data of the run, as JSON; its
+            `data` are SHA-256 by names of files. `None` if that is not known.
 
         Raises:
           ConfigError: If another experiment's run is here.
@@ -135,13 +144,14 @@ class RunDirectory:
             self._check_unclaimed()
             durable.write_text(self.flags, config.flagfile())
         if not CheckpointStore(self.checkpoints).rounds():
-            # Of where it begins; with nothing saved it begins here, even again.
+            # Says where the run begins; with nothing saved it begins here, even
+            # again.
             text = json.dumps(environment or {}, indent=2) + "\n"
             durable.write_text(self.environment, text)
         durable.write_text(self.config, config.to_json())
 
     def privacy_statement(self) -> dict[str, str]:
-        """File name -> text of the statement; empty without one."""
+        """Reads the privacy statement: file name -> text; empty without one."""
         return {
             os.path.basename(path): storage.read_text(path)
             for path in (self.privacy_json, self.privacy_text)
@@ -149,24 +159,19 @@ class RunDirectory:
         }
 
     def read_environment(self) -> dict[str, Any]:
-        """Where and on which data the run began; empty if that is not known."""
+        """Reads where and on which data the run began; empty if not known."""
         try:
-            found = json.loads(storage.read_text(self.environment))
+            environment = json.loads(storage.read_text(self.environment))
         except (OSError, ValueError, RecursionError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return environment if isinstance(environment, dict) else {}
 
     def _check_data(self, environment: Optional[Mapping[str, Any]]) -> None:
         began = self.read_environment().get("data")
         now = (environment or {}).get("data")
         if not isinstance(began, dict) or now is None:
             return
-        differing = sorted(
-            name
-            for name in {**began, **now}
-            if began.get(name) != now.get(name)
-        )
-        if differing:
+        if differing := sorted(fields.differing(began, now)):
             raise errors.RunDirectoryError(
                 f"Since the run in {self.path} began its data changed: "
                 f"{', '.join(differing[:5])}; restore them, or start again "
@@ -184,9 +189,8 @@ class RunDirectory:
 
     def _check_same(self, config: ExperimentConfig) -> None:
         here = self.read_config().flags(identity_only=True)
-        wanted = config.flags(identity_only=True)
-        differing = fields.differences(here, wanted)
-        if differing:
+        now = config.flags(identity_only=True)
+        if differing := fields.differences(here, now):
             raise errors.ConfigError(
                 f"--output_dir={self.path} holds another run, which differs "
                 f"in --{', --'.join(differing)}; give another folder, or "

@@ -1,4 +1,7 @@
-"""What a run's bits hang on beside its flags: software, machine and data."""
+"""Describes what, besides its flags, determines a run's results.
+
+That is software, machine and data.
+"""
 
 import hashlib
 import importlib.metadata
@@ -32,7 +35,7 @@ _BLOCK = 1 << 20
 
 
 def describe() -> dict[str, Any]:
-    """Software and machine, as JSON."""
+    """Describes this process's software and machine, as JSON."""
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
@@ -51,7 +54,18 @@ def describe() -> dict[str, Any]:
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """In which of these two runs may differ in their bits, in words."""
+    """Says in what two environments differ that may change a run's bits.
+
+    Args:
+      one: What `describe` gave for the earlier run.
+      other: What it gave for the later one.
+
+    Returns:
+      A phrase for each difference.
+
+    >>> differences({"python": "3.9.1"}, {"python": "3.11.7"})
+    ['python: 3.9.1, now 3.11.7']
+    """
     keys = ("python", "packages", "commit", "processor_flags", "variables")
     lines = []
     for key in keys:
@@ -69,10 +83,14 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
 
 def hashes(path: Optional[str]) -> dict[str, str]:
-    """SHA-256 of a file, or of all files in a folder, by their names.
+    """Computes SHA-256 of a file, or of all files in a folder.
 
     Args:
-      path: Such as --data_dir says; `None`, or what is not there, gives none.
+      path: The file or folder, such as --data_dir names.
+
+    Returns:
+      Name -> SHA-256 in hexadecimal, names of a folder's files relative to it;
+      empty if `path` is `None` or does not exist.
 
     Raises:
       DataError: If a file cannot be read.
@@ -122,7 +140,7 @@ def _version(package: str) -> str:
 
 
 def _commit() -> Optional[str]:
-    """Of the checkout that this package is imported from, if it is one."""
+    """Returns the commit of the checkout that holds this package, if any."""
     folder = os.path.dirname(os.path.abspath(tff_pipeline.__file__))
 
     def git(*arguments: str) -> str:

@@ -1,4 +1,4 @@
-"""One process at a time writes a run directory."""
+"""Lets one process at a time write a run directory."""
 
 import contextlib
 import errno
@@ -18,11 +18,14 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 @contextlib.contextmanager
 def held(path: str) -> Iterator[None]:
-    """Holds the lock file `path`, which says by whom.
+    """Holds the lock file `path`, which says by which process it is held.
 
     The kernel lets go of a lock whose process died, however it died. Where
     there are no such locks, on object stores above all, the process that the
     file names is looked for, which only works on its own machine.
+
+    Args:
+      path: The lock file; its folder is made if it is missing.
 
     Raises:
       RunDirectoryError: If another process holds it, or it cannot be written.
@@ -51,7 +54,7 @@ def held(path: str) -> Iterator[None]:
 
 
 def _lock(path: str) -> Optional[int]:
-    """An open file that is locked; `None` where there are no locks."""
+    """Opens and locks a file; returns `None` where there are no locks."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -78,7 +81,7 @@ def _same_file(descriptor: int, path: str) -> bool:
 
 
 def _take_over(path: str) -> None:
-    """Raises unless nobody holds the file, or a process that is no more."""
+    """Raises unless the file's holder, if it has one, has ended."""
     # An empty file is what looking for a lock made; holders' come whole.
     if not storage.exists(path) or not storage.of(path).size(path):
         return
@@ -88,7 +91,7 @@ def _take_over(path: str) -> None:
         raise _refusal(
             path,
             holder,
-            f"if that is no more, remove {path}",
+            f"if that process has ended, remove {path}",
         )
     if _started(process) not in (None, holder.get("started")):
         return
@@ -105,17 +108,18 @@ def _holder(path: str) -> dict[str, object]:
 
 
 def _refusal(
-    path: str, holder: dict[str, object], more: str = ""
+    path: str, holder: dict[str, object], last_advice: str = ""
 ) -> errors.RunDirectoryError:
     advice = "wait for it, stop it, or give another --output_dir"
     return errors.RunDirectoryError(
         f"{os.path.dirname(path)} is being written by process "
         f"{holder.get('process', '?')} on {holder.get('host', '?')}; "
-        f"{', or '.join(filter(None, [advice, more]))}."
+        f"{', or '.join(filter(None, [advice, last_advice]))}."
     )
 
 
 def _me() -> str:
+    """Describes this process, as JSON."""
     me = os.getpid()
     holder = {
         "host": socket.gethostname(),
@@ -126,7 +130,7 @@ def _me() -> str:
 
 
 def _started(process: int) -> Optional[int]:
-    """When it started, in ticks since boot; `None` if it is no more.
+    """Returns when a process started, in ticks since boot, if it still runs.
 
     Process ids are used again: this tells two of them apart.
     """

@@ -1,4 +1,4 @@
-"""rounds.jsonl: what was done, in records that are chained by their hashes.
+"""Writes and reads rounds.jsonl, a run's log of records chained by hashes.
 
 A record a line: {"kind": ..., "previous": the SHA-256 of the record before,
 ..., "sha256": its own}. Whoever changes, drops or adds a line has to change all
@@ -6,9 +6,13 @@ that follow, and the heads that the checkpoints hold.
 
 begun     what runs, on which data, where
 resumed   after which round, where
-round     hashes of the state and of the cohort; the row of metrics.csv
-failure   of a round: why, and what was decided
+round     hashes of the state, of what clients keep if they keep something,
+          and of the cohort; the row of metrics.csv
+failure   why a round failed, and what was decided
 exported  the SavedModel's files, and the state it is of
+
+There may be records of other kinds: `Recorder.event` writes what else happened
+in a round.
 
 Rounds that a killed process lost are not in it: it is cut back to the
 checkpoint that a run goes on from, so that it tells how the state came to be.
@@ -31,7 +35,7 @@ _START = "0" * 64  # What the first record has for a previous one.
 
 
 class DamagedLogError(errors.RunDirectoryError):
-    """A line is not as it was written, or does not follow the one before."""
+    """A line of the log is damaged, or does not follow the one before."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Record:
     Attributes:
       content: All but the hashes, as JSON.
       previous: The hash of the record before.
-      sha256: Its own.
+      sha256: The record's own hash.
     """
 
     content: Mapping[str, Any]
@@ -50,20 +54,26 @@ class Record:
 
     @classmethod
     def after(cls, previous: str, content: Mapping[str, Any]) -> "Record":
+        """Makes the record that follows the one with the hash `previous`."""
         chained = {**content, "previous": previous}
         text = json.dumps(chained, sort_keys=True)
         return cls(content, previous, hashlib.sha256(text.encode()).hexdigest())
 
     def line(self) -> str:
-        """As it stands in the file; there is one way to write it."""
+        """Returns the record as it stands in the file, in its only form."""
         values = {**self.content, "previous": self.previous}
         return json.dumps({**values, "sha256": self.sha256}) + "\n"
 
 
 def read(path: str) -> list[Record]:
-    """The records of a log, checked one against the other.
+    """Reads the records of a log, and checks each against the one before.
 
-    A last line that a killed process did not finish is left out.
+    Args:
+      path: The file. A last line that a killed process did not finish is left
+        out.
+
+    Returns:
+      The records, oldest first.
 
     Raises:
       DamagedLogError: If the log cannot be read, or a record is not what was
@@ -110,14 +120,18 @@ def read(path: str) -> list[Record]:
 
 
 class RoundLog:
-    """The log of a run that goes on."""
+    """The log of a run that is going on.
+
+    Attributes:
+      head: The hash of the newest record.
+    """
 
     def __init__(self, path: str, run: Mapping[str, Any]):
-        """Opens it; `rewind` comes before all else.
+        """Makes the object; `rewind` comes before all else.
 
         Args:
           path: The file.
-          run: What runs, where and on which data, as JSON.
+          run: The run's config and environment, as JSON.
         """
         self._journal = Journal(path)
         self._path = path
@@ -209,7 +223,15 @@ class RoundLog:
         )
 
     def add(self, kind: str, **content: Any) -> None:
-        """Adds a record; raises `RunDirectoryError` if it cannot."""
+        """Adds a record.
+
+        Args:
+          kind: The kind of record, such as "failure".
+          **content: What else it holds, as JSON.
+
+        Raises:
+          RunDirectoryError: If it cannot be written.
+        """
         if self._opening is not None:
             opening, self._opening = self._opening, None
             self._append(opening)
@@ -221,5 +243,5 @@ class RoundLog:
         self.head = record.sha256
 
     def sync(self) -> None:
-        """Has it all on the disk when it returns."""
+        """Returns when all records are on the disk."""
         self._journal.sync()

@@ -107,7 +107,7 @@ class RowFiles:
             another structure.
         """
         path, content, start = self._path(digest), self._content(digest), 0
-        arrays = {}
+        arrays: dict[str, Array] = {}
         for name, array in like.items():
             header = array_header(name, array)
             end = start + len(header) + array.nbytes

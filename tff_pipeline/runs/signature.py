@@ -9,10 +9,10 @@ from tff_pipeline.files import durable, storage
 
 
 class Signer:
-    """Signs with a private key."""
+    """Signs the heads of a log with a private key."""
 
     def __init__(self, key_path: str):
-        """Reads the key.
+        """Reads the private key.
 
         Args:
           key_path: A PEM file of an Ed25519 private key without a passphrase.
@@ -51,6 +51,11 @@ class Signer:
     def write(self, path: str, round_number: int, head: str) -> None:
         """Writes a signature of the log's head after a round.
 
+        Args:
+          path: The file to write, JSON.
+          round_number: The round of the newest checkpoint.
+          head: SHA-256 of the log's last record at that checkpoint.
+
         Raises:
           RunDirectoryError: If it cannot be written.
         """
@@ -65,15 +70,15 @@ class Signer:
 
 
 def verify(path: str, public_key_path: str) -> dict[str, Any]:
-    """What a signature says that holds.
+    """Checks a signature and returns what was signed.
 
     Args:
-      path: What `Signer.write` wrote.
-      public_key_path: A PEM file of the key that must have signed it. The one
-        in the signature itself would prove nothing.
+      path: The file that `Signer.write` wrote.
+      public_key_path: A PEM file of the key that must have signed it. The key
+        in the signature's own file would prove nothing.
 
     Returns:
-      Its `round` and `head`.
+      The content of the file, with its `round` and `head`.
 
     Raises:
       RunDirectoryError: If it cannot be read, or does not hold.

@@ -1,4 +1,4 @@
-"""The files of a checkpoint: arrays by path, and a manifest of their sums.
+"""Writes and reads a checkpoint's files: arrays, and a manifest of hashes.
 
 Nothing is pickled: arrays are read with `allow_pickle=False`.
 """
@@ -28,10 +28,16 @@ class InvalidCheckpointError(errors.RunDirectoryError):
 
 
 def flatten(state: Any) -> dict[str, Array]:
-    """Path -> array, such as global_model_weights/trainable/0, in order.
+    """Returns the arrays of a nested structure by path, in order.
+
+    Args:
+      state: Nested dicts, tuples and lists of arrays and NumPy scalars.
 
     Raises:
       TypeError: If `state` holds something that is not an array.
+
+    >>> list(flatten({"weights": [np.zeros(2), np.zeros(3)]}))
+    ['weights/0', 'weights/1']
     """
     arrays: dict[str, Array] = {}
     for path, leaf in tree.flatten_with_path(state):
@@ -46,26 +52,26 @@ def flatten(state: Any) -> dict[str, Array]:
 
 
 def unflatten(arrays: Mapping[str, Array], like: Any, path: str) -> Any:
-    """The state whose `flatten` is `arrays`.
+    """Returns the state whose `flatten` is `arrays`.
 
     Args:
-      arrays: By path.
+      arrays: Arrays by path.
       like: A state of the structure that is expected.
-      path: Where they were read.
+      path: The folder that they were read from, to be named in errors.
 
     Raises:
       InvalidCheckpointError: If a name, shape or dtype is another.
     """
     expected = flatten(like)
     for name in {**expected, **arrays}:
-        saved, wanted = (
+        saved, needed = (
             f"{a[name].dtype}{list(a[name].shape)}" if name in a else None
             for a in (arrays, expected)
         )
-        if saved != wanted:
+        if saved != needed:
             raise InvalidCheckpointError(
                 f"{path} holds {saved} as {name} where this run has "
-                f"{wanted}; it is of another model or algorithm."
+                f"{needed}; it is of another model or algorithm."
             )
     return tree.unflatten_as(like, [arrays[name][()] for name in expected])
 
@@ -99,9 +105,9 @@ def digest(arrays: Mapping[str, Array]) -> str:
 
 
 class _Summed:
-    """A file that is written through, and the SHA-256 of what was meant.
+    """A file that computes the SHA-256 of what is written through it.
 
-    It cannot be read back or sought in, as a zip file need not.
+    It can be neither read nor sought in, which a zip file does not need.
     """
 
     def __init__(self, file: BinaryIO):
@@ -124,7 +130,18 @@ class _Summed:
 
 
 def write_arrays(path: str, arrays: Mapping[str, Array]) -> str:
-    """Writes an .npz; returns its SHA-256."""
+    """Writes an .npz file on this machine.
+
+    Args:
+      path: The file.
+      arrays: Arrays of any shape by name, none of Python objects.
+
+    Returns:
+      SHA-256 of the file, in hexadecimal.
+
+    Raises:
+      OSError: If it cannot be written.
+    """
     with storage.local.create(path) as file:
         summed = _Summed(file)
         # As `np.savez` does, which leaves its archive open if a disk is full:
@@ -137,23 +154,39 @@ def write_arrays(path: str, arrays: Mapping[str, Array]) -> str:
 
 
 def _sha256_of(content: Any) -> str:
-    """Of a JSON value, whatever the white space it is written with."""
+    """Returns the SHA-256 of a JSON value, whatever its white space."""
     text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def manifest_bytes(content: dict[str, Any]) -> bytes:
-    """The one way to write it, so that no byte of it can be another."""
+    """Returns a manifest in its only form, so that every changed byte shows.
+
+    Args:
+      content: What it holds, as JSON.
+    """
     manifest = {"content": content, "sha256": _sha256_of(content)}
     return json.dumps(manifest, indent=2).encode()
 
 
 def read_manifest(path: str, round_number: int) -> dict[str, Any]:
-    """The content of the manifest in the folder `path`, checked."""
+    """Reads and checks the manifest of a checkpoint.
+
+    Args:
+      path: The checkpoint's folder.
+      round_number: The round that it must be of.
+
+    Returns:
+      What `manifest_bytes` was given.
+
+    Raises:
+      InvalidCheckpointError: If it is missing, damaged, of another format or
+        another round.
+    """
     try:
-        found = storage.of(path).read(os.path.join(path, MANIFEST))
-        content = json.loads(found)["content"]
-        if manifest_bytes(content) != found:
+        raw = storage.of(path).read(os.path.join(path, MANIFEST))
+        content = json.loads(raw)["content"]
+        if manifest_bytes(content) != raw:
             raise ValueError(f"{MANIFEST} is not as it was written")
         if content["format"] != FORMAT:
             raise ValueError(
@@ -170,12 +203,21 @@ def read_manifest(path: str, round_number: int) -> dict[str, Any]:
 def read_arrays(
     path: str, content: Mapping[str, Any], part: str
 ) -> dict[str, Array]:
-    """The arrays of the file `part`, checked against its sum."""
+    """Reads the arrays of a checkpoint's file, and checks its SHA-256.
+
+    Args:
+      path: The checkpoint's folder.
+      content: What its manifest holds.
+      part: The file's name, such as state.npz.
+
+    Raises:
+      InvalidCheckpointError: If it is missing or damaged.
+    """
     try:
-        found = storage.of(path).read(os.path.join(path, part))
-        if content["sha256"][part] != hashlib.sha256(found).hexdigest():
+        raw = storage.of(path).read(os.path.join(path, part))
+        if content["sha256"][part] != hashlib.sha256(raw).hexdigest():
             raise ValueError(f"{part} does not have its SHA-256")
-        with np.load(io.BytesIO(found), allow_pickle=False) as archive:
+        with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
             return {name: archive[name] for name in content["arrays"][part]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path, error) from None

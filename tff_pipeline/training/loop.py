@@ -180,7 +180,13 @@ class Loop:
                 why = type(error).__name__
                 if self.budget is None:
                     why += f": {error}"
-                self.recorder.failed(number, attempt, why, decision)
+                self.recorder.event(
+                    "failure",
+                    number,
+                    attempt=attempt,
+                    why=why,
+                    decision=decision,
+                )
                 if decision == "stop":
                     raise failures.explained(error, number, attempt) from error
                 if decision == "skip":
@@ -213,7 +219,9 @@ class Loop:
             kept = before.kept
         if row.get("rejected_update"):
             decision, why = policy.of_update(), "the update is not finite"
-            self.recorder.failed(number, 1, why, decision)
+            self.recorder.event(
+                "failure", number, attempt=1, why=why, decision=decision
+            )
             if decision == "stop":
                 raise failures.explained(FloatingPointError(why), number, 1)
         if (

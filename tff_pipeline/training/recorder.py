@@ -1,4 +1,4 @@
-"""What comes of rounds goes to disk here, in a thread of its own, in order.
+"""Writes what comes of rounds to disk, in order, in a thread of its own.
 
 A round is recorded once all before it is on the disk: whatever the moment of a
 kill, no more rounds are lost than there are between two checkpoints.
@@ -24,24 +24,27 @@ from tff_pipeline.runs.round_log import RoundLog
 from tff_pipeline.runs.sinks import Sinks
 from tff_pipeline.runs.state_files import digest, flatten
 
+# Takes the record of an event: {"kind": ..., "round": ..., and what it says}.
+Subscriber = Callable[[Mapping[str, Any]], None]
+
 
 class Budget(Protocol):
-    """What may be spent, and an account of what was."""
+    """A limit on what a run may spend of privacy, and an account of it."""
 
     def epsilon(self, rounds: int) -> float:
-        """Spent after so many rounds."""
+        """Returns the epsilon that is spent after so many rounds."""
 
     def allows(self, round_number: int) -> bool:
-        """Whether that round may be run."""
+        """Returns whether that round may be run."""
 
     def record(self, rounds: int) -> Mapping[str, Any]:
-        """The account that a checkpoint of so many rounds keeps."""
+        """Returns the account that a checkpoint of so many rounds keeps."""
 
     def check(self, saved: Optional[Mapping[str, Any]], rounds: int) -> None:
-        """Raises `ConfigError` if a checkpoint's account is another one's."""
+        """Raises `ConfigError` if a checkpoint's account is of another plan."""
 
     def publish(self, rounds: int, state: Any) -> None:
-        """Called when so many rounds are saved, with the state after them."""
+        """Tells that so many rounds are saved, and the state after them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,11 +52,11 @@ class Round:
     """A round that was run.
 
     Attributes:
-      number: Which, 1 or above.
-      state: The server's after it.
+      number: Its number, 1 or above.
+      state: The server's state after it.
       kept: What clients keep after it, where they keep something.
-      client_ids: Who took part, in order.
-      row: Of metrics.csv.
+      client_ids: The clients that took part, in order.
+      row: Its row of metrics.csv.
     """
 
     number: int
@@ -65,12 +68,19 @@ class Round:
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """Where a run goes on from: what `Round` has, after `number` rounds."""
+    """The point that a run goes on from.
+
+    Attributes:
+      number: The rounds that were run before, 0 for a new run.
+      state: The server's state after them.
+      kept: What clients keep after them, where they keep something.
+      rows: Their rows of metrics.csv.
+    """
 
     number: int
     state: Any
     kept: Optional[KeptStates]
-    rows: list[Row]
+    rows: Sequence[Row]
 
 
 class Recorder:
@@ -88,18 +98,20 @@ class Recorder:
         target_metric: Optional[str] = None,
         cohort_key: bytes = b"",
         sign: Optional[Callable[[int, str], None]] = None,
+        subscribers: Sequence[Subscriber] = (),
     ):
-        """Makes one.
+        """Makes a recorder; `start` comes before all else.
 
         Args:
-          metrics: Where rows go.
-          log: Where records go.
-          checkpoints: Where states go.
-          budget: What is spent of privacy, if it is accounted for.
+          metrics: The sinks that take rows.
+          log: The log that takes records.
+          checkpoints: The store that takes states.
+          budget: The account of what is spent of privacy, if there is one.
           target_metric: The column by which a checkpoint is the best.
           cohort_key: A secret, where nobody may know who took part: hashes of
             cohorts cannot be guessed at without it.
-          sign: Signs the log: (round, head) -> nothing.
+          sign: Signs the log; takes a round and the log's head after it.
+          subscribers: Functions that hear of every event, in this order.
         """
         self._metrics = metrics
         self._log = log
@@ -108,16 +120,20 @@ class Recorder:
         self._target_metric = target_metric
         self._cohort_key = cohort_key
         self._sign = sign
+        self._subscribers = tuple(subscribers)
         self._best: Optional[dict[str, Any]] = None
         self._writer = concurrent.futures.ThreadPoolExecutor(1)
-        self._waiting: Optional[concurrent.futures.Future] = None
+        self._waiting: Optional[concurrent.futures.Future[None]] = None
 
     def start(self, initial: Any, kept: Optional[KeptStates] = None) -> Start:
         """Goes back to the newest checkpoint that is valid, or begins.
 
         Args:
           initial: The state before all rounds.
-          kept: Likewise, what clients keep, where they keep something.
+          kept: What clients keep before all rounds, where they keep something.
+
+        Returns:
+          Where to go on from.
 
         Raises:
           RunDirectoryError: If files cannot be read or written.
@@ -132,8 +148,8 @@ class Recorder:
         if self._budget is not None:
             self._budget.check(notes.get("privacy"), number)
         self._best = notes.get("best")
-        rows = self._log.rewind(number, notes.get("log"))
-        rows = self._metrics.rewind(number, rows)
+        logged = self._log.rewind(number, notes.get("log"))
+        rows = self._metrics.rewind(number, logged)
         # A kill may have come between the checkpoint and these.
         self._publish(number, saved.state, notes.get("log", ""))
         return Start(number, saved.state, saved.kept, rows)
@@ -153,13 +169,17 @@ class Recorder:
             self._metrics.close()
 
     def wait(self) -> None:
-        """Until all is written; raises what kept it from being."""
+        """Returns when all is written; raises what kept it from being."""
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.result()
 
     def record(self, done: Round, save: bool) -> None:
-        """Writes a round, and with `save` a checkpoint after it.
+        """Writes a round, in the background.
+
+        Args:
+          done: The round.
+          save: Whether to save a checkpoint after it.
 
         Raises:
           RunDirectoryError: If the round before could not be written.
@@ -167,18 +187,21 @@ class Recorder:
         self.wait()
         self._waiting = self._writer.submit(self._write, done, save)
 
-    def failed(
-        self, number: int, attempt: int, why: str, decision: str
-    ) -> None:
-        """Writes that a round failed, and what was decided."""
+    def event(self, kind: str, round_number: int, **content: Any) -> None:
+        """Writes what happened in a round to the log, and tells subscribers.
+
+        Args:
+          kind: What happened, such as "failure"; the record's kind.
+          round_number: The round.
+          **content: What there is to say, as JSON.
+
+        Raises:
+          RunDirectoryError: If it, or the round before, cannot be written.
+        """
         self.wait()
-        self._log.add(
-            "failure",
-            round=number,
-            attempt=attempt,
-            why=why,
-            decision=decision,
-        )
+        self._log.add(kind, round=round_number, **content)
+        for subscriber in self._subscribers:
+            subscriber({"kind": kind, "round": round_number, **content})
 
     def _write(self, done: Round, save: bool) -> None:
         number = done.number
@@ -205,7 +228,7 @@ class Recorder:
             self._publish(number, done.state, notes["log"])
 
     def _publish(self, number: int, state: Any, head: str) -> None:
-        """What is said outside of a checkpoint about it."""
+        """Says outside of a checkpoint that it was saved."""
         if self._sign is not None:
             self._sign(number, head)
         if self._budget is not None:
@@ -218,7 +241,7 @@ class Recorder:
         ).hexdigest()
 
     def _consider(self, done: Round) -> None:
-        """Whether the checkpoint about to be saved is the best so far."""
+        """Notes the checkpoint about to be saved if it is the best so far."""
         name = self._target_metric
         if name is None or not np.isfinite(done.row.get(name, np.nan)):
             return
@@ -229,7 +252,11 @@ class Recorder:
 
 
 def finite(state: Any) -> bool:
-    """Whether all floating-point numbers of a state are."""
+    """Returns whether all floating-point numbers of a state are finite.
+
+    >>> finite({"a": np.float32(1), "b": [np.array([np.nan])]})
+    False
+    """
     return all(
         np.isfinite(leaf).all()
         for leaf in map(np.asarray, tree.flatten(state))
