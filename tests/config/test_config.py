@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.testing.configs import OPTIMIZER_VALUES, experiment_configs
+from tests.testing.configs import OPTIMIZER_FIELDS, experiment_configs
 from tff_pipeline import errors
 from tff_pipeline.config import (
     OPTIMIZER_OPTIONS,
@@ -20,35 +20,51 @@ from tff_pipeline.config import (
     OptimizerConfig,
     RunConfig,
     ServerConfig,
+    fields,
 )
 from tff_pipeline.config.data import PARTITION_OPTIONS, DataConfig
 
-# Where the groups of fields lie in a config's JSON.
 _DEFAULT = ExperimentConfig()
-GROUPS = {
-    ("data",): _DEFAULT.data,
-    ("clients",): _DEFAULT.clients,
-    ("clients", "optimizer"): _DEFAULT.clients.optimizer,
-    ("server", "optimizer"): _DEFAULT.server.optimizer,
-    ("run",): _DEFAULT.run,
-}
+
+
+def groups(config, path=()):
+    """Yields (path in JSON, group) of a config and all that is in it."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, fields.Group):
+            yield (*path, field.name), value
+            yield from groups(value, (*path, field.name))
+
+
+GROUPS = dict(groups(_DEFAULT))
 # All that are flags: (group, field, flag).
 FIELDS = [
-    (path, field.name, flag)
+    (path, field, flag)
     for path, group in GROUPS.items()
     for flag, field in group.options()
 ]
 COUNT_FIELDS = [
-    (("data",), "num_clients", "num_clients"),
-    (("data",), "shards_per_client", "shards_per_client"),
-    (("data",), "max_examples_per_client", "max_examples_per_client"),
-    (("clients",), "clients_per_round", "clients_per_round"),
-    (("clients",), "epochs_per_round", "client_epochs_per_round"),
-    (("clients",), "batch_size", "client_batch_size"),
-    (("run",), "total_rounds", "total_rounds"),
-    (("run",), "rounds_per_eval", "rounds_per_eval"),
-    (("run",), "rounds_per_checkpoint", "rounds_per_checkpoint"),
+    (path, field.name, flag)
+    for path, field, flag in FIELDS
+    if field.metadata["allowed"] is fields.COUNT
 ]
+# Values of a type that the field does not take.
+WRONG_TYPES = [
+    (path, field.name, flag, value)
+    for path, field, flag in FIELDS
+    for value in (True, False, [], {}, [1])
+    if not (field.metadata["allowed"].kind is bool and value in (True, False))
+]
+
+
+def test_all_flags_of_an_experiment_are_in_these_tests():
+    flags = [flag for _, _, flag in FIELDS]
+    assert len(flags) == len(set(flags))
+    assert set(_DEFAULT.flags()) <= set(flags)
+    for flag in ("aggregator", "dp_clip", "dp_bits", "audit_canaries"):
+        assert flag in flags
+    known = {type(group) for group in _DEFAULT.groups()}
+    assert known == {type(group) for group in GROUPS.values()}
 
 
 def document():
@@ -133,8 +149,7 @@ def test_an_optimizer_of_the_other_side_is_refused(key, other):
         ExperimentConfig.from_json(spoilt((key, "optimizer"), "side", other))
 
 
-@pytest.mark.parametrize("value", [True, False, [], {}, [1]])
-@pytest.mark.parametrize(("group", "field", "flag"), FIELDS)
+@pytest.mark.parametrize(("group", "field", "flag", "value"), WRONG_TYPES)
 def test_a_wrong_type_is_refused_by_flag(group, field, flag, value):
     with pytest.raises(errors.ConfigError) as caught:
         ExperimentConfig.from_json(spoilt(group, field, value))
@@ -265,7 +280,7 @@ def test_a_partition_refuses_the_options_of_others(partition, option, value):
 
 @pytest.mark.parametrize("side", ["client", "server"])
 @pytest.mark.parametrize("name", OPTIMIZER_OPTIONS)
-@pytest.mark.parametrize("option", OPTIMIZER_VALUES)
+@pytest.mark.parametrize("option", OPTIMIZER_FIELDS)
 def test_an_optimizer_refuses_the_options_of_others(side, name, option):
     if option in OPTIMIZER_OPTIONS[name]:
         optimizer = OptimizerConfig(side, name, **{option: 0.25})
@@ -333,7 +348,7 @@ def test_a_warm_up_goes_with_a_constant_rate():
     ],
 )
 def test_options_of_the_chosen_optimizer_are_filled_in(optimizer, defaults):
-    values = {name: getattr(optimizer, name) for name in OPTIMIZER_VALUES}
+    values = {name: getattr(optimizer, name) for name in OPTIMIZER_FIELDS}
     assert {k: v for k, v in values.items() if v is not None} == defaults
 
 
@@ -402,7 +417,7 @@ def test_flags_are_all_that_is_set_under_the_names_of_the_command_line():
 def test_identity_is_all_but_where_how_long_and_what_is_kept(config):
     flags, identity = config.flags(), config.flags(identity_only=True)
     assert identity.items() <= flags.items()
-    assert set(flags) - set(identity) == set(flags) & {
+    kept = {
         "data_dir",
         "output_dir",
         "total_rounds",
@@ -413,7 +428,14 @@ def test_identity_is_all_but_where_how_long_and_what_is_kept(config):
         "on_failed_round",
         "signing_key",
         "client_threads",
+        "dp_max_epsilon",
+        "sinks",
+        "finishers",
     }
+    # Noise of clients is made for so many rounds.
+    if config.clients.dp_target_epsilon is not None:
+        kept.remove("total_rounds")
+    assert set(flags) - set(identity) == set(flags) & kept
 
 
 def test_flagfile_leaves_out_the_folder_and_makes_the_data_absolute():

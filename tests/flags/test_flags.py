@@ -26,12 +26,13 @@ from tff_pipeline.registry import PARTITIONS, TASKS
 _READER = """
 import json
 import sys
-from tff_pipeline import flags
-flags.define_experiment_flags()
+from tff_pipeline.flags import experiment, parsing
+experiment.define_experiment_flags()
 for path in sys.stdin:
-    flags.FLAGS.unparse_flags()
-    flags._parse(["train.py", f"--flagfile={path.strip()}", "--output_dir=out"])
-    print(json.dumps(flags.experiment_config().to_json()), flush=True)
+    parsing.FLAGS.unparse_flags()
+    flagfile = f"--flagfile={path.strip()}"
+    parsing.parse(["train.py", flagfile, "--output_dir=out"])
+    print(json.dumps(experiment.experiment_config().to_json()), flush=True)
 """
 # Runs a script and then says whether it imported TensorFlow.
 _IMPORTED = """

@@ -136,12 +136,6 @@ def test_clients_get_their_own_examples_in_order():
     np.testing.assert_array_equal(data.load("a").y, [4, 0])
 
 
-def test_registered_names_all_load():
-    for table in (registry.TASKS, registry.PARTITIONS, registry.OPTIMIZERS):
-        for name in table:
-            assert callable(registry.load(name, table))
-
-
 def test_task_takes_a_batch_of_any_size(digits):
     assert isinstance(digits, Task)
     x_spec, y_spec = digits.batch_spec

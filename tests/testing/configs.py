@@ -1,20 +1,32 @@
-"""Draws configurations, for properties that hold for all of them."""
+"""Draws configurations, for properties that hold for all of them.
+
+A field is drawn by the values that it allows, so that one that is added later
+is drawn too; what is written down by name is what fields demand of each other.
+"""
+
+import itertools
 
 from hypothesis import strategies as st
 
+from tff_pipeline import registry
 from tff_pipeline.config import (
     OPTIMIZER_OPTIONS,
+    RUNTIME_OPTIONS,
+    SCHEDULE_OPTIONS,
+    AggregatorConfig,
     ClientConfig,
     ExperimentConfig,
     OptimizerConfig,
     RunConfig,
     ServerConfig,
+    fields,
 )
+from tff_pipeline.config.aggregation import AGGREGATOR_OPTIONS, SAMPLINGS_OF
+from tff_pipeline.config.clients import SAMPLING_OPTIONS
 from tff_pipeline.config.data import PARTITION_OPTIONS, DataConfig
 
 COUNTS = st.integers(1, 2**31 - 1)
 RATES = st.floats(0, 1e30, exclude_min=True) | st.integers(1, 2**40)
-FRACTIONS = st.floats(0, 1, exclude_max=True)
 # Paths and names that a line of a flagfile can hold.
 TEXTS = st.text(
     st.characters(
@@ -22,77 +34,197 @@ TEXTS = st.text(
     ),
     min_size=1,
 )
-# Of every option of an optimizer, the values that it may have.
-OPTIMIZER_VALUES = {
-    "momentum": FRACTIONS,
-    "beta_1": FRACTIONS,
-    "beta_2": FRACTIONS,
-    "decay": FRACTIONS,
-    "epsilon": RATES,
-    "weight_decay": st.just(0.0) | RATES,
-    "initial_accumulator": st.just(0.0) | RATES,
+VALUES = {
+    fields.TEXT: TEXTS,
+    fields.REFERENCE: st.just("package.module:function"),
+    fields.NAMES: st.sampled_from(["shift", "noise,shift"]),
+    fields.COUNT: COUNTS,
+    fields.CONCENTRATION: st.floats(1e-6, 1e6),
+    fields.NATURAL: st.integers(0, 2**40),
+    fields.SEED: st.integers(0, 2**32 - 1),
+    fields.FINITE: st.floats(-1e300, 1e300),
+    fields.POSITIVE: RATES,
+    fields.NOT_NEGATIVE: st.just(0.0) | RATES,
+    fields.PROBABILITY: st.floats(0, 1, exclude_min=True, exclude_max=True),
+    fields.SWITCH: st.booleans(),
+    fields.FRACTION: st.floats(0, 1, exclude_max=True),
 }
-PARTITION_VALUES = {
-    "num_clients": COUNTS,
-    "shards_per_client": COUNTS,
-    "dirichlet_alpha": st.floats(1e-6, 1e6),
-    "quantity_exponent": st.floats(0, 1e30),
-    "labels_per_client": COUNTS,
+# Fields whose names are those of a table, with commas between them.
+LISTS = {
+    "sinks": [
+        ",".join(names)
+        for length in range(1, len(registry.SINKS) + 1)
+        for names in itertools.permutations(registry.SINKS, length)
+        if "csv" in names
+    ],
+    "finishers": [
+        "none",
+        *(
+            ",".join(names)
+            for length in range(1, len(registry.FINISHERS) + 1)
+            for names in itertools.permutations(registry.FINISHERS, length)
+        ),
+    ],
 }
+OPTIMIZER_FIELDS = sorted(
+    {name for options in OPTIMIZER_OPTIONS.values() for name in options}
+)
+DATA_TABLES = {
+    "partition": {
+        name: {
+            **options,
+            **({"unseen_clients": 0} if name == "natural" else {}),
+        }
+        for name, options in PARTITION_OPTIONS.items()
+    },
+    "task": {
+        name: registry.task_entry(name).options for name in registry.TASKS
+    },
+}
+
+
+def values_of(field):
+    """A strategy of the values that a field of a group allows."""
+    allowed = field.metadata["allowed"]
+    if field.name in LISTS:
+        return st.sampled_from(LISTS[field.name])
+    return st.sampled_from(allowed.names) if allowed.names else VALUES[allowed]
+
+
+@st.composite
+def group_values(draw, group, tables, **fixed):
+    """Values for some of the fields of a group, by name.
+
+    Args:
+      draw: Hypothesis's.
+      group: The group's default.
+      tables: Name of a field -> its table of options. A field that is an
+        option is drawn only where the name that was chosen takes it.
+      **fixed: The values of fields that must not be drawn; `None` is no value.
+    """
+    values = {k: v for k, v in fixed.items() if v is not None}
+    for _, field in group.options():
+        owners = [t for t, table in tables.items() if _takes(table, field.name)]
+        if field.name in fixed or any(
+            field.name not in tables[table][values[table]] for table in owners
+        ):
+            continue
+        if draw(st.booleans()):
+            values[field.name] = draw(values_of(field))
+    return values
+
+
+def _takes(table, name):
+    return any(name in options for options in table.values())
 
 
 @st.composite
 def optimizer_configs(draw, side):
-    name = draw(st.sampled_from(list(OPTIMIZER_OPTIONS)))
-    options = {
-        option: draw(OPTIMIZER_VALUES[option])
-        for option in OPTIMIZER_OPTIONS[name]
-        if draw(st.booleans())
+    schedule = draw(st.sampled_from(list(SCHEDULE_OPTIONS)))
+    rounds = lr_decay = None
+    if schedule != "constant":
+        rounds = draw(COUNTS)
+        lr_decay = draw(st.floats(0, 1, exclude_min=True, exclude_max=True))
+    values = group_values(
+        OptimizerConfig(side),
+        {"name": OPTIMIZER_OPTIONS},
+        name=draw(st.sampled_from(list(OPTIMIZER_OPTIONS))),
+        lr_schedule=schedule,
+        lr_decay=lr_decay,
+        lr_decay_rounds=rounds,
+    )
+    return OptimizerConfig(side, **draw(values))
+
+
+@st.composite
+def aggregator_configs(draw):
+    name = draw(st.sampled_from(list(AGGREGATOR_OPTIONS)))
+    if name == "mean":
+        return AggregatorConfig()
+    demanded = {
+        # One of the two.
+        draw(
+            st.sampled_from(["dp_noise_multiplier", "dp_target_epsilon"])
+        ): draw(RATES)
     }
-    return OptimizerConfig(side, name, draw(RATES), **options)
+    if "dp_clip" in AGGREGATOR_OPTIONS[name]:
+        demanded["dp_clip"] = draw(RATES)
+    missing = {"dp_noise_multiplier": None, "dp_target_epsilon": None}
+    values = group_values(
+        AggregatorConfig(),
+        {"name": AGGREGATOR_OPTIONS},
+        **{"name": name, **missing, **demanded},
+    )
+    return AggregatorConfig(**draw(values))
+
+
+@st.composite
+def client_configs(draw, most, aggregator):
+    demanded = {"epochs_per_round": draw(COUNTS), "steps_per_round": None}
+    if draw(st.booleans()):
+        demanded = {"epochs_per_round": 1, "steps_per_round": draw(COUNTS)}
+    protection = dict.fromkeys(
+        ("dp_target_epsilon", "dp_delta", "dp_clip", "dp_noise_seed")
+    )
+    if (
+        not aggregator.private
+        and demanded["steps_per_round"]
+        and draw(st.booleans())
+    ):
+        protection = {
+            "dp_target_epsilon": draw(RATES),
+            "dp_delta": draw(VALUES[fields.PROBABILITY]),
+            "dp_clip": draw(RATES),
+            "dp_noise_seed": draw(st.none() | VALUES[fields.SEED]),
+        }
+    samplings = SAMPLINGS_OF.get(aggregator.name, tuple(SAMPLING_OPTIONS))
+    weightings = ["uniform"]
+    if not aggregator.private:
+        weightings.append("num_examples")
+    values = group_values(
+        ClientConfig(),
+        {"sampling": SAMPLING_OPTIONS},
+        clients_per_round=draw(st.integers(1, most)),
+        sampling=draw(st.sampled_from(samplings)),
+        weighting=draw(st.none() | st.sampled_from(weightings)),
+        **demanded,
+        **protection,
+    )
+    return ClientConfig(
+        optimizer=draw(optimizer_configs("client")), **draw(values)
+    )
+
+
+@st.composite
+def run_configs(draw, aggregator):
+    policies = ["retry", "stop"] + ([] if aggregator.private else ["skip"])
+    values = draw(
+        group_values(
+            RunConfig(),
+            {"runtime": RUNTIME_OPTIONS},
+            runtime=draw(st.sampled_from(list(RUNTIME_OPTIONS))),
+            on_failed_round=draw(st.sampled_from(policies)),
+        )
+    )
+    if "target_metric" not in values:
+        values.pop("target_value", None)
+    return RunConfig(**values)
 
 
 @st.composite
 def experiment_configs(draw):
-    partition = draw(st.sampled_from(list(PARTITION_OPTIONS)))
-    options = {
-        option: draw(PARTITION_VALUES[option])
-        for option in PARTITION_OPTIONS[partition]
-        if draw(st.booleans())
-    }
-    most = 2**31 - 1
-    if partition != "natural":
-        most = options.get("num_clients", 100)
-    target = draw(st.booleans())
+    values = group_values(
+        DataConfig(),
+        DATA_TABLES,
+        task=draw(st.sampled_from(["digits_2nn", "mnist_cnn"])),
+        partition=draw(st.sampled_from(list(PARTITION_OPTIONS))),
+    )
+    data = DataConfig(**draw(values))
+    aggregator = draw(aggregator_configs())
     return ExperimentConfig(
-        data=DataConfig(
-            task=draw(st.sampled_from(["digits_2nn", "mnist_cnn"])),
-            data_dir=draw(st.none() | TEXTS),
-            partition=partition,
-            max_examples_per_client=draw(st.none() | COUNTS),
-            **options,
-        ),
-        clients=ClientConfig(
-            clients_per_round=draw(st.integers(1, most)),
-            epochs_per_round=draw(COUNTS),
-            batch_size=draw(COUNTS),
-            weighting=draw(st.sampled_from(["num_examples", "uniform"])),
-            optimizer=draw(optimizer_configs("client")),
-        ),
+        data=data,
+        clients=draw(client_configs(data.num_clients or 2**31 - 1, aggregator)),
         server=ServerConfig(draw(optimizer_configs("server"))),
-        run=RunConfig(
-            output_dir=draw(st.none() | TEXTS),
-            total_rounds=draw(COUNTS),
-            rounds_per_eval=draw(COUNTS),
-            rounds_per_checkpoint=draw(COUNTS),
-            keep_checkpoints=draw(st.integers(0, 2**40)),
-            max_consecutive_failures=draw(COUNTS),
-            max_round_retries=draw(st.integers(0, 9)),
-            on_failed_round=draw(st.sampled_from(["retry", "skip", "stop"])),
-            signing_key=draw(st.none() | TEXTS),
-            client_threads=draw(st.none() | COUNTS),
-            seed=draw(st.integers(0, 2**32 - 1)),
-            target_metric=draw(TEXTS) if target else None,
-            target_value=draw(st.floats(-1e300, 1e300)) if target else None,
-        ),
+        aggregator=aggregator,
+        run=draw(run_configs(aggregator)),
     )

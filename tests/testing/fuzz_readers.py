@@ -93,7 +93,7 @@ def _read_config(folder, output, draw):
 def _read_flagfile(folder, output, draw):
     path = folder / "run.flags"
     try:
-        parsing._parse(["train.py", f"--flagfile={path}", "--output_dir=run"])
+        parsing.parse(["train.py", f"--flagfile={path}", "--output_dir=run"])
         experiment_flags.experiment_config()
     finally:
         parsing.FLAGS.unparse_flags()

@@ -4,7 +4,6 @@ Whatever goes wrong is said in a sentence, and the same command goes on to the
 same bits once it is mended.
 """
 
-import dataclasses
 import random
 import shutil
 import subprocess
@@ -13,6 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.testing import breaking_data
+from tests.testing.breaking_data import Breaking
 from tests.testing.killed_runs import (
     ROUNDS,
     SECRET,
@@ -22,20 +23,14 @@ from tests.testing.killed_runs import (
 )
 from tests.testing.scripts import rows_of, run_script, train_with_faults
 from tff_pipeline import errors, experiment, registry
-from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.config import (
     ClientConfig,
     DataConfig,
     ExperimentConfig,
     RunConfig,
 )
-from tff_pipeline.datasets.federation.federated_data import (
-    Examples,
-    InMemoryData,
-)
 from tff_pipeline.runs import round_log
 from tff_pipeline.runs.checkpoint import CheckpointStore
-from tff_pipeline.tasks import digits
 
 SEED = 7
 
@@ -183,69 +178,33 @@ def test_the_secret_is_the_one_that_was_there(whole, tmp_path):
     assert config_of("tree", tmp_path).aggregator.dp_noise_seed is None
 
 
-class Breaking(InMemoryData):
-    """Data of which some client cannot be read, so many times."""
-
-    times, error = 0, None
-
-    def load(self, client_id):
-        if Breaking.times and client_id == self.client_ids[1]:
-            Breaking.times -= 1
-            raise Breaking.error
-        return super().load(client_id)
-
-
-def breaking_task(config, seed):
-    task = digits.digits_2nn(config, seed)
-    data = [task.train.load(i) for i in task.train.client_ids]
-    sizes = np.cumsum([0, *map(len, data)])
-    everything = Examples(
-        np.concatenate([each.x for each in data]),
-        np.concatenate([each.y for each in data]),
-    )
-    parts = {
-        name: np.arange(sizes[i], sizes[i + 1])
-        for i, name in enumerate(task.train.client_ids)
-    }
-    object.__setattr__(task, "train", Breaking(everything, parts))
-    return task
-
-
-BREAKING = ExperimentConfig(
-    data=DataConfig("digits_2nn", partition="iid", num_clients=4),
-    clients=ClientConfig(clients_per_round=4),
-)
-
-
-@pytest.fixture(scope="module")
-def process():
-    """Built once for all runs on such data."""
-    task = experiment.load_task(BREAKING)
-    return fed_avg.build(task.tff_model_fn, BREAKING.clients, BREAKING.server)
-
-
 @pytest.fixture
-def breaking(process, monkeypatch, tmp_path):
+def breaking(monkeypatch, tmp_path):
     """Trains on data that break `times` times with `error`."""
-    monkeypatch.setattr(
-        experiment, "load_task", lambda c: breaking_task(c.data, 0)
-    )
-    monkeypatch.setattr(fed_avg, "build", lambda *_: process)
+    entry = registry.TaskEntry(breaking_data.TARGET)
+    monkeypatch.setitem(registry.TASKS, "breaking", entry)
+    # Else what a failed test left would break the next one's data.
+    monkeypatch.setattr(Breaking, "times", 0)
+    monkeypatch.setattr(Breaking, "error", None)
 
     def train(times, error, **run):
         Breaking.times, Breaking.error = times, error
-        return experiment.run(
-            dataclasses.replace(
-                BREAKING,
+        result = experiment.run(
+            ExperimentConfig(
+                data=DataConfig("breaking"),
+                clients=ClientConfig(clients_per_round=4),
                 run=RunConfig(
-                    output_dir=str(tmp_path / "run"), total_rounds=5, **run
+                    output_dir=str(tmp_path / "run"),
+                    total_rounds=5,
+                    finishers="none",
+                    **run,
                 ),
             )
         )
+        assert Breaking.times == 0, "the data broke less often"
+        return result
 
-    assert registry.TASKS["digits_2nn"]
-    yield train
-    Breaking.times = 0
+    return train
 
 
 def failures_of(path):

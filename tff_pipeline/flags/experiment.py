@@ -72,6 +72,7 @@ def _define_optimizer_flags(title: str, group: config.OptimizerConfig) -> None:
 
 
 def _optimizer(side: str) -> config.OptimizerConfig:
+    """Configuration of one side's optimizer, options of others refused."""
     name = parsing.FLAGS[f"{side}_optimizer"].value
     options: dict[str, Any] = {}
     for optimizer, names in config.OPTIMIZER_OPTIONS.items():
@@ -94,6 +95,7 @@ def _optimizer(side: str) -> config.OptimizerConfig:
 
 
 def _group(cls: type, **nested: Any) -> Any:
+    """A group of fields, filled from the flags."""
     values = {
         field.name: parsing.FLAGS[name].value for name, field in cls().options()
     }
@@ -101,7 +103,12 @@ def _group(cls: type, **nested: Any) -> Any:
 
 
 def experiment_config() -> config.ExperimentConfig:
-    """The flags as a config; raises `ConfigError`, naming the flag."""
+    """Returns the configuration that the flags describe.
+
+    Raises:
+      ConfigError: If a flag's value is not allowed, or not with the others, or
+        --output_dir is not set; the message names the flag.
+    """
     client_optimizer, server_optimizer = map(_optimizer, _SIDES)
     experiment = config.ExperimentConfig(
         data=_group(config.DataConfig),
@@ -134,14 +141,16 @@ def define_inspection_flags() -> None:
 
 
 def inspection() -> tuple[config.ExperimentConfig, str]:
-    """The flags' config, of which the data and the seed hold, and --output.
+    """Returns the configuration of scripts/inspect_data.py, and --output.
+
+    Only the task, the data and the seed are taken from the flags.
 
     Raises:
-      ConfigError: If one of these is not allowed; it is named.
+      ConfigError: If one of these is not allowed; the message names it.
     """
     experiment = config.ExperimentConfig(
         data=_group(config.DataConfig),
-        # One is there, however few --num_clients there are.
+        # At least one client exists, however small --num_clients is.
         clients=config.ClientConfig(clients_per_round=1),
         run=config.RunConfig(seed=parsing.FLAGS["seed"].value),
     )

@@ -14,43 +14,54 @@ _FLAGS = ("--flagfile", "-flagfile")
 
 
 def expanded(arguments: Sequence[str]) -> list[str]:
-    """The arguments, each `--flagfile` replaced by the flags in its file.
+    r"""Replaces each `--flagfile` among arguments by the flags in that file.
 
-    Blank lines and those that start with # or // are passed over. A file may
-    have a line `--flagfile=other`: another one, in its own folder or below,
-    where such a name starts from.
+    Blank lines and lines that start with # or // are ignored. A file may have a
+    line `--flagfile=other`, which names another file relative to its own
+    folder, in that folder or below it.
 
     Args:
-      arguments: Of a command line, without the program's name.
+      arguments: A command line's, without the program's name.
+
+    Returns:
+      The arguments with the files' lines in the place of the files' names.
 
     Raises:
-      ConfigError: If a file cannot be read, is not UTF-8, or names one that
-        lies elsewhere or is read already.
+      ConfigError: If a file cannot be read, is not UTF-8, or names a file that
+        lies elsewhere or was read already.
+
+    Example:
+      >>> import os, tempfile
+      >>> path = os.path.join(tempfile.mkdtemp(), "quick.flags")
+      >>> with open(path, "w") as file:
+      ...     _ = file.write("# A comment.\n--task=digits_2nn\n--seed=7\n")
+      >>> expanded([f"--flagfile={path}", "--seed=8"])
+      ['--task=digits_2nn', '--seed=7', '--seed=8']
     """
-    found: list[str] = []
+    lines: list[str] = []
     waiting = list(arguments)
     while waiting:
         argument = waiting.pop(0)
         name, equals, path = argument.partition("=")
         if argument == "--":
-            return [*found, argument, *waiting]
+            return [*lines, argument, *waiting]
         if name not in _FLAGS:
-            found.append(argument)
+            lines.append(argument)
             continue
         if not equals:
             path = waiting.pop(0) if waiting else ""
         path = os.path.expanduser(path.strip())
-        found += _read(path, os.path.dirname(path), {os.path.realpath(path)})
-    return found
+        lines += _read(path, os.path.dirname(path), {os.path.realpath(path)})
+    return lines
 
 
 def _read(path: str, folder: str, known: set[str]) -> list[str]:
-    """The flags in a file.
+    """Returns the flags in a file.
 
     Args:
       path: The file.
-      folder: Where the files lie that it may name.
-      known: Those that are read already, without links; grows.
+      folder: The folder of the files that it may name.
+      known: Real paths of the files that were read already; grows.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -60,13 +71,13 @@ def _read(path: str, folder: str, known: set[str]) -> list[str]:
             f"--flagfile={path} cannot be read ({error}); name a text file of "
             "flags, one a line."
         ) from None
-    found = []
+    flags: list[str] = []
     for number, line in enumerate(map(str.strip, lines), start=1):
         name, _, other = line.partition("=")
         if not line or line.startswith(("#", "//")):
             continue
         if name not in _FLAGS:
-            found.append(line)
+            flags.append(line)
             continue
         inner = os.path.join(folder, other.strip())
         real = _file_below(inner, folder)
@@ -77,12 +88,12 @@ def _read(path: str, folder: str, known: set[str]) -> list[str]:
                 "--flagfile=other.flags."
             )
         known.add(real)
-        found += _read(inner, folder, known)
-    return found
+        flags += _read(inner, folder, known)
+    return flags
 
 
 def _file_below(path: str, folder: str) -> Optional[str]:
-    """Where `path` leads, or `None` if that is no file in `folder`."""
+    """Returns the real path, or `None` if that is no file in `folder`."""
     root = os.path.realpath(folder or ".")
     try:
         real = os.path.realpath(path)

@@ -61,14 +61,18 @@ def run(main: Callable[[], Optional[int]], usage: str) -> None:
     """Parses the flags, calls `main()` and exits with its status.
 
     A `PipelineError` is printed as one sentence; its class decides the exit
-    status: 2 for usage, 1 for failure.
+    status: 2 for usage, 1 for failure. Ctrl-C exits with 130.
 
-    Not `absl.app.run`: TensorFlow, when imported after that has begun, enters
-    graph mode (tensorflow/python/distribute/combinations.py asks for the GPUs
-    too early), and scripts import it only when their flags hold.
+    This is not `absl.app.run`: TensorFlow, when imported after that has begun,
+    enters graph mode (tensorflow/python/distribute/combinations.py asks for the
+    GPUs too early), and scripts import it only when their flags hold.
+
+    Args:
+      main: The script's work; it returns an exit status, or `None` for 0.
+      usage: The text above the flags that --help shows.
     """
     try:
-        _parse(sys.argv, usage)
+        parse(sys.argv, usage)
         if FLAGS.verbosity < 0:
             silence.silence()
         else:
@@ -91,12 +95,24 @@ def run(main: Callable[[], Optional[int]], usage: str) -> None:
     sys.exit(status)
 
 
-def _parse(argv: Sequence[str], usage: str = "") -> None:
+def parse(argv: Sequence[str], usage: str = "") -> None:
+    """Sets `FLAGS` from a command line and the flagfiles that it names.
+
+    With --help or -h it prints all flags and exits with status 0.
+
+    Args:
+      argv: The program's name, and its arguments.
+      usage: The text above the flags that --help shows.
+
+    Raises:
+      ConfigError: If a flag is unknown or its value cannot be read, an
+        argument is no flag, or a flagfile cannot be read.
+    """
     if {"--help", "-h"} & set(argv[1:]):
         print(_help(usage), flush=True)
         sys.exit(0)
-    given = flagfile.expanded(argv[1:])
-    for name in (each.partition("=")[0] for each in given):
+    expanded = flagfile.expanded(argv[1:])
+    for name in (each.partition("=")[0] for each in expanded):
         # absl would look for minutes which flag was meant.
         if name.startswith("-") and len(name) > _LONGEST_NAME:
             raise errors.ConfigError(
@@ -104,7 +120,7 @@ def _parse(argv: Sequence[str], usage: str = "") -> None:
                 "--name=value, see --help."
             )
     try:
-        arguments = FLAGS([argv[0], *given])
+        arguments = FLAGS([argv[0], *expanded])
     except flags.Error as error:
         raise errors.ConfigError(str(error).replace("ERROR:: ", "")) from None
     if len(arguments) > 1:
@@ -132,7 +148,7 @@ def _help(usage: str) -> str:
 
 
 def _flag_help(flag: str, help_text: str) -> list[str]:
-    """A flag with its default, and its sentence below it."""
+    """Lines of --help: a flag with its default, its sentence below it."""
     indent = " " * 6
     return [
         f"  --{flag}",

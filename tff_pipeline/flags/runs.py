@@ -1,6 +1,6 @@
-"""Flags of evaluate, export, audit, verify and check_export.
+"""Flags of the scripts that read a run: evaluate, export, audit and verify.
 
-They look at what a run left.
+check_export's are here too.
 """
 
 from typing import Any, Optional, Union
@@ -28,7 +28,7 @@ def define_run_dir_flags() -> None:
 
 
 def define_export_flags() -> None:
-    """Defines where and how scripts/export.py writes."""
+    """Defines the flags by which scripts/export.py writes a model."""
     for name, allowed, help_text, default in (
         ("output", fields.TEXT, "Names the folder or file to write.", None),
         (
@@ -53,10 +53,14 @@ def define_export_flags() -> None:
 
 
 def export_question() -> dict[str, Any]:
-    """--output, --format, --version and --overwrite.
+    """Returns --output, --format, --version and --overwrite, checked.
+
+    Returns:
+      `output`, `formats` (a list of keys of `registry.FORMATS`), `version` and
+      `overwrite`, by name.
 
     Raises:
-      ConfigError: If one is missing or not allowed; it is named.
+      ConfigError: If one is missing or not allowed; the message names it.
     """
     values = {
         name: parsing.FLAGS[name].value
@@ -85,7 +89,15 @@ def export_question() -> dict[str, Any]:
 
 
 def run_dir() -> tuple[str, Optional[Union[int, str]], Optional[str]]:
-    """The flags --run_dir, --round and --data_dir, the first two checked."""
+    """Returns --run_dir, --round and --data_dir.
+
+    Returns:
+      The run directory; the number of a saved round, "best" or `None` for the
+      last; the folder of the data, or `None` for the one that the run had.
+
+    Raises:
+      ConfigError: If --run_dir is not set or --round is no round.
+    """
     if parsing.FLAGS.run_dir is None:
         raise errors.ConfigError(
             "--run_dir is not set; name a folder that scripts/train.py wrote."
@@ -119,10 +131,10 @@ def define_audit_flags() -> None:
 
 
 def audit_question() -> dict[str, Any]:
-    """The flags of scripts/audit.py, as `audit.audit` takes them.
+    """Returns the flags of scripts/audit.py, as `audit.audit` takes them.
 
     Raises:
-      ConfigError: If one is missing or not allowed; it is named.
+      ConfigError: If one is missing or not allowed; the message names it.
     """
     path, round_number, data_dir = run_dir()
     most = parsing.FLAGS[_MAX_EXAMPLES].value
@@ -161,10 +173,10 @@ def define_check_flags() -> None:
 
 
 def check_question() -> tuple[str, Optional[str], Optional[float]]:
-    """--model, --replay and --tolerance.
+    """Returns --model, --replay and --tolerance.
 
     Raises:
-      ConfigError: If the first is missing, or the last not allowed.
+      ConfigError: If --model is missing, or --tolerance is not allowed.
     """
     model = parsing.FLAGS["model"].value
     if model is None:
@@ -197,10 +209,10 @@ def define_verify_flags() -> None:
 
 
 def verify_question() -> tuple[str, Optional[str], Optional[str], bool]:
-    """--run_dir, --data_dir, --public_key and --rerun.
+    """Returns --run_dir, --data_dir, --public_key and --rerun.
 
     Raises:
-      ConfigError: If the first is missing.
+      ConfigError: If --run_dir is missing.
     """
     run_dir = parsing.FLAGS["run_dir"].value
     if run_dir is None:

@@ -1,4 +1,4 @@
-"""The flags of prepare_data, privacy and serve."""
+"""Flags of prepare_data, privacy and serve, which need no run."""
 
 import dataclasses
 import os
@@ -51,10 +51,14 @@ def define_prepare_flags() -> None:
 
 
 def prepare_question() -> tuple[str, str, dict[str, Any], Optional[list[int]]]:
-    """(--input, --output, options of `DataConfig`, image height and width).
+    """Returns the flags of scripts/prepare_data.py, checked.
+
+    Returns:
+      --input; --output; fields of `DataConfig` that are set, by name; height
+      and width of images in pixels, or `None`.
 
     Raises:
-      ConfigError: If one is missing or not allowed; it is named.
+      ConfigError: If one is missing or not allowed; the message names it.
     """
     paths = {name: parsing.FLAGS[name].value for name in ("input", "output")}
     for name, value in paths.items():
@@ -173,10 +177,10 @@ def define_privacy_flags() -> None:
 
 
 def privacy_question() -> dict[str, Any]:
-    """The flags of scripts/privacy.py by name, each checked by itself.
+    """Returns the flags of scripts/privacy.py by name, each checked alone.
 
     Raises:
-      ConfigError: If one is missing or out of range; it is named.
+      ConfigError: If one is missing or out of range; the message names it.
     """
     values = {name: parsing.FLAGS[name].value for name, *_ in _PRIVACY_FLAGS}
     for name, allowed, *_ in _PRIVACY_FLAGS:
@@ -203,10 +207,10 @@ def define_serve_flags() -> None:
 
 
 def serve_settings() -> ServingConfig:
-    """The flags of scripts/serve.py.
+    """Returns the settings of scripts/serve.py.
 
     Raises:
-      ConfigError: If one is missing or not allowed; it is named.
+      ConfigError: If one is missing or not allowed; the message names it.
     """
     return ServingConfig(
         **{
