@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
@@ -18,6 +19,8 @@ from tff_pipeline.datasets.readers import (
 from tff_pipeline.datasets.readers.sqlite_writer import Row
 from tff_pipeline.tasks import arrays as array_task
 from tff_pipeline.tasks import table as table_task
+
+Array = npt.NDArray[Any]
 
 _JSON = (".jsonl", ".jsonl.gz")
 _TABLE_OPTIONS = (
@@ -110,7 +113,7 @@ def _table(
         )
     given = table_task.read(config)
     everything = np.arange(len(given.y))
-    columns: list[np.ndarray] = []
+    columns: list[Array] = []
     for name in given.features:
         forced = name in given.categorical
         column = given.table.take(name, strict=not forced)
@@ -189,10 +192,10 @@ def _json(
 
 
 def _rows(
-    owners: np.ndarray,
-    is_test: Optional[np.ndarray],
-    x: np.ndarray,
-    y: np.ndarray,
+    owners: Array,
+    is_test: Optional[Array],
+    x: Array,
+    y: Array,
 ) -> Iterator[Row]:
     for place, owner in enumerate(owners):
         held_out = is_test is not None and is_test[place]

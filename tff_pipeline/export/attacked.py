@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from tff_pipeline import errors
@@ -11,6 +12,8 @@ from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.datasets.sequences import PADDING
 from tff_pipeline.privacy import membership
 from tff_pipeline.tasks.task import Task
+
+Array = npt.NDArray[Any]
 
 # What a batch of outputs may hold: 100 MB.
 _BATCH_NUMBERS = 25_000_000
@@ -60,7 +63,7 @@ class Attacked:
         inputs = membership.blind_features(examples.x, labels, classes)
         return membership.Observed(losses, outputs, inputs, labels)
 
-    def _part(self, x: np.ndarray, y: np.ndarray) -> tuple[Any, Any]:
+    def _part(self, x: Array, y: Array) -> tuple[Any, Any]:
         """Losses and logits of a batch; of sequences losses alone."""
         logits = _logits(self._call(tf.constant(x)))
         assert logits is not None
@@ -77,7 +80,7 @@ class Attacked:
         return means, np.zeros([len(x), 0])
 
 
-def _logits(given: Mapping[str, tf.Tensor]) -> Optional[np.ndarray]:
+def _logits(given: Mapping[str, tf.Tensor]) -> Optional[Array]:
     """Logits from what an exported model gives, or `None`."""
     if "logits" in given:
         return given["logits"].numpy()

@@ -7,13 +7,16 @@ import dataclasses
 import os
 import time
 from collections.abc import Mapping
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline import errors
 from tff_pipeline.export import interpreters
 from tff_pipeline.export.interpreters import Arrays, Call
+
+Array = npt.NDArray[Any]
 
 # Largest difference of an output, in units of the largest output (or of 1):
 # other formats compute in another order, or with fewer bits.
@@ -177,7 +180,7 @@ def read_replay(path: str) -> dict[str, tuple[Arrays, Arrays]]:
     return found
 
 
-def _difference(wanted: np.ndarray, given: np.ndarray) -> float:
+def _difference(wanted: Array, given: Array) -> float:
     if wanted.shape != given.shape:
         return float("inf")
     if wanted.dtype.kind in _DISCRETE:
@@ -189,7 +192,7 @@ def _difference(wanted: np.ndarray, given: np.ndarray) -> float:
 
 
 def _latency(
-    call: Call, signature: str, inputs: Mapping[str, np.ndarray]
+    call: Call, signature: str, inputs: Mapping[str, Array]
 ) -> tuple[float, float]:
     one = {name: value[:1] for name, value in inputs.items()}
     seconds = []

@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline import errors
 
-Arrays = dict[str, np.ndarray]
+Array = npt.NDArray[Any]
+
+Arrays = dict[str, Array]
 # (signature, inputs by name) -> outputs by name.
-Call = Callable[[str, Mapping[str, np.ndarray]], Arrays]
+Call = Callable[[str, Mapping[str, Array]], Arrays]
 
 _BATCH_SIZE = 16
 _SCRIPT = os.path.join(os.path.dirname(__file__), "replay.js")
@@ -55,7 +58,7 @@ def _saved_model(path: str) -> Call:
 
     loaded = tf.saved_model.load(path)
 
-    def call(signature: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
+    def call(signature: str, inputs: Mapping[str, Array]) -> Arrays:
         function = loaded.signatures[signature]
         tensors = {name: tf.constant(v) for name, v in inputs.items()}
         return {k: v.numpy() for k, v in function(**tensors).items()}
@@ -72,7 +75,7 @@ def _keras(path: str) -> Call:
 
     model = tf.keras.models.load_model(path, compile=False)
 
-    def call(_: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
+    def call(_: str, inputs: Mapping[str, Array]) -> Arrays:
         (value,) = inputs.values()
         return {"output": model(tf.constant(value), training=False).numpy()}
 
@@ -88,7 +91,7 @@ def _tflite(path: str) -> Call:
         for name in interpreter.get_signature_list()
     }
 
-    def call(signature: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
+    def call(signature: str, inputs: Mapping[str, Array]) -> Arrays:
         runner = runners[signature]
         (name,) = inputs
         wanted = runner.get_input_details()[name]["shape_signature"]
@@ -122,7 +125,7 @@ def _onnx(path: str) -> Call:
     )
     names = [each.name for each in session.get_outputs()]
 
-    def call(_: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
+    def call(_: str, inputs: Mapping[str, Array]) -> Arrays:
         return dict(zip(names, session.run(names, dict(inputs))))
 
     return call
@@ -152,7 +155,7 @@ def _tfjs(path: str) -> Iterator[Call]:
                 f"({said}); npm install it here, or name where with NODE_PATH."
             )
 
-        def call(_: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
+        def call(_: str, inputs: Mapping[str, Array]) -> Arrays:
             (value,) = inputs.values()
             # Some at a time, for a text in Node.js has at most 512 MB.
             parts = [
@@ -161,7 +164,7 @@ def _tfjs(path: str) -> Iterator[Call]:
             ]
             return _joined(parts)
 
-        def of_some(value: np.ndarray) -> Arrays:
+        def of_some(value: Array) -> Arrays:
             dtype = "float32" if value.dtype.kind == "f" else "int32"
             question = {
                 "values": value.ravel().tolist(),

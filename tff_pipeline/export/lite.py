@@ -8,9 +8,13 @@ What it is given can end the process; see `tflite`, which calls it.
 import copy
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
+
+Array = npt.NDArray[Any]
 
 
 def main() -> None:
@@ -24,7 +28,7 @@ def main() -> None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "int8":
 
-        def calibration() -> Iterator[dict[str, np.ndarray]]:
+        def calibration() -> Iterator[dict[str, Array]]:
             for row in rows:
                 yield {name: row[None]}
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from tff_pipeline.datasets.readers import sqlite_writer
@@ -17,6 +18,8 @@ from tff_pipeline.export import signatures
 from tff_pipeline.files import durable, storage
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
+
+Array = npt.NDArray[Any]
 
 FILE = "replay.npz"
 EXAMPLES = 16
@@ -26,7 +29,7 @@ _MOST = 1000
 _LENGTH = 12
 
 # Signature -> ("inputs" or "outputs") -> name -> array.
-Replay = dict[str, dict[str, dict[str, np.ndarray]]]
+Replay = dict[str, dict[str, dict[str, Array]]]
 
 
 def record(
@@ -62,7 +65,7 @@ def record(
     return replayed
 
 
-def encoded_inputs(task: Task, examples: int, seed: int = 0) -> np.ndarray:
+def encoded_inputs(task: Task, examples: int, seed: int = 0) -> Array:
     """Made-up inputs of the trained model, [examples, ...].
 
     Ids are drawn evenly up to the largest of the test set (of pairs, and of a
@@ -97,9 +100,7 @@ def encoded_inputs(task: Task, examples: int, seed: int = 0) -> np.ndarray:
     return values.reshape(shape).astype(x.dtype)
 
 
-def raw_inputs(
-    serving: tf.keras.Model, encoded: np.ndarray
-) -> dict[str, np.ndarray]:
+def raw_inputs(serving: tf.keras.Model, encoded: Array) -> dict[str, Array]:
     """Made-up inputs of `serving_default` by name, as many as are encoded."""
     draw, examples = np.random.default_rng(0), len(encoded)
     lookups = {
@@ -141,7 +142,7 @@ def _words(layer: Any) -> list[bytes]:
     return [word.encode() for word in words if word.strip()]
 
 
-def serialised(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+def serialised(inputs: Mapping[str, Array]) -> Array:
     """`tf.Example`s of a batch of raw inputs, bytes [batch]."""
     rows = [
         sqlite_writer.serialize(dict(zip(inputs, map(np.asarray, row))))
@@ -164,7 +165,7 @@ def write(path: str, replayed: Replay) -> None:
     durable.write_bytes(path, content.getvalue())
 
 
-def plain(value: Any) -> np.ndarray:
+def plain(value: Any) -> Array:
     """An array that NumPy need not pickle: of bytes, ended by a full stop."""
     array = np.asarray(value)
     if array.dtype.kind not in "OSU":

@@ -10,11 +10,14 @@ from typing import Any, Optional
 
 import dp_accounting
 import numpy as np
+import numpy.typing as npt
 from dp_accounting import pld, rdp
 
 from tff_pipeline import errors
 from tff_pipeline.config.aggregation import ACCOUNTANTS
 from tff_pipeline.privacy.setting import Setting, check_name
+
+Array = npt.NDArray[Any]
 
 # Of these, what is known is bounds on Renyi divergences, and on nothing else.
 _RENYI_ONLY = ("distributed",)
@@ -144,7 +147,7 @@ def _divergences(
     event: dp_accounting.DpEvent,
     adjacency: dp_accounting.NeighboringRelation,
     orders: Optional[tuple[float, ...]],
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Array, Array]:
     """(orders, Renyi divergences of these orders) of an event."""
     accounted = rdp.RdpAccountant(orders, adjacency).compose(event)
     return accounted.orders, accounted.rdp

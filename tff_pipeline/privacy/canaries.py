@@ -13,12 +13,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from scipy import optimize, special
 
 from tff_pipeline.aggregators.private.noise import standard_normal
 from tff_pipeline.privacy import accounting
 from tff_pipeline.privacy.plan import Plan
+
+Array = npt.NDArray[Any]
 
 # Any clip cuts a canary down to its norm.
 _NORM = 1e6
@@ -30,7 +33,7 @@ _CONFIDENCE = 0.95
 class Canaries:
     """What canaries send, a `release` of `client_work.build`."""
 
-    def __init__(self, key: np.ndarray):
+    def __init__(self, key: Array):
         """Takes the key of their directions, int64 [2]."""
         self._key = key
 
@@ -50,8 +53,8 @@ class Canaries:
         return tf.cond(key < 0, direction, lambda: update)
 
     def cosines(
-        self, numbers: Iterable[int], released: Sequence[np.ndarray]
-    ) -> np.ndarray:
+        self, numbers: Iterable[int], released: Sequence[Array]
+    ) -> Array:
         """How near the sum of all that was released lies to directions.
 
         Args:
@@ -76,9 +79,7 @@ class Canaries:
         return np.array([cosine(number) for number in numbers])
 
 
-def audit(
-    plan: Plan, released: Sequence[np.ndarray]
-) -> Optional[dict[str, Any]]:
+def audit(plan: Plan, released: Sequence[Array]) -> Optional[dict[str, Any]]:
     """What a run's canaries say, as JSON; `None` if it has none.
 
     Args:
@@ -133,7 +134,7 @@ class Estimate:
 
 
 def estimate(
-    known: np.ndarray, dimension: int, delta: float, seed: int = 0
+    known: Array, dimension: int, delta: float, seed: int = 0
 ) -> Estimate:
     """Epsilon from canaries' cosines, by fitting a normal distribution.
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline import errors
 from tff_pipeline.config import ExperimentConfig
@@ -20,6 +21,8 @@ from tff_pipeline.files import durable
 from tff_pipeline.privacy import accounting, secret_file
 from tff_pipeline.privacy.setting import Setting
 from tff_pipeline.runs.directory import RunDirectory
+
+Array = npt.NDArray[Any]
 
 MOST_LISTED = 100  # Clients, in the statement.
 
@@ -48,7 +51,7 @@ class ExamplePlan:
     seeded: bool = False
 
     @property
-    def key(self) -> np.ndarray:
+    def key(self) -> Array:
         """The key of batches and noise, int64 [2]."""
         return np.frombuffer(
             secret_file.derived(self.secret, "examples"), np.int64

@@ -10,9 +10,13 @@ Factorization for Differentially Private Model Training").
 """
 
 import functools
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import optimize, signal
+
+Array = npt.NDArray[Any]
 
 
 @functools.cache
@@ -50,12 +54,12 @@ def mean_variance(column: tuple[float, ...], rounds: int) -> float:
     return float(np.cumsum(sums**2).mean())
 
 
-def _partial_sums(column: np.ndarray, rounds: int) -> np.ndarray:
+def _partial_sums(column: Array, rounds: int) -> Array:
     """The first column of A C^-1, [rounds]."""
     return signal.lfilter([1.0], column, np.ones(rounds))
 
 
-def _loss(tail: np.ndarray, rounds: int) -> tuple[float, np.ndarray]:
+def _loss(tail: Array, rounds: int) -> tuple[float, Array]:
     """The logarithm of the mean variance at sensitivity 1, and its gradient."""
     column = np.array([1.0, *tail])
     sums = _partial_sums(column, rounds)

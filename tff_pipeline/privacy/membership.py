@@ -15,6 +15,7 @@ import math
 from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 import scipy.special
 import scipy.stats
 from sklearn import (
@@ -25,6 +26,8 @@ from sklearn import (
     pipeline,
     preprocessing,
 )
+
+Array = npt.NDArray[Any]
 
 CONFIDENCE = 0.95
 LEAST = 10  # Members, and non-members, below which nothing can be said.
@@ -46,10 +49,10 @@ class Observed:
       labels: int64 [n], or `None` for sequences.
     """
 
-    losses: np.ndarray
-    outputs: np.ndarray
-    inputs: np.ndarray
-    labels: Optional[np.ndarray] = None
+    losses: Array
+    outputs: Array
+    inputs: Array
+    labels: Optional[Array] = None
 
     def __len__(self) -> int:
         return len(self.losses)
@@ -62,7 +65,7 @@ class Observed:
         )
 
 
-def cross_entropies(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def cross_entropies(logits: Array, labels: Array) -> Array:
     """The loss of each label, float64 [n, ...].
 
     Args:
@@ -77,9 +80,7 @@ def cross_entropies(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return scipy.special.logsumexp(logits, axis=-1) - own
 
 
-def blind_features(
-    x: np.ndarray, labels: Optional[np.ndarray], classes: int
-) -> np.ndarray:
+def blind_features(x: Array, labels: Optional[Array], classes: int) -> Array:
     """An example's numbers without any model, float64 [n, m].
 
     Args:
@@ -88,7 +89,7 @@ def blind_features(
       labels: int64 [n], below `classes`, or `None`.
       classes: How many there are.
     """
-    parts: list[np.ndarray] = [np.zeros([len(x), 0])]
+    parts: list[Array] = [np.zeros([len(x), 0])]
     if labels is not None:
         parts.append(np.eye(classes)[labels])
     flat = x.reshape([len(x), -1])
@@ -149,7 +150,7 @@ def attacks(
     }
 
 
-def figures(members: np.ndarray, others: np.ndarray) -> dict[str, Any]:
+def figures(members: Array, others: Array) -> dict[str, Any]:
     """What scores are worth that should be higher for members.
 
     Args:
@@ -189,7 +190,7 @@ def _within(low: float, high: float) -> list[float]:
     return [max(0.0, float(low)), min(1.0, float(high))]
 
 
-def _area(members: np.ndarray, others: np.ndarray) -> tuple[float, float]:
+def _area(members: Array, others: Array) -> tuple[float, float]:
     """Area below the ROC curve, and its standard error.
 
     The share of others below each member is a mean's sample, and that of
@@ -203,9 +204,7 @@ def _area(members: np.ndarray, others: np.ndarray) -> tuple[float, float]:
     return float(np.mean(below)), math.sqrt(variance)
 
 
-def _learned(
-    members: np.ndarray, others: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _learned(members: Array, others: Array, seed: int) -> tuple[Array, Array]:
     """Scores of a logistic regression on the half that it did not learn from.
 
     Folds would test on all, but then the scores are no independent sample, of
@@ -231,7 +230,7 @@ def _learned(
 
 
 def label_difference(
-    members: Optional[np.ndarray], others: Optional[np.ndarray]
+    members: Optional[Array], others: Optional[Array]
 ) -> Optional[dict[str, float]]:
     """How the labels of the two sets differ, or `None` without labels.
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from tff_pipeline import errors
+from tff_pipeline.config.aggregation import ACCOUNTANTS
 from tff_pipeline.files import durable
 from tff_pipeline.privacy import accounting
 from tff_pipeline.privacy.setting import ADJACENCIES, MECHANISMS, Setting
@@ -28,7 +29,7 @@ class Question:
       setting: What is run; if a cohort is asked for, its cohort size is the
         population.
       delta: The probability that is left out.
-      accountant: Of `accounting.ACCOUNTANTS`.
+      accountant: One of `config.aggregation.ACCOUNTANTS`.
       noise_multiplier: Standard deviation over sensitivity, or `None` for that
         which `target_epsilon` needs.
       target_epsilon: What must not be exceeded, or `None`.
@@ -210,8 +211,7 @@ def _in_words(question: Question, figures: dict[str, Any]) -> str:
         ),
         (
             "accountant",
-            f"{figures['accountant']}: "
-            f"{accounting.ACCOUNTANTS[figures['accountant']]}",
+            f"{figures['accountant']}: {ACCOUNTANTS[figures['accountant']]}",
         ),
     ]
     text = [f"{name:<12}{words}" for name, words in lines]

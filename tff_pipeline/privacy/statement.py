@@ -10,6 +10,7 @@ import math
 import textwrap
 from typing import Any, Optional
 
+from tff_pipeline.config.aggregation import ACCOUNTANTS
 from tff_pipeline.files import durable
 from tff_pipeline.privacy import accounting
 from tff_pipeline.privacy.plan import Plan
@@ -94,7 +95,7 @@ def content(
         "rounds": rounds,
         "rounds_planned": setting.rounds,
         "accountant": plan.accountant,
-        "accountant_in_words": accounting.ACCOUNTANTS[plan.accountant],
+        "accountant_in_words": ACCOUNTANTS[plan.accountant],
         "conversion": CONVERSIONS[plan.accountant],
         "audit": audit,
         "not_covered": _not_covered(plan),

@@ -10,15 +10,18 @@ import collections
 import concurrent.futures
 import dataclasses
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline.serving.model import Signature
 from tff_pipeline.serving.refusal import Refusal
 from tff_pipeline.serving.request import Request
 
-Outputs = Mapping[str, np.ndarray]
+Array = npt.NDArray[Any]
+
+Outputs = Mapping[str, Array]
 
 
 @dataclasses.dataclass(eq=False)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from google.protobuf import json_format  # type: ignore[import-untyped]
 
@@ -21,6 +22,8 @@ from tff_pipeline import errors
 from tff_pipeline.serving.layout import Place
 from tff_pipeline.serving.refusal import Refusal
 from tff_pipeline.serving.tensor_spec import Kind, TensorSpec
+
+Array = npt.NDArray[Any]
 
 DEFAULT_SIGNATURE = "serving_default"
 _CARD = os.path.join("assets.extra", "model_card.json")
@@ -50,9 +53,7 @@ class Signature:
         if all(fetched) and all(fed):
             self._call = session.make_callable(fetched, fed)
 
-    def __call__(
-        self, arrays: Mapping[str, np.ndarray]
-    ) -> dict[str, np.ndarray]:
+    def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Runs on arrays of all `inputs`, by name; gives those of `outputs`.
 
         Raises:

@@ -11,12 +11,14 @@ import json
 from collections.abc import Mapping
 from typing import Any, Optional
 
-import numpy as np
+import numpy.typing as npt
 import orjson
 
 from tff_pipeline.serving import tensor_json
 from tff_pipeline.serving.model import DEFAULT_SIGNATURE, Signature
 from tff_pipeline.serving.refusal import Refusal
+
+Array = npt.NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Request:
     """
 
     signature: Signature
-    arrays: Mapping[str, np.ndarray]
+    arrays: Mapping[str, Array]
     rows: Optional[int]
     by_row: bool
 
@@ -158,7 +160,7 @@ def _refuse_names(
     )
 
 
-def encode(outputs: Mapping[str, np.ndarray], request: Request) -> bytes:
+def encode(outputs: Mapping[str, Array], request: Request) -> bytes:
     """The body of the response to `request`.
 
     Raises:

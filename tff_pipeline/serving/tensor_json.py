@@ -14,14 +14,17 @@ import itertools
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline.serving.refusal import Refusal
 from tff_pipeline.serving.tensor_spec import Kind, TensorSpec
 
+Array = npt.NDArray[Any]
+
 _MAX_RANK = 32
 
 
-def array_of(value: Any, spec: TensorSpec, where: str) -> np.ndarray:
+def array_of(value: Any, spec: TensorSpec, where: str) -> Array:
     """The array that nested lists mean.
 
     Args:
@@ -115,7 +118,7 @@ def _check_types(
 
 def _integers(
     leaves: list[Any], types: set[type], spec: TensorSpec, where: str
-) -> np.ndarray:
+) -> Array:
     words = f"whole numbers from {spec.low} to {spec.high} ({spec.dtype})"
     _check_types(leaves, types, {int}, where, words)
     if leaves:
@@ -129,7 +132,7 @@ def _integers(
 
 def _floats(
     leaves: list[Any], types: set[type], spec: TensorSpec, where: str
-) -> np.ndarray:
+) -> Array:
     words = f"numbers, NaN, Infinity or -Infinity ({spec.dtype})"
     _check_types(leaves, types, {int, float}, where, words)
     try:
@@ -189,7 +192,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
-def value_of(array: np.ndarray, name: str) -> Any:
+def value_of(array: Array, name: str) -> Any:
     """What orjson writes as the array's nested lists.
 
     Strings become lists of `str`, or of `{"b64": ...}` where they are not

@@ -18,12 +18,15 @@ import functools
 from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline.aggregators.private.discrete_mechanism import Mechanism
 from tff_pipeline.aggregators.private.dp_mean import specs_of
 from tff_pipeline.aggregators.private.integers import decode, encode
+
+Array = npt.NDArray[Any]
 
 
 class _Mean:
@@ -34,7 +37,7 @@ class _Mean:
         bound: float,
         noise_multiplier: float,
         expected_clients: int,
-        key: np.ndarray,
+        key: Array,
         bits: int = Mechanism.bits,
         beta: float = Mechanism.beta,
         modular_clips: float = Mechanism.modular_clips,

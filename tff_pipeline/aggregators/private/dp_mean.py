@@ -11,11 +11,14 @@ import collections
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline.aggregators.private.clipping import clip
 from tff_pipeline.aggregators.private.noise import FreshNoise, Noise, Specs
+
+Array = npt.NDArray[Any]
 
 
 class DpMeanFactory(tff.aggregators.UnweightedAggregationFactory):
@@ -94,7 +97,7 @@ class AdaptiveDpMeanFactory(tff.aggregators.UnweightedAggregationFactory):
         noise_multiplier: float,
         count_stddev: float,
         expected_clients: float,
-        key: np.ndarray,
+        key: Array,
         initial_bound: float = 0.1,
         quantile: float = 0.5,
         learning_rate: float = 0.2,

@@ -9,12 +9,15 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from tff_pipeline.aggregators.private import discrete_gaussian
 from tff_pipeline.aggregators.private.clipping import clip
 from tff_pipeline.aggregators.private.discrete_mechanism import Mechanism
 from tff_pipeline.aggregators.private.noise import Specs, fold
+
+Array = npt.NDArray[Any]
 
 # The rotations of all rounds follow from it; they are public.
 _ROTATION = 0x6A09E667F3BCC908
@@ -27,7 +30,7 @@ _BELOW = 1 - 1e-9
 
 def encode(
     mechanism: Mechanism,
-    key: np.ndarray,
+    key: Array,
     number_of_round: tf.Tensor,
     number: tf.Tensor,
     update: Any,

@@ -12,13 +12,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
+
+Array = npt.NDArray[Any]
 
 Specs = Sequence[tf.TensorSpec]
 Vectors = list[tf.Tensor]
 
 
-def key_of(secret: int) -> np.ndarray:
+def key_of(secret: int) -> Array:
     """The key, int64 [2], of a secret of 128 bits."""
     return np.frombuffer(secret.to_bytes(16, "little"), np.int64)
 
@@ -63,7 +66,7 @@ class Noise(abc.ABC):
     tensors; where it holds noise, it is as secret as the key.
     """
 
-    def __init__(self, key: np.ndarray):
+    def __init__(self, key: Array):
         """Takes the key, int64 [2]; another run must have another."""
         self._key = np.asarray(key, np.int64)
 
@@ -96,7 +99,7 @@ class TreeNoise(Noise):
     noise the model holds; a round adds the difference to the round before.
     """
 
-    def __init__(self, key: np.ndarray, rounds: int, restart: int = 0):
+    def __init__(self, key: Array, rounds: int, restart: int = 0):
         """Makes it.
 
         Args:
@@ -191,7 +194,7 @@ class BandedNoise(Noise):
     by at most the norm of a column of C for each time.
     """
 
-    def __init__(self, key: np.ndarray, coefficients: Sequence[float]):
+    def __init__(self, key: Array, coefficients: Sequence[float]):
         """Makes it.
 
         Args:
