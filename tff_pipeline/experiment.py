@@ -147,7 +147,7 @@ def _run(
             directory,
             overwrite,
         )
-        examples_plan = example_plan.of(config, directory, overwrite)
+        examples_plan = example_plan.for_run(config, directory, overwrite)
         gradients_fn = privacy.of_examples(examples_plan, task)
     cohort_of = source.reader(config, task, weights, plan, examples_plan)
     where = {**environment.describe(), "data": hashes.result()}

@@ -183,11 +183,11 @@ def test_a_format_is_written_wherever_tensorflow_writes(tmp_path):
     task = task_of("digits_2nn", tmp_path)
     path = "ram://exports/model.keras"
     formats.write("keras", task, learned(task), path)
-    assert storage.of(path).names("ram://exports") == [
+    assert storage.file_system(path).names("ram://exports") == [
         *("model.keras", "model.keras.replay.npz")
     ]
     local = tmp_path / "model.keras"
-    local.write_bytes(storage.of(path).read(path))
+    local.write_bytes(storage.file_system(path).read(path))
     x = task.test.x[:5]
     (found,) = elsewhere([str(local)], x, "model", "input", tmp_path)
     assert found["output"].shape == (5, 10)

@@ -33,7 +33,7 @@ def memory(request):
 
 @pytest.fixture
 def files():
-    return storage.of("ram://")
+    return storage.file_system("ram://")
 
 
 def config_of(path, rounds):
@@ -85,7 +85,9 @@ def test_a_run_that_went_on_there_has_the_bits_of_one_here(runs):
     here, there = runs
     for name in ("round_000002", "round_000004"):
         state = [
-            storage.of(path).read(f"{path}/checkpoints/{name}/state.npz")
+            storage.file_system(path).read(
+                f"{path}/checkpoints/{name}/state.npz"
+            )
             for path in runs
         ]
         assert state[0] == state[1], name
@@ -196,7 +198,7 @@ def test_files_are_written_read_and_removed(memory, files):
 def test_a_file_system_that_is_not_there_is_an_error_that_names_the_path():
     path = "nowhere://bucket/file"
     with pytest.raises(OSError) as raised:
-        storage.of(path).read(path)
+        storage.file_system(path).read(path)
     assert raised.value.filename == path
     with pytest.raises(errors.RunDirectoryError) as refused:
         durable.write_text(path, "text")

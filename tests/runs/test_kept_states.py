@@ -523,5 +523,5 @@ def test_where_folders_are_not_renamed_it_is_the_same():
         SERVER, KeptStates(folder, INITIAL)
     )
     assert_has(saved.kept, range(1, 9))
-    names = storage.of(folder).names(f"{folder}/kept_rows")
+    names = storage.file_system(folder).names(f"{folder}/kept_rows")
     assert names == sorted(f"{digest}.row" for digest in kept.row_digests)

@@ -267,7 +267,7 @@ def test_without_locks_a_number_that_is_used_again_is_another_process(
 
 def test_an_object_store_is_asked_who_holds_it(dead, alive):
     folder = "ram://test_run_lock"
-    path, files = f"{folder}/run.lock", storage.of(folder)
+    path, files = f"{folder}/run.lock", storage.file_system(folder)
 
     with run_lock.held(path):
         assert files.read(path).decode() == holder()

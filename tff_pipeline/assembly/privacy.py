@@ -74,7 +74,9 @@ def plan_of(
     options = config.aggregator
     if not options.private:
         return None
-    secret = secret_file.of_run(directory, options.dp_noise_seed, overwrite)
+    secret = secret_file.secret_of_run(
+        directory, options.dp_noise_seed, overwrite
+    )
     population = clients + (options.audit_canaries or 0)
     return plan.make(config, population, dimension, secret)
 

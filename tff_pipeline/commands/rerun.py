@@ -48,7 +48,7 @@ def rerun(run_dir: str, data_dir: Optional[str] = None) -> Iterator[Finding]:
         options = config.aggregator
         if storage.exists(directory.noise_secret):
             secret = secret_file.read_or_draw(directory.noise_secret, None)
-            storage.of(again.path).make_folder(again.path)
+            storage.file_system(again.path).make_folder(again.path)
             secret_file.keep(again.noise_secret, secret)
         elif options.private and options.dp_noise_seed is None:
             raise errors.RunDirectoryError(

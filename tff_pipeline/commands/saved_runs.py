@@ -47,7 +47,7 @@ def evaluate(
     folder = RunDirectory(run_dir).evaluations
     path = os.path.join(folder, f"round_{round_number:06d}.json")
     with durable.explained(folder):
-        storage.of(folder).make_folder(folder)
+        storage.file_system(folder).make_folder(folder)
     durable.write_text(path, json.dumps(report, indent=2) + "\n")
     return path, report
 

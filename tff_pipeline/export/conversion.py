@@ -54,7 +54,7 @@ def new_file(path: str, ending: str) -> Iterator[str]:
         yield written
         with durable.explained(path):
             parent = os.path.dirname(storage.absolute(path))
-            storage.of(path).make_folder(parent)
+            storage.file_system(path).make_folder(parent)
         with open(written, "rb") as file:
             durable.write_bytes(path, file.read())
 

@@ -38,7 +38,7 @@ def record(
     found: Mapping[str, Any],
     examples: int = EXAMPLES,
 ) -> Replay:
-    """Shows every signature of `signatures.of` made-up inputs."""
+    """Shows every signature of `signatures.build` made-up inputs."""
     replayed: Replay = {}
     encoded = encoded_inputs(task, examples)
     for name, function in found.items():
@@ -179,7 +179,7 @@ def beside(path: str) -> str:
 
     In a SavedModel's `assets.extra/`, in another folder, or beside a file.
     """
-    files = storage.of(path)
+    files = storage.file_system(path)
     if files.is_folder(os.path.join(path, "assets.extra")):
         return os.path.join(path, "assets.extra", FILE)
     if files.is_folder(path):

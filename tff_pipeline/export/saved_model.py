@@ -53,7 +53,7 @@ def export(
     """
     refuse_existing(path, overwrite)
     model, serving = restored(task, weights)
-    found = signatures.of(task, model, serving)
+    found = signatures.build(task, model, serving)
     root = serving if serving is not None else model
     with durable.folder(path, MARKER) as folder:
         try:

@@ -41,7 +41,7 @@ def encoded_specs(task: Task) -> Specs:
     return {name: tf.TensorSpec(given.shape, given.dtype, name)}
 
 
-def of(
+def build(
     task: Task, model: tf.keras.Model, serving: Optional[tf.keras.Model]
 ) -> dict[str, Any]:
     """Signature name -> `tf.function`.
@@ -55,7 +55,7 @@ def of(
     found = {"serving_default": encoded}
     if serving is not None:
         found = {"serving_default": _raw(task, serving), "encoded": encoded}
-    found["predict_examples"] = _of_examples(
+    found["predict_examples"] = _for_examples(
         task, raw_specs(task, serving), found["serving_default"]
     )
     features = _features(task, model)
@@ -90,7 +90,7 @@ def _raw(task: Task, serving: tf.keras.Model) -> Any:
     return serve
 
 
-def _of_examples(task: Task, specs: Specs, serve: Any) -> Any:
+def _for_examples(task: Task, specs: Specs, serve: Any) -> Any:
     """Of serialised `tf.Example`s, string [batch], called "inputs".
 
     A feature an input, of its name: floats, integers or bytes, all of them one

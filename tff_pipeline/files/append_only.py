@@ -30,7 +30,7 @@ class Journal:
         Raises:
           RunDirectoryError: If it cannot be written.
         """
-        files, content = storage.of(self.path), line.encode("utf-8")
+        files, content = storage.file_system(self.path), line.encode("utf-8")
 
         def write() -> None:
             if files.size(self.path) != self._size:
@@ -46,5 +46,5 @@ class Journal:
         Raises:
           RunDirectoryError: If they cannot be written.
         """
-        files = storage.of(self.path)
+        files = storage.file_system(self.path)
         durable.persistently(self.path, lambda: files.sync(self.path))

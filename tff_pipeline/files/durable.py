@@ -102,7 +102,7 @@ def write_bytes(path: str, content: bytes, mode: int = 0o666) -> None:
     def write() -> None:
         with (
             _beside(path) as temporary,
-            storage.of(path).create(temporary, mode) as file,
+            storage.file_system(path).create(temporary, mode) as file,
         ):
             file.write(content)
 
@@ -121,16 +121,16 @@ def new_file(path: str) -> Iterator[str]:
     """
     with explained(path):
         parent = os.path.dirname(storage.absolute(path))
-        storage.of(path).make_folder(parent)
+        storage.file_system(path).make_folder(parent)
         with _beside(path) as temporary:
             yield temporary
-            storage.of(path).sync(temporary)
+            storage.file_system(path).sync(temporary)
 
 
 @contextlib.contextmanager
 def _beside(path: str) -> Iterator[str]:
     """A name beside `path` for a file that will take its place."""
-    files = storage.of(path)
+    files = storage.file_system(path)
     parent, name = os.path.split(storage.absolute(path))
     temporary = os.path.join(parent, TEMPORARY + name)
     with contextlib.suppress(FileNotFoundError):
@@ -161,7 +161,7 @@ def folder(path: str, last: str) -> Iterator[str]:
       RunDirectoryError: If it cannot be written; `path` is then as before, or,
         where folders cannot be renamed, it may lack `last`.
     """
-    files, path = storage.of(path), storage.absolute(path)
+    files, path = storage.file_system(path), storage.absolute(path)
     parent, name = os.path.split(path)
     with explained(path):
         files.make_folder(parent)
@@ -177,7 +177,7 @@ def folder(path: str, last: str) -> Iterator[str]:
 
 
 def _rename(temporary: str, path: str) -> None:
-    files = storage.of(path)
+    files = storage.file_system(path)
     for root, _, names in os.walk(temporary):
         for name in names:
             files.sync(os.path.join(root, name))
@@ -195,7 +195,7 @@ def _replace(new: str, path: str) -> None:
     Two renames: a kill between them leaves the old version under another name,
     from where `remove_temporary` brings it back.
     """
-    files = storage.of(path)
+    files = storage.file_system(path)
     parent, name = os.path.split(path)
     old = os.path.join(parent, _OLD + name)
     storage.remove_any(old)
@@ -210,7 +210,7 @@ def _replace(new: str, path: str) -> None:
 
 
 def _copy(source: str, path: str, last: str) -> None:
-    files = storage.of(path)
+    files = storage.file_system(path)
     remove_folder(path, last)
     found = [
         os.path.relpath(os.path.join(root, name), source)
@@ -234,7 +234,7 @@ def remove_folder(path: str, last: str) -> None:
     Raises:
       OSError: If it cannot be removed.
     """
-    files = storage.of(path)
+    files = storage.file_system(path)
     with contextlib.suppress(FileNotFoundError):
         files.remove(os.path.join(path, last))
     if files.exists(path):
@@ -246,7 +246,7 @@ def remove_temporary(parent: str) -> None:
 
     A folder that it was about to replace is brought back.
     """
-    files = storage.of(parent)
+    files = storage.file_system(parent)
     for name in files.names(parent):
         place = os.path.join(parent, name[len(_OLD) :])
         if name.startswith(_OLD) and not files.exists(place):

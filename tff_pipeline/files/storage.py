@@ -1,4 +1,4 @@
-"""Files and folders on this machine, or where TensorFlow has a file system.
+"""Reads and writes files here, or where TensorFlow has a file system.
 
 A path such as gs://bucket/run goes through `tf.io.gfile`, any other through the
 operating system. Either way a call raises `OSError` if it fails.
@@ -14,54 +14,74 @@ from typing import Any, BinaryIO, Optional, Protocol
 
 
 class Files(Protocol):
-    """The few things that a run directory asks of a file system."""
+    """The few operations that a run directory needs of a file system.
+
+    Each raises `OSError` if it fails.
+    """
 
     # Whether a folder can be put in its place whole, by renaming it.
     renames_folders: bool
 
-    def exists(self, path: str) -> bool: ...
+    def exists(self, path: str) -> bool:
+        """Returns whether a file or a folder is at `path`."""
 
-    def is_folder(self, path: str) -> bool: ...
+    def is_folder(self, path: str) -> bool:
+        """Returns whether a folder is at `path`."""
 
-    def names(self, folder: str) -> list[str]: ...
+    def names(self, folder: str) -> list[str]:
+        """Returns the names of all entries of a folder, sorted."""
 
     def make_folder(self, path: str) -> None:
-        """With its parents; it may be there."""
+        """Makes a folder and its parents, unless it is there already."""
 
-    def make_temporary_folder(self, parent: str, prefix: str) -> str: ...
+    def make_temporary_folder(self, parent: str, prefix: str) -> str:
+        """Makes an empty folder on this machine to fill; returns its path.
 
-    def read(self, path: str) -> bytes: ...
+        Args:
+          parent: The folder in which it lies, where folders can be renamed.
+          prefix: The beginning of its name.
+        """
+
+    def read(self, path: str) -> bytes:
+        """Returns the whole content of a file."""
 
     def create(
         self, path: str, mode: int = 0o666
     ) -> contextlib.AbstractContextManager[BinaryIO]:
-        """A file to write, new or emptied; on the disk when the block ends."""
+        """Opens a new or emptied file; it is on disk when the block ends.
+
+        Args:
+          path: The file.
+          mode: Its permissions, less those that the umask takes away.
+        """
 
     def append(self, path: str, content: bytes) -> None:
-        """It may lie in memory still; see `sync`."""
+        """Adds `content` to a file; it may lie in memory until `sync`."""
 
-    def size(self, path: str) -> int: ...
+    def size(self, path: str) -> int:
+        """Returns the length of a file in bytes."""
 
     def truncate(self, path: str, size: int) -> None:
         """Cuts a file down to its first `size` bytes."""
 
     def sync(self, path: str) -> None:
-        """Has a file, or a folder's names, on the disk when it returns."""
+        """Waits until a file, or the names in a folder, are on disk."""
 
     def replace(self, path: str, target: str) -> None:
-        """Renames a file to the name of another, which is gone."""
+        """Renames a file to `target`, in the place of a file that is there."""
 
-    def rename_folder(self, path: str, target: str) -> None: ...
+    def rename_folder(self, path: str, target: str) -> None:
+        """Renames a folder to `target`, where nothing is."""
 
     def remove(self, path: str) -> None:
-        """Of a file."""
+        """Removes one file."""
 
     def remove_folder(self, path: str) -> None:
-        """With all that is in it."""
+        """Removes a folder with all that it holds."""
 
 
 class LocalFiles:
-    """On this machine's file systems."""
+    """Files on this machine, through the operating system."""
 
     renames_folders = True
 
@@ -126,10 +146,10 @@ class LocalFiles:
 
 
 class TensorFlowFiles:
-    """Wherever `tf.io.gfile` reaches.
+    """Files wherever `tf.io.gfile` reaches, such as gs://bucket/run.
 
-    A file is there once it is closed; a folder is no more than the names of
-    its files, and renaming one takes a rename of each.
+    A file is there once it is closed. A folder is no more than the names of
+    its files; renaming it would take a rename of each.
     """
 
     renames_folders = False
@@ -228,8 +248,12 @@ local: Files = LocalFiles()
 _elsewhere: Optional[Files] = None
 
 
-def of(path: str) -> Files:
-    """Where `path` lies."""
+def file_system(path: str) -> Files:
+    """Returns the file system that `path` lies on.
+
+    >>> type(file_system("runs/quickstart")).__name__
+    'LocalFiles'
+    """
     global _elsewhere
     if is_local(path):
         return local
@@ -239,22 +263,36 @@ def of(path: str) -> Files:
 
 
 def is_local(path: str) -> bool:
-    """Whether it is a path of the operating system's."""
+    """Returns whether `path` is one of the operating system's.
+
+    >>> is_local("runs/quickstart"), is_local("gs://bucket/run")
+    (True, False)
+    """
     return "://" not in path
 
 
 def absolute(path: str) -> str:
-    """The same place from any working directory."""
+    """Returns `path` so that it means the same from any working directory.
+
+    >>> absolute("gs://bucket/run")
+    'gs://bucket/run'
+    """
     return os.path.abspath(path) if is_local(path) else path
 
 
 def exists(path: str) -> bool:
-    return of(path).exists(path)
+    """Returns whether a file or a folder is at `path`."""
+    return file_system(path).exists(path)
 
 
 def read_text(path: str) -> str:
-    """A whole text file, UTF-8; raises `OSError` or `UnicodeDecodeError`."""
-    return of(path).read(path).decode("utf-8")
+    """Returns the content of a UTF-8 text file.
+
+    Raises:
+      OSError: If it cannot be read.
+      UnicodeDecodeError: If it is not UTF-8.
+    """
+    return file_system(path).read(path).decode("utf-8")
 
 
 def _umask() -> int:
@@ -264,8 +302,8 @@ def _umask() -> int:
 
 
 def remove_any(path: str) -> None:
-    """Of a file or a folder, if it is there."""
-    files: Any = of(path)
+    """Removes a file, or a folder with all that it holds, if it is there."""
+    files: Any = file_system(path)
     if files.is_folder(path):
         files.remove_folder(path)
     elif files.exists(path):

@@ -95,7 +95,7 @@ def _multiplier(setting: Setting, target_epsilon: float, delta: float) -> float:
     return accounting.noise_multiplier(setting, target_epsilon, delta)
 
 
-def of(
+def for_run(
     config: ExperimentConfig, directory: RunDirectory, overwrite: bool
 ) -> Optional[ExamplePlan]:
     """The plan of a run, with the secret that it has; `None` if not private.
@@ -121,7 +121,7 @@ def of(
         clients.dp_clip,
         clients.batch_size,
         config.run.total_rounds * clients.steps_per_round,
-        secret_file.of_run(directory, clients.dp_noise_seed, overwrite),
+        secret_file.secret_of_run(directory, clients.dp_noise_seed, overwrite),
         clients.dp_noise_seed is not None,
     )
 

@@ -42,7 +42,7 @@ def read_or_draw(path: Optional[str], seed: Optional[int]) -> int:
         ) from None
 
 
-def of_run(
+def secret_of_run(
     directory: RunDirectory, seed: Optional[int], overwrite: bool
 ) -> int:
     """The secret of a run, new if it is about to begin.

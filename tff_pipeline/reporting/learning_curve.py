@@ -66,5 +66,5 @@ def draw(metrics_csv: str, path: str, title: str) -> None:
     picture = io.BytesIO()
     figure.savefig(picture, dpi=120, format="png")
     with durable.explained(path):
-        storage.of(path).make_folder(os.path.dirname(path))
+        storage.file_system(path).make_folder(os.path.dirname(path))
     durable.write_bytes(path, picture.getvalue())

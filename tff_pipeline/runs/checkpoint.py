@@ -77,7 +77,7 @@ class CheckpointStore:
 
     def rounds(self) -> list[int]:
         """Lists the saved rounds, oldest first, valid or not."""
-        files = storage.of(self._directory)
+        files = storage.file_system(self._directory)
         if not files.is_folder(self._directory):
             return []
         names = files.names(self._directory)
@@ -201,7 +201,7 @@ class CheckpointStore:
         Raises:
           InvalidCheckpointError: If there are checkpoints, but none is valid.
         """
-        if storage.of(self._directory).is_folder(self._directory):
+        if storage.file_system(self._directory).is_folder(self._directory):
             with durable.explained(self._directory):
                 durable.remove_temporary(self._directory)
                 RowFiles(self._directory).remove_temporary()

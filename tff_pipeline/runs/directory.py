@@ -132,7 +132,7 @@ class RunDirectory:
             data are not those that the run began with.
         """
         with durable.explained(self.path):
-            storage.of(self.path).make_folder(self.path)
+            storage.file_system(self.path).make_folder(self.path)
             if overwrite:
                 for name in _CONTENTS:
                     storage.remove_any(os.path.join(self.path, name))

@@ -97,7 +97,7 @@ def hashes(path: Optional[str]) -> dict[str, str]:
     """
     if path is None or not storage.exists(path):
         return {}
-    if not storage.of(path).is_folder(path):
+    if not storage.file_system(path).is_folder(path):
         return {os.path.basename(path): _sha256(path)}
     return {
         name: _sha256(os.path.join(path, name)) for name in _files(path, "")
@@ -105,7 +105,7 @@ def hashes(path: Optional[str]) -> dict[str, str]:
 
 
 def _files(root: str, below: str) -> Iterator[str]:
-    files = storage.of(root)
+    files = storage.file_system(root)
     for name in files.names(os.path.join(root, below)):
         inner = os.path.join(below, name)
         if files.is_folder(os.path.join(root, inner)):
@@ -118,7 +118,7 @@ def _sha256(path: str) -> str:
     digest = hashlib.sha256()
     try:
         if not storage.is_local(path):
-            digest.update(storage.of(path).read(path))
+            digest.update(storage.file_system(path).read(path))
             return digest.hexdigest()
         # By blocks, for data may be larger than memory.
         with open(path, "rb") as file:

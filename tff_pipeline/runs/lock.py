@@ -31,7 +31,7 @@ def held(path: str) -> Iterator[None]:
       RunDirectoryError: If another process holds it, or it cannot be written.
     """
     with durable.explained(path):
-        storage.of(path).make_folder(os.path.dirname(path))
+        storage.file_system(path).make_folder(os.path.dirname(path))
         descriptor = _lock(path) if storage.is_local(path) else None
         if descriptor is None:
             _take_over(path)
@@ -45,7 +45,7 @@ def held(path: str) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError):
-            storage.of(path).remove(path)
+            storage.file_system(path).remove(path)
         if descriptor is not None:
             os.close(descriptor)
             # A run that was refused leaves nothing behind.
@@ -83,7 +83,7 @@ def _same_file(descriptor: int, path: str) -> bool:
 def _take_over(path: str) -> None:
     """Raises unless the file's holder, if it has one, has ended."""
     # An empty file is what looking for a lock made; holders' come whole.
-    if not storage.exists(path) or not storage.of(path).size(path):
+    if not storage.exists(path) or not storage.file_system(path).size(path):
         return
     holder = _holder(path)
     host, process = holder.get("host"), holder.get("process")

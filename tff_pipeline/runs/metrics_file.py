@@ -115,7 +115,7 @@ def read(path: str) -> list[dict[str, Value]]:
     """
     with durable.explained(path, "read"):
         # A damaged byte makes its line no row, not the file unreadable.
-        text = storage.of(path).read(path).decode("utf-8", "replace")
+        text = storage.file_system(path).read(path).decode("utf-8", "replace")
     lines = text.split("\n")
     header, rows = lines[0].split(","), []
     # The last piece has no line break: it may be cut within a number.

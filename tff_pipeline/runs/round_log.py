@@ -80,7 +80,7 @@ def read(path: str) -> list[Record]:
         written; its line is named.
     """
     try:
-        lines = storage.of(path).read(path).split(b"\n")[:-1]
+        lines = storage.file_system(path).read(path).split(b"\n")[:-1]
     except OSError as error:
         raise DamagedLogError(
             f"{path} cannot be read ({error.strerror or error})."
@@ -187,7 +187,7 @@ class RoundLog:
         )
 
     def _put_aside(self) -> None:
-        files = storage.of(self._path)
+        files = storage.file_system(self._path)
         if files.exists(self._path):
             with durable.explained(self._path):
                 files.replace(self._path, f"{self._path}.damaged")

@@ -86,7 +86,7 @@ class RowFiles:
             if digest in self._sound:
                 return
             with durable.explained(self.folder):
-                storage.of(self.folder).make_folder(self.folder)
+                storage.file_system(self.folder).make_folder(self.folder)
             content = b"".join(pieces(arrays))
             durable.write_bytes(self._path(digest), content)
             self._sound.add(digest)
@@ -164,7 +164,7 @@ class RowFiles:
         # If it cannot be renamed it is found damaged again.
         with self.lock, contextlib.suppress(OSError):
             self._sound.discard(digest)
-            storage.of(path).replace(path, aside)
+            storage.file_system(path).replace(path, aside)
 
     def collect(self, referred: Collection[str]) -> None:
         """Removes the rows that neither `referred` nor a holder refers to.
@@ -182,7 +182,7 @@ class RowFiles:
             unused = self._listed() - kept
             self._sound -= unused
             for digest in sorted(unused):
-                storage.of(self.folder).remove(self._path(digest))
+                storage.file_system(self.folder).remove(self._path(digest))
 
     def remove_temporary(self) -> None:
         """Removes what a killed process left half-written.
@@ -190,11 +190,11 @@ class RowFiles:
         Raises:
           OSError: If it cannot be removed.
         """
-        if storage.of(self.folder).is_folder(self.folder):
+        if storage.file_system(self.folder).is_folder(self.folder):
             durable.remove_temporary(self.folder)
 
     def _listed(self) -> set[str]:
-        files = storage.of(self.folder)
+        files = storage.file_system(self.folder)
         if not files.is_folder(self.folder):
             return set()
         matches = map(_NAME.fullmatch, files.names(self.folder))
@@ -205,7 +205,7 @@ class RowFiles:
 
         def read() -> bytes:
             with durable.explained(path, "read"):
-                return storage.of(path).read(path)
+                return storage.file_system(path).read(path)
 
         try:
             content = durable.repeatedly(read)

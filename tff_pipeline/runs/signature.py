@@ -25,7 +25,7 @@ class Signer:
 
         try:
             key = serialization.load_pem_private_key(
-                storage.of(key_path).read(key_path), password=None
+                storage.file_system(key_path).read(key_path), password=None
             )
         except (
             OSError,
@@ -90,7 +90,7 @@ def verify(path: str, public_key_path: str) -> dict[str, Any]:
 
     try:
         key = serialization.load_pem_public_key(
-            storage.of(public_key_path).read(public_key_path)
+            storage.file_system(public_key_path).read(public_key_path)
         )
         if not isinstance(key, ed25519.Ed25519PublicKey):
             raise ValueError("it is no Ed25519 key")

@@ -184,7 +184,7 @@ def read_manifest(path: str, round_number: int) -> dict[str, Any]:
         another round.
     """
     try:
-        raw = storage.of(path).read(os.path.join(path, MANIFEST))
+        raw = storage.file_system(path).read(os.path.join(path, MANIFEST))
         content = json.loads(raw)["content"]
         if manifest_bytes(content) != raw:
             raise ValueError(f"{MANIFEST} is not as it was written")
@@ -214,7 +214,7 @@ def read_arrays(
       InvalidCheckpointError: If it is missing or damaged.
     """
     try:
-        raw = storage.of(path).read(os.path.join(path, part))
+        raw = storage.file_system(path).read(os.path.join(path, part))
         if content["sha256"][part] != hashlib.sha256(raw).hexdigest():
             raise ValueError(f"{part} does not have its SHA-256")
         with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
