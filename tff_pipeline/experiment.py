@@ -24,6 +24,7 @@ from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.evaluation import over_clients
 from tff_pipeline.evaluation.central import Evaluator
 from tff_pipeline.files import durable
+from tff_pipeline.models.weight_groups import weight_groups
 from tff_pipeline.privacy import example_plan
 from tff_pipeline.runs import environment, lock, signature, sinks
 from tff_pipeline.runs.checkpoint import CheckpointStore
@@ -81,7 +82,7 @@ def load_task(config: ExperimentConfig) -> Task:
 def initial_weights(task: Task, seed: int) -> tff.learning.models.ModelWeights:
     """The model's first weights, a function of `seed` alone."""
     tf.keras.utils.set_random_seed(seed)
-    weights = tff.learning.models.ModelWeights.from_model(task.build_model())
+    weights = weight_groups(task.build_model()).sent
     return tf.nest.map_structure(lambda value: value.numpy(), weights)
 
 
@@ -150,7 +151,8 @@ def _run(
         examples_plan = example_plan.for_run(config, directory, overwrite)
         gradients_fn = privacy.of_examples(examples_plan, task)
     cohort_of = source.reader(config, task, weights, plan, examples_plan)
-    where = {**environment.describe(), "data": hashes.result()}
+    data = {**hashes.result(), **task.frozen_hashes()}
+    where = {**environment.describe(), "data": data}
     if config.data.model_fn is not None:
         where["data"] |= own_model.source_hash(config.data.model_fn)
     directory.claim(config, overwrite, where)

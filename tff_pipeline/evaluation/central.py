@@ -5,6 +5,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline.datasets.federation.federated_data import Examples
+from tff_pipeline.models.weight_groups import weight_groups
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
 
@@ -38,7 +39,7 @@ class Evaluator:
         metrics = [loss, *task.metrics_fn()]
         # Kept, for the traced functions refer to their variables only weakly.
         self._keep = (model, metrics)
-        self._weights = tff.learning.models.ModelWeights.from_model(model)
+        self._weights = weight_groups(model).sent
 
         @compat.plain
         def update(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:

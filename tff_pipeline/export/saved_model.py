@@ -1,5 +1,6 @@
 """The Keras SavedModel, with names that stay the same from run to run."""
 
+import hashlib
 import os
 from typing import Any, Optional
 
@@ -11,6 +12,7 @@ from tff_pipeline import errors
 from tff_pipeline.export import model_card, replay, signatures, warm_up
 from tff_pipeline.export.model_card import Provenance
 from tff_pipeline.files import durable, storage
+from tff_pipeline.models.weight_groups import weight_groups
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
 
@@ -65,7 +67,7 @@ def export(
             )
         except tf.errors.OpError as error:
             raise OSError(error.message) from error
-        _check_saved(folder, weights)
+        _check_saved(folder, task, weights)
         _set_methods(folder, found)
         extra = os.path.join(folder, "assets.extra")
         os.makedirs(extra, exist_ok=True)
@@ -94,8 +96,9 @@ def restored(
         named.
     """
     model = task.build_model()
+    sent = weight_groups(model).sent
     for kind in ("trainable", "non_trainable"):
-        variables = getattr(model, f"{kind}_variables")
+        variables = getattr(sent, kind)
         values = list(getattr(weights, kind))
         for number, variable in enumerate(variables):
             if number >= len(values) or (
@@ -112,7 +115,11 @@ def restored(
                 f"the model {len(variables)}; export with the task and the "
                 "model that were trained."
             )
-    weights.assign_weights_to(model)
+    for variable, value in zip(
+        [*sent.trainable, *sent.non_trainable],
+        [*weights.trainable, *weights.non_trainable],
+    ):
+        variable.assign(value)
     if task.serving_fn is None:
         return model, None
     serving = task.serving_fn(model)
@@ -127,11 +134,20 @@ def restored(
 
 
 def _check_saved(
-    folder: str, weights: tff.learning.models.ModelWeights
+    folder: str, task: Task, weights: tff.learning.models.ModelWeights
 ) -> None:
-    """Raises unless every number on the disk is one of the server's state."""
+    """Checks that all numbers on disk are of the server's state, or frozen.
+
+    Raises:
+      RunDirectoryError: If a variable is neither.
+    """
     values = [*weights.trainable, *weights.non_trainable]
     known = {(np.shape(v), np.asarray(v).tobytes()) for v in values}
+    frozen = {
+        (array.shape, array.sha256)
+        for base in task.frozen_weights
+        for array in base.arrays.values()
+    }
     reader = tf.train.load_checkpoint(
         os.path.join(folder, "variables", "variables")
     )
@@ -139,10 +155,13 @@ def _check_saved(
         if not dtype.is_floating:
             continue
         value = reader.get_tensor(name)
-        if (value.shape, value.tobytes()) not in known:
+        content = value.tobytes()
+        if (value.shape, content) in known:
+            continue
+        if (value.shape, hashlib.sha256(content).hexdigest()) not in frozen:
             raise errors.RunDirectoryError(
-                f"The saved variable {name} is none of the server's state, so "
-                "nothing was exported."
+                f"The saved variable {name} is neither of the server's state "
+                "nor of the model's frozen weights, so nothing was exported."
             )
 
 

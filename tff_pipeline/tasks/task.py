@@ -1,10 +1,11 @@
-"""A task: federated data and the model that is to learn them."""
+"""A task: federated data and the model that is trained on them."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_federated as tff
 
@@ -13,6 +14,8 @@ from tff_pipeline.datasets.federation.federated_data import (
     Examples,
     FederatedData,
 )
+from tff_pipeline.models import frozen
+from tff_pipeline.models.weight_groups import SentModel, weight_groups
 from tff_pipeline.objectives import outputs
 from tff_pipeline.objectives.set_metric import SetMetric
 from tff_pipeline.runtime import compat
@@ -33,27 +36,29 @@ class Task:
     """Federated data with a model that fits them.
 
     Attributes:
-      name: As in `registry.TASKS`.
+      name: The task's name in `registry.TASKS`.
       train: The clients that train.
       test: The central test set.
-      model_fn: Makes a new, uncompiled Keras model; by default it ends in
-        logits of classes.
+      model_fn: Makes a new, uncompiled Keras model; by default its outputs are
+        logits of classes. Some of its weights may be frozen; see
+        `models.frozen`.
       loss_fn: Makes the loss.
       metrics_fn: Makes the metrics; their names become columns.
       set_metrics: Name -> a metric that is no mean over examples and needs a
         whole test set at once, such as a concordance index.
-      test_clients: Test examples of clients that train, where the data have
-        such.
-      unseen: Examples of clients that never train, likewise.
+      test_clients: Test examples of the clients that train, if there are any.
+      unseen: Examples of clients that never train, if there are any.
       augmentations: The names of `--augment` that suit the inputs.
-      input_name: What the exported model's input is called.
-      outputs_fn: The model's output -> what the exported model gives, by name.
-      serving_fn: The trained model -> one of named inputs as users have them,
-        which is exported in its place.
-      generate_fn: The trained model -> a function that goes on with texts, for
+      input_name: The name of the exported model's input.
+      outputs_fn: The model's output -> the exported model's outputs by name.
+      serving_fn: The trained model -> a model whose named inputs are as users
+        have them, which is exported in its place.
+      generate_fn: The trained model -> a function that continues texts, for
         models of next tokens; see `text_generation.generator`.
-      classes: The classes' names, in order, where they have some.
+      classes: The classes' names in order, if they have names.
       notes: How the data were read and are scored, where figures depend on it.
+      frozen_weights: The frozen weights that the model uses, in the order in
+        which it uses them first; derived from `model_fn`.
     """
 
     name: str
@@ -76,6 +81,9 @@ class Task:
     generate_fn: Optional[Callable[[tf.keras.Model], tf.Module]] = None
     classes: Sequence[str] = ()
     notes: str = ""
+    frozen_weights: tuple[frozen.FrozenWeights, ...] = dataclasses.field(
+        init=False, repr=False, default=()
+    )
     _outputs: int = dataclasses.field(init=False, repr=False, default=0)
 
     def __post_init__(self) -> None:
@@ -94,6 +102,12 @@ class Task:
                     "client; use GroupNormalization."
                 )
         object.__setattr__(self, "_outputs", output.shape[-1])
+        bases = {
+            weights.sha256: weights
+            for weights in map(frozen.weights_of, weight_groups(model).frozen)
+            if weights is not None
+        }
+        object.__setattr__(self, "frozen_weights", tuple(bases.values()))
         self.check(self.test, "the test set")
 
     def _check_ends(self, model: tf.keras.Model) -> None:
@@ -102,19 +116,19 @@ class Task:
                 f"The model of {self.name} has {len(model.inputs)} inputs and "
                 f"{len(model.outputs)} outputs; a task needs one of each."
             )
-        wanted, given = model.inputs[0], self.test.x
+        takes, x = model.inputs[0], self.test.x
         if (
-            not wanted.shape[1:].is_compatible_with(given.shape[1:])
-            or wanted.dtype.as_numpy_dtype != given.dtype.type
+            not takes.shape[1:].is_compatible_with(x.shape[1:])
+            or takes.dtype.as_numpy_dtype != x.dtype.type
         ):
             raise errors.ConfigError(
-                f"The model of {self.name} takes {wanted.dtype.name} of shape "
-                f"{tuple(wanted.shape[1:])}, but its data are "
-                f"{given.dtype.name} of shape {given.shape[1:]}."
+                f"The model of {self.name} takes {takes.dtype.name} of shape "
+                f"{tuple(takes.shape[1:])}, but its data are "
+                f"{x.dtype.name} of shape {x.shape[1:]}."
             )
 
     def build_model(self) -> tf.keras.Model:
-        """A new model with its weights, a subclassed one too."""
+        """Makes a new model that has its variables, a subclassed one too."""
         model = self.model_fn()
         if not model.built:
             # A subclassed model learns its shapes when it is called.
@@ -122,25 +136,30 @@ class Task:
         return model
 
     def _blank(self) -> tf.Tensor:
-        """A batch of one input, all zeros."""
+        """Makes a batch of one input, all zeros."""
         return tf.zeros([1, *self.test.x.shape[1:]], self.test.x.dtype)
 
     def check(self, examples: Examples, whose: str) -> None:
-        """Raises `DataError`, naming `whose`, if the model cannot take them.
+        """Checks that the model can take examples.
 
-        That is, if there are none, they are of other types than the test set,
-        or have a label that the model has no output for.
+        Args:
+          examples: The examples, of a client or of a test set.
+          whose: Who holds them, for the message.
+
+        Raises:
+          DataError: If there are none, their dtypes are not those of the test
+            set, or the model has no output for one of their labels.
         """
         if not len(examples):
             raise errors.DataError(f"{whose} of {self.name} has no examples.")
-        for given, wanted in (
+        for array, in_test in (
             (examples.x, self.test.x),
             (examples.y, self.test.y),
         ):
-            if given.dtype.type != wanted.dtype.type:
+            if array.dtype.type != in_test.dtype.type:
                 raise errors.DataError(
-                    f"{whose} of {self.name} has {given.dtype.name} where the "
-                    f"test set has {wanted.dtype.name}."
+                    f"{whose} of {self.name} has {array.dtype.name} where the "
+                    f"test set has {in_test.dtype.name}."
                 )
         labels, classes = examples.y, self._outputs
         if not np.issubdtype(labels.dtype, np.integer):
@@ -154,28 +173,50 @@ class Task:
 
     @property
     def metric_names(self) -> list[str]:
-        """What is measured in training: "loss", then the metrics' names."""
+        """The names of what training measures: "loss", then the metrics."""
         return ["loss", *(metric.name for metric in self.metrics_fn())]
 
     @property
     def evaluated_names(self) -> list[str]:
-        """What is measured on a test set: `metric_names` and `set_metrics`."""
+        """The names of what a test set measures: with `set_metrics` too."""
         return [*self.metric_names, *self.set_metrics]
 
     @property
     def batch_spec(self) -> tuple[tf.TensorSpec, tf.TensorSpec]:
         """The TensorSpecs of a batch (x, y) of any size."""
 
-        def spec(values: np.ndarray) -> tf.TensorSpec:
+        def spec(values: npt.NDArray[Any]) -> tf.TensorSpec:
             return tf.TensorSpec([None, *values.shape[1:]], values.dtype)
 
         return spec(self.test.x), spec(self.test.y)
 
+    def frozen_hashes(self) -> dict[str, str]:
+        """Names the frozen weights by content, for the record of a run's data.
+
+        Returns:
+          A name that tells them apart -> SHA-256; empty without frozen weights.
+          Where their folders lie is not told: these may differ from machine to
+          machine.
+        """
+        return {
+            f"frozen weights {number}": weights.sha256
+            for number, weights in enumerate(self.frozen_weights, 1)
+        }
+
     def tff_model_fn(self) -> tff.learning.models.VariableModel:
-        """Wraps a new model for `tff.learning`; TFF calls it in its graphs."""
-        return tff.learning.models.from_keras_model(
-            self.build_model(),
+        """Wraps a new model for `tff.learning`; TFF calls it in its graphs.
+
+        Returns:
+          A model whose trainable and non-trainable variables leave the frozen
+          ones out, so that TFF neither sends nor keeps these.
+        """
+        keras_model = self.build_model()
+        model = tff.learning.models.from_keras_model(
+            keras_model,
             loss=self.loss_fn(),
             input_spec=self.batch_spec,
             metrics=self.metrics_fn(),
         )
+        if self.frozen_weights:
+            return SentModel(keras_model, model)
+        return model
