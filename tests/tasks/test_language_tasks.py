@@ -71,7 +71,7 @@ def test_windows_know_their_clients():
         ("b", [np.arange(1, 7), np.arange(1, 3)]),
         ("a", [np.arange(1, 3)]),
     ]
-    cut, owners = sequences.of_clients(texts, 4)
+    cut, owners = sequences.client_windows(texts, 4)
     assert owners.tolist() == ["b", "b", "b", "a"]
     assert cut.y.tolist() == [
         [2, 3, 4, 5],
@@ -85,16 +85,16 @@ def test_windows_know_their_clients():
 
 
 def test_alphabets_have_as_many_ids_as_published():
-    reddi, of_bytes = characters.reddi(), characters.of_bytes()
+    reddi, utf8_bytes = characters.reddi(), characters.utf8_bytes()
     assert len(reddi.symbols) == 90
-    assert len(of_bytes.symbols) == 258
-    for alphabet in (reddi, of_bytes):
+    assert len(utf8_bytes.symbols) == 258
+    for alphabet in (reddi, utf8_bytes):
         assert alphabet.begin < len(alphabet.symbols)
         assert alphabet.ids.min() > sequences.PADDING
 
 
 @pytest.mark.parametrize(
-    "alphabet", [characters.reddi(), characters.of_bytes()]
+    "alphabet", [characters.reddi(), characters.utf8_bytes()]
 )
 def test_known_characters_come_back_from_their_ids(alphabet):
     text = "Hail, [Macbeth]!\nIt's 'double' & 1/2?"
@@ -107,7 +107,7 @@ def test_unknown_characters_share_one_id_and_bytes_are_never_unknown():
     ids = characters.reddi().encode("é~語")[1:-1]
     assert len(ids) == 3
     assert set(ids.tolist()) == {87}
-    alphabet = characters.of_bytes()
+    alphabet = characters.utf8_bytes()
     spelled = b"".join(alphabet.symbols[i] for i in alphabet.encode("é~語"))
     assert spelled.decode() == "é~語"
 
@@ -227,7 +227,7 @@ def test_words_are_small_and_without_punctuation():
 
 
 def test_vocabulary_is_by_frequency_then_alphabet_of_chosen_texts():
-    texts = words.WordTexts.of(["b a a c", "z z z z", "", "c d"])
+    texts = words.WordTexts.from_texts(["b a a c", "z z z z", "", "c d"])
     chosen = np.array([True, False, True, True])
     assert texts.vocabulary(chosen, 3) == ["a", "c", "b"]
     ids = texts.ids(["a", "c", "b"])
@@ -363,7 +363,7 @@ def test_served_characters_are_those_of_evaluation(
     task = load(name, data_dir=small_shakespeare)
     alphabet = characters.reddi()
     if name == "shakespeare_lstm":
-        alphabet = characters.of_bytes()
+        alphabet = characters.utf8_bytes()
     ids = task.build_model().outputs[0].shape[-1]
     task = dataclasses.replace(
         task, model_fn=lambda: small_models.next_token(ids)

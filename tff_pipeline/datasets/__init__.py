@@ -1,1 +1,1 @@
-"""Files to clients: one module a dataset, and the ways to partition one."""
+"""Reads data sets, one module each, and assigns their examples to clients."""

@@ -1,4 +1,4 @@
-"""Applicants for credit and people's incomes, from UCI's files.
+"""Reads applicants for credit and people's incomes from UCI's files.
 
 Hofmann 1994, "Statlog (German Credit Data)"; Yeh and Lien 2009, "The
 Comparisons of Data Mining Techniques" (default of credit card clients); Kohavi
@@ -23,14 +23,16 @@ Array = npt.NDArray[Any]
 
 @dataclasses.dataclass(frozen=True)
 class Applicants:
-    """Rows of a table, and what is to be told of each.
+    """Rows of a table with their classes and clients.
 
     Attributes:
-      columns: What is known of them.
-      y: int32 of shape [rows]: 1 is what is looked for, such as a default.
-      owners: Of shape [rows], the client of each.
+      columns: The features.
+      y: int32 of shape [rows], the class to predict: 1 for a bad risk, a
+        default or a high income, otherwise 0.
+      owners: str of shape [rows], the client of each row.
       coded: The names of columns of numbers that are codes.
-      is_test: bool of shape [rows], where the files say what to test on.
+      is_test: bool of shape [rows], true for test rows; `None` if the files do
+        not say which these are.
     """
 
     columns: Sequence[Column]
@@ -78,14 +80,14 @@ _PURPOSES = {
 
 
 def german(data_dir: str) -> Applicants:
-    """Statlog German Credit: 1,000 applicants, 300 of them bad.
+    """Reads Statlog German Credit: 1,000 applicants, 300 of them bad risks.
 
     Args:
-      data_dir: Folder of `german.data`.
+      data_dir: The folder of `german.data`.
 
     Returns:
-      20 columns, 13 of them codes such as "A11"; `y` is 1 for class 2, bad.
-      Clients are the purposes of credits, attribute 4.
+      20 columns, 13 of them codes such as "A11"; `y` is 1 for class 2, a bad
+      risk. Clients are the purposes of credits, attribute 4.
 
     Raises:
       DataError: If the file is missing or damaged.
@@ -124,22 +126,22 @@ _DEFAULT_LABELS = (
 
 
 def credit_default(data_dir: str) -> Applicants:
-    """Default of credit card clients: 30,000 in Taiwan, 6,636 defaulted.
+    """Reads 30,000 credit card holders in Taiwan, of whom 6,636 defaulted.
 
     Args:
-      data_dir: Folder of UCI's sheet, saved as CSV: with its two lines of
-        names, or with the second alone.
+      data_dir: The folder of UCI's sheet, saved as CSV, with its two lines of
+        names or only the second.
 
     Returns:
-      23 columns, 9 of them codes: sex, education, marriage and the six states
-      of payment. Clients are the levels of education, "education_0" to
-      "education_6".
+      23 columns, 9 of them codes: sex, education, marriage and the states of
+      payment in six months. Clients are the levels of education,
+      "education_0" to "education_6".
 
     Raises:
       DataError: If the file is missing or damaged.
     """
     path = _first_of(data_dir, _DEFAULT_FILES)
-    # Of two lines of names, the first has X1, X2 and so on.
+    # The first of two lines of names has X1, X2 and so on.
     frame = delimited.read(path, comment="X1")
     if "LIMIT_BAL" not in frame:
         names = frame.iloc[0].to_list()
@@ -173,15 +175,16 @@ _ADULT = {
 
 
 def adult(data_dir: str) -> Applicants:
-    """Adult, the 1994 census: who earns more than 50,000 dollars a year.
+    """Reads Adult, people of the US census of 1994 and their incomes.
 
     Args:
-      data_dir: Folder of `adult.data` (32,561 people) and `adult.test`
-        (16,281), which say what to test on.
+      data_dir: The folder of `adult.data`, 32,561 people to train on, and
+        `adult.test`, 16,281 to test on.
 
     Returns:
-      14 columns, 8 of them words, "?" where missing. Clients are occupations,
-      "unknown" where missing: nine of ten people have the same native country.
+      14 columns, 8 of them words, "?" where missing; `y` is 1 for more than
+      50,000 dollars a year. Clients are occupations, "unknown" where missing;
+      not native countries, which nine of ten people share.
 
     Raises:
       DataError: If a file is missing or damaged.
@@ -193,7 +196,7 @@ def adult(data_dir: str) -> Applicants:
         frame = delimited.read(path, [*_ADULT, "income"], comment="|")
         known = {f"<=50K{end}": 0, f">50K{end}": 1}
         classes.append(_classes(path, frame, "income", known))
-        # Here, for a mistake in it names the file and the line.
+        # Checks each file by itself, so that errors name its lines.
         _columns(path, frame, _ADULT)
         frames.append(frame)
     both = pd.concat(frames, ignore_index=True)
@@ -218,7 +221,7 @@ def _first_of(data_dir: str, names: Sequence[str]) -> str:
 def _columns(
     path: str, frame: pd.DataFrame, kinds: Mapping[str, type]
 ) -> list[Column]:
-    """Columns by name: words where `kinds` says str, else numbers."""
+    """Converts columns: words where `kinds` has str, otherwise numbers."""
     columns = []
     for name, kind in kinds.items():
         if kind is not str:

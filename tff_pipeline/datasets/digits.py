@@ -1,4 +1,4 @@
-"""Scikit-learn's handwritten digits: 1,797 images that need no download.
+"""Reads scikit-learn's handwritten digits: 1,797 images, without a download.
 
 The test part of UCI's "Optical Recognition of Handwritten Digits" (Alpaydin
 and Kaynak 1998): 8x8 pixels of 0 to 16, ten classes.
@@ -13,11 +13,11 @@ TEST_FRACTION = 0.2
 
 
 def load() -> tuple[Examples, Examples]:
-    """The same 1,437 training and 360 test images every time.
+    """Reads 1,437 training and 360 test images, the same at every call.
 
     Returns:
-      (train, test); `x` uint8 of shape [n, 8, 8, 1] with values 0 to 16, `y`
-      int32 of shape [n] with values 0 to 9, each class in proportion.
+      (train, test); `x` is uint8 [n, 8, 8, 1] with values from 0 to 16, `y`
+      int32 [n] with values from 0 to 9, the classes in proportion in both.
     """
     digits = datasets.load_digits()
     images = digits.images.astype(np.uint8)[..., np.newaxis]

@@ -1,7 +1,7 @@
-"""Electricity transformers: hourly load and oil temperature of stations.
+"""Reads hourly load and oil temperature of electricity transformers.
 
-Zhou et al. 2021, "Informer" (ETTh1 and ETTh2). A station is a CSV file, gzipped
-or not; all files of a folder are read, so that other stations can be added.
+Zhou et al. 2021, "Informer" (ETTh1 and ETTh2). Each CSV file of a folder,
+gzipped or not, is a station, so that stations can be added.
 """
 
 import dataclasses
@@ -18,8 +18,8 @@ from tff_pipeline.datasets.federation.federated_data import Examples
 
 Array = npt.NDArray[Any]
 
-# Six loads (high, middle and low; useful and useless) and the oil's temperature
-# in degrees Celsius, which is to be predicted.
+# Six loads (high, middle and low; useful and useless), and the temperature of
+# the oil in degrees Celsius, which is predicted.
 COLUMNS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 TARGET = COLUMNS.index("OT")
 _ENDS = (".csv.gz", ".csv")
@@ -31,12 +31,12 @@ TEST_HOURS = (16 * _MONTH, 20 * _MONTH)
 
 @dataclasses.dataclass(frozen=True)
 class Station:
-    """A station's readings, hour after hour.
+    """A station's hourly readings.
 
     Attributes:
-      name: Its file's name.
+      name: The name of its file, without the ending.
       values: float32 [hours, 7], the columns of `COLUMNS`.
-      months: Of shape [hours], such as "2016-07".
+      months: str [hours], the month of each reading, such as "2016-07".
     """
 
     name: str
@@ -54,8 +54,8 @@ def load(data_dir: str) -> list[Station]:
       The stations in the order of their names, of at least 14,400 hours each.
 
     Raises:
-      DataError: If there are none, or a file is damaged, lacks a column, has a
-        value that is no number, leaves out an hour or is too short.
+      DataError: If there are no files, or a file is damaged, lacks a column,
+        has a value that is not a number, skips an hour or is too short.
     """
     if os.path.isfile(data_dir):
         return [_read(data_dir)]
@@ -76,8 +76,8 @@ def load(data_dir: str) -> list[Station]:
     known = [station.name for station in stations]
     if len(set(known)) < len(known):
         raise errors.DataError(
-            f"{data_dir} holds a station twice, as .csv and as .csv.gz; take "
-            "one of them away."
+            f"{data_dir} holds a station twice, as .csv and as .csv.gz; "
+            "remove one of them."
         )
     return stations
 
@@ -129,11 +129,14 @@ def _numbers(path: str, column: pd.Series) -> Array:
 
 
 def training_readings(stations: list[Station]) -> dict[str, Array]:
-    """The 12 months to train on, cut by calendar month.
+    """Cuts the stations' 12 months of training by calendar month.
+
+    Args:
+      stations: The stations.
 
     Returns:
-      Client, such as "ETTh1_2016-07" -> float32 [hours, 7]. No reading is in
-      two clients.
+      Client's name, such as "ETTh1_2016-07" -> float32 [hours, 7]. Clients
+      share no reading.
     """
     clients = {}
     for station in stations:
@@ -147,16 +150,17 @@ def training_readings(stations: list[Station]) -> dict[str, Array]:
 def training_windows(
     clients: dict[str, Array], history: int, horizon: int
 ) -> tuple[Examples, Array]:
-    """Every window that lies within one client's readings.
+    """Cuts each client's readings into all windows that they hold.
 
     Args:
-      clients: What `training_readings` gives.
-      history: Hours that are known.
-      horizon: Hours after these that are to be predicted.
+      clients: Client's name -> float32 [hours, 7], as `training_readings`
+        returns them.
+      history: The number of hours that a forecast knows.
+      horizon: The number of hours after these that it predicts.
 
     Returns:
       (examples, owners): `x` float32 [n, history, 7], `y` float32 [n, horizon],
-      the temperature.
+      the temperature, and str [n], the client of each window.
     """
     parts, owners = [], []
     for client, readings in clients.items():
@@ -169,14 +173,19 @@ def training_windows(
 def test_windows(
     stations: list[Station], history: int, horizon: int
 ) -> tuple[Examples, Array]:
-    """Every forecast within the 4 months to test on, as Informer counts them.
+    """Cuts windows whose predicted hours lie in the 4 months of testing.
 
-    The first ones know hours before these months. With a horizon of 24 they
-    are 2,857 a station.
+    There are as many as in Informer, 2,857 per station with a horizon of 24.
+    The first windows know hours before these months.
+
+    Args:
+      stations: The stations.
+      history: The number of hours that a forecast knows.
+      horizon: The number of hours after these that it predicts.
 
     Returns:
-      As `training_windows`; the owner is the station with the month of the
-      first hour that is to be predicted.
+      (examples, owners), see `training_windows`; an owner is the station with
+      the month of the first hour that is predicted.
     """
     first, last = TEST_HOURS
     parts, owners = [], []

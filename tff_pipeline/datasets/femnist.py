@@ -1,4 +1,4 @@
-"""FEMNIST: handwritten characters of 62 classes, by writer.
+"""Reads FEMNIST: handwritten characters of 62 classes, by writer.
 
 Caldas et al. 2018, "LEAF: A Benchmark for Federated Settings" (the writers and
 the split of each one's characters); the images are NIST's Special Database 19.
@@ -22,7 +22,7 @@ TEST = "femnist_300writers_test.npz"
 UNSEEN = "femnist_240unseen_writers_eval.npz"
 CLASSES = 62
 
-# What each file holds: the kind of values, and the shape of one item.
+# The arrays of each file: the kind of values, and the shape of one item.
 _ARRAYS: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "pixels": ("u", (28, 28)),
     "labels": ("u", ()),
@@ -32,25 +32,31 @@ _ARRAYS: Mapping[str, tuple[str, tuple[int, ...]]] = {
 
 
 class Part(NamedTuple):
-    """Examples and who wrote each: `writers` is a str array of shape [n]."""
+    """Examples and their writers.
+
+    Attributes:
+      examples: n examples.
+      writers: str of shape [n], the writer of each.
+    """
 
     examples: Examples
     writers: Array
 
 
 def load(data_dir: str) -> tuple[Part, Part, Part]:
-    """Training and test images of 300 writers, and test images of 240 others.
+    """Reads images of 300 writers to train and test on, and of 240 others.
 
     Args:
-      data_dir: Folder of the three `.npz` files.
+      data_dir: The folder of the three `.npz` files.
 
     Returns:
-      (train, test, unseen), of 41,495, 4,763 and 7,350 images: `x` uint8 of
-      shape [n, 28, 28, 1], 255 where the paper is white; `y` int32 of shape
-      [n]: 0 to 9 are digits, 10 to 35 capitals, 36 to 61 small letters.
+      (train, test, unseen) with 41,495, 4,763 and 7,350 images. `x` is uint8
+      [n, 28, 28, 1], 255 where the paper is white. `y` is int32 [n]: 0 to 9
+      are digits, 10 to 35 capitals, 36 to 61 small letters.
 
     Raises:
-      DataError: If a file is missing, damaged or not such a file; it is named.
+      DataError: If a file is missing, damaged or of another format; the message
+        names it.
     """
     train, test, unseen = (
         _read(os.path.join(data_dir, name)) for name in (TRAIN, TEST, UNSEEN)
@@ -89,7 +95,7 @@ def _read(path: str) -> Part:
 
 
 def _arrays(path: str) -> dict[str, Array]:
-    """The arrays of `_ARRAYS`, each of the kind and shape that it says."""
+    """Reads the arrays of `_ARRAYS` and checks their kinds and shapes."""
     if not os.path.exists(path):
         raise errors.DataError(
             f"{path} does not exist; --data_dir must name the folder of "
@@ -102,10 +108,10 @@ def _arrays(path: str) -> dict[str, Array]:
                 f"{path} has no array {name}; it holds: "
                 f"{', '.join(present) or 'none'}."
             )
-        given = arrays[name]
-        if given.dtype.kind != kind or given.shape[1:] != shape:
+        array = arrays[name]
+        if array.dtype.kind != kind or array.shape[1:] != shape:
             raise errors.DataError(
-                f"{path}: {name} is {given.dtype} of shape {given.shape}; it "
+                f"{path}: {name} is {array.dtype} of shape {array.shape}; it "
                 "is not one of FEMNIST's files."
             )
     return arrays

@@ -1,4 +1,4 @@
-"""UCI Heart Disease: patients of four hospitals, as FLamby takes them.
+"""Reads UCI Heart Disease: patients of four hospitals, chosen as in FLamby.
 
 Detrano et al. 1989; Ogier du Terrail et al. 2022, "FLamby", section 3
 (Fed-Heart-Disease): the columns slope, ca and thal, mostly missing outside
@@ -19,7 +19,7 @@ from tff_pipeline.datasets.readers import delimited
 
 Array = npt.NDArray[Any]
 
-# Their number in `x` is one more than their place here; 0 is any other.
+# A hospital's number in `x` is its place here plus one; 0 is any other.
 HOSPITALS = ("cleveland", "hungarian", "switzerland", "va")
 ATTRIBUTES = (
     "age",
@@ -36,29 +36,31 @@ ATTRIBUTES = (
 _LEFT_OUT = ("slope", "ca", "thal")
 _DIAGNOSIS = "num"
 _TEST_FRACTION = 0.34
-# FLamby's, fixed whatever the experiment's seed, so that figures compare.
+# FLamby's, the same for every seed of an experiment, so that figures compare.
 _SPLIT_SEED = 43
 
 
 def load(
     data_dir: str,
 ) -> tuple[Examples, Examples, Array, Array]:
-    """All complete patients, in FLamby's split.
+    """Reads all patients without missing values, in FLamby's split.
 
-    Two thirds of every hospital train and one third tests, sick and healthy in
-    proportion (but in Switzerland, which has one healthy patient), the same
-    patients whatever the experiment's seed.
+    Of every hospital's patients two thirds are to train on and one third to
+    test on, with sick and healthy ones in proportion, except in Switzerland,
+    where one patient is healthy. The split does not depend on the experiment's
+    seed.
 
     Args:
-      data_dir: Folder of `processed.cleveland.data` and its three siblings.
+      data_dir: The folder of `processed.cleveland.data` and its three siblings.
 
     Returns:
-      (train, test, owners, test_owners). `x` float32 [n, 11]: the hospital's
-      number, from 1, then `ATTRIBUTES` as in the files. `y` float32 [n, 1]: 1
-      for a diseased patient (`num` above 0), else 0. Owners are hospitals.
+      (train, test, owners, test_owners). `x` is float32 [n, 11]: the hospital's
+      number, from 1, then `ATTRIBUTES` as in the files. `y` is float32 [n, 1]:
+      1 for a diseased patient (`num` above 0), otherwise 0. Owners are the
+      hospitals' names, str [n].
 
     Raises:
-      DataError: If a file is missing or damaged; it is named.
+      DataError: If a file is missing or damaged; the message names it.
     """
     parts: dict[str, list[Examples]] = {"train": [], "test": []}
     owners: dict[str, list[Array]] = {"train": [], "test": []}
@@ -95,7 +97,7 @@ def _path(data_dir: str, hospital: str) -> str:
 
 
 def _hospital(data_dir: str, hospital: str, number: int) -> Examples:
-    """A hospital's patients without missing values."""
+    """Reads a hospital's patients without missing values."""
     path = _path(data_dir, hospital)
     used = [*ATTRIBUTES, _DIAGNOSIS]
     frame = delimited.read(path, [*ATTRIBUTES, *_LEFT_OUT, _DIAGNOSIS])
@@ -103,8 +105,8 @@ def _hospital(data_dir: str, hospital: str, number: int) -> Examples:
     values = values[~np.isnan(values).any(axis=1)]
     if len(values) < 2:
         raise errors.DataError(
-            f"{path} has {len(values)} patients without missing values; to "
-            "train and to test takes two, so fetch the file again."
+            f"{path} has {len(values)} patients without missing values, "
+            "but training and testing need at least two; fetch it again."
         )
     x = np.insert(values[:, :-1], 0, number, axis=1)
     return Examples(

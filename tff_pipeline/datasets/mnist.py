@@ -1,4 +1,4 @@
-"""MNIST from its official IDX files, and QMNIST's names of the writers.
+"""Reads MNIST from its official IDX files, and QMNIST's names of the writers.
 
 LeCun, Cortes and Burges 1998; Yadav and Bottou 2019, "Cold Case: the Lost
 MNIST Digits" (the writers). Files may be gzipped (`.gz`) or plain.
@@ -21,17 +21,19 @@ _WRITER_COLUMN = 2
 
 
 def load(data_dir: str) -> tuple[Examples, Examples]:
-    """The 60,000 training and 10,000 test images.
+    """Reads the 60,000 training and 10,000 test images.
 
     Args:
-      data_dir: Folder of `train-images-idx3-ubyte.gz` and its three siblings.
+      data_dir: The folder of `train-images-idx3-ubyte.gz` and its three
+        siblings.
 
     Returns:
-      (train, test); `x` uint8 of shape [n, 28, 28, 1], `y` int32 of shape
-      [n] with values 0 to 9.
+      (train, test); `x` is uint8 [n, 28, 28, 1], `y` int32 [n] with values
+      from 0 to 9.
 
     Raises:
-      DataError: If a file is missing, damaged or not IDX; it is named.
+      DataError: If a file is missing, damaged or not IDX; the message names
+        it.
     """
 
     def part(prefix: str) -> Examples:
@@ -60,21 +62,21 @@ def load(data_dir: str) -> tuple[Examples, Examples]:
 def load_writers(
     data_dir: str, num_train: int, num_test: int
 ) -> tuple[Array, Array]:
-    """Who wrote each MNIST image, from QMNIST's label files.
+    """Reads the names of MNIST's writers from QMNIST's label files.
 
     Args:
-      data_dir: Folder of `qmnist-train-labels-idx2-int.gz` and
+      data_dir: The folder of `qmnist-train-labels-idx2-int.gz` and
         `qmnist-test-labels-idx2-int.gz`.
-      num_train: How many training images there are: 60,000.
-      num_test: How many test images there are: 10,000.
+      num_train: The number of training images, 60,000 in MNIST.
+      num_test: The number of test images, 10,000 in MNIST.
 
     Returns:
-      (train, test): arrays of names such as "writer_0042", of shape
-      [num_train] and [num_test]; no writer is in both.
+      (train, test): the writer of each image, such as "writer_0042", str
+      [num_train] and str [num_test]. No writer is in both.
 
     Raises:
-      DataError: If a file is missing, damaged, not IDX, or of fewer images; it
-        is named.
+      DataError: If a file is missing, damaged, not IDX, or has fewer images;
+        the message names it.
     """
 
     def part(prefix: str, images: int) -> Array:
@@ -106,14 +108,14 @@ def read_idx(path: str, dtype: npt.DTypeLike, shape: Sequence[int]) -> Array:
 
     Args:
       path: The file.
-      dtype: The type of its values: uint8 or big-endian int32.
-      shape: The shape of one item.
+      dtype: The expected type of its values, uint8 or big-endian int32.
+      shape: The expected shape of one item.
 
     Returns:
-      An array of shape [n, *shape].
+      An array of this type, of shape [n, *shape].
 
     Raises:
-      DataError: If the file cannot be read or is not such a file.
+      DataError: If the file cannot be read, or has another type or shape.
     """
     content = packed.read(path)
     dtype = np.dtype(dtype)

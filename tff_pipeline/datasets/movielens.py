@@ -1,8 +1,9 @@
-"""Ratings of films: MovieLens 100k or 1M, or drawn from known factors.
+"""Reads ratings of films, MovieLens 100k or 1M, or draws them from a model.
 
-Harper and Konstan 2015, "The MovieLens Datasets". The drawn ones follow the
-model of Koren, Bell and Volinsky 2009, "Matrix Factorization Techniques for
-Recommender Systems", equation 4, and so tell how well it can be learned.
+Harper and Konstan 2015, "The MovieLens Datasets". Drawn ratings follow Koren,
+Bell and Volinsky 2009, "Matrix Factorization Techniques for Recommender
+Systems", equation 4; as their factors are known, so is the least error that a
+model can reach.
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ from tff_pipeline.datasets.readers import delimited
 Array = npt.NDArray[Any]
 
 _LOWEST, _HIGHEST = 1, 5
-# (file, what stands between its values), in the order they are looked for.
+# (file, separator between its values); the first that exists is read.
 _FILES = (("u.data", "\t"), ("ratings.dat", "::"))
 _COLUMNS = ("user", "item", "rating", "timestamp")
 _USERS, _ITEMS, _RATINGS_EACH, _RANK = 200, 100, 60, 4
@@ -27,12 +28,12 @@ _MEAN, _BIAS, _FACTOR, _NOISE = 3.5, 0.4, 0.35, 0.4
 
 @dataclasses.dataclass(frozen=True)
 class Ratings:
-    """Who gave what how many stars.
+    """Ratings of items by users.
 
     Attributes:
-      pairs: int32 [n, 2]: the places of a user in `users` and an item in
+      pairs: int32 [n, 2], the place of the user in `users` and of the item in
         `items`.
-      stars: float32 [n, 1], 1 to 5.
+      stars: float32 [n, 1], from 1 to 5.
       users: The users' names.
       items: The items' names.
     """
@@ -44,25 +45,28 @@ class Ratings:
 
 
 def load(data_dir: str) -> Ratings:
-    """All ratings of a MovieLens folder.
+    """Reads all ratings of MovieLens.
 
     Args:
-      data_dir: Folder of `u.data` (100k) or `ratings.dat` (1M).
+      data_dir: The folder of `u.data` (100k) or `ratings.dat` (1M).
+
+    Returns:
+      The ratings in the file's order.
 
     Raises:
-      DataError: If neither is there, or it is damaged.
+      DataError: If there is neither file, or it is damaged.
     """
-    found = [
+    files = [
         (os.path.join(data_dir, name), separator)
         for name, separator in _FILES
         if os.path.exists(os.path.join(data_dir, name))
     ]
-    if not found:
+    if not files:
         raise errors.DataError(
             f"{data_dir} has neither u.data (MovieLens 100k) nor ratings.dat "
             "(MovieLens 1M); --data_dir must name the folder of one of them."
         )
-    path, separator = found[0]
+    path, separator = files[0]
     frame = delimited.read(path, _COLUMNS, separator)
     stars = delimited.numbers(path, frame, ["rating"])
     wrong = (stars[:, 0] < _LOWEST) | (stars[:, 0] > _HIGHEST)
@@ -87,16 +91,19 @@ def load(data_dir: str) -> Ratings:
 
 
 def generate(seed: int) -> tuple[Ratings, Array]:
-    """200 users who rate 60 of 100 items each, from factors of rank 4.
+    """Draws 200 users' ratings of 60 of 100 items each, from rank 4.
 
-    A rating is 3.5 plus a bias of the user and one of the item (deviation 0.4
-    each), plus the product of their factors (deviation 0.7), plus noise (0.4),
-    rounded to whole stars, 1 to 5.
+    A rating is 3.5 plus a bias of the user and a bias of the item (deviation
+    0.4 each), plus the product of their factors (deviation 0.7), plus noise
+    (deviation 0.4), rounded to whole stars from 1 to 5.
+
+    Args:
+      seed: The experiment's seed.
 
     Returns:
-      (the ratings, float32 [n, 1]: what each would be without noise and
-      rounding, within 1 to 5). No model can know more than the latter, so its
-      error is the floor.
+      (ratings, expected): float32 [n, 1], the ratings without noise and
+      rounding, clipped to 1 to 5. No model can know more than these, so their
+      error is the least that a model can reach.
     """
     draw = randomness.generator(seed, "ratings")
     user_bias = draw.normal(0, _BIAS, _USERS)
@@ -120,5 +127,5 @@ def generate(seed: int) -> tuple[Ratings, Array]:
 
 
 def _within(stars: Array) -> Array:
-    """float32 [n, 1], within 1 to 5, of shape [n]."""
+    """Clips stars [n] to 1 to 5, and returns them as float32 [n, 1]."""
     return np.clip(stars, _LOWEST, _HIGHEST)[:, np.newaxis].astype(np.float32)

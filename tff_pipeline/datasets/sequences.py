@@ -1,4 +1,4 @@
-"""Token ids of texts, cut into windows to learn the next token from."""
+"""Cuts token ids of texts into windows to learn the next token from."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,41 +10,49 @@ from tff_pipeline.datasets.federation.federated_data import Examples
 
 Array = npt.NDArray[Any]
 
-# The id of places that hold no token; losses and metrics leave it out.
+# The id of places without a token, which losses and metrics leave out.
 PADDING = 0
 
 
 def windows(tokens: Array, length: int) -> Examples:
     """Cuts a text so that every token but the first is a target once.
 
+    Example:
+      >>> cut = windows(np.array([9, 1, 2, 3]), 2)
+      >>> cut.x.tolist(), cut.y.tolist()
+      ([[9, 1], [2, 0]], [[1, 2], [3, 0]])
+
     Args:
-      tokens: Of shape [t], t >= 2, ids above 0; the first begins the text.
-      length: Of a window.
+      tokens: Ids above 0, of shape [t], t >= 2; the first begins the text.
+      length: The length of a window.
 
     Returns:
-      `x` and `y` of shape [ceil((t - 1) / length), length] and the type of
-      `tokens`; `y` is one token ahead. The last window ends in `PADDING`.
+      `x` and `y` of shape [ceil((t - 1) / length), length] and the dtype of
+      `tokens`; `y` is one token ahead of `x`. The last window is filled up with
+      `PADDING`.
     """
     count = -(-(len(tokens) - 1) // length)
     padded = np.full(count * length + 1, PADDING, tokens.dtype)
     padded[: len(tokens)] = tokens
     x = padded[:-1].copy()
-    # Where there is nothing to predict there is nothing to read either.
+    # Places without a token to predict have no token to read either.
     x[len(tokens) - 1 :] = PADDING
     return Examples(x.reshape(count, length), padded[1:].reshape(count, length))
 
 
-def of_clients(
+def client_windows(
     texts: Iterable[tuple[str, Sequence[Array]]], length: int
 ) -> tuple[Examples, Array]:
-    """The windows of all clients' texts.
+    """Cuts all clients' texts into windows.
 
     Args:
-      texts: (client, its texts as `windows` takes them); at least one text.
-      length: Of a window.
+      texts: (client's name, its texts) of each client; a text is what `windows`
+        takes. There is at least one text.
+      length: The length of a window.
 
     Returns:
-      All windows, and whose each is: a str array of shape [n].
+      (windows, owners): the windows of all texts in order, and str [n], the
+      client of each.
     """
     cut, owners = [], []
     for client, parts in texts:

@@ -1,4 +1,4 @@
-"""The works of Shakespeare, each role in each play a client.
+"""Reads the works of Shakespeare, where each role in each play is a client.
 
 McMahan et al. 2017, section 3; Caldas et al. 2018, "LEAF", whose parser of
 Project Gutenberg's text 100 gives the same roles and lines.
@@ -15,13 +15,12 @@ _MOST_LINES_LEFT_OUT = 2
 
 @dataclasses.dataclass(frozen=True)
 class Role:
-    """What someone says in a play; a speech is its lines, with newlines.
+    """The speeches of a role, each its lines joined by newlines.
 
     Attributes:
-      name: Such as "THE_TRAGEDY_OF_MACBETH_MACBETH".
-      train: Speeches of the first 80% of the role's lines.
-      test: Those of the other lines; a speech that lies across the cut is in
-        either with its lines.
+      name: The play and the role, such as "THE_TRAGEDY_OF_MACBETH_MACBETH".
+      train: Speeches of the first four fifths of the role's lines.
+      test: Speeches of the other lines. A speech across the cut is divided.
     """
 
     name: str
@@ -30,23 +29,24 @@ class Role:
 
 
 def load(data_dir: str, task: str) -> list[Role]:
-    """The roles with more than two lines, of which there are 1,144.
+    """Reads the 1,144 roles with more than two lines.
 
-    McMahan et al. have 1,146 "with at least two lines". In this text 1,201
-    have at least two lines; more than two have 1,146 if names that differ in
-    capitals alone are told apart, and 1,144 if not, as here and in LEAF.
+    McMahan et al. 2017 have 1,146 roles "with at least two lines". In this text
+    1,201 roles have at least two lines. More than two have 1,146 if names that
+    differ only in case are different roles, and 1,144 if not, as here and in
+    LEAF.
 
     Args:
-      data_dir: Folder of `shakespeare_roles.jsonl.gz`, a line a role: an
-        object with "client" and "speeches", a list of lists of lines.
-      task: Who asks, for the errors.
+      data_dir: The folder of `shakespeare_roles.jsonl.gz`, with an object per
+        role: "client", and "speeches", a list of lists of lines.
+      task: The task's name, for errors.
 
     Returns:
-      The roles; the test part is the last fifth of the lines, rounded down,
-      but at least one.
+      The roles. The last fifth of a role's lines, rounded down but at least
+      one, is to test on.
 
     Raises:
-      DataError: If the file is missing, damaged or has no such role.
+      DataError: If the file is missing or damaged, or has no such role.
     """
     remedy = f"--data_dir of --task={task} must name the folder that holds it"
     path = packed.find(data_dir, FILE, remedy)
@@ -76,7 +76,7 @@ def load(data_dir: str, task: str) -> list[Role]:
 
 
 def _role(name: str, speeches: list[list[str]], trained: int) -> Role:
-    """Cuts a role's speeches after so many lines."""
+    """Divides a role's speeches after `trained` lines."""
     train: list[str] = []
     test: list[str] = []
     for lines in speeches:

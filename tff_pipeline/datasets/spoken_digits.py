@@ -1,8 +1,9 @@
-"""Spoken digits as WAV files, `{digit}_{speaker}_{index}.wav`.
+"""Reads spoken digits from WAV files named `{digit}_{speaker}_{index}.wav`.
 
-Made for the Free Spoken Digit Dataset (Jackson et al., FSDD): six speakers, 50
-recordings of each digit by each. Anyone's recordings with such names will do,
-in a folder or in a zip file, which is read in place and never extracted.
+The format is that of the Free Spoken Digit Dataset (Jackson et al., FSDD), of
+six speakers with 50 recordings of each digit. Any recordings with such names
+will do, in a folder or in a zip file, which is read in place and never
+extracted.
 """
 
 import contextlib
@@ -24,30 +25,31 @@ from tff_pipeline.datasets.readers import packed
 
 Array = npt.NDArray[Any]
 
-RATE = 8000  # Samples a second, and samples kept.
+RATE = 8000  # Samples per second, and samples of a recording.
 _NAME = re.compile(r"(\d)_(.+)_(\d+)\.wav")
-# By FSDD's own rule these indices of every speaker and digit are for testing.
+# FSDD tests on these indices of every speaker and digit.
 _TEST_INDICES = range(5)
-# A second is 16 kB; what claims to be so much larger is no recording.
+# A second is 16 kB; files that state a much larger size are no recordings.
 _MOST_BYTES = 10_000_000
 
 Reader = Callable[[], bytes]
 
 
 def load(data_dir: str) -> tuple[Examples, Examples, Array, Array]:
-    """All recordings, cut or padded with silence to one second.
+    """Reads all recordings, cut or padded with silence to one second.
 
     Args:
-      data_dir: A folder of WAV files or of one zip file, or that zip file.
+      data_dir: A folder of WAV files or of one zip file, or a zip file.
 
     Returns:
-      (train, test, owners, test_owners). `x` int16 [n, 8000], `y` int32 [n]
-      with values 0 to 9, owners the speakers' names. Indices 0 to 4 of every
-      speaker and digit are for testing: 300 of FSDD's 3,000 recordings.
+      (train, test, owners, test_owners). `x` is int16 [n, 8000], `y` int32 [n]
+      with values from 0 to 9; owners are the speakers' names, str [n]. Indices
+      0 to 4 of every speaker and digit are to test on, 300 of FSDD's 3,000
+      recordings.
 
     Raises:
       DataError: If there are no recordings, or one is damaged, misnamed, not
-        mono, not of 16 bits or not of 8 kHz; it is named.
+        mono, not of 16 bits or not of 8 kHz; the message names it.
     """
     waves, labels, speakers, tests = [], [], [], []
     with contextlib.ExitStack() as stack:
@@ -56,7 +58,7 @@ def load(data_dir: str) -> tuple[Examples, Examples, Array, Array]:
             if match is None:
                 raise errors.DataError(
                     f"{path} is not named {{digit}}_{{speaker}}_{{index}}.wav, "
-                    "such as 7_jackson_32.wav; rename it or take it away."
+                    "such as 7_jackson_32.wav; rename or remove it."
                 )
             waves.append(_second(path, read))
             labels.append(int(match[1]))
@@ -72,8 +74,8 @@ def load(data_dir: str) -> tuple[Examples, Examples, Array, Array]:
     if test.all() or not test.any():
         raise errors.DataError(
             f"{data_dir} holds {test.sum()} recordings of index 0 to 4, which "
-            f"are for testing, and {(~test).sum()} of others, to train on; it "
-            "needs both."
+            f"are for testing, and {(~test).sum()} of others, to train on; add "
+            "some of the kind that is missing."
         )
     return (
         everything.take(np.flatnonzero(~test)),
@@ -86,7 +88,7 @@ def load(data_dir: str) -> tuple[Examples, Examples, Array, Array]:
 def _recordings(
     data_dir: str, stack: contextlib.ExitStack
 ) -> Iterator[tuple[str, Reader]]:
-    """Yields (path, what reads its bytes), in the order of the paths."""
+    """Yields (path, function that reads it), in the order of the paths."""
     place = pathlib.Path(data_dir)
     if not place.exists():
         raise errors.DataError(
@@ -127,7 +129,7 @@ def _zipped(
     for info in sorted(archive.infolist(), key=lambda info: info.filename):
         name = info.filename
         folders = re.split(r"[/\\]", name)
-        # Nothing is written, but a file that tries this is not to be trusted.
+        # Nothing is extracted, but a file with such names cannot be trusted.
         if ".." in folders or not folders[0] or ":" in folders[0]:
             raise errors.DataError(
                 f"{path} holds the name {name!r}, which points outside its "
@@ -138,16 +140,16 @@ def _zipped(
         if info.file_size > _MOST_BYTES:
             raise errors.DataError(
                 f"{name} in {path} is of {info.file_size:,} bytes, no short "
-                "recording; take it away."
+                "recording; remove it."
             )
         yield f"{path}/{name}", functools.partial(archive.read, info)
 
 
 def _second(path: str, read: Reader) -> Array:
-    """The first second of a recording, int16 [8000]."""
+    """Reads the first second of a recording, int16 [8000]."""
     try:
         with wave.open(io.BytesIO(read())) as file:
-            found = (
+            sound = (
                 file.getnchannels(),
                 file.getsampwidth(),
                 file.getframerate(),
@@ -159,8 +161,8 @@ def _second(path: str, read: Reader) -> Array:
         raise errors.DataError(
             f"{path} cannot be read as a WAV file ({why}); fetch it again."
         ) from None
-    if found != (1, 2, RATE):
-        channels, width, rate = found
+    if sound != (1, 2, RATE):
+        channels, width, rate = sound
         raise errors.DataError(
             f"{path} has {channels} channels of {8 * width} bits at {rate} Hz; "
             f"recordings must be mono, of 16 bits at {RATE} Hz: convert it."

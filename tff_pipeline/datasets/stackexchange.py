@@ -1,7 +1,7 @@
-"""Posts of Stack Exchange sites, each user of each site a client.
+"""Reads posts of Stack Exchange sites, where each user of a site is a client.
 
-Questions and answers as in the sites' published dumps (CC BY-SA), a stand-in
-of the same shape for TFF's Stack Overflow.
+Questions and answers are those of the sites' published dumps (CC BY-SA). They
+have the same shape as TFF's Stack Overflow, and can stand in for it.
 """
 
 import dataclasses
@@ -20,12 +20,12 @@ _TEST_SHARE = 0.2
 
 @dataclasses.dataclass(frozen=True)
 class Post:
-    """A post; `tags` is `None` for an answer, which has neither it nor a title.
+    """A question or an answer.
 
     Attributes:
-      client: Who wrote it, such as "beer.stackexchange.com/7".
-      text: The title, if it has one, and the text, on lines.
-      tags: What a question is about.
+      client: The user who wrote it, such as "beer.stackexchange.com/7".
+      text: The title of a question, a newline, and the text.
+      tags: The tags of a question; `None` for an answer.
     """
 
     client: str
@@ -34,16 +34,19 @@ class Post:
 
 
 def load(data_dir: str, task: str) -> list[Post]:
-    """All posts, users in the file's order, each one's by date.
+    """Reads all posts.
 
     Args:
-      data_dir: Folder of `stackexchange_users.jsonl.gz`, a line a user: an
-        object with "client" and "posts", objects with "text" and, if they are
+      data_dir: The folder of `stackexchange_users.jsonl.gz`, with an object per
+        user: "client", and "posts", objects with "text" and, if they are
         questions, "title" and "tags".
-      task: Who asks, for the errors.
+      task: The task's name, for errors.
+
+    Returns:
+      The posts, users in the file's order and each user's posts by date.
 
     Raises:
-      DataError: If the file is missing or damaged; it is named.
+      DataError: If the file is missing or damaged; the message names the place.
     """
     remedy = f"--data_dir of --task={task} must name the folder that holds it"
     path = packed.find(data_dir, FILE, remedy)
@@ -67,14 +70,19 @@ def load(data_dir: str, task: str) -> list[Post]:
 
 
 def held_out(owners: Array) -> Array:
-    """Which posts are for testing: each user's last fifth.
+    """Holds out the last fifth of each user's posts for testing.
+
+    Example:
+      >>> held_out(np.array(["a", "a", "b"])).tolist()
+      [False, True, False]
 
     Args:
-      owners: Of shape [posts], whose each is; a user's in order of time.
+      owners: The user of each post, of shape [posts]; a user's posts are in the
+        order of time.
 
     Returns:
-      bool, of shape [posts]; a fifth rounded down but at least one, unless it
-      is the user's only post.
+      bool of shape [posts], true for posts to test on: a fifth of a user's,
+      rounded down but at least one, and none if the user has only one.
     """
     tested = np.zeros(len(owners), bool)
     for name in np.unique(owners):

@@ -1,4 +1,4 @@
-"""Synthetic(alpha, beta): devices that differ as much as one likes.
+"""Draws Synthetic(alpha, beta): devices that differ to a chosen degree.
 
 Li et al. 2020, "Federated Optimization in Heterogeneous Networks", section 5.1
 and appendix C.1, after Shamir et al. 2014.
@@ -15,8 +15,8 @@ from tff_pipeline.datasets.federation.federated_data import Examples
 Array = npt.NDArray[Any]
 
 DEVICES, FEATURES, CLASSES = 30, 60, 10
-# The paper's sizes have no bound, and a rare device would have as many examples
-# as all others together.
+# The paper's sizes have no bound: now and then a device would have as many
+# examples as all others together.
 MOST_EXAMPLES = 5000
 _FEWEST_EXAMPLES = 50
 _TEST_FRACTION = 0.1
@@ -25,22 +25,23 @@ _TEST_FRACTION = 0.1
 def generate(
     heterogeneity: Optional[tuple[float, float]], seed: int
 ) -> tuple[Examples, Examples, Array, Array]:
-    """30 devices, each with a softmax regression and inputs of its own.
+    """Draws 30 devices, each with its own softmax regression and inputs.
 
-    Device k has about lognormal(4, 2) + 50 examples, at most 5,000. Its labels
-    are argmax(W x + b) with all of W and b drawn from N(u, 1), u itself from
-    N(0, alpha); its inputs from N(v, S), S diagonal with j^-1.2, all of v from
-    N(B, 1), B itself from N(0, beta). Alpha and beta are standard deviations,
-    as in the authors' code.
+    A device has lognormal(4, 2) + 50 examples, rounded down, at most 5,000. Its
+    labels are argmax(W x + b). All elements of W and b are drawn from N(u, 1),
+    with u from N(0, alpha). Its inputs x are drawn from N(v, S), with S
+    diagonal, S_jj = j^-1.2, all elements of v from N(B, 1), and B from
+    N(0, beta). Alpha and beta are standard deviations, as in the authors' code.
 
     Args:
-      heterogeneity: (alpha, beta), or `None` for devices that are all alike:
-        one W and b from N(0, 1), and v zero.
+      heterogeneity: (alpha, beta); `None` for devices that are all alike, with
+        one W and b drawn from N(0, 1), and v = 0.
       seed: The experiment's seed.
 
     Returns:
-      (train, test, owners, test_owners); a tenth of each device's examples is
-      tested on. `x` float32 [n, 60], `y` int32 [n], 0 to 9.
+      (train, test, owners, test_owners). A tenth of each device's examples is
+      to test on. `x` is float32 [n, 60], `y` int32 [n] from 0 to 9; owners are
+      the devices' names, str [n].
     """
     common = randomness.generator(seed, "synthetic")
     sizes = common.lognormal(4, 2, DEVICES).astype(int) + _FEWEST_EXAMPLES

@@ -1,4 +1,4 @@
-"""Tags of entities as numbers, in the scheme BIO (IOB2)."""
+"""Numbers the tags of entities, in the scheme BIO (IOB2)."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,21 +10,31 @@ Array = npt.NDArray[Any]
 
 
 class Tags:
-    """The tags of a corpus, numbered: 0 for padding, 1 for O, then the rest.
+    """The tags of a corpus, numbered: 0 for padding, 1 for O, then the others.
 
-    Each type of entity T has B-T for its first token and I-T for those after.
+    An entity of the type T has B-T for its first token and I-T for the others.
+
+    Example:
+      >>> Tags(["B-PER", "O", "I-LOC"]).names
+      ['', 'O', 'B-LOC', 'I-LOC', 'B-PER', 'I-PER']
 
     Attributes:
-      names: Of the tags, by number; "" is that of padding.
-      kinds: int32 [tags], the type of entity, from 1; 0 where there is none.
-      inside: bool [tags], whether it is an I-.
-      begin_of: int32 [tags], of an I-T its B-T; of others themselves.
-      legal: bool [tags, tags], which may follow which; from 0, which may come
-        first. Only a word's, so nothing may lead to 0.
+      names: The tags' names by number; "" for padding.
+      kinds: int32 [tags], the number of the type of entity, from 1; 0 for
+        padding and O.
+      inside: bool [tags], true for I- tags.
+      begin_of: int32 [tags], the number of B-T for an I-T, and of the tag
+        itself for all others.
+      legal: bool [tags, tags], true if the second tag may follow the first;
+        the first row tells which may come first. No tag leads to padding.
     """
 
     def __init__(self, names: Iterable[str]):
-        """Takes the tags that occur; the types are theirs, in their order."""
+        """Numbers the tags of all types that occur, in alphabetical order.
+
+        Args:
+          names: Tags such as "O", "B-PER" and "I-PER", repeated or not.
+        """
         kinds = sorted({name[2:] for name in names} - {""})
         self.names = ["", "O"]
         for kind in kinds:
@@ -42,17 +52,17 @@ class Tags:
         return len(self.names)
 
     def entities(self, tags: Array) -> Array:
-        """Where entities are.
+        """Finds the entities of sentences.
 
         Args:
-          tags: An int array [sentences, length] of legal tags, such as
-            `tagging.legal_tags` gives.
+          tags: Numbers of tags, int [sentences, length], in a legal order, as
+            `tagging.legal_tags` returns them.
 
         Returns:
-          int64 [entities, 3]: the first token and the last, counted over all
-          sentences, and the type.
+          int64 [entities, 3]: the places of the first and the last token, and
+          the type's number. Places are counted over sentences of length + 1.
         """
-        # A column of padding, so that no entity goes on in the next sentence.
+        # With a column of padding no entity continues in the next sentence.
         flat = np.pad(tags, ((0, 0), (0, 1))).ravel()
         starts = np.flatnonzero((self.kinds[flat] > 0) & ~self.inside[flat])
         goes_on = np.append(self.inside[flat[1:]], False)

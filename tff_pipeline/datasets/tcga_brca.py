@@ -1,4 +1,4 @@
-"""TCGA-BRCA: survival of breast-cancer patients of six regions.
+"""Reads TCGA-BRCA: survival of breast-cancer patients of six regions.
 
 The Cancer Genome Atlas Network 2012; prepared by FLamby (Ogier du Terrail et
 al. 2022, Fed-TCGA-BRCA), whose files these are and whose split this is.
@@ -17,7 +17,7 @@ from tff_pipeline.datasets.readers import delimited
 
 Array = npt.NDArray[Any]
 
-# By the numbers that the split file gives them.
+# The regions' names by their numbers in the split file.
 REGIONS = ("northeast", "south", "west", "midwest", "europe", "canada")
 NUM_FEATURES = 39
 _PATIENT, _EVENT, _TIME = "pid", "E", "T"
@@ -26,20 +26,21 @@ _PATIENT, _EVENT, _TIME = "pid", "E", "T"
 def load(
     data_dir: str,
 ) -> tuple[Examples, Examples, Array, Array]:
-    """All 1,088 patients: 866 to train on, 222 to test on.
+    """Reads 1,088 patients: 866 to train on and 222 to test on.
 
     Args:
-      data_dir: Folder of `brca.csv` and `train_test_split.csv`.
+      data_dir: The folder of `brca.csv` and `train_test_split.csv`.
 
     Returns:
-      (train, test, owners, test_owners). `x` float32 [n, 39], `brca.csv`'s
-      features in its order: the age in years and 38 indicators. `y` float32
-      [n, 2]: whether the patient's death was seen (1 or 0), and the days until
-      it or until the patient was last seen. Owners are regions.
+      (train, test, owners, test_owners). `x` is float32 [n, 39], the features
+      of `brca.csv` in its order: the age in years and 38 indicators. `y` is
+      float32 [n, 2]: 1 if the patient's death was observed, otherwise 0, and
+      the days until it or until the last observation. Owners are the regions'
+      names, str [n].
 
     Raises:
       DataError: If a file is missing or damaged, or the two do not belong
-        together; it is named.
+        together; the message names it.
     """
     path = os.path.join(data_dir, "brca.csv")
     frame = delimited.read(path)
@@ -67,7 +68,7 @@ def load(
 
 
 def _part(data_dir: str, which: str, places: pd.Series) -> tuple[Array, Array]:
-    """The rows of `places` that are for training or testing, and regions."""
+    """Reads the places and regions of patients to train on or to test on."""
     path = os.path.join(data_dir, "train_test_split.csv")
     frame = delimited.read(path)
     delimited.check_columns(path, frame, [_PATIENT, "fold2"])

@@ -1,8 +1,8 @@
-"""The data sets of `tff.simulation.datasets`: fetched, checked and opened.
+"""Fetches, checks and opens the data sets of `tff.simulation.datasets`.
 
-Fetching is `download`'s, for TFF's own writes a file under its last name as it
-comes in, and takes a half one for whole in the next run. So is reading the
-counts of Stack Overflow, which TFF keeps in a folder of Keras'.
+`download` fetches them, not TFF, which writes a file under its final name while
+it arrives and takes half a file for a whole one in the next run; TFF also keeps
+the word counts of Stack Overflow in a folder of Keras.
 """
 
 import dataclasses
@@ -28,7 +28,8 @@ _TAGS = (
 )
 NUM_WORDS = 10_000
 NUM_TAGS = 500
-# Of an SQLite file, and of the page size and the number of pages within.
+# The first bytes of an SQLite file, and the places in its header of the page
+# size and the number of pages.
 _MAGIC = b"SQLite format 3\0"
 _PAGE_SIZE = slice(16, 18)
 _PAGES = slice(28, 32)
@@ -36,14 +37,14 @@ _PAGES = slice(28, 32)
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """A data set of TFF's.
+    """A data set of TFF.
 
     Attributes:
       train: The clients that train.
-      test: Who it is tested on.
+      test: The clients to test on.
       testers_train: Whether the clients of `test` are those of `train`, with
         other examples.
-      held_out: Clients that are in neither.
+      held_out: Clients that are in neither; `None` if there are none.
     """
 
     train: tff.simulation.datasets.ClientData
@@ -53,10 +54,17 @@ class Parts:
 
 
 def emnist(folder: Optional[str]) -> Parts:
-    """3,400 writers of 62 classes; `None` is two made-up ones of ten digits.
+    """Opens EMNIST: 3,400 writers of characters of 62 classes.
+
+    Args:
+      folder: The folder that the file is in or is fetched to; `None` for two
+        synthetic writers of ten digits.
+
+    Returns:
+      The clients.
 
     Raises:
-      DataError: If the file cannot be had or is damaged; likewise below.
+      DataError: If the file cannot be fetched or is damaged.
     """
     datasets = tff.simulation.datasets.emnist
     if folder is None:
@@ -66,7 +74,18 @@ def emnist(folder: Optional[str]) -> Parts:
 
 
 def cifar100(folder: Optional[str]) -> Parts:
-    """500 clients and 100 others to test on; `None` is two made-up ones."""
+    """Opens CIFAR-100: 500 clients, and 100 others to test on.
+
+    Args:
+      folder: The folder that the file is in or is fetched to; `None` for two
+        synthetic clients.
+
+    Returns:
+      The clients.
+
+    Raises:
+      DataError: If the file cannot be fetched or is damaged.
+    """
     datasets = tff.simulation.datasets.cifar100
     if folder is None:
         return _synthetic(datasets.get_synthetic())
@@ -76,7 +95,18 @@ def cifar100(folder: Optional[str]) -> Parts:
 
 
 def shakespeare(folder: Optional[str]) -> Parts:
-    """715 roles; `None` is TFF's synthetic ones."""
+    """Opens Shakespeare: 715 roles of his plays.
+
+    Args:
+      folder: The folder that the file is in or is fetched to; `None` for
+        synthetic roles.
+
+    Returns:
+      The clients.
+
+    Raises:
+      DataError: If the file cannot be fetched or is damaged.
+    """
     datasets = tff.simulation.datasets.shakespeare
     if folder is None:
         return _synthetic(datasets.get_synthetic())
@@ -85,9 +115,20 @@ def shakespeare(folder: Optional[str]) -> Parts:
 
 
 def stackoverflow(folder: Optional[str]) -> Parts:
-    """342,477 users, 204,088 of them later, and 38,758 who never train.
+    """Opens Stack Overflow: 342,477 users, and 38,758 who never train.
 
-    A few of those "later" wrote nothing before. `None` is three made-up users.
+    Posts after a certain day, by 204,088 users, are to test on; a few of these
+    users wrote nothing before it.
+
+    Args:
+      folder: The folder that the file is in or is fetched to; `None` for three
+        synthetic users.
+
+    Returns:
+      The clients.
+
+    Raises:
+      DataError: If the file cannot be fetched or is damaged.
     """
     datasets = tff.simulation.datasets.stackoverflow
     if folder is None:
@@ -98,7 +139,18 @@ def stackoverflow(folder: Optional[str]) -> Parts:
 
 
 def stackoverflow_words(folder: Optional[str]) -> list[str]:
-    """The 10,000 words that most users use; `None` is the made-up users'."""
+    """Reads the 10,000 words of Stack Overflow that the most users use.
+
+    Args:
+      folder: The folder that the file is in or is fetched to; `None` for the
+        words of the synthetic users.
+
+    Returns:
+      The words, the most widely used first.
+
+    Raises:
+      DataError: If the file cannot be fetched or is damaged.
+    """
     if folder is None:
         datasets = tff.simulation.datasets.stackoverflow
         return list(datasets.get_synthetic_word_counts())
@@ -109,7 +161,18 @@ def stackoverflow_words(folder: Optional[str]) -> list[str]:
 
 
 def stackoverflow_tags(folder: Optional[str]) -> list[str]:
-    """The 500 tags that most users use; `None` is the made-up users'."""
+    """Reads the 500 tags of Stack Overflow that the most users use.
+
+    Args:
+      folder: The folder that the file is in or is fetched to; `None` for the
+        tags of the synthetic users.
+
+    Returns:
+      The tags, the most widely used first.
+
+    Raises:
+      DataError: If the file cannot be fetched or is damaged.
+    """
     if folder is None:
         datasets = tff.simulation.datasets.stackoverflow
         return list(datasets.get_synthetic_tag_counts())
@@ -120,7 +183,14 @@ def stackoverflow_tags(folder: Optional[str]) -> list[str]:
 
 
 def read_counts(path: str, name: str) -> str:
-    """The text of the file `name` in the archive `path`; nothing is unpacked.
+    """Reads a file of a tar archive, without unpacking anything to disk.
+
+    Args:
+      path: The archive.
+      name: The file's name in it.
+
+    Returns:
+      The file's text.
 
     Raises:
       DataError: If it cannot be read.
@@ -139,20 +209,26 @@ def read_counts(path: str, name: str) -> str:
 
 
 def _synthetic(clients: tff.simulation.datasets.ClientData) -> Parts:
-    """As in TFF's baselines, these train and are tested on the same."""
+    """Tests clients on what they train on, as TFF's baselines do."""
     return Parts(clients, clients)
 
 
 def _fetch(name: str, folder: str) -> None:
-    """Has the data base `name` in `folder`, where TFF looks for it."""
+    """Fetches a database to the folder in which TFF looks for it."""
     path = download.file(ORIGIN + name, folder)
     check_whole(path)
 
 
 def check_whole(path: str) -> None:
-    """Raises `DataError` unless `path` is TFF's kind of SQLite file, all of it.
+    """Checks that a file is a complete SQLite file of TFF's clients.
 
-    TFF's own downloads, when cut off, leave the beginning of one.
+    TFF's own downloads leave the beginning of one when they are interrupted.
+
+    Args:
+      path: The file.
+
+    Raises:
+      DataError: If it is not.
     """
     remedy = "remove it, and it is fetched again"
     try:
@@ -168,7 +244,7 @@ def check_whole(path: str) -> None:
         raise errors.DataError(
             f"{path} is not an SQLite file of clients; {remedy}."
         )
-    # 65,536 does not fit and is written as 1.
+    # A size of 65,536 does not fit and is written as 1.
     page_size = int.from_bytes(header[_PAGE_SIZE], "big")
     page_size = 65536 if page_size == 1 else page_size
     promised = page_size * int.from_bytes(header[_PAGES], "big")

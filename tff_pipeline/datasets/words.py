@@ -1,4 +1,4 @@
-"""Words of texts and their ids, in training and in a served model."""
+"""Splits texts into words and numbers them, in training and when served."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,18 +12,22 @@ import tensorflow as tf
 Array = npt.NDArray[Any]
 
 PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
-# All that is between words: neither letter, nor mark on one, digit, apostrophe.
+# Text between words: no letters, marks on letters, digits or apostrophes.
 _BETWEEN = r"[^\pL\pM\pN']+"
 
 
 def split(texts: tf.Tensor) -> tf.RaggedTensor:
-    """The words of texts in small letters; punctuation is dropped.
+    """Splits texts into words in lower case, and drops punctuation.
+
+    Example:
+      >>> split(tf.constant(["It's here, isn't it?"])).to_list()
+      [[b"it's", b'here', b"isn't", b'it']]
 
     Args:
-      texts: UTF-8 strings, of shape [n].
+      texts: Strings in UTF-8, of shape [n].
 
     Returns:
-      Strings, of shape [n, None].
+      Strings of shape [n, None].
     """
     spaced = tf.strings.regex_replace(
         tf.strings.lower(texts, encoding="utf-8"), _BETWEEN, " "
@@ -32,11 +36,19 @@ def split(texts: tf.Tensor) -> tf.RaggedTensor:
 
 
 def most_frequent(names: Array, most: int) -> list[str]:
-    """The most frequent of `names`, those as frequent in the alphabet's order.
+    """Returns the most frequent names.
+
+    Example:
+      >>> most_frequent(np.array(["b", "a", "c", "b"]), 2)
+      ['b', 'a']
 
     Args:
-      names: Of shape [n], strings or bytes of UTF-8.
-      most: How many to return, at most.
+      names: Strings, or bytes in UTF-8, of shape [n].
+      most: The largest number of names to return.
+
+    Returns:
+      Distinct names, the most frequent first, equally frequent ones in
+      alphabetical order.
     """
     counts = pd.Series(names).value_counts(sort=False)
     counts = counts.sort_index().sort_values(ascending=False, kind="stable")
@@ -48,37 +60,49 @@ def most_frequent(names: Array, most: int) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class WordTexts:
-    """Texts as numbers of distinct words, so that each is looked up once.
+    """Texts as numbers of distinct words, so that each word is looked up once.
 
     Attributes:
-      distinct: bytes objects, of shape [m]: the distinct words.
-      texts: An int array a text, of indices into `distinct`.
+      distinct: The distinct words as bytes in UTF-8, of shape [m].
+      texts: For each text an int array, the places of its words in `distinct`.
     """
 
     distinct: Array
     texts: list[Array]
 
     @classmethod
-    def of(cls, texts: Sequence[str]) -> "WordTexts":
-        """Splits texts, of which there is at least one."""
+    def from_texts(cls, texts: Sequence[str]) -> "WordTexts":
+        """Splits texts into words.
+
+        Args:
+          texts: At least one text.
+        """
         words = split(tf.constant(list(texts)))
         numbers, distinct = pd.factorize(words.flat_values.numpy())
         return cls(distinct, np.split(numbers, words.row_splits[1:-1].numpy()))
 
     def vocabulary(self, chosen: Array, most: int) -> list[str]:
-        """The most frequent words of some texts.
+        """Returns the most frequent words of chosen texts.
 
         Args:
-          chosen: bool, of shape [texts].
-          most: How many to return, at most.
+          chosen: bool of shape [texts], true for the texts to count.
+          most: The largest number of words to return.
         """
         parts = [text for text, use in zip(self.texts, chosen) if use]
         return most_frequent(self.distinct[np.concatenate(parts)], most)
 
     def ids(self, vocabulary: Sequence[str]) -> list[Array]:
-        """Each text's ids, int32: `FIRST_WORD` and on, or `UNKNOWN`.
+        """Numbers the words of each text.
 
-        The same as of `tf.keras.layers.StringLookup` with an empty mask token.
+        Ids are those of `tf.keras.layers.StringLookup` with an empty mask
+        token.
+
+        Args:
+          vocabulary: The words with an id, `FIRST_WORD` for the first.
+
+        Returns:
+          For each text an int32 array of ids, `UNKNOWN` for words that are not
+          in the vocabulary.
         """
         known = {
             word.encode(): number

@@ -34,7 +34,7 @@ def shakespeare_lstm(options: DataConfig, seed: int) -> Task:
         "shakespeare_lstm",
         options,
         seed,
-        characters.of_bytes(),
+        characters.utf8_bytes(),
         # One text, with a newline between two speeches.
         lambda speeches: ["\n".join(speeches)],
         peepholes=True,
@@ -77,7 +77,7 @@ def _task(
     data_dir = options.required_data_dir(f"the folder of {shakespeare.FILE}.gz")
     roles = shakespeare.load(data_dir, name)
     (train, owners), (test, test_owners) = (
-        sequences.of_clients(
+        sequences.client_windows(
             (
                 (
                     role.name,

@@ -65,7 +65,7 @@ def stackexchange_tags(options: DataConfig, seed: int) -> Task:
             f"--data_dir={data_dir} has no question with a tag, which "
             f"--task={name} is to learn; give a file that has."
         )
-    texts = words.WordTexts.of([post.text for post in posts])
+    texts = words.WordTexts.from_texts([post.text for post in posts])
     owners = np.array([post.client for post in posts])
     tested = stackexchange.held_out(owners)
     counted = _counted(owners, tested, options, seed)
@@ -118,7 +118,7 @@ def stackexchange_next_word(options: DataConfig, seed: int) -> Task:
     """
     name = "stackexchange_next_word"
     posts = stackexchange.load(options.required_data_dir(_DATA_FOLDER), name)
-    texts = words.WordTexts.of([post.text for post in posts])
+    texts = words.WordTexts.from_texts([post.text for post in posts])
     owners = np.array([post.client for post in posts])
     tested = stackexchange.held_out(owners)
     vocabulary = texts.vocabulary(
@@ -126,7 +126,7 @@ def stackexchange_next_word(options: DataConfig, seed: int) -> Task:
     )
     ids = texts.ids(vocabulary)
     (train, train_owners), (test, test_owners) = (
-        sequences.of_clients(
+        sequences.client_windows(
             (
                 (owners[i], [np.r_[_BEGIN, ids[i], _END].astype(np.int32)])
                 for i in np.flatnonzero(part)
