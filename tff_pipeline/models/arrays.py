@@ -33,6 +33,10 @@ def network_for_shape(
 
     Returns:
       A model from "x", `dtype` [batch, *shape], to float32 [batch, outputs].
+
+    >>> model = network_for_shape([4], "float32", Scaling([0.0], [1.0]), 3)
+    >>> model.output_shape
+    (None, 3)
     """
     layers = tf.keras.layers
     x = tf.keras.Input(shape, dtype=dtype, name="x")

@@ -19,6 +19,9 @@ class LogMel(tf.keras.layers.Layer):
     logarithm, with each recording's own mean subtracted and divided by its own
     deviation, so that neither loudness nor microphone matter. The layer has no
     weights.
+
+    >>> LogMel(rate=8000)(tf.zeros([1, 8000], tf.int16)).shape
+    TensorShape([1, 61, 40, 1])
     """
 
     def __init__(self, rate: int = 8000, bands: int = 40, **kwargs: Any):
@@ -108,6 +111,9 @@ def log_mel_cnn(
     Returns:
       A model from "audio", int16 [batch, samples], to logits, float32 [batch,
       num_classes].
+
+    >>> log_mel_cnn(samples=8000, rate=8000, num_classes=10).output_shape
+    (None, 10)
     """
     layers = [
         tf.keras.Input([samples], dtype="int16", name="audio"),

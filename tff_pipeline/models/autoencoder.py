@@ -23,6 +23,9 @@ def bottleneck(
     Returns:
       A model from "image", uint8 [batch, *image_shape], to float32 [batch,
       pixels], 0 to 1; 2,837,314 parameters for 28x28.
+
+    >>> bottleneck((28, 28, 1), -1 / 255, 1.0).count_params()
+    2837314
     """
     height, width, channels = image_shape
 

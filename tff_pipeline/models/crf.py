@@ -71,6 +71,10 @@ def viterbi(potentials: tf.Tensor) -> tf.Tensor:
 
     Returns:
       int32 [batch, length].
+
+    >>> first, second = [[0.0, 1.0], [0.0, 0.0]], [[0.0, 0.0], [5.0, 0.0]]
+    >>> viterbi(tf.constant([[first, second]])).numpy()
+    array([[1, 0]], dtype=int32)
     """
     steps = tf.transpose(potentials, [1, 0, 2, 3])
     length, batch = tf.shape(steps)[0], tf.shape(steps)[1]

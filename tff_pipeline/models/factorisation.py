@@ -32,6 +32,9 @@ def biased_factorisation(
     Returns:
       A model from "pair", int32 [batch, 2] (user and item, from 0), to the
       rating, float32 [batch, 1]; (users + items) * (rank + 1) parameters.
+
+    >>> biased_factorisation(10, 20, 8, 3.5, (1.0, 5.0)).count_params()
+    270
     """
     pair = tf.keras.Input([2], dtype=tf.int32, name="pair")
     parts = []
@@ -57,7 +60,11 @@ def biased_factorisation(
 
 @tf.keras.utils.register_keras_serializable(package="tff_pipeline")
 class Within(tf.keras.layers.Layer):
-    """Clips numbers to limits, except in training."""
+    """Clips numbers to limits, except in training.
+
+    >>> Within(1.0, 5.0)(tf.constant([0.0, 3.0, 9.0])).numpy()
+    array([1., 3., 5.], dtype=float32)
+    """
 
     def __init__(self, lowest: float, highest: float, **kwargs: Any):
         """Makes the layer.

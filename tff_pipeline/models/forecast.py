@@ -34,6 +34,10 @@ def gru(
     Returns:
       A model from "history", float32 [batch, history, columns], to float32
       [batch, horizon], both in the columns' own units.
+
+    >>> model = gru(96, 24, means=[0.0] * 7, deviations=[1.0] * 7, target=6)
+    >>> model.output_shape
+    (None, 24)
     """
     columns = len(means)
     known = tf.keras.Input([history, columns], name="history")

@@ -27,6 +27,9 @@ def regression(
     Returns:
       A model from float32 [batch, features] to float32 [batch, outputs];
       (features + 1) * outputs parameters.
+
+    >>> regression(60, 10).count_params()
+    610
     """
     return tf.keras.Sequential(
         [

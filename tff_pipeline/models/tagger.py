@@ -24,6 +24,10 @@ class TokenIds(tf.keras.layers.Layer):
     """Turns tokens of text into the ids of their words and characters.
 
     Words are looked up in lower case, so case shows in the characters alone.
+
+    >>> layer = TokenIds(words=["oslo"], characters=["O", "s"], width=3)
+    >>> layer(tf.constant([["Oslo", "or", ""]])).numpy().tolist()
+    [[[2, 2, 3, 1], [1, 1, 1, 0], [0, 0, 0, 0]]]
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""What training minimises and what is measured: losses, metrics, outputs."""
+"""Losses, metrics and the named outputs of exported models."""

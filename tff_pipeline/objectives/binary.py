@@ -22,6 +22,11 @@ def logit_accuracy() -> tf.keras.metrics.Metric:
     """Returns the accuracy, named "accuracy", of one logit an example.
 
     A logit above 0, that is a probability above one half, predicts class 1.
+
+    >>> accuracy = logit_accuracy()
+    >>> _ = accuracy.update_state([[1.0], [1.0]], [[0.3], [-0.3]])
+    >>> accuracy.result().numpy()
+    0.5
     """
     return tf.keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)
 

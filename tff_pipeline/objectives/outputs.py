@@ -43,6 +43,10 @@ def named_class_outputs(
 
     Returns:
       As `class_outputs`, and `class_name`, string [batch, ...].
+
+    >>> result = named_class_outputs(["no", "yes"], tf.constant([[0.0, 2.0]]))
+    >>> result["class_name"].numpy().tolist()
+    [b'yes']
     """
     result = class_outputs(logits)
     return {**result, "class_name": tf.gather(list(names), result["class_id"])}
@@ -59,6 +63,10 @@ def next_symbol_outputs(
 
     Returns:
       As `class_outputs`, and `next`, string [batch].
+
+    >>> result = next_symbol_outputs([b"a", b"b"], tf.constant([[0.0, 2.0]]))
+    >>> result["next"].numpy().tolist()
+    [b'b']
     """
     result = class_outputs(logits)
     symbol = tf.gather(tf.constant(list(symbols)), result["class_id"])
@@ -73,6 +81,9 @@ def label_outputs(logits: tf.Tensor) -> dict[str, tf.Tensor]:
 
     Returns:
       `logits` and `probabilities` (their sigmoid), of the same shape.
+
+    >>> label_outputs(tf.zeros([1, 2]))["probabilities"].numpy().tolist()
+    [[0.5, 0.5]]
     """
     return {"logits": logits, "probabilities": tf.sigmoid(logits)}
 
@@ -113,6 +124,9 @@ def squeezed_value_outputs(values: tf.Tensor) -> dict[str, tf.Tensor]:
 
     Returns:
       `value`, float32 [batch] for one output, else [batch, outputs].
+
+    >>> squeezed_value_outputs(tf.constant([[3.0], [4.0]]))["value"].numpy()
+    array([3., 4.], dtype=float32)
     """
     if values.shape[-1] == 1:
         values = tf.squeeze(values, -1)

@@ -6,7 +6,13 @@ import tensorflow as tf
 
 
 class StarAccuracy(tf.keras.metrics.Mean):
-    """The share of ratings whose nearest whole star is the right one."""
+    """The share of ratings whose nearest whole star is the right one.
+
+    >>> accuracy = StarAccuracy()
+    >>> _ = accuracy.update_state([[4.0], [4.0]], [[3.6], [3.4]])
+    >>> accuracy.result().numpy()
+    0.5
+    """
 
     def update_state(
         self,

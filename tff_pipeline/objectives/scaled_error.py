@@ -52,7 +52,12 @@ def error_by_group(
 
 
 class ScaledSquaredError(tf.keras.losses.Loss):
-    """The mean over outputs of the squares of scaled errors."""
+    """The mean over outputs of the squares of scaled errors.
+
+    >>> loss = ScaledSquaredError(lambda y_true, y_pred: (y_pred - y_true) / 2)
+    >>> loss(tf.constant([[1.0]]), tf.constant([[5.0]])).numpy()
+    4.0
+    """
 
     def __init__(self, error_fn: ErrorFn) -> None:
         """Makes the loss.

@@ -22,6 +22,10 @@ class CoxLoss(tf.keras.losses.Loss):
     the sum being over the patients of the batch. Patients who left the study
     alive add 0, so a batch without a death has loss 0 and gradient 0. Patients
     who died at the same time are in each other's sum (Breslow 1974).
+
+    >>> patients = tf.constant([[1.0, 2.0], [0.0, 3.0]])
+    >>> CoxLoss(reduction="none")(patients, tf.zeros([2, 1])).numpy().round(4)
+    array([0.6931, 0.    ], dtype=float32)
     """
 
     @compat.plain
