@@ -1,5 +1,6 @@
 """The task of a user's own clients: an SQLite file of TFF's format."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, Optional
 
@@ -54,7 +55,8 @@ def sqlite(options: DataConfig, seed: int) -> Task:
             f"{', '.join(database.sizes) or 'none'}."
         )
     names, labels = _labels(database, str(options.task_type))
-    return arrays.task("sqlite", _split(database, options, seed, labels), names)
+    source = _Source(database, options, seed, labels)
+    return arrays.task("sqlite", _split(source), names)
 
 
 def _labels(
@@ -87,57 +89,58 @@ def _labels(
     return names, lambda y: y.astype(np.int32)
 
 
-def _split(
-    database: files.Database,
-    options: DataConfig,
-    seed: int,
-    labels: Callable[[Array], Array],
-) -> Split:
-    def data(
-        clients: list[str],
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """The clients of a file, and which of their examples are used for what."""
+
+    database: files.Database
+    options: DataConfig
+    seed: int
+    labels: Callable[[Array], Array]
+
+    def clients(
+        self,
+        names: list[str],
         splits: list[str],
         chosen: Callable[[str, int], Array],
     ) -> files.SqliteData:
-        return files.SqliteData(database, clients, splits, chosen, labels)
-
-    def tested(client: str, count: int) -> Array:
-        return hold_out.client_mask(
-            count, options.test_fraction or 0.0, seed, files.key(client)
+        """Returns clients; `chosen` picks places among their examples."""
+        return files.SqliteData(
+            self.database, names, splits, chosen, self.labels
         )
 
-    def first(client: str, places: Array) -> Array:
-        most = options.max_examples_per_client
+    def tested(self, client: str, count: int) -> Array:
+        """Returns true for examples of "train" that are held out."""
+        fraction = self.options.test_fraction or 0.0
+        return hold_out.client_mask(
+            count, fraction, self.seed, files.key(client)
+        )
+
+    def limited(self, client: str, places: Array) -> Array:
+        """Returns at most `max_examples_per_client` of the places, drawn."""
+        most = self.options.max_examples_per_client
         if most is None or most >= len(places):
             return places
-        draw = randomness.generator(seed, "partition", files.key(client))
+        draw = randomness.generator(self.seed, "partition", files.key(client))
         return draw.permutation(places)[:most]
 
-    def everything(client: str, count: int) -> Array:
-        return np.arange(count)
 
-    trained = list(database.sizes["train"])
-    most = options.unseen_clients or 0
-    held_out = set(draw_clients(np.array(trained), most, seed).tolist())
-    trained = [name for name in trained if name not in held_out]
-    if "test" in database.sizes:
-        train = data(trained, ["train"], lambda c, n: first(c, np.arange(n)))
-        known = [c for c in trained if c in database.sizes["test"]]
-        test = data(known, ["test"], everything)
-        others = [c for c in database.sizes["test"] if c not in set(trained)]
-        unseen = data(
-            sorted(held_out.union(others)), ["train", "test"], everything
-        )
-    else:
-        train = data(
-            trained,
-            ["train"],
-            lambda c, n: first(c, np.flatnonzero(~tested(c, n))),
-        )
-        known = [
-            c for c in trained if tested(c, database.sizes["train"][c]).any()
-        ]
-        test = data(known, ["train"], lambda c, n: np.flatnonzero(tested(c, n)))
-        unseen = data(sorted(held_out), ["train"], everything)
+def _everything(client: str, count: int) -> Array:
+    return np.arange(count)
+
+
+def _split(source: _Source) -> Split:
+    """Splits the clients into those that train, are tested, and are unseen."""
+    database, options, seed = source.database, source.options, source.seed
+    names = list(database.sizes["train"])
+    held_out = set(
+        draw_clients(
+            np.array(names), options.unseen_clients or 0, seed
+        ).tolist()
+    )
+    names = [name for name in names if name not in held_out]
+    parts = _by_file if "test" in database.sizes else _by_draw
+    train, test, unseen = parts(source, names, held_out)
     central = test if len(test) else unseen
     if not len(central):
         raise errors.DataError(
@@ -149,6 +152,47 @@ def _split(
         _gathered(central, options.max_test_examples, seed),
         test if len(test) else None,
         unseen if len(unseen) else None,
+    )
+
+
+def _by_file(
+    source: _Source, names: list[str], held_out: set[str]
+) -> tuple[files.SqliteData, files.SqliteData, files.SqliteData]:
+    """Returns train, test and unseen clients by the file's own splits."""
+    tested = source.database.sizes["test"]
+    others = [name for name in tested if name not in set(names)]
+    return (
+        source.clients(
+            names, ["train"], lambda c, n: source.limited(c, np.arange(n))
+        ),
+        source.clients(
+            [name for name in names if name in tested], ["test"], _everything
+        ),
+        source.clients(
+            sorted(held_out.union(others)), ["train", "test"], _everything
+        ),
+    )
+
+
+def _by_draw(
+    source: _Source, names: list[str], held_out: set[str]
+) -> tuple[files.SqliteData, files.SqliteData, files.SqliteData]:
+    """Returns train, test and unseen clients; a share of "train" is tested."""
+    sizes = source.database.sizes["train"]
+    return (
+        source.clients(
+            names,
+            ["train"],
+            lambda c, n: source.limited(
+                c, np.flatnonzero(~source.tested(c, n))
+            ),
+        ),
+        source.clients(
+            [name for name in names if source.tested(name, sizes[name]).any()],
+            ["train"],
+            lambda c, n: np.flatnonzero(source.tested(c, n)),
+        ),
+        source.clients(sorted(held_out), ["train"], _everything),
     )
 
 

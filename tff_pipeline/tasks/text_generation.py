@@ -59,17 +59,10 @@ class Generator(tf.keras.layers.Layer):
             likeliest.
           seed: int32; the same seed gives the same texts.
         """
-        window, ends = self._window, tf.constant(self._ends, tf.int32)
-        symbols = tf.constant(self._symbols)
-        barred = tf.constant(
-            [
-                0.0 if symbol or place in self._ends else -np.inf
-                for place, symbol in enumerate(self._symbols)
-            ]
-        )
+        window = self._window
         ids = self._encode(prompt)[:, -window:]
         counts = tf.cast(ids.row_lengths(), tf.int32)
-        shown = ids.to_tensor(PADDING, shape=[None, window])
+        ends = tf.constant(self._ends, tf.int32)
 
         def step(
             place: tf.Tensor,
@@ -78,37 +71,12 @@ class Generator(tf.keras.layers.Layer):
             ended: tf.Tensor,
             text: tf.Tensor,
         ) -> tuple[tf.Tensor, ...]:
-            logits = self._model(shown, training=False)
-            logits = tf.gather(logits, counts - 1, batch_dims=1) + barred
-            drawn = tf.random.stateless_categorical(
-                logits / tf.maximum(temperature, 1e-6),
-                1,
-                tf.stack([seed, place]),
-                tf.int32,
-            )[:, 0]
-            likeliest = tf.argmax(logits, -1, tf.int32)
-            token = tf.where(temperature > 0, drawn, likeliest)
+            token = self._next_token(
+                shown, counts, temperature, tf.stack([seed, place])
+            )
             ended |= tf.reduce_any(token[:, tf.newaxis] == ends, axis=1)
-            symbol = tf.gather(symbols, token)
-            longer = tf.where(
-                text == "",
-                symbol,
-                tf.strings.join([text, symbol], self._separator),
-            )
-            # A full window loses its first token.
-            moved = tf.concat([shown[:, 1:], shown[:, :1] * 0], axis=1)
-            full = counts == window
-            shown = tf.where(full[:, tf.newaxis], moved, shown)
-            counts = tf.minimum(counts + 1, window)
-            here = tf.range(window) == counts[:, tf.newaxis] - 1
-            shown = tf.where(here, token[:, tf.newaxis], shown)
-            return (
-                place + 1,
-                shown,
-                counts,
-                ended,
-                tf.where(ended, text, longer),
-            )
+            text = tf.where(ended, text, self._longer(text, token))
+            return place + 1, *_appended(shown, counts, token), ended, text
 
         *_, text = tf.while_loop(
             lambda place, shown, counts, ended, text: (
@@ -117,7 +85,7 @@ class Generator(tf.keras.layers.Layer):
             step,
             (
                 tf.constant(0),
-                shown,
+                ids.to_tensor(PADDING, shape=[None, window]),
                 counts,
                 tf.zeros_like(counts, tf.bool),
                 prompt,
@@ -129,3 +97,48 @@ class Generator(tf.keras.layers.Layer):
             ),
         )
         return text
+
+    def _next_token(
+        self,
+        shown: tf.Tensor,
+        counts: tf.Tensor,
+        temperature: tf.Tensor,
+        seed: tf.Tensor,
+    ) -> tf.Tensor:
+        """Returns the next token of each text, int32 [batch]."""
+        barred = tf.constant(
+            [
+                0.0 if symbol or place in self._ends else -np.inf
+                for place, symbol in enumerate(self._symbols)
+            ]
+        )
+        logits = self._model(shown, training=False)
+        logits = tf.gather(logits, counts - 1, batch_dims=1) + barred
+        drawn = tf.random.stateless_categorical(
+            logits / tf.maximum(temperature, 1e-6), 1, seed, tf.int32
+        )[:, 0]
+        likeliest = tf.argmax(logits, -1, tf.int32)
+        return tf.where(temperature > 0, drawn, likeliest)
+
+    def _longer(self, text: tf.Tensor, token: tf.Tensor) -> tf.Tensor:
+        """Returns texts with one more token, strings [batch]."""
+        symbol = tf.gather(tf.constant(self._symbols), token)
+        return tf.where(
+            text == "",
+            symbol,
+            tf.strings.join([text, symbol], self._separator),
+        )
+
+
+def _appended(
+    shown: tf.Tensor, counts: tf.Tensor, token: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the window with one more token, and how many tokens it holds."""
+    window = shown.shape[1]
+    # A full window loses its first token.
+    moved = tf.concat([shown[:, 1:], shown[:, :1] * 0], axis=1)
+    full = counts == window
+    shown = tf.where(full[:, tf.newaxis], moved, shown)
+    counts = tf.minimum(counts + 1, window)
+    here = tf.range(window) == counts[:, tf.newaxis] - 1
+    return tf.where(here, token[:, tf.newaxis], shown), counts

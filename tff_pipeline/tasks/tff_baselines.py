@@ -8,26 +8,19 @@ are drawn, and these clients are the ones that are evaluated one by one.
 """
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any, Optional
+from collections.abc import Mapping
 
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import tff_data
 from tff_pipeline.datasets.federation.augmentation import IMAGE
-from tff_pipeline.datasets.federation.client_data import (
-    ClientDataExamples,
-    Encode,
-    single_batch,
-    test_set,
-)
-from tff_pipeline.datasets.federation.split import Split, draw_clients
+from tff_pipeline.datasets.federation.client_data import single_batch
 from tff_pipeline.models import conv, recurrent, residual
 from tff_pipeline.objectives import sequence
 from tff_pipeline.runtime import compat
+from tff_pipeline.tasks import tff_clients
 from tff_pipeline.tasks.task import Task
 
 _CHARACTERS = 80
@@ -56,10 +49,14 @@ def tff_emnist(options: DataConfig, seed: int) -> Task:
         return raw["pixels"][..., tf.newaxis], raw["label"]
 
     name = "tff_emnist"
-    folder = _folder(name, options, "emnist_all.sqlite")
+    folder = tff_clients.data_folder(name, options, "emnist_all.sqlite")
     return Task(
         name,
-        **vars(_split(name, options, seed, tff_data.emnist(folder), encode)),
+        **vars(
+            tff_clients.split(
+                name, options, seed, tff_data.emnist(folder), encode
+            )
+        ),
         model_fn=functools.partial(
             conv.conv_conv_pool,
             image_shape=(28, 28, 1),
@@ -90,10 +87,14 @@ def tff_cifar100(options: DataConfig, seed: int) -> Task:
         return raw["image"], tf.cast(raw["label"], tf.int32)
 
     name = "tff_cifar100"
-    folder = _folder(name, options, "cifar100.sqlite")
+    folder = tff_clients.data_folder(name, options, "cifar100.sqlite")
     return Task(
         name,
-        **vars(_split(name, options, seed, tff_data.cifar100(folder), encode)),
+        **vars(
+            tff_clients.split(
+                name, options, seed, tff_data.cifar100(folder), encode
+            )
+        ),
         model_fn=residual.cifar_resnet18,
         augmentations=IMAGE,
     )
@@ -114,7 +115,7 @@ def tff_shakespeare(options: DataConfig, seed: int) -> Task:
       DataError: If a file is missing or damaged.
     """
     name = "tff_shakespeare"
-    folder = _folder(name, options, "shakespeare.sqlite")
+    folder = tff_clients.data_folder(name, options, "shakespeare.sqlite")
     to_ids = compat.baseline_characters(_CHARACTERS + 1)
 
     def encode(raw: _Raw) -> tuple[tf.Tensor, tf.Tensor]:
@@ -124,7 +125,7 @@ def tff_shakespeare(options: DataConfig, seed: int) -> Task:
     parts = tff_data.shakespeare(folder)
     return Task(
         name,
-        **vars(_split(name, options, seed, parts, encode)),
+        **vars(tff_clients.split(name, options, seed, parts, encode)),
         model_fn=functools.partial(recurrent.two_lstms, _CHARACTER_IDS),
         loss_fn=sequence.TokenCrossEntropy,
         metrics_fn=lambda: [sequence.TokenAccuracy()],
@@ -148,7 +149,9 @@ def tff_stackoverflow_word(options: DataConfig, seed: int) -> Task:
       DataError: If a file is missing or damaged.
     """
     name = "tff_stackoverflow_word"
-    folder = _folder(name, options, "stackoverflow.sqlite", many=True)
+    folder = tff_clients.data_folder(
+        name, options, "stackoverflow.sqlite", too_many_to_test=True
+    )
     words = tff_data.stackoverflow_words(folder)
     to_ids = compat.baseline_words(words, _WORDS)
     unknown, end = len(words) + 1, len(words) + 3
@@ -160,7 +163,7 @@ def tff_stackoverflow_word(options: DataConfig, seed: int) -> Task:
     parts = tff_data.stackoverflow(folder)
     return Task(
         name,
-        **vars(_split(name, options, seed, parts, encode)),
+        **vars(tff_clients.split(name, options, seed, parts, encode)),
         model_fn=recurrent.next_word,
         loss_fn=sequence.TokenCrossEntropy,
         metrics_fn=lambda: [
@@ -189,7 +192,9 @@ def tff_stackoverflow_tag(options: DataConfig, seed: int) -> Task:
       DataError: If a file is missing or damaged.
     """
     name = "tff_stackoverflow_tag"
-    folder = _folder(name, options, "stackoverflow.sqlite", many=True)
+    folder = tff_clients.data_folder(
+        name, options, "stackoverflow.sqlite", too_many_to_test=True
+    )
     words = tff_data.stackoverflow_words(folder)
     tags = tff_data.stackoverflow_tags(folder)
     to_bags = compat.baseline_tags(words, tags)
@@ -209,7 +214,7 @@ def tff_stackoverflow_tag(options: DataConfig, seed: int) -> Task:
     parts = tff_data.stackoverflow(folder)
     return Task(
         name,
-        **vars(_split(name, options, seed, parts, encode)),
+        **vars(tff_clients.split(name, options, seed, parts, encode)),
         model_fn=model_fn,
         loss_fn=tf.keras.losses.BinaryCrossentropy,
         metrics_fn=lambda: [
@@ -241,90 +246,3 @@ def _shifted(ids: tf.data.Dataset, length: int) -> tuple[tf.Tensor, tf.Tensor]:
 
     padded = single_batch(ids.map(pad))
     return padded[:, :-1], padded[:, 1:]
-
-
-def _folder(
-    name: str, options: DataConfig, file: str, many: bool = False
-) -> Optional[str]:
-    """Returns the folder of TFF's files; `None` for made-up clients.
-
-    Raises:
-      ConfigError: If the options do not go with these data.
-    """
-    if options.partition != "natural":
-        raise errors.ConfigError(
-            f"--partition={options.partition} is not used with --task={name}, "
-            "whose clients are TFF's; leave it out."
-        )
-    if options.tff_data == "synthetic":
-        if options.data_dir is not None:
-            raise errors.ConfigError(
-                f"--data_dir={options.data_dir} is not used with "
-                "--tff_data=synthetic, whose clients are made up; leave one "
-                "out."
-            )
-        return None
-    data_dir = options.required_data_dir(
-        f"the folder where {file} lies or is fetched to from "
-        f"{tff_data.ORIGIN}{file}.lzma; --tff_data=synthetic tries "
-        "the task on made-up clients"
-    )
-    if many and options.max_test_examples is None:
-        raise errors.ConfigError(
-            f"--task={name} needs --max_test_examples, such as 10000: there "
-            "are 16,586,035 test examples, which do not fit into memory."
-        )
-    return data_dir
-
-
-def _split(
-    name: str,
-    options: DataConfig,
-    seed: int,
-    parts: tff_data.Parts,
-    encode: Encode,
-) -> Split:
-    """Splits TFF's clients into those that train, test and stay unseen.
-
-    Raises:
-      ConfigError: If there are not as many clients to hold out.
-    """
-    members: Callable[..., Any] = functools.partial(
-        ClientDataExamples, encode=encode, seed=seed
-    )
-    most = options.max_test_examples
-    train_ids, test_ids = parts.train.client_ids, parts.test.client_ids
-    unseen = None
-    if options.unseen_clients:
-        if not parts.testers_train or parts.held_out is not None:
-            raise errors.ConfigError(
-                f"--unseen_clients={options.unseen_clients} is not used with "
-                f"--task={name}, whose data hold clients out already; leave "
-                "it out."
-            )
-        held_out = draw_clients(
-            train_ids, options.unseen_clients, seed
-        ).tolist()
-        # On all that they have.
-        both = [parts.train, parts.test]
-        unseen = members(both, client_ids=held_out)
-        train_ids = sorted(set(train_ids) - set(held_out))
-        test_ids = sorted(set(test_ids) - set(held_out))
-    testers = members([parts.test], client_ids=test_ids)
-    test, used = test_set(testers, most, seed)
-    testers = members([parts.test], client_ids=used)
-    if parts.held_out is not None:
-        ids = parts.held_out.client_ids
-        others = members([parts.held_out], client_ids=ids)
-        _, used = test_set(others, most, seed)
-        unseen = members([parts.held_out], client_ids=used)
-    return Split(
-        members(
-            [parts.train],
-            client_ids=train_ids,
-            most=options.max_examples_per_client,
-        ),
-        test,
-        testers if parts.testers_train else None,
-        unseen if parts.testers_train else testers,
-    )
