@@ -1,8 +1,8 @@
-"""`tff.learning` optimizers from their configuration.
+"""Builds `tff.learning` optimizers from their configuration.
 
-Reddi et al. 2021, "Adaptive Federated Optimization", for those that adapt on
-the server: FedAdagrad, FedAdam, FedYogi. Options that `config` left `None` do
-not belong to the optimizer.
+On the server adagrad, adam, fedadam and yogi are the adaptive methods of Reddi
+et al. 2021, "Adaptive Federated Optimization". `config` has settled the options
+of the chosen optimizer; all others are `None`.
 """
 
 import tensorflow_federated as tff
@@ -33,22 +33,42 @@ def build_optimizer(
 
 
 def sgd(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
+    """Builds stochastic gradient descent: w - rate * g.
+
+    Args:
+      options: The rate is used.
+    """
     return tff.learning.optimizers.build_sgdm(options.learning_rate)
 
 
 def momentum(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
+    """Builds SGD with momentum: v = momentum * v + g, w - rate * v.
+
+    Args:
+      options: `learning_rate` and `momentum` are used.
+    """
     return tff.learning.optimizers.build_sgdm(
         options.learning_rate, options.momentum
     )
 
 
 def adam(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
+    """Builds Adam (Kingma and Ba 2015, algorithm 1).
+
+    Args:
+      options: `learning_rate`, `beta_1`, `beta_2` and `epsilon` are used.
+    """
     return tff.learning.optimizers.build_adam(
         options.learning_rate, options.beta_1, options.beta_2, options.epsilon
     )
 
 
 def adamw(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
+    """Builds Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+
+    Args:
+      options: The fields of `adam` and `weight_decay` are used.
+    """
     return tff.learning.optimizers.build_adamw(
         options.learning_rate,
         options.beta_1,
@@ -59,11 +79,21 @@ def adamw(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
 
 
 def fedadam(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
+    """Builds FedAdam (Reddi et al. 2021, algorithm 2), see `FedAdam`.
+
+    Args:
+      options: `learning_rate`, `beta_1`, `beta_2` and `epsilon` are used.
+    """
     names = ("learning_rate", "beta_1", "beta_2", "epsilon")
     return FedAdam(**{name: getattr(options, name) for name in names})
 
 
 def yogi(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
+    """Builds Yogi (Zaheer et al. 2018, algorithm 2).
+
+    Args:
+      options: The fields of `adam` and `initial_accumulator` are used.
+    """
     return tff.learning.optimizers.build_yogi(
         options.learning_rate,
         options.beta_1,
@@ -74,12 +104,22 @@ def yogi(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
 
 
 def adagrad(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
+    """Builds Adagrad (Duchi et al. 2011).
+
+    Args:
+      options: `learning_rate`, `initial_accumulator` and `epsilon` are used.
+    """
     return tff.learning.optimizers.build_adagrad(
         options.learning_rate, options.initial_accumulator, options.epsilon
     )
 
 
 def rmsprop(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
+    """Builds RMSprop (Tieleman and Hinton 2012).
+
+    Args:
+      options: `learning_rate`, `decay` and `epsilon` are used.
+    """
     return tff.learning.optimizers.build_rmsprop(
         options.learning_rate, options.decay, options.epsilon
     )

@@ -73,9 +73,11 @@ class ClientDataExamples(FederatedData):
         )
 
     def size(self, client_id: str) -> int:
+        """Counts a client's examples, for which it reads them."""
         return len(self.load(client_id))
 
     def load(self, client_id: str) -> Examples:
+        """Reads a client's examples from all sources."""
         examples = [self._load(read, client_id) for read in self._reads]
         if len(examples) == 1:
             return examples[0]

@@ -105,7 +105,9 @@ class InMemoryData(FederatedData):
         self.client_ids = tuple(self._clients)
 
     def size(self, client_id: str) -> int:
+        """Returns the number of a client's examples."""
         return len(self._clients[client_id])
 
     def load(self, client_id: str) -> Examples:
+        """Returns a client's examples."""
         return self._examples.take(self._clients[client_id])

@@ -25,7 +25,9 @@ class MappedData(FederatedData):
         self.client_ids = data.client_ids
 
     def size(self, client_id: str) -> int:
+        """Returns the number of a client's examples."""
         return self._data.size(client_id)
 
     def load(self, client_id: str) -> Examples:
+        """Reads a client's examples and changes them."""
         return self._function(self._data.load(client_id))

@@ -274,9 +274,11 @@ class SqliteData(FederatedData):
         return self._chosen(client_id, count)
 
     def size(self, client_id: str) -> int:
+        """Returns the number of examples that are kept."""
         return len(self._places(client_id))
 
     def load(self, client_id: str) -> Examples:
+        """Reads the examples of a client that are kept."""
         examples = self._database.load(client_id, self._splits)
         taken = examples.take(self._places(client_id))
         return Examples(taken.x, self._labels(taken.y))
