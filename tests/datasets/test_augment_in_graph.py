@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_federated as tff
 from scipy import ndimage, stats
 
 from tests.testing import augmentation_oracle as oracle
 from tff_pipeline import errors
 from tff_pipeline.datasets.federation import augment_in_graph as augmentation
+from tff_pipeline.runtime.in_process import InProcessContext
 
 KEY = np.array([3, 14], np.int64)
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 28, 28, 1), np.uint8)
@@ -60,6 +62,7 @@ def test_a_change_keeps_shape_and_type_and_is_one_of_its_key(kind, x, name):
     for other in ([3, 15], [4, 14]):
         assert (changed(x, name, np.array(other, np.int64)) != once).any()
     assert (once != x).any()
+    assert changed(x[:1], name).shape == x[:1].shape
 
 
 @pytest.mark.parametrize(("kind", "x", "name"), CASES)
@@ -82,9 +85,23 @@ def test_a_session_a_function_and_eager_execution_give_the_same_bits(
     np.testing.assert_array_equal(in_session, eager)
 
 
-@pytest.mark.parametrize(("kind", "x", "name"), CASES)
-def test_one_example_is_enough(kind, x, name):
-    assert changed(x[:1], name).shape == x[:1].shape
+@pytest.mark.parametrize(
+    ("kind", "x"), [("image", IMAGES), ("audio", WAVES.astype(np.float32))]
+)
+def test_a_client_draws_the_same_in_a_computation_of_tff(kind, x):
+    names = ",".join(ALLOWED[kind])
+    augment = augmentation.build(names, ALLOWED[kind])
+    shape = [None, *x.shape[1:]]
+
+    @tff.tensorflow.computation(
+        tff.TensorType(x.dtype.type, shape), tff.TensorType(np.int64, [2])
+    )
+    def in_computation(x, key):
+        return augment(x, key)
+
+    with InProcessContext():
+        result = in_computation(x, KEY)
+    np.testing.assert_array_equal(result, changed(x, names))
 
 
 @pytest.mark.parametrize("name", ["shift", "crop", "rotate", "noise"])

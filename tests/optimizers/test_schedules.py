@@ -4,14 +4,18 @@ import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_federated as tff
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tff_pipeline import registry
 from tff_pipeline.config import SCHEDULE_OPTIONS, OptimizerConfig
 from tff_pipeline.optimizers import rates, schedules
 from tff_pipeline.optimizers.build import build_optimizer
+from tff_pipeline.runtime.in_process import InProcessContext
 
 
 def config(schedule, decay=None, rounds=None, warmup=None, **more):
@@ -170,6 +174,31 @@ def test_sgds_scheduled_steps_add_up():
     for _ in range(6):
         state, weights = optimizer.next(state, weights, tf.constant(-1.0))
     assert weights.numpy() == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize("name", registry.OPTIMIZERS)
+def test_the_servers_schedule_is_kept_in_the_state_of_a_process(name):
+    weights_type = tff.to_type(
+        tff.learning.models.ModelWeights(
+            trainable=[tff.TensorType(np.float32, [2])], non_trainable=[]
+        )
+    )
+    finalizer = tff.learning.templates.build_apply_optimizer_finalizer(
+        build_optimizer(server(name=name)), weights_type
+    )
+    weights = tff.learning.models.ModelWeights([np.zeros(2, np.float32)], [])
+    update = [np.float32([-1.0, -1.0])]
+    counted = []
+    with InProcessContext():
+        state = finalizer.initialize()
+        for _ in range(4):
+            output = finalizer.next(state, weights, update)
+            state, weights = output.state, output.result
+            counted.append((state["round_num"], weights.trainable[0][0]))
+    assert [count for count, _ in counted] == [1, 2, 3, 4]
+    assert state["optimizer"]["learning_rate"] == np.float32(0.4)
+    if name == "sgd":
+        assert [w for _, w in counted] == pytest.approx([0.4, 1.2, 2.0, 2.4])
 
 
 def test_a_constant_rate_adds_nothing_to_the_servers_state():
