@@ -195,8 +195,7 @@ class KeptStates:
         digests = {i: digest(arrays) for i, arrays in changed.items()}
         with self.files.lock:
             for client_id, arrays in changed.items():
-                if digests[client_id] != self.index.rows.get(client_id):
-                    self.files.write(digests[client_id], arrays)
+                self.files.write(digests[client_id], arrays)
             return self.restored(KeptIndex({**self.index.rows, **digests}))
 
     def _flatten(self, client_id: str, row: Any) -> dict[str, Array]:
