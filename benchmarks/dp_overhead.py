@@ -16,23 +16,28 @@ import tensorflow_federated as tff
 
 from benchmarks.contenders import learning_process
 from benchmarks.workloads import WORKLOADS, Workload, client_data
+from tff_pipeline.aggregators import chain
+from tff_pipeline.aggregators.aggregation import AggregationContext
 from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.client_work.block import client_block
 from tff_pipeline.config import (
+    AggregationConfig,
     ClientConfig,
     ExperimentConfig,
     OptimizerConfig,
+    PrivacyConfig,
     RunConfig,
     ServerConfig,
 )
-from tff_pipeline.config.aggregation import AGGREGATOR_OPTIONS, AggregatorConfig
 from tff_pipeline.config.data import DataConfig
+from tff_pipeline.config.privacy import PRIVACY_OPTIONS
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.privacy import mechanisms, plan
 from tff_pipeline.runtime.in_process import InProcessContext
 
 _POPULATION = 1000
 _ROUNDS = 30
+_AGGREGATORS = ("mean", *PRIVACY_OPTIONS)
 _WORKLOADS = ("2nn_50_ragged",)
 
 
@@ -46,9 +51,9 @@ def _compare(workload: Workload, rounds: int) -> None:
     blocks = []
     for number, (x, y) in enumerate(client_data(workload)):
         blocks.append(client_block(Examples(x, y), 1, 0, number))
-    seconds: dict[str, list[float]] = {name: [] for name in AGGREGATOR_OPTIONS}
+    seconds: dict[str, list[float]] = {name: [] for name in _AGGREGATORS}
     with InProcessContext():
-        runs = {name: _build(workload, name) for name in AGGREGATOR_OPTIONS}
+        runs = {name: _build(workload, name) for name in _AGGREGATORS}
         states = {name: run.initialize() for name, run in runs.items()}
         for number in range(rounds + 2):
             for name, run in runs.items():
@@ -73,7 +78,7 @@ def _build(
     options = {}
     if name != "mean":
         options["dp_noise_multiplier"] = 1.0
-    if "dp_clip" in AGGREGATOR_OPTIONS[name]:
+    if "dp_clip" in PRIVACY_OPTIONS.get(name, {}):
         options["dp_clip"] = 0.5
     config = ExperimentConfig(
         data=DataConfig(partition="natural"),
@@ -84,24 +89,24 @@ def _build(
                 "client", learning_rate=workload.learning_rate
             ),
         ),
-        aggregator=AggregatorConfig(name, **options),
+        aggregation=AggregationConfig(name),
+        privacy=PrivacyConfig(**options),
         run=RunConfig(total_rounds=100),
     )
-    parts = (None, None, False)
-    if config.aggregator.private:
+    planned = None
+    if config.private:
         model = learning_process.model(workload)
         size = sum(np.prod(v.shape) for v in model.trainable_variables)
         planned = plan.make(config, _POPULATION, int(size), secret=1)
-        parts = (
-            mechanisms.aggregator(planned),
-            mechanisms.release(planned),
-            name == "dp_distributed",
-        )
+    aggregation = chain.build(
+        AggregationContext(config.aggregation, len(workload.sizes), planned)
+    )
     return fed_avg.build(
         lambda: learning_process.model(workload),
         config.clients,
         ServerConfig(),
-        *parts,
+        aggregation.factory,
+        [] if planned is None else mechanisms.client_hooks(planned),
     )
 
 

@@ -134,8 +134,12 @@ OPTIMIZERS = {
     "rmsprop": "tff_pipeline.optimizers.build:rmsprop",
 }
 
+ALGORITHMS = {
+    "fed_avg": "tff_pipeline.algorithms.fed_avg:FedAvg",
+}
+
 AGGREGATORS = {
-    "mean": "tff_pipeline.aggregators.mean:WeightedMeanFactory",
+    "mean": "tff_pipeline.aggregators.mean:mean",
     "dp_gaussian": "tff_pipeline.privacy.mechanisms:dp_gaussian",
     "dp_gaussian_adaptive": (
         "tff_pipeline.privacy.mechanisms:dp_gaussian_adaptive"
@@ -145,6 +149,11 @@ AGGREGATORS = {
     "dp_matrix": "tff_pipeline.privacy.mechanisms:dp_matrix",
     "dp_local": "tff_pipeline.privacy.mechanisms:dp_local",
     "dp_distributed": "tff_pipeline.privacy.mechanisms:dp_distributed",
+}
+
+# What may come before an aggregator, as in clip+mean.
+AGGREGATOR_STEPS = {
+    "clip": "tff_pipeline.aggregators.clip:clip",
 }
 
 SAMPLERS = {

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from tests.testing.hooked import sent_by
 from tff_pipeline.aggregators.private import dp_mean, noise
 from tff_pipeline.aggregators.private.clipping import clip
 from tff_pipeline.aggregators.private.recorded import RecordedFactory
@@ -103,9 +104,9 @@ def test_noise_of_an_adaptive_clip_makes_up_for_that_of_its_count():
 
 
 def test_noise_of_clients_adds_up():
-    release = LocalNoise(BOUND, MULTIPLIER, KEY)
+    hook = LocalNoise(BOUND, MULTIPLIER, KEY)
     sent = [
-        flat(release([tf.constant(part) for part in ZEROS], {"key": key}))
+        flat(sent_by(hook, [tf.constant(part) for part in ZEROS], key))
         for key in tf.range(EXPECTED, dtype=tf.int64)
     ]
     assert_variance(np.array(sent), (MULTIPLIER * BOUND) ** 2)

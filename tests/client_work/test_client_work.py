@@ -350,7 +350,7 @@ def test_what_is_finite_counts_and_what_is_not_is_dropped():
     options = options_of("sgd", 1.0, weighting="uniform")
     process = build(make, cohort[0], options, loss_fn=Total)
     results, measured = run(process, start(make), blocks_of(cohort))
-    assert measured["dropped_clients"] == len(bad)
+    assert measured["rejected_clients"] == len(bad)
     assert measured["train"]["num_examples"] == 2 * (len(rows) - len(bad))
     for (name, row), result in zip(rows.items(), results):
         if name in bad:
@@ -817,7 +817,7 @@ def assert_trains_the_same(process, *same):
     """That clients with these examples come to the same bits."""
     blocks = [client_block(each, 2, 0, 1, 0) for each in same]
     results, measured = run(process, start(functional), blocks)
-    assert measured["dropped_clients"] == 0
+    assert measured["rejected_clients"] == 0
     for result in results[1:]:
         for a, b in zip(result.update, results[0].update):
             np.testing.assert_array_equal(a, b)
@@ -856,7 +856,7 @@ def test_round_that_loses_all_clients_changes_nothing():
     examples = task.train.load("client_3")
     bad = Examples(np.full_like(examples.x, np.nan), examples.y)
     output = process.next(first, blocks_of([bad, bad]))
-    assert output.metrics["client_work"]["dropped_clients"] == 2
+    assert output.metrics["client_work"]["rejected_clients"] == 2
     assert output.metrics["finalizer"]["update_non_finite"] == 1
     tf.nest.map_structure(np.testing.assert_array_equal, output.state, first)
 
@@ -922,7 +922,7 @@ def test_clients_with_features_that_are_not_finite_are_left_out(
 
     result = train(change, model_fn=make)
     rows = rows_of(tmp_path)
-    assert [row["dropped_clients"] for row in rows] == ["3", "3"]
+    assert [row["rejected_clients"] for row in rows] == ["3", "3"]
     for row in rows:
         assert np.isfinite(float(row["train_loss"]))
     _, weights = CheckpointStore(result.directory.checkpoints).load_weights(2)

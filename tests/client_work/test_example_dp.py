@@ -17,14 +17,15 @@ from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.client_work.block import client_block
 from tff_pipeline.client_work.example_dp import ExampleDp, clipped_sum
 from tff_pipeline.config import (
+    AggregationConfig,
     ClientConfig,
     DataConfig,
     ExperimentConfig,
     OptimizerConfig,
+    PrivacyConfig,
     RunConfig,
     ServerConfig,
 )
-from tff_pipeline.config.aggregation import AggregatorConfig
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.privacy import accounting
 from tff_pipeline.privacy.example_plan import ExamplePlan
@@ -106,7 +107,8 @@ def gradients(make, examples, clip=CLIP, size=4, noise=0.0, steps=1):
     @tf.function
     def flat(step):
         return tf.concat(
-            [tf.reshape(g, [-1]) for g in step_fn(model, block, step)], 0
+            [tf.reshape(g, [-1]) for g in step_fn.gradient(model, block, step)],
+            0,
         )
 
     found = [flat(tf.constant(step)).numpy() for step in range(steps)]
@@ -211,7 +213,7 @@ def test_batches_are_drawn_example_by_example():
 
     @tf.function
     def drawn(step):
-        (gradient,) = step_fn(model, block, step)
+        (gradient,) = step_fn.gradient(model, block, step)
         return tf.reshape(gradient, [-1]) * size
 
     there = np.stack(
@@ -267,7 +269,7 @@ def test_clients_and_rounds_have_their_own_noise():
             lambda: wrapped(make, cohort[0]),
             clients,
             ServerConfig(),
-            gradients_fn=step_fn,
+            hooks=[step_fn],
         )
         state = process.initialize()
         before = process.get_model_weights(state).trainable
@@ -321,7 +323,7 @@ def test_real_processes_take_the_same_step(make):
             lambda: wrapped(make, examples),
             clients,
             ServerConfig(),
-            gradients_fn=ExampleDp(cross_entropy(), CLIP, 6, KEY),
+            hooks=[ExampleDp(cross_entropy(), CLIP, 6, KEY)],
         )
         state = process.initialize()
         before = process.get_model_weights(state)
@@ -462,14 +464,16 @@ def test_flags_that_do_not_go_together_are_named(changes, words):
 
 def test_private_aggregators_are_another_promise(tmp_path):
     config = digits(tmp_path)
-    aggregator = AggregatorConfig(
-        "dp_gaussian", dp_noise_multiplier=1.0, dp_clip=1.0
-    )
+    privacy = PrivacyConfig(dp_noise_multiplier=1.0, dp_clip=1.0)
     clients = dataclasses.replace(
         config.clients, weighting="uniform", sampling="poisson"
     )
     with pytest.raises(errors.ConfigError, match="protects examples"):
-        ExperimentConfig(clients=clients, aggregator=aggregator)
+        ExperimentConfig(
+            clients=clients,
+            aggregation=AggregationConfig("dp_gaussian"),
+            privacy=privacy,
+        )
 
 
 def test_what_cannot_be_kept_is_refused_before_the_run(tmp_path):

@@ -13,8 +13,13 @@ from tests.testing.data import data_folder
 from tests.testing.scripts import run_script
 from tff_pipeline import errors, experiment
 from tff_pipeline.commands import audit
-from tff_pipeline.config import ClientConfig, ExperimentConfig, RunConfig
-from tff_pipeline.config.aggregation import AggregatorConfig
+from tff_pipeline.config import (
+    AggregationConfig,
+    ClientConfig,
+    ExperimentConfig,
+    PrivacyConfig,
+    RunConfig,
+)
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.export import attacked, saved_model
 from tff_pipeline.objectives import sequence
@@ -147,13 +152,13 @@ def test_untrained_model_gives_nobody_away(overfitted, tmp_path):
     assert "proves nothing" in text
 
 
-def run_here(path, data, aggregator=None, **clients):
+def run_here(path, data, groups=None, **clients):
     """A run in this process."""
     config = ExperimentConfig(
         data=DataConfig(**data),
-        aggregator=aggregator or AggregatorConfig(),
         clients=ClientConfig(**clients),
         run=RunConfig(output_dir=str(path), total_rounds=2, rounds_per_eval=2),
+        **(groups or {}),
     )
     experiment.run(config)
     return experiment.load_task(config)
@@ -170,9 +175,10 @@ def test_members_are_those_that_took_part(tmp_path):
 
 def test_members_of_a_private_run_hang_on_its_secret(tmp_path):
     data = {"task": "digits_2nn", "num_clients": 30}
-    private = AggregatorConfig(
-        "dp_gaussian", dp_noise_multiplier=0.1, dp_clip=1.0
-    )
+    private = {
+        "aggregation": AggregationConfig("dp_gaussian"),
+        "privacy": PrivacyConfig(dp_noise_multiplier=0.1, dp_clip=1.0),
+    }
     # Poisson sampling: this many or so.
     run_here(tmp_path, data, private, clients_per_round=10)
     text, report = audit.audit(str(tmp_path))

@@ -21,16 +21,19 @@ from tests.testing.scripts import ROOT, run_script
 from tests.testing.verified_runs import ROUNDS, config_of
 from tff_pipeline import errors, experiment
 from tff_pipeline.commands import rerun, saved_runs, verify
-from tff_pipeline.config.aggregation import AggregatorConfig
+from tff_pipeline.config import AggregationConfig, PrivacyConfig
 from tff_pipeline.runs import round_log, signature
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.round_log import Record, RoundLog
 from tff_pipeline.training import recorder
 
-PRIVATE = AggregatorConfig(
-    "dp_gaussian", dp_clip=0.5, dp_delta=1e-3, dp_noise_multiplier=1.0
-)
+PRIVATE = {
+    "aggregation": AggregationConfig("dp_gaussian"),
+    "privacy": PrivacyConfig(
+        dp_clip=0.5, dp_delta=1e-3, dp_noise_multiplier=1.0
+    ),
+}
 
 
 @pytest.fixture(scope="module")

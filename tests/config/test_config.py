@@ -14,10 +14,11 @@ from tff_pipeline import errors
 from tff_pipeline.config import (
     OPTIMIZER_OPTIONS,
     SCHEDULE_OPTIONS,
-    AggregatorConfig,
+    AggregationConfig,
     ClientConfig,
     ExperimentConfig,
     OptimizerConfig,
+    PrivacyConfig,
     RunConfig,
     ServerConfig,
     fields,
@@ -373,12 +374,12 @@ def test_a_target_value_needs_its_metric_and_not_the_other_way_round():
 
 
 def test_a_private_run_skips_no_round():
-    private = AggregatorConfig(
-        "dp_gaussian", dp_clip=1.0, dp_noise_multiplier=1.0
-    )
+    private = PrivacyConfig(dp_clip=1.0, dp_noise_multiplier=1.0)
     with pytest.raises(errors.ConfigError, match="--on_failed_round=skip"):
         ExperimentConfig(
-            aggregator=private, run=RunConfig(on_failed_round="skip")
+            aggregation=AggregationConfig("dp_gaussian"),
+            privacy=private,
+            run=RunConfig(on_failed_round="skip"),
         )
 
 

@@ -10,12 +10,18 @@ import tensorflow_federated as tff
 from scipy import integrate, stats
 
 from tests.testing.closed_forms import gaussian_delta
+from tests.testing.hooked import sent_by
 from tff_pipeline import experiment
 from tff_pipeline.aggregators.private import dp_mean, noise
 from tff_pipeline.aggregators.private.recorded import RecordedFactory
 from tff_pipeline.cohorts.samplers import PoissonSampler
-from tff_pipeline.config import ClientConfig, ExperimentConfig, RunConfig
-from tff_pipeline.config.aggregation import AggregatorConfig
+from tff_pipeline.config import (
+    AggregationConfig,
+    ClientConfig,
+    ExperimentConfig,
+    PrivacyConfig,
+    RunConfig,
+)
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.privacy import canaries, plan, statement
 from tff_pipeline.runtime.in_process import InProcessContext
@@ -66,8 +72,8 @@ def test_epsilon_ends_where_its_exponential_would_overflow():
 def planned(multiplier=None, target=None):
     config = ExperimentConfig(
         clients=ClientConfig(clients_per_round=COHORT),
-        aggregator=AggregatorConfig(
-            "dp_gaussian",
+        aggregation=AggregationConfig("dp_gaussian"),
+        privacy=PrivacyConfig(
             dp_noise_multiplier=multiplier,
             dp_target_epsilon=target,
             dp_clip=CLIP,
@@ -86,10 +92,10 @@ def audit(of, multiplier):
             CLIP, multiplier, COHORT, noise.FreshNoise(of.noise_key)
         )
     )
-    release = canaries.Canaries(of.canary_key)
+    hook = canaries.Canaries(of.canary_key)
     updates = [
         [
-            release([tf.zeros([SIZE])], {"key": tf.constant(key, tf.int64)})[
+            sent_by(hook, [tf.zeros([SIZE])], tf.constant(key, tf.int64))[
                 0
             ].numpy()
         ]
@@ -151,7 +157,7 @@ def test_directions_that_took_no_part_are_not_found(at_epsilon_2):
 def test_a_client_sends_its_own_update():
     of = canaries.Canaries(np.array([1, 2], np.int64))
     update = [tf.ones([3, 2]), tf.ones([5])]
-    kept = of(update, {"key": tf.constant(2**61, tf.int64)})
+    kept = sent_by(of, update, tf.constant(2**61, tf.int64))
     for a, b in zip(kept, update):
         np.testing.assert_array_equal(a, b)
     one, again, other = (
@@ -166,8 +172,8 @@ def test_a_run_with_canaries_states_what_they_found(tmp_path):
         ExperimentConfig(
             data=DataConfig("digits_2nn", partition="iid", num_clients=24),
             clients=ClientConfig(clients_per_round=12),
-            aggregator=AggregatorConfig(
-                "dp_gaussian",
+            aggregation=AggregationConfig("dp_gaussian"),
+            privacy=PrivacyConfig(
                 dp_clip=0.5,
                 dp_noise_multiplier=0.05,
                 audit_canaries=20,

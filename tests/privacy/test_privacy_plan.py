@@ -7,32 +7,45 @@ import numpy as np
 import pytest
 
 from tff_pipeline import errors
-from tff_pipeline.config import ClientConfig, ExperimentConfig, RunConfig
-from tff_pipeline.config.aggregation import (
-    AGGREGATOR_OPTIONS,
-    SAMPLINGS_OF,
-    AggregatorConfig,
+from tff_pipeline.config import (
+    AggregationConfig,
+    ClientConfig,
+    ExperimentConfig,
+    RunConfig,
 )
 from tff_pipeline.config.data import DataConfig
+from tff_pipeline.config.privacy import (
+    MECHANISM_OF,
+    PRIVACY_OPTIONS,
+    SAMPLINGS_OF,
+    PrivacyConfig,
+)
 from tff_pipeline.privacy import accounting, plan, secret_file, statement
 from tff_pipeline.privacy.ledger import Ledger
 from tff_pipeline.privacy.setting import Setting
 
 SECRET = 0x0123456789ABCDEF0123456789ABCDEF
 POPULATION = 1000
-PRIVATE = [name for name in AGGREGATOR_OPTIONS if name != "mean"]
+PRIVATE = list(PRIVACY_OPTIONS)
 
 
 def config(name="dp_gaussian", rounds=50, size=50, clients=None, **options):
     if not {"dp_target_epsilon", "dp_noise_multiplier"} & set(options):
         options["dp_noise_multiplier"] = 1.0
-    if "dp_clip" in AGGREGATOR_OPTIONS[name]:
+    if "dp_clip" in PRIVACY_OPTIONS[name]:
         options.setdefault("dp_clip", 0.5)
     return ExperimentConfig(
         data=DataConfig(partition="natural"),
         clients=ClientConfig(clients_per_round=size, **(clients or {})),
-        aggregator=AggregatorConfig(name, **options),
+        aggregation=AggregationConfig(name),
+        privacy=PrivacyConfig(**options),
         run=RunConfig(total_rounds=rounds),
+    )
+
+
+def chosen(name, **options):
+    return ExperimentConfig(
+        aggregation=AggregationConfig(name), privacy=PrivacyConfig(**options)
     )
 
 
@@ -43,7 +56,7 @@ def made(*arguments, population=POPULATION, **options):
 @pytest.mark.parametrize("name", PRIVATE)
 def test_sampling_and_weighting_are_what_the_mechanism_takes(name):
     clients = config(name).clients
-    assert clients.sampling == SAMPLINGS_OF[name][0]
+    assert clients.sampling == SAMPLINGS_OF[MECHANISM_OF[name]][0]
     assert clients.weighting == "uniform"
     planned = made(name)
     assert planned.setting.sampling == clients.sampling
@@ -131,7 +144,7 @@ def test_local_noise_has_no_help_from_the_others():
             ["--sampling=uniform", "choose min_separation"],
         ),
         (
-            lambda: AggregatorConfig("dp_gaussian", dp_clip=1.0),
+            lambda: chosen("dp_gaussian", dp_clip=1.0),
             ["--dp_noise_multiplier", "--dp_target_epsilon"],
         ),
         (
@@ -139,15 +152,15 @@ def test_local_noise_has_no_help_from_the_others():
             ["is 1.0"],
         ),
         (
-            lambda: AggregatorConfig("dp_gaussian", dp_noise_multiplier=1.0),
+            lambda: chosen("dp_gaussian", dp_noise_multiplier=1.0),
             ["--dp_clip", "dp_gaussian_adaptive"],
         ),
         (
-            lambda: AggregatorConfig("mean", dp_delta=0.1),
+            lambda: chosen("mean", dp_delta=0.1),
             ["--dp_delta=0.1", "--aggregator=mean"],
         ),
         (
-            lambda: AggregatorConfig("mean", audit_canaries=3),
+            lambda: chosen("mean", audit_canaries=3),
             ["--audit_canaries=3"],
         ),
         (lambda: config("dp_tree", dp_quantile=0.3), ["--dp_quantile=0.3"]),
@@ -164,7 +177,7 @@ def test_local_noise_has_no_help_from_the_others():
         (lambda: config(dp_delta=1.0), ["--dp_delta=1.0", "below 1"]),
         (lambda: config(dp_delta=0.0), ["--dp_delta=0.0"]),
         (
-            lambda: AggregatorConfig("dp_zeroing", dp_clip=1.0),
+            lambda: chosen("dp_zeroing", dp_clip=1.0),
             ["--aggregator=dp_zeroing", "dp_tree"],
         ),
         (lambda: made(size=2000), ["--clients_per_round=2000", "1000"]),

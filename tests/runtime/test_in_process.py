@@ -14,6 +14,7 @@ from tff_pipeline.aggregators.private.distributed import (
 )
 from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.client_work.block import client_block
+from tff_pipeline.client_work.hooks import NumberedClients
 from tff_pipeline.client_work.local_noise import LocalNoise
 from tff_pipeline.datasets.federation.federated_data import (
     Examples,
@@ -54,13 +55,13 @@ PRIVATE = {
     "dp_matrix": lambda: noised(noise.BandedNoise(KEY, [0.8, 0.5, 0.3])),
     "dp_local": lambda: {
         "aggregator": tff.aggregators.UnweightedMeanFactory(),
-        "release": LocalNoise(0.05, 0.1, KEY),
+        "hooks": [LocalNoise(0.05, 0.1, KEY)],
     },
     # Without noise, which is another one where the update's last bit is; with
     # as many bits as make rounding vanish.
     "dp_distributed": lambda: {
         "aggregator": NumberedDistributedDpMeanFactory(0.05, 0.0, 6, KEY, 30),
-        "numbered": True,
+        "hooks": [NumberedClients()],
     },
 }
 
@@ -191,8 +192,8 @@ def test_client_that_is_not_finite_is_dropped_and_counted(task, process):
     with InProcessContext():
         with_bad, metrics = small.train(process, weights, [poisoned])
         without, expected = small.train(process, weights, [good[:1] + good[2:]])
-    assert metrics["client_work"]["dropped_clients"] == 1
-    assert expected["client_work"]["dropped_clients"] == 0
+    assert metrics["client_work"]["rejected_clients"] == 1
+    assert expected["client_work"]["rejected_clients"] == 0
     assert metrics["client_work"]["train"] == expected["client_work"]["train"]
     for a, b in zip(with_bad, without):
         np.testing.assert_array_equal(a, b)

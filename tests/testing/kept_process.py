@@ -6,11 +6,11 @@ A run directory of it has all papers but an exported model.
 import collections
 import contextlib
 import dataclasses
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow_federated as tff
 
+from tff_pipeline.algorithms.algorithm import Algorithm
 from tff_pipeline.cohorts.read_ahead import Cohort
 from tff_pipeline.config import ExperimentConfig, RunConfig
 from tff_pipeline.runs.checkpoint import CheckpointStore
@@ -29,18 +29,23 @@ HELD = collections.OrderedDict(
 )
 
 
-class _Output(NamedTuple):
-    state: object
-    client_states: object
-    metrics: object
+class Remembering(Algorithm):
+    """An algorithm of the tests' own, whose clients remember."""
+
+    initial_kept_state = HELD
+
+    def __init__(self):
+        self._next = next_fn()
+
+    def run_round(self, state, data, kept):
+        state, kept, mean = self._next(state, data, kept)
+        return state, mean, kept
+
+    def measure(self, metrics):
+        return {"train_mean": float(metrics[0])}
 
 
-class _Process(NamedTuple):
-    next: object
-    get_model_weights: object
-
-
-def process():
+def next_fn():
     """A server that adds what clients send: their data less what they hold.
 
     A client remembers what it sent, as a control variate, and how often.
@@ -71,18 +76,14 @@ def process():
         mean = tff.federated_mean(sent)
         return tff.federated_map(add, (state, mean)), kept, mean
 
-    def next_fn(state, data, held):
-        state, kept, mean = step(state, data, held)
-        return _Output(state, kept, mean)
-
-    return _Process(next_fn, lambda state: state)
+    return step
 
 
-def cohort_of(number):
+def cohort_of(number, client_ids=None):
     draw = np.random.default_rng(number)
     ids = [f"client {i}" for i in draw.choice(5, 2, replace=False)]
     data = list(draw.normal(size=[2, SIZE]).astype(np.float32))
-    return Cohort(ids, data, 2, 0, 0)
+    return Cohort(ids, data, 2)
 
 
 def config_of(path, rounds):
@@ -102,10 +103,9 @@ def run(config: ExperimentConfig, until: int) -> Outcome:
     columns = ["round", "train_mean", "rejected_update"]
     identity = config.flags(identity_only=True)
     loop = Loop(
-        process(),
+        Remembering(),
         cohort_of,
-        lambda weights: {},
-        lambda mean: {"train_mean": float(mean[0])},
+        lambda state, kept: {},
         dataclasses.replace(config.run, total_rounds=until),
         columns,
         Recorder(

@@ -6,28 +6,29 @@ import shutil
 
 from tests.testing.scripts import rows_of
 from tff_pipeline.config import (
+    AggregationConfig,
     ClientConfig,
     DataConfig,
     ExperimentConfig,
     OptimizerConfig,
+    PrivacyConfig,
     RunConfig,
     ServerConfig,
 )
-from tff_pipeline.config.aggregation import AggregatorConfig
 from tff_pipeline.runs import round_log
 
 ROUNDS, EVERY = 30, 5
 SECRET = "0123456789abcdef" * 2 + "\n"
 # Momentum on both sides and dropout in either; the clip adapts in one, the
 # other has tree noise of a secret that lies in its folder.
+AGGREGATORS = {"adaptive": "dp_gaussian_adaptive", "tree": "dp_tree"}
 RUNS = {
     "adaptive": {
-        "name": "dp_gaussian_adaptive",
         "dp_noise_multiplier": 0.5,
         "dp_count_stddev": 1.0,
         "dp_noise_seed": 1,
     },
-    "tree": {"name": "dp_tree", "dp_clip": 0.5, "dp_noise_multiplier": 0.5},
+    "tree": {"dp_clip": 0.5, "dp_noise_multiplier": 0.5},
 }
 
 
@@ -47,9 +48,8 @@ def config_of(name, path):
         ),
         server=ServerConfig(momentum("server")),
         # By Renyi divergences, for that is quick.
-        aggregator=AggregatorConfig(
-            dp_delta=1e-3, dp_accountant="rdp", **RUNS[name]
-        ),
+        aggregation=AggregationConfig(AGGREGATORS[name]),
+        privacy=PrivacyConfig(dp_delta=1e-3, dp_accountant="rdp", **RUNS[name]),
         run=RunConfig(
             output_dir=str(path),
             total_rounds=ROUNDS,

@@ -6,16 +6,15 @@ from tff_pipeline.config import (
     ExperimentConfig,
     RunConfig,
 )
-from tff_pipeline.config.aggregation import AggregatorConfig
 
 ROUNDS = 4
 
 
-def config_of(path, aggregator=None, **run):
+def config_of(path, groups=None, **run):
     run = {"total_rounds": ROUNDS, "rounds_per_checkpoint": 2, **run}
     return ExperimentConfig(
         data=DataConfig("digits_2nn", partition="iid", num_clients=12),
         clients=ClientConfig(clients_per_round=3, batch_size=16),
-        aggregator=aggregator or AggregatorConfig(),
         run=RunConfig(output_dir=str(path), rounds_per_eval=2, **run),
+        **(groups or {}),
     )

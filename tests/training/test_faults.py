@@ -175,7 +175,7 @@ def test_the_secret_is_the_one_that_was_there(whole, tmp_path):
     """Else the tests above would compare runs of different noise."""
     begin("tree", tmp_path / "run")
     assert (tmp_path / "run" / "noise_secret").read_text() == SECRET
-    assert config_of("tree", tmp_path).aggregator.dp_noise_seed is None
+    assert config_of("tree", tmp_path).privacy.dp_noise_seed is None
 
 
 @pytest.fixture

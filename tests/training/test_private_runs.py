@@ -14,9 +14,14 @@ import pytest
 
 from tests.testing.scripts import SCRIPTS, rows_of, run_script
 from tff_pipeline import experiment
-from tff_pipeline.config import ClientConfig, ExperimentConfig, RunConfig
-from tff_pipeline.config.aggregation import AGGREGATOR_OPTIONS, AggregatorConfig
+from tff_pipeline.config import (
+    AggregationConfig,
+    ClientConfig,
+    ExperimentConfig,
+    RunConfig,
+)
 from tff_pipeline.config.data import DataConfig
+from tff_pipeline.config.privacy import PRIVACY_OPTIONS, PrivacyConfig
 from tff_pipeline.privacy import accounting
 from tff_pipeline.privacy.setting import Setting
 
@@ -32,7 +37,7 @@ RUN = (
     "--dp_delta=1e-3",
 )
 GAUSSIAN = ("--aggregator=dp_gaussian", "--dp_clip=0.5")
-WITHHELD = {"clients", "dropped_clients", "examples", "train_loss"}
+WITHHELD = {"clients", "rejected_clients", "examples", "train_loss"}
 
 
 def train(path, *flags, **options):
@@ -48,7 +53,8 @@ def train_here(path, aggregator="dp_gaussian", clients=6, rounds=12, **options):
         ExperimentConfig(
             data=DataConfig("digits_2nn", partition="iid", num_clients=24),
             clients=ClientConfig(clients_per_round=clients, batch_size=16),
-            aggregator=AggregatorConfig(aggregator, **options),
+            aggregation=AggregationConfig(aggregator),
+            privacy=PrivacyConfig(**options),
             run=RunConfig(
                 output_dir=str(path),
                 total_rounds=rounds,
@@ -158,7 +164,7 @@ def test_flags_of_a_private_run_run_it_again(private_run, tmp_path):
     assert "--aggregator=dp_gaussian" in flags
     assert "--sampling=poisson" in flags
     assert "--client_weighting=uniform" in flags
-    assert config.aggregator.dp_target_epsilon == 3
+    assert config.privacy.dp_target_epsilon == 3
     again = run_script(
         "train.py",
         f"--flagfile={path / 'flags.txt'}",
@@ -301,8 +307,7 @@ def test_seeded_noise_is_no_privacy_and_repeats_anywhere(tmp_path):
     "aggregator",
     # test_kill_points.py has the other two.
     sorted(
-        {name for name in AGGREGATOR_OPTIONS if name.startswith("dp_")}
-        - {"dp_gaussian_adaptive", "dp_tree"}
+        {name for name in PRIVACY_OPTIONS} - {"dp_gaussian_adaptive", "dp_tree"}
     ),
 )
 def test_every_mechanism_trains_and_resumes_to_the_bit(aggregator, tmp_path):

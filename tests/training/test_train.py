@@ -189,7 +189,7 @@ def test_rate_that_blows_up_stops_with_a_sentence(tmp_path):
     )
     assert "Traceback" not in done.stderr
     rows = rows_of(tmp_path)
-    assert [row["dropped_clients"] for row in rows] == ["4", "4", "4"]
+    assert [row["rejected_clients"] for row in rows] == ["4", "4", "4"]
     assert [row["train_loss"] for row in rows] == ["", "", ""]
 
 

@@ -1,8 +1,18 @@
-"""The weighted mean."""
+"""The weighted mean of the messages of a cohort."""
 
 from typing import Any
 
 import tensorflow_federated as tff
+
+from tff_pipeline.aggregators.aggregation import (
+    Aggregation,
+    AggregationContext,
+)
+
+
+def mean(_: AggregationContext) -> Aggregation:
+    """Averages messages by the weights that clients send with them."""
+    return Aggregation(WeightedMeanFactory())
 
 
 class WeightedMeanFactory(tff.aggregators.WeightedAggregationFactory):
@@ -16,6 +26,8 @@ class WeightedMeanFactory(tff.aggregators.WeightedAggregationFactory):
     def create(
         self, value_type: tff.Type, weight_type: tff.Type
     ) -> tff.templates.AggregationProcess:
+        """Makes the process for values and weights of these types."""
+
         @tff.federated_computation
         def initialize() -> Any:
             return tff.federated_value((), tff.SERVER)

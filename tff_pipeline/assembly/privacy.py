@@ -1,4 +1,4 @@
-"""What a plan contributes to a run, piece by piece."""
+"""Makes the privacy plans of a run, and what they contribute to it."""
 
 import dataclasses
 import functools
@@ -8,10 +8,9 @@ from typing import Any, Optional
 import numpy as np
 
 from tff_pipeline import errors
-from tff_pipeline.algorithms.fed_avg import Aggregator
 from tff_pipeline.client_work import example_dp
 from tff_pipeline.client_work.example_dp import ExampleDp
-from tff_pipeline.client_work.process import Release
+from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.files import storage
 from tff_pipeline.privacy import (
@@ -28,96 +27,145 @@ from tff_pipeline.privacy.plan import Plan
 from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.tasks.task import Task
 
-_SOME = 10  # Test examples whose loss is looked at.
+_LOOKED_AT = 10  # Test examples whose loss is looked at.
 
 
 @dataclasses.dataclass(frozen=True)
-class Parts:
-    """The pieces; by default those of a run without a plan.
+class Protection:
+    """Whom a run protects, and by which plans; without plans it is nobody.
 
     Attributes:
-      aggregator: How updates become one, if not the mean.
-      release: What a client does to its update before it sends it.
-      numbered: Whether the aggregator takes clients' numbers for weights.
-      budget: What may be spent and what was.
-      columns: Of metrics.csv, those that it brings.
-      exact: Whether exact figures of training may be written.
+      clients: The plan that protects whole clients.
+      examples: The plan that protects single examples of clients.
+      example_hook: The steps of DP-SGD, with `examples`.
     """
 
-    aggregator: Optional[Aggregator] = None
-    release: Optional[Release] = None
-    numbered: bool = False
-    budget: Optional[Ledger] = None
-    columns: Sequence[str] = ()
-    exact: bool = True
+    clients: Optional[Plan] = None
+    examples: Optional[ExamplePlan] = None
+    example_hook: Optional[ExampleDp] = None
+
+    @property
+    def hooks(self) -> Sequence[ClientHook]:
+        """What clients do for it, in order."""
+        hooks: list[ClientHook] = []
+        if self.example_hook is not None:
+            hooks.append(self.example_hook)
+        if self.clients is not None:
+            hooks += mechanisms.client_hooks(self.clients)
+        return hooks
+
+    @property
+    def exact_metrics(self) -> bool:
+        """Whether exact figures of training may be written."""
+        if self.examples is not None:
+            return False
+        if self.clients is None:
+            return True
+        return bool(self.clients.options.dp_release_exact_metrics)
+
+    @property
+    def cohort_key(self) -> bytes:
+        """The key of the cohorts' hashes; empty where nothing is secret."""
+        return b"" if self.clients is None else self.clients.cohort_key
+
+    def begin(self, task: Task, directory: RunDirectory) -> Optional[Ledger]:
+        """Keeps the secrets, and says what is promised.
+
+        Args:
+          task: Whose clients the statement counts.
+          directory: The run's; it is claimed.
+
+        Returns:
+          The account of what is spent, where there is one.
+
+        Raises:
+          RunDirectoryError: If a file cannot be written.
+        """
+        if self.examples is not None:
+            example_plan.publish(self.examples, directory, _listed(task))
+        planned = self.clients
+        if planned is None:
+            return None
+        if not planned.seeded:
+            secret_file.keep(directory.noise_secret, planned.secret)
+        if not storage.exists(directory.privacy_json):
+            _state(planned, directory, 0)
+        return Ledger(planned, functools.partial(_publish, planned, directory))
 
 
-def plan_of(
+def protect(
     config: ExperimentConfig,
-    clients: int,
+    task: Task,
     dimension: int,
     directory: RunDirectory,
     overwrite: bool,
-) -> Optional[Plan]:
-    """The plan of a run, with the secret that it has; `None` if not private.
+) -> Protection:
+    """Makes the plans of a run, with the secrets that it has.
 
     Args:
       config: The experiment.
-      clients: How many there are.
-      dimension: Numbers in an update.
+      task: Its data and model.
+      dimension: Numbers in a model delta.
       directory: Of the run, if it was begun.
       overwrite: Whether it begins anew.
 
     Raises:
       PipelineError: In a sentence, what the user should change.
     """
-    options = config.aggregator
-    if not options.private:
+    examples = example_plan.for_run(config, directory, overwrite)
+    return Protection(
+        plan_of_clients(
+            config,
+            len(task.train.client_ids),
+            dimension,
+            directory,
+            overwrite,
+        ),
+        examples,
+        None if examples is None else _example_hook(examples, task),
+    )
+
+
+def plan_of_clients(
+    config: ExperimentConfig,
+    num_clients: int,
+    dimension: int,
+    directory: RunDirectory,
+    overwrite: bool,
+) -> Optional[Plan]:
+    """Makes the plan that protects clients; `None` without one.
+
+    Args:
+      config: The experiment.
+      num_clients: Clients there are, canaries not counted.
+      dimension: Numbers in a model delta.
+      directory: Of the run, if it was begun.
+      overwrite: Whether it begins anew.
+
+    Raises:
+      PipelineError: In a sentence, what the user should change.
+    """
+    if not config.private:
         return None
+    options = config.privacy
     secret = secret_file.secret_of_run(
         directory, options.dp_noise_seed, overwrite
     )
-    population = clients + (options.audit_canaries or 0)
+    population = num_clients + (options.audit_canaries or 0)
     return plan.make(config, population, dimension, secret)
 
 
-def of(planned: Optional[Plan], directory: RunDirectory) -> Parts:
-    """The pieces of a plan; its secret is in the directory from now on.
-
-    Raises:
-      RunDirectoryError: If the secret cannot be written.
-    """
-    if planned is None:
-        return Parts()
-    if not planned.seeded:
-        secret_file.keep(directory.noise_secret, planned.secret)
-    if not storage.exists(directory.privacy_json):
-        _state(planned, directory, 0)
-    return Parts(
-        mechanisms.aggregator(planned),
-        mechanisms.release(planned),
-        planned.setting.mechanism == "distributed",
-        Ledger(planned, functools.partial(_publish, planned, directory)),
-        planned.columns,
-        bool(planned.options.dp_release_exact_metrics),
-    )
-
-
-def of_examples(
-    planned: Optional[ExamplePlan], task: Task
-) -> Optional[ExampleDp]:
-    """The clients' steps of DP-SGD, if there is a plan.
+def _example_hook(planned: ExamplePlan, task: Task) -> ExampleDp:
+    """Makes the steps of DP-SGD.
 
     Raises:
       ConfigError: If the task's loss is no mean over examples, or no noise
         keeps the target for a client.
     """
-    if planned is None:
-        return None
     model = task.build_model()
-    some = task.test.take(np.arange(min(_SOME, len(task.test))))
+    looked_at = task.test.take(np.arange(min(_LOOKED_AT, len(task.test))))
     if model.losses or not example_dp.learns_from_one(
-        model, task.loss_fn(), some.x, some.y
+        model, task.loss_fn(), looked_at.x, looked_at.y
     ):
         raise errors.ConfigError(
             f"--client_dp_target_epsilon={planned.target_epsilon} is not used "
@@ -129,18 +177,6 @@ def of_examples(
     return ExampleDp(
         task.loss_fn(), planned.clip, planned.batch_size, planned.key
     )
-
-
-def publish_examples(
-    planned: Optional[ExamplePlan], task: Task, directory: RunDirectory
-) -> None:
-    """Keeps the secret of a plan, if there is one, and says what it promises.
-
-    Raises:
-      RunDirectoryError: If these cannot be written.
-    """
-    if planned is not None:
-        example_plan.publish(planned, directory, _listed(task))
 
 
 def _listed(task: Task) -> dict[str, int]:

@@ -14,14 +14,15 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline.aggregators.private.noise import fold, standard_normal
+from tff_pipeline.client_work.hooks import ClientHook, GradientsFn, Step
 
 # What is clipped is scaled to a hair below the clip, so that rounding each
 # number to float32 does not lift it above; norms are exact.
 _BELOW = 1.0 - 2.0**-20
 
 
-class ExampleDp:
-    """A `gradients_fn` of `client_work.build`.
+class ExampleDp(ClientHook):
+    """Replaces the gradient of every step by that of DP-SGD.
 
     It measures nothing, for exact metrics of training would not be private.
 
@@ -29,6 +30,8 @@ class ExampleDp:
       block_spec: What it wants in a client's block beside the rest: the noise
         multiplier, which depends on how many examples the client has.
     """
+
+    name = "example_dp"
 
     def __init__(
         self,
@@ -53,7 +56,21 @@ class ExampleDp:
         self._batch_size = batch_size
         self._key = np.asarray(key, np.int64)
 
-    def __call__(
+    def describe(self) -> str:
+        """Says that gradients of examples are clipped and have noise."""
+        return (
+            "learned from gradients of single examples, each clipped to "
+            f"{self._clip:g}, with noise"
+        )
+
+    def gradients(
+        self, gradients_fn: GradientsFn, state: Any, step: Step
+    ) -> tuple[list[tf.Tensor], Any]:
+        """Takes the gradient of a step; `gradients_fn` is not asked."""
+        del gradients_fn
+        return self.gradient(step.model, step.block, step.number), state
+
+    def gradient(
         self,
         model: tff.learning.models.VariableModel,
         block: Mapping[str, tf.Tensor],
@@ -63,8 +80,8 @@ class ExampleDp:
 
         Args:
           model: At the step's weights.
-          block: The client's, of `client_work.block`.
-          step: An int32 scalar, which of the round's steps.
+          block: The client's, as `client_block` makes it.
+          step: Which of the round's steps, an int32 scalar.
         """
         # The block's key is of this client in this round.
         key = fold(self._key, block["key"])

@@ -1,22 +1,212 @@
 """The steps of one client: a loop over slices of its examples' order."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Optional
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline.client_work import keyed_generator
-from tff_pipeline.client_work.example_dp import ExampleDp
+from tff_pipeline.client_work.hooks import (
+    ClientHook,
+    Finished,
+    GradientsFn,
+    Message,
+    Step,
+)
 from tff_pipeline.config import ClientConfig
 
 ModelFn = Callable[[], tff.learning.models.VariableModel]
 
 
+class Trained(NamedTuple):
+    """A client after its last step.
+
+    Attributes:
+      message: What leaves it; zeros where it is rejected.
+      metrics: The model's metrics, not yet finalized; zeros where rejected.
+      states: Hook name -> the state that the client keeps.
+      rejected: 1 if an update is not finite, else 0; an int32 scalar.
+    """
+
+    message: Message
+    metrics: Any
+    states: Mapping[str, Any]
+    rejected: tf.Tensor
+
+
+class Trainer:
+    """Trains one client after the other, in the graph that it is built in."""
+
+    def __init__(
+        self,
+        model: tff.learning.models.VariableModel,
+        optimizer: tff.learning.optimizers.Optimizer,
+        options: ClientConfig,
+        hooks: Sequence[ClientHook],
+    ):
+        """Prepares the model.
+
+        Args:
+          model: Whose variables the steps change.
+          optimizer: Of the clients' steps.
+          options: Batch size, steps and weighting.
+          hooks: What else clients do, in order.
+        """
+        self._model = model
+        self._generators = keyed_generator.replace(model)
+        self._optimizer = optimizer
+        self._options = options
+        self._hooks = hooks
+
+    def train(
+        self,
+        weights: tff.learning.models.ModelWeights,
+        block: Mapping[str, tf.Tensor],
+        server_values: Mapping[str, Any],
+        states: Mapping[str, Any],
+    ) -> Trained:
+        """Takes all steps of one client.
+
+        Args:
+          weights: The server's, where the client starts.
+          block: The client's data, as `client_block` makes them.
+          server_values: Hook name -> its value at the server.
+          states: Hook name -> what the client kept.
+        """
+        variables = tff.learning.models.ModelWeights.from_model(self._model)
+        tf.nest.map_structure(lambda v, w: v.assign(w), variables, weights)
+        trainable = variables.trainable
+        size = self._options.batch_size
+        epochs, examples = tf.unstack(tf.shape(block["order"]))
+        steps = (examples + size - 1) // size
+        total, weight = epochs * steps, epochs * examples
+        if self._options.steps_per_round is not None:
+            # As many steps for all, so a client counts for its data.
+            total = tf.constant(self._options.steps_per_round)
+            weight = examples
+
+        def of_batch(number: tf.Tensor) -> Sequence[tf.Tensor]:
+            epoch, batch = number // steps, number % steps
+            chosen = block["order"][epoch, batch * size : (batch + 1) * size]
+            x = tf.gather(block["x"], chosen)
+            y = tf.gather(block["y"], chosen)
+            with tf.GradientTape() as tape:
+                output = self._model.forward_pass((x, y), training=True)
+            return tape.gradient(output.loss, trainable)
+
+        def step(number: tf.Tensor, state: Any, kept: Any) -> Any:
+            for generator in self._generators:
+                generator.begin(block["key"], number)
+            gradients, kept = self._gradients(
+                lambda: of_batch(number),
+                kept,
+                lambda value: Step(
+                    self._model, weights.trainable, block, number, value
+                ),
+                server_values,
+            )
+            state, values = self._optimizer.next(
+                state,
+                tuple(v.read_value() for v in trainable),
+                tuple(gradients),
+            )
+            for variable, value in zip(trainable, values):
+                variable.assign(value)
+            return number + 1, state, kept
+
+        specs = tuple(tf.TensorSpec(v.shape, v.dtype) for v in trainable)
+        _, _, kept = tf.while_loop(
+            lambda number, *_: number < total,
+            step,
+            (tf.constant(0), self._optimizer.initialize(specs), dict(states)),
+        )
+        update = tf.nest.map_structure(
+            tf.subtract, weights.trainable, [v.read_value() for v in trainable]
+        )
+        weight = tf.cast(weight, tf.float32)
+        if self._options.weighting == "uniform":
+            weight = tf.constant(1.0)
+        return self._finish(
+            Message(update, weight, {}),
+            dict(states),
+            kept,
+            lambda value: Finished(
+                weights.trainable,
+                block,
+                total,
+                tf.constant(self._options.optimizer.learning_rate),
+                value,
+            ),
+            server_values,
+        )
+
+    def _gradients(
+        self,
+        gradients_fn: GradientsFn,
+        states: Mapping[str, Any],
+        step: Callable[[Any], Step],
+        server_values: Mapping[str, Any],
+    ) -> tuple[Sequence[tf.Tensor], dict[str, Any]]:
+        """The gradient as the hooks want it, the first hook innermost."""
+        states = dict(states)
+
+        def changed(hook: ClientHook, inner: GradientsFn) -> GradientsFn:
+            def gradients() -> Sequence[tf.Tensor]:
+                result, state = hook.gradients(
+                    inner,
+                    states.get(hook.name, ()),
+                    step(server_values.get(hook.name, ())),
+                )
+                if hook.name in states:
+                    states[hook.name] = state
+                return result
+
+            return gradients
+
+        for hook in self._hooks:
+            gradients_fn = changed(hook, gradients_fn)
+        return gradients_fn(), states
+
+    def _finish(
+        self,
+        message: Message,
+        before: dict[str, Any],
+        after: dict[str, Any],
+        finished: Callable[[Any], Finished],
+        server_values: Mapping[str, Any],
+    ) -> Trained:
+        """Lets the hooks have their say, and rejects what is not finite."""
+        finite = _all_finite(tf.nest.flatten(message.update))
+        message = _if(finite, message)
+        for hook in self._hooks:
+            extras = message.extras
+            message, state = hook.message(
+                message,
+                after.get(hook.name, ()),
+                finished(server_values.get(hook.name, ())),
+            )
+            if hook.name in after:
+                after[hook.name] = state
+                finite &= _all_finite(tf.nest.flatten(state))
+            if message.extras.keys() != extras.keys():
+                finite &= _all_finite(tf.nest.flatten(message.extras))
+                message = _if(finite, message)
+        return Trained(
+            message,
+            _if(finite, self._model.report_local_unfinalized_metrics()),
+            {
+                name: _if(finite, state, before[name])
+                for name, state in after.items()
+            },
+            1 - tf.cast(finite, tf.int32),
+        )
+
+
 def without_initial_values(
     model_fn: ModelFn,
 ) -> tff.learning.models.VariableModel:
-    """The model, its weights starting from whatever is in the memory.
+    """Makes the model, its weights starting from whatever is in the memory.
 
     A client starts from the server's weights; drawing random ones first, in
     every round for every client, costs more than a small client's training.
@@ -53,85 +243,23 @@ def without_initial_values(
     return model_fn()
 
 
-def train(
-    model: tff.learning.models.VariableModel,
-    generators: Sequence[keyed_generator.KeyedGenerator],
-    optimizer: tff.learning.optimizers.Optimizer,
-    options: ClientConfig,
-    weights: Any,
-    block: Any,
-    gradients_fn: Optional[ExampleDp],
-) -> Any:
-    """All steps of one client: (result, metrics, 1 if it is dropped)."""
-    variables = tff.learning.models.ModelWeights.from_model(model)
-    tf.nest.map_structure(lambda v, w: v.assign(w), variables, weights)
-    trainable = variables.trainable
-    specs = tuple(tf.TensorSpec(v.shape, v.dtype) for v in trainable)
-    size = options.batch_size
-    epochs, examples = tf.unstack(tf.shape(block["order"]))
-    steps = (examples + size - 1) // size
-    total, weight = epochs * steps, epochs * examples
-    if options.steps_per_round is not None:
-        # As many steps for all, so what a client counts for is its data.
-        total, weight = tf.constant(options.steps_per_round), examples
+def _if(condition: tf.Tensor, values: Any, otherwise: Any = None) -> Any:
+    """The values if the condition holds, else others: by default zeros."""
 
-    def of_batch(number: tf.Tensor) -> Sequence[tf.Tensor]:
-        epoch, batch = number // steps, number % steps
-        chosen = block["order"][epoch, batch * size : (batch + 1) * size]
-        x = tf.gather(block["x"], chosen)
-        y = tf.gather(block["y"], chosen)
-        with tf.GradientTape() as tape:
-            output = model.forward_pass((x, y), training=True)
-        return tape.gradient(output.loss, trainable)
+    def others() -> Any:
+        if otherwise is not None:
+            return otherwise
+        return tf.nest.map_structure(tf.zeros_like, values)
 
-    def step(number: tf.Tensor, state: Any) -> Any:
-        for generator in generators:
-            generator.begin(block["key"], number)
-        if gradients_fn is None:
-            gradients = of_batch(number)
-        else:
-            gradients = gradients_fn(model, block, number)
-        state, values = optimizer.next(
-            state,
-            tuple(v.read_value() for v in trainable),
-            tuple(gradients),
-        )
-        for variable, value in zip(trainable, values):
-            variable.assign(value)
-        return number + 1, state
-
-    tf.while_loop(
-        lambda number, _: number < total,
-        step,
-        (tf.constant(0), optimizer.initialize(specs)),
-    )
-    update = tf.nest.map_structure(
-        tf.subtract, weights.trainable, [v.read_value() for v in trainable]
-    )
-    finite = _all_finite(update)
-
-    def if_finite(values: Any) -> Any:
-        # Not tf.where, which would copy them.
-        return tf.cond(
-            finite,
-            lambda: values,
-            lambda: tf.nest.map_structure(tf.zeros_like, values),
-        )
-
-    weight = tf.cast(weight, tf.float32)
-    if options.weighting == "uniform":
-        weight = tf.constant(1.0)
-    return (
-        tff.learning.templates.ClientResult(
-            update=if_finite(update), update_weight=if_finite(weight)
-        ),
-        if_finite(model.report_local_unfinalized_metrics()),
-        1 - tf.cast(finite, tf.int32),
-    )
+    # Not tf.where, which would copy them.
+    return tf.cond(condition, lambda: values, others)
 
 
 def _all_finite(values: Sequence[tf.Tensor]) -> tf.Tensor:
     """Whether all numbers are finite, a bool scalar."""
+    values = [value for value in values if value.dtype.is_floating]
+    if not values:
+        return tf.constant(True)
     # One pass, and nearly always enough; a sum may overflow, though.
     total = tf.add_n([tf.cast(tf.reduce_sum(v), tf.float32) for v in values])
     return tf.cond(

@@ -16,15 +16,11 @@ class Cohort:
       client_ids: Who they are.
       datasets: What the process takes, one a client.
       num_examples: How many examples they have together.
-      bytes_down: What one client receives.
-      bytes_up: What one client sends.
     """
 
     client_ids: Sequence[str]
     datasets: Sequence[Any]
     num_examples: int
-    bytes_down: int
-    bytes_up: int
 
 
 class CohortReader:

@@ -1,10 +1,8 @@
 """The cohort of a round: who takes part, with which examples in which order."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Sequence
 from typing import Any, Optional
-
-import numpy as np
-import tensorflow_federated as tff
 
 from tff_pipeline import errors, randomness, registry
 from tff_pipeline.client_work.block import client_block
@@ -19,92 +17,109 @@ from tff_pipeline.privacy.plan import Plan
 from tff_pipeline.tasks.task import Task
 
 
-def reader(
-    config: ExperimentConfig,
-    task: Task,
-    weights: tff.learning.models.ModelWeights,
-    plan: Optional[Plan] = None,
-    examples_plan: Optional[ExamplePlan] = None,
-) -> Callable[[int], Cohort]:
-    """A function from a round's number to its cohort, of the seed alone.
+class CohortSource:
+    """Reads cohorts, each a function of the seed and the round alone."""
 
-    Args:
-      config: The experiment.
-      task: Its data.
-      weights: The model's, for their sizes.
-      plan: Of privacy; then cohorts are drawn from its secret, and it may have
-        canaries, who stand behind the clients.
-      examples_plan: Of examples' privacy; then blocks say how much noise.
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        task: Task,
+        plan: Optional[Plan] = None,
+        examples_plan: Optional[ExamplePlan] = None,
+    ):
+        """Makes the source.
 
-    Raises:
-      ConfigError: If `--augment` does not suit the task, or there are fewer
-        clients than `--clients_per_round`.
-    """
-    seed = config.run.seed
-    augment = augmentation.of(config.data.augment, task.augmentations)
-    sampler = sampler_of(config, task, plan)
-    clients = len(task.train.client_ids)
-    up = sum(np.asarray(value).nbytes for value in weights.trainable)
-    fixed = sum(np.asarray(value).nbytes for value in weights.non_trainable)
+        Args:
+          config: The experiment.
+          task: Its data.
+          plan: The privacy plan of clients; then cohorts are drawn from its
+            secret, and it may have canaries, who stand behind the clients.
+          examples_plan: The privacy plan of examples; then blocks say how much
+            noise a client's steps have.
 
-    def read(position: int, round_number: int) -> tuple[Any, int]:
-        client_id = task.train.client_ids[position]
+        Raises:
+          ConfigError: If `--augment` does not suit the task, or there are
+            fewer clients than `--clients_per_round`.
+        """
+        self._config = config
+        self._task = task
+        self._examples_plan = examples_plan
+        self._sampler = sampler_of(config, task, plan)
+        self._augment = augmentation.of(config.data.augment, task.augmentations)
+
+    @functools.cached_property
+    def _positions(self) -> dict[str, int]:
+        """Where each client stands among those that train."""
+        ids = self._task.train.client_ids
+        return {client_id: position for position, client_id in enumerate(ids)}
+
+    def cohort(
+        self, round_number: int, client_ids: Optional[Sequence[str]] = None
+    ) -> Cohort:
+        """Reads the cohort of a round.
+
+        Args:
+          round_number: Which round, 1 or above.
+          client_ids: Who takes part; by default those that the sampler draws.
+        """
+        if client_ids is None:
+            positions = self._sampler.positions(round_number)
+            client_ids = self._sampler.ids(positions)
+        else:
+            positions = [self._positions[each] for each in client_ids]
+        entries = [self._entry(p, round_number) for p in positions]
+        return Cohort(
+            client_ids,
+            [block for block, _ in entries],
+            sum(size for _, size in entries),
+        )
+
+    def _entry(self, position: int, round_number: int) -> tuple[Any, int]:
+        """The block of a client or a canary, and how many examples it has."""
+        clients = self._task.train.client_ids
+        if position >= len(clients):
+            return self._canary(position - len(clients)), 0
         try:
-            examples = task.train.load(client_id)
-            task.check(examples, client_id)
-            if config.data.augment is not None:
-                examples = augment(
-                    examples,
-                    randomness.generator(
-                        seed, "augment", round_number, position
-                    ),
-                )
-            block = client_block(
-                examples,
-                _epochs(config.clients, len(examples)),
-                seed,
-                round_number,
-                position,
-                noise_multiplier=None
-                if examples_plan is None
-                else examples_plan.noise_multiplier(len(examples)),
-            )
+            return self._client(position, round_number)
         except MemoryError:
             raise errors.TrainingError(
                 f"Memory ran out in round {round_number} while reading client "
-                f"{client_id}; lower --max_examples_per_client or "
+                f"{clients[position]}; lower --max_examples_per_client or "
                 "--clients_per_round. The last checkpoint stands."
             ) from None
+
+    def _client(self, position: int, round_number: int) -> tuple[Any, int]:
+        config, task, plan = self._config, self._task, self._examples_plan
+        seed, client_id = config.run.seed, task.train.client_ids[position]
+        examples = task.train.load(client_id)
+        task.check(examples, client_id)
+        if config.data.augment is not None:
+            examples = self._augment(
+                examples,
+                randomness.generator(seed, "augment", round_number, position),
+            )
+        noise = None
+        if plan is not None:
+            noise = plan.noise_multiplier(len(examples))
+        block = client_block(
+            examples,
+            _epochs(config.clients, len(examples)),
+            seed,
+            round_number,
+            position,
+            noise_multiplier=noise,
+        )
         return block, len(examples)
 
-    def canary(number: int) -> tuple[Any, int]:
-        # It trains on something, but sends a direction of its own.
-        some = task.train.load(task.train.client_ids[0])
-        block = client_block(
-            Examples(some.x[:1], some.y[:1]),
-            _epochs(config.clients, 1),
-            seed,
+    def _canary(self, number: int) -> Any:
+        """A block of one example; a canary sends a direction of its own."""
+        data = self._task.train.load(self._task.train.client_ids[0])
+        return client_block(
+            Examples(data.x[:1], data.y[:1]),
+            _epochs(self._config.clients, 1),
+            self._config.run.seed,
             key=canaries.key_of(number),
         )
-        return block, 0
-
-    def cohort_of(round_number: int) -> Cohort:
-        positions = sampler.positions(round_number)
-        cohort = [
-            read(position, round_number)
-            if position < clients
-            else canary(position - clients)
-            for position in positions
-        ]
-        return Cohort(
-            sampler.ids(positions),
-            [data for data, _ in cohort],
-            sum(size for _, size in cohort),
-            up + fixed,
-            up,
-        )
-
-    return cohort_of
 
 
 def sampler_of(

@@ -149,7 +149,7 @@ def _took_part(
       RunDirectoryError: If that hangs on a secret that is gone.
     """
     clients = len(task.train.client_ids)
-    plan = privacy.plan_of(
+    plan = privacy.plan_of_clients(
         config, clients, dimension, directory, overwrite=False
     )
     sampler = source.sampler_of(config, task, plan)

@@ -45,12 +45,12 @@ def rerun(run_dir: str, data_dir: Optional[str] = None) -> Iterator[Finding]:
         )
     with tempfile.TemporaryDirectory() as folder:
         again = RunDirectory(os.path.join(folder, "run"))
-        options = config.aggregator
+        options = config.privacy
         if storage.exists(directory.noise_secret):
             secret = secret_file.read_or_draw(directory.noise_secret, None)
             storage.file_system(again.path).make_folder(again.path)
             secret_file.keep(again.noise_secret, secret)
-        elif options.private and options.dp_noise_seed is None:
+        elif config.private and options.dp_noise_seed is None:
             raise errors.RunDirectoryError(
                 f"{directory.noise_secret} does not exist, and without it the "
                 "run cannot be repeated."

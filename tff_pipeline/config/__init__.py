@@ -6,7 +6,8 @@ run. Options that belong to one partition or one optimizer are `None` unless
 that partition or optimizer is chosen; then they hold a number, never `None`.
 """
 
-from tff_pipeline.config.aggregation import AggregatorConfig
+from tff_pipeline.config.aggregation import AggregationConfig
+from tff_pipeline.config.algorithm import AlgorithmConfig
 from tff_pipeline.config.clients import (
     SAMPLING_OPTIONS,
     WEIGHTINGS,
@@ -22,6 +23,7 @@ from tff_pipeline.config.optimizers import (
     ServerConfig,
     optimizer_flag,
 )
+from tff_pipeline.config.privacy import PrivacyConfig
 from tff_pipeline.config.run import EVAL_CLIENTS, RUNTIME_OPTIONS, RunConfig
 
 __all__ = [
@@ -32,11 +34,13 @@ __all__ = [
     "SCHEDULE_OPTIONS",
     "SHARED_FIELDS",
     "WEIGHTINGS",
-    "AggregatorConfig",
+    "AggregationConfig",
+    "AlgorithmConfig",
     "ClientConfig",
     "DataConfig",
     "ExperimentConfig",
     "OptimizerConfig",
+    "PrivacyConfig",
     "RunConfig",
     "ServerConfig",
     "optimizer_flag",

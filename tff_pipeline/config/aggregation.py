@@ -1,194 +1,92 @@
-"""How clients' updates become one, and with how much privacy."""
+"""Configures how the messages of a cohort's clients become one."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from tff_pipeline import errors, registry
 from tff_pipeline.config import fields
 
-_DP = {
-    "dp_noise_multiplier": None,
-    "dp_target_epsilon": None,
-    "dp_delta": None,
-    "dp_accountant": None,
-    "dp_max_epsilon": None,
-    "dp_noise_seed": None,
-    "dp_release_exact_metrics": False,
-    "audit_canaries": None,
-}
-_FIXED = {**_DP, "dp_clip": None}
-# The options that each aggregator takes, with defaults; all others refuse them.
+# Options that a name in --aggregator takes, with defaults; a name that is not
+# listed takes none.
 AGGREGATOR_OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "mean": {},
-    "dp_gaussian": _FIXED,
-    # The numbers of Andrew et al. 2021.
-    "dp_gaussian_adaptive": {
-        **_DP,
-        "dp_initial_clip": 0.1,
-        "dp_quantile": 0.5,
-        "dp_clip_learning_rate": 0.2,
-        "dp_count_stddev": None,
-    },
-    "dp_tree": _FIXED,
-    "dp_tree_restart": _FIXED,
-    "dp_matrix": _FIXED,
-    "dp_local": _FIXED,
-    "dp_distributed": {
-        **{k: v for k, v in _FIXED.items() if k != "audit_canaries"},
-        "dp_bits": 20,
-    },
+    "clip": {"clip_norm": None},
 }
-# Of each, the samplings that its privacy can be accounted for with, the first
-# by default; all of them, and "uniform", if it is not here.
-SAMPLINGS_OF: Mapping[str, tuple[str, ...]] = {
-    "dp_gaussian": ("poisson", "uniform", "shuffled", "min_separation"),
-    "dp_gaussian_adaptive": (
-        "poisson",
-        "uniform",
-        "shuffled",
-        "min_separation",
-    ),
-    "dp_tree": ("shuffled", "min_separation"),
-    "dp_tree_restart": ("shuffled",),
-    "dp_matrix": ("min_separation",),
-    "dp_local": ("uniform", "shuffled", "min_separation"),
-    # As many clients in every cohort, for each brings a share of the noise.
-    "dp_distributed": ("min_separation",),
-}
-ACCOUNTANTS = {
-    "pld": "privacy loss distribution, rounded up by less than 0.1%",
-    "rdp": "Renyi divergences of 156 orders, converted by Canonne et al. 2020",
-    "rdp_classic": "Renyi divergences, converted by Mironov 2017",
-    "zcdp": (
-        "zero-concentrated differential privacy, converted by Bun and Steinke "
-        "2016"
-    ),
-}
+
+
+def names_in_chain(chain: str) -> list[str]:
+    """Splits a chain of aggregators into its names, the first step first.
+
+    Args:
+      chain: A value of --aggregator.
+
+    Returns:
+      The names of the steps, then the name of the aggregator that ends it.
+
+    >>> names_in_chain("clip+mean")
+    ['clip', 'mean']
+    """
+    return chain.split("+")
+
+
+def _is_chain(value: str) -> bool:
+    *steps, last = names_in_chain(value)
+    return last in registry.AGGREGATORS and all(
+        step in registry.AGGREGATOR_STEPS for step in steps
+    )
+
+
+class _Chain(fields.Allowed):
+    """Allows an aggregator, or steps that end in one, such as clip+mean."""
+
+    def check(self, flag: str, value: Any) -> None:
+        """Raises `ConfigError` if `value` is no chain of known names."""
+        if isinstance(value, str) and _is_chain(value):
+            return
+        raise errors.ConfigError(
+            f"--{flag}={value}: must be one of: "
+            f"{', '.join(registry.AGGREGATORS)}; before it, with + between "
+            f"them, there may be: {', '.join(registry.AGGREGATOR_STEPS)}."
+        )
 
 
 @dataclasses.dataclass(frozen=True)
-class AggregatorConfig(fields.Group):
+class AggregationConfig(fields.Group):
     """The aggregator; options that it does not take stay `None`."""
 
     name: str = fields.field(
         "mean",
-        fields.known(registry.AGGREGATORS),
+        _Chain(str, "an aggregator", _is_chain, tuple(registry.AGGREGATORS)),
         "Chooses how clients' updates become one: their mean, or a "
-        "differentially private mean (dp_...).",
+        "differentially private mean (dp_...). Steps may come first, such as "
+        "clip+mean.",
         flag="aggregator",
     )
-    dp_noise_multiplier: Optional[float] = fields.field(
-        None,
-        fields.NOT_NEGATIVE,
-        "Sets the standard deviation of the noise on the sum of a round's "
-        "updates, as a multiple of the clip, such as 1.0; with dp_local, of"
-        " the noise on each update. Or set --dp_target_epsilon.",
-    )
-    dp_target_epsilon: Optional[float] = fields.field(
+    clip_norm: Optional[float] = fields.field(
         None,
         fields.POSITIVE,
-        "Computes the noise multiplier for which epsilon is this after "
-        "--total_rounds, such as 8. Or set --dp_noise_multiplier.",
-    )
-    dp_delta: Optional[float] = fields.field(
-        None,
-        fields.PROBABILITY,
-        "Sets the probability with which the guarantee of epsilon may fail."
-        " Default: 1 / population^1.1.",
-    )
-    dp_clip: Optional[float] = fields.field(
-        None,
-        fields.POSITIVE,
-        "Sets the largest L2 norm of a client's update; longer updates are "
-        "scaled down to it.",
-    )
-    dp_initial_clip: Optional[float] = fields.field(
-        None,
-        fields.POSITIVE,
-        "Sets the clip of the first round, from which it adapts. Default: "
-        "0.1. Only for dp_gaussian_adaptive.",
-    )
-    dp_quantile: Optional[float] = fields.field(
-        None,
-        fields.PROBABILITY,
-        "Sets the share of clients whose updates should be shorter than the"
-        " clip. Default: 0.5. Only for dp_gaussian_adaptive.",
-    )
-    dp_clip_learning_rate: Optional[float] = fields.field(
-        None,
-        fields.NOT_NEGATIVE,
-        "Sets how fast the clip adapts: it is multiplied by at most the "
-        "exponential of this in a round. Default: 0.2. Only for "
-        "dp_gaussian_adaptive.",
-    )
-    dp_count_stddev: Optional[float] = fields.field(
-        None,
-        fields.POSITIVE,
-        "Sets the standard deviation of the noise on the number of clients "
-        "whose updates are shorter than the clip. Default: 0.05 times "
-        "--clients_per_round. Only for dp_gaussian_adaptive.",
-    )
-    dp_bits: Optional[int] = fields.field(
-        None,
-        fields.COUNT,
-        "Sets how many bits each number of an update takes. Default: 20. "
-        "Only for dp_distributed.",
-    )
-    dp_accountant: Optional[str] = fields.field(
-        None,
-        fields.known(ACCOUNTANTS),
-        "Chooses how epsilon is computed. Default: the one that gives the "
-        "smallest epsilon for --sampling.",
-    )
-    dp_max_epsilon: Optional[float] = fields.field(
-        None,
-        fields.POSITIVE,
-        "Stops training before the round after which epsilon would be "
-        "larger than this. Default: no limit.",
-        identity=False,
-    )
-    dp_noise_seed: Optional[int] = fields.field(
-        None,
-        fields.SEED,
-        "Seeds the noise and the cohorts, for simulations: whoever knows "
-        "the seed can remove the noise, so that there is no privacy. "
-        "Default: a secret drawn by the operating system.",
-    )
-    dp_release_exact_metrics: Optional[bool] = fields.field(
-        None,
-        fields.SWITCH,
-        "Writes training's loss, metrics and counts to metrics.csv, "
-        "although they are exact and not private.",
-    )
-    audit_canaries: Optional[int] = fields.field(
-        None,
-        fields.COUNT,
-        "Adds this many made-up clients to the cohorts, to measure how much"
-        " a private model reveals of who took part (one-shot audit). "
-        "Default: none.",
+        "Sets the largest L2 norm of a client's update after the step clip, "
+        "such as 1.0; longer updates are scaled down to it.",
     )
 
     @property
-    def private(self) -> bool:
-        """Whether it is differentially private."""
-        return self.name != "mean"
+    def steps(self) -> Sequence[str]:
+        """The names of the steps before the aggregator, in order."""
+        return names_in_chain(self.name)[:-1]
+
+    @property
+    def last(self) -> str:
+        """The name of the aggregator that ends the chain."""
+        return names_in_chain(self.name)[-1]
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.settle("name", AGGREGATOR_OPTIONS)
-        if not self.private:
-            return
-        if (self.dp_noise_multiplier is None) == (
-            self.dp_target_epsilon is None
-        ):
+        options: dict[str, Any] = {}
+        for name in names_in_chain(self.name):
+            options |= AGGREGATOR_OPTIONS.get(name, {})
+        self.settle("name", {**AGGREGATOR_OPTIONS, self.name: options})
+        if "clip" in self.steps and self.clip_norm is None:
             raise errors.ConfigError(
-                f"--aggregator={self.name} needs one of --dp_noise_multiplier "
-                f"(is {self.dp_noise_multiplier}) and --dp_target_epsilon (is "
-                f"{self.dp_target_epsilon})."
-            )
-        if "dp_clip" in AGGREGATOR_OPTIONS[self.name] and self.dp_clip is None:
-            raise errors.ConfigError(
-                f"--aggregator={self.name} needs --dp_clip, the largest norm "
-                "of a client's update; dp_gaussian_adaptive finds one itself."
+                f"--aggregator={self.name} needs --clip_norm, the largest L2 "
+                "norm of a client's update, such as --clip_norm=1.0."
             )

@@ -7,10 +7,16 @@ from typing import Any
 
 from tff_pipeline import errors
 from tff_pipeline.config import fields
-from tff_pipeline.config.aggregation import SAMPLINGS_OF, AggregatorConfig
+from tff_pipeline.config.aggregation import AggregationConfig
+from tff_pipeline.config.algorithm import AlgorithmConfig
 from tff_pipeline.config.clients import SAMPLING_OPTIONS, ClientConfig
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.config.optimizers import ServerConfig
+from tff_pipeline.config.privacy import (
+    MECHANISM_OF,
+    SAMPLINGS_OF,
+    PrivacyConfig,
+)
 from tff_pipeline.config.run import RunConfig
 
 
@@ -22,9 +28,12 @@ class ExperimentConfig:
     clients: ClientConfig = ClientConfig()
     server: ServerConfig = ServerConfig()
     run: RunConfig = RunConfig()
-    aggregator: AggregatorConfig = AggregatorConfig()
+    algorithm: AlgorithmConfig = AlgorithmConfig()
+    aggregation: AggregationConfig = AggregationConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
 
     def __post_init__(self) -> None:
+        self._settle_privacy()
         self._settle_clients()
         population = self.data.num_clients
         if population and self.clients.clients_per_round > population:
@@ -35,17 +44,37 @@ class ExperimentConfig:
                 "second."
             )
 
+    @property
+    def private(self) -> bool:
+        """Whether whole clients are protected by differential privacy."""
+        return self.aggregation.last in MECHANISM_OF
+
+    def _settle_privacy(self) -> None:
+        """Fills in the options that the aggregator takes, on a copy."""
+        aggregation = self.aggregation
+        if self.private and aggregation.steps:
+            raise errors.ConfigError(
+                f"--aggregator={aggregation.name}: {aggregation.last} takes no "
+                "steps before it, for its privacy plan owns every clip and "
+                f"all noise; give --aggregator={aggregation.last}."
+            )
+        privacy = dataclasses.replace(self.privacy)
+        privacy.settle_for(aggregation.name)
+        object.__setattr__(self, "privacy", privacy)
+
     def _settle_clients(self) -> None:
         """Fills in sampling and weighting as the aggregator takes them."""
-        clients, name = self.clients, self.aggregator.name
-        takes = SAMPLINGS_OF.get(name, ("uniform", *SAMPLING_OPTIONS))
+        clients, name = self.clients, self.aggregation.name
+        takes = ("uniform", *SAMPLING_OPTIONS)
+        if self.private:
+            takes = SAMPLINGS_OF[MECHANISM_OF[name]]
         if clients.sampling not in (None, *takes):
             raise errors.ConfigError(
                 f"--sampling={clients.sampling} is not accounted for with "
                 f"--aggregator={name}; choose {' or '.join(takes)}, or leave "
                 "it out."
             )
-        private = self.aggregator.private
+        private = self.private
         if private and clients.weighting not in (None, "uniform"):
             raise errors.ConfigError(
                 f"--client_weighting={clients.weighting} with "
@@ -81,7 +110,9 @@ class ExperimentConfig:
             self.clients.optimizer,
             self.server,
             self.server.optimizer,
-            self.aggregator,
+            self.algorithm,
+            self.aggregation,
+            self.privacy,
             self.run,
         )
 

@@ -166,24 +166,38 @@ class Group:
     def settle(
         self, choice: str, table: Mapping[str, Mapping[str, Any]]
     ) -> None:
-        """Fills in the chosen name's options and refuses all others'."""
-        chosen = getattr(self, choice)
+        """Fills in the options of the chosen name and refuses all others.
+
+        Args:
+          choice: The field whose value is the chosen name.
+          table: Name -> the options that it takes, with their defaults; a name
+            that is not in it takes none.
+
+        Raises:
+          ConfigError: If an option is set that the chosen name does not take.
+        """
+        flags = {field.name: flag for flag, field in self.options()}
+        self.settle_options(flags[choice], getattr(self, choice), table)
+
+    def settle_options(
+        self, flag: str, chosen: str, table: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Does as `settle` where another group's `flag` makes the choice."""
         optional = {name for options in table.values() for name in options}
+        taken = table.get(chosen, {})
+        flags = {field.name: name for name, field in self.options()}
         for field in dataclasses.fields(self):
             if field.name not in optional:
                 continue
             value = getattr(self, field.name)
-            if field.name in table[chosen]:
+            if field.name in taken:
                 if value is None:
-                    object.__setattr__(
-                        self, field.name, table[chosen][field.name]
-                    )
+                    object.__setattr__(self, field.name, taken[field.name])
             elif value is not None:
                 users = [n for n, used in table.items() if field.name in used]
-                flags = {f.name: flag for flag, f in self.options()}
                 raise errors.ConfigError(
                     f"--{flags[field.name]}={value} is not used with "
-                    f"--{flags[choice]}={chosen}; leave it out, or choose one "
+                    f"--{flag}={chosen}; leave it out, or choose one "
                     f"that uses it: {', '.join(users)}."
                 )
 

@@ -1,5 +1,6 @@
 """Evaluates a model client by client."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,25 +44,28 @@ def client_groups(task: Task) -> dict[str, tuple[str, FederatedData]]:
 
 def evaluate_clients(
     evaluator: Evaluator,
-    weights: tff.learning.models.ModelWeights,
+    weights_of: Callable[[str], tff.learning.models.ModelWeights],
     clients: FederatedData,
 ) -> dict[str, Array]:
     """Computes loss and metrics of every client on its own examples.
 
     Args:
       evaluator: The evaluator of the task's model.
-      weights: The model's weights, arrays in the order of its variables.
+      weights_of: A client's id -> the weights that are evaluated on it, arrays
+        in the order of the model's variables; mostly one model for all.
       clients: At least one client.
 
     Returns:
       Metric name -> float64 array of shape [clients], in the order of
       `clients.client_ids`.
     """
-    evaluator.assign(weights)
-    rows = [
-        evaluator.measure(clients.load(client_id))
-        for client_id in clients.client_ids
-    ]
+    rows, assigned = [], None
+    for client_id in clients.client_ids:
+        weights = weights_of(client_id)
+        if weights is not assigned:
+            evaluator.assign(weights)
+            assigned = weights
+        rows.append(evaluator.measure(clients.load(client_id)))
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
@@ -85,7 +89,7 @@ def report(
     clients = []
     for which, members in client_groups(task).values():
         sizes = np.array([members.size(name) for name in members.client_ids])
-        columns = evaluate_clients(evaluator, weights, members)
+        columns = evaluate_clients(evaluator, lambda _: weights, members)
         clients.append(
             {
                 "which": which,

@@ -22,7 +22,9 @@ def define_experiment_flags() -> None:
         "Client optimizer",
         "Server",
         "Server optimizer",
-        "Aggregation and privacy",
+        "Algorithm",
+        "Aggregation",
+        "Differential privacy",
         "Run",
     )
     groups = config.ExperimentConfig().groups()
@@ -114,7 +116,9 @@ def experiment_config() -> config.ExperimentConfig:
         data=_group(config.DataConfig),
         clients=_group(config.ClientConfig, optimizer=client_optimizer),
         server=_group(config.ServerConfig, optimizer=server_optimizer),
-        aggregator=_group(config.AggregatorConfig),
+        algorithm=_group(config.AlgorithmConfig),
+        aggregation=_group(config.AggregationConfig),
+        privacy=_group(config.PrivacyConfig),
         run=_group(config.RunConfig),
     )
     if experiment.run.output_dir is None:

@@ -97,9 +97,9 @@ _PRIVACY_FLAGS: tuple[tuple[str, Allowed, Any, str], ...] = (
     (
         "sampling",
         fields.TEXT,
-        "poisson",
+        None,
         "Chooses how cohorts are drawn: poisson, uniform, shuffled or "
-        "min_separation.",
+        "min_separation. Default: the first that --mechanism takes.",
     ),
     (
         "population",

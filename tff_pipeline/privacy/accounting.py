@@ -14,7 +14,7 @@ import numpy.typing as npt
 from dp_accounting import pld, rdp
 
 from tff_pipeline import errors
-from tff_pipeline.config.aggregation import ACCOUNTANTS
+from tff_pipeline.config.privacy import ACCOUNTANTS
 from tff_pipeline.privacy.setting import Setting, check_name
 
 Array = npt.NDArray[Any]

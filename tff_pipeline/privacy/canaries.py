@@ -9,7 +9,7 @@ was given away, at least to who looks like this: an estimate from below.
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -18,6 +18,7 @@ import tensorflow as tf
 from scipy import optimize, special
 
 from tff_pipeline.aggregators.private.noise import standard_normal
+from tff_pipeline.client_work.hooks import ClientHook, Finished, Message
 from tff_pipeline.privacy import accounting
 from tff_pipeline.privacy.plan import Plan
 
@@ -30,18 +31,26 @@ _LARGEST = 512.0  # What is more is as bad, and its exponential overflows.
 _CONFIDENCE = 0.95
 
 
-class Canaries:
-    """What canaries send, a `release` of `client_work.build`."""
+class Canaries(ClientHook):
+    """Has canaries send random directions in place of what they learned."""
+
+    name = "canaries"
 
     def __init__(self, key: Array):
         """Takes the key of their directions, int64 [2]."""
         self._key = key
 
-    def __call__(self, update: Any, block: Mapping[str, tf.Tensor]) -> Any:
-        """The update of a client, or of a canary, whose key is negative."""
+    def describe(self) -> str:
+        """Says that some clients are canaries."""
+        return "of canaries, a random direction"
+
+    def message(
+        self, message: Message, state: Any, client: Finished
+    ) -> tuple[Message, Any]:
+        """Replaces the update of canaries, whose blocks have negative keys."""
+        update, key = message.update, client.block["key"]
         flat = tf.nest.flatten(update)
         specs = [tf.TensorSpec(leaf.shape, leaf.dtype) for leaf in flat]
-        key = block["key"]
 
         def direction() -> Any:
             vector = standard_normal(self._key, number_of(key), specs)
@@ -50,7 +59,8 @@ class Canaries:
                 update, [_NORM / norm * part for part in vector]
             )
 
-        return tf.cond(key < 0, direction, lambda: update)
+        update = tf.cond(key < 0, direction, lambda: update)
+        return message._replace(update=update), state
 
     def cosines(
         self, numbers: Iterable[int], released: Sequence[Array]

@@ -1,65 +1,76 @@
-"""The aggregators of a privacy plan: one function a mechanism.
+"""The private aggregations: one function a mechanism.
 
-Each takes the plan and gives the factory whose noise the plan accounts for.
+Each takes a context whose plan says what is promised, and gives the factory
+whose noise the plan accounts for.
 """
 
-from collections.abc import Mapping
-from typing import Any, Optional
+from typing import Any
 
-import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline import registry
+from tff_pipeline.aggregators.aggregation import (
+    Aggregation,
+    AggregationContext,
+    Factory,
+)
 from tff_pipeline.aggregators.private import dp_mean, noise
 from tff_pipeline.aggregators.private.distributed import (
     NumberedDistributedDpMeanFactory,
 )
 from tff_pipeline.aggregators.private.recorded import RecordedFactory
-from tff_pipeline.algorithms.fed_avg import Aggregator
+from tff_pipeline.client_work.hooks import ClientHook, NumberedClients
 from tff_pipeline.client_work.local_noise import LocalNoise
-from tff_pipeline.client_work.process import Release
+from tff_pipeline.config.privacy import SAMPLINGS_OF
 from tff_pipeline.privacy.canaries import Canaries
 from tff_pipeline.privacy.plan import Plan
 
 
-def aggregator(plan: Plan) -> Aggregator:
-    """The plan's aggregator; with canaries, it records what it releases."""
-    factory = registry.load(plan.options.name, registry.AGGREGATORS)(plan)
-    return RecordedFactory(factory) if plan.num_canaries else factory
-
-
-def release(plan: Plan) -> Optional[Release]:
-    """What clients do to their updates before they send them, if anything."""
-    steps: list[Release] = []
+def client_hooks(plan: Plan) -> list[ClientHook]:
+    """Lists what clients do, by the plan, to what they send, in order."""
+    hooks: list[ClientHook] = []
     if plan.num_canaries:
-        steps.append(Canaries(plan.canary_key))
-    if plan.options.name == "dp_local":
-        steps.append(
+        hooks.append(Canaries(plan.canary_key))
+    if plan.aggregator == "dp_local":
+        hooks.append(
             LocalNoise(plan.clip, plan.noise_multiplier, plan.noise_key)
         )
-    if not steps:
-        return None
-
-    def apply(update: Any, block: Mapping[str, tf.Tensor]) -> Any:
-        for step in steps:
-            update = step(update, block)
-        return update
-
-    return apply
+    if plan.aggregator == "dp_distributed":
+        hooks.append(NumberedClients())
+    return hooks
 
 
-def dp_gaussian(plan: Plan) -> tff.aggregators.UnweightedAggregationFactory:
+def _aggregation(plan: Plan, factory: Factory) -> Aggregation:
+    """Describes the aggregation of `plan`; canaries need what is released."""
+    if plan.num_canaries:
+        factory = RecordedFactory(factory)
+    adapts = plan.options.dp_initial_clip is not None
+
+    def measure(measurements: Any) -> dict[str, float]:
+        return {"clip": float(measurements["clip"])} if adapts else {}
+
+    return Aggregation(
+        factory,
+        plan,
+        SAMPLINGS_OF[plan.setting.mechanism],
+        plan.columns,
+        measure,
+    )
+
+
+def dp_gaussian(context: AggregationContext) -> Aggregation:
+    """Clips, sums up and adds fresh noise every round (McMahan et al. 2018)."""
+    plan = _plan(context)
     return _mean(plan, noise.FreshNoise(plan.noise_key))
 
 
-def dp_gaussian_adaptive(
-    plan: Plan,
-) -> tff.aggregators.UnweightedAggregationFactory:
+def dp_gaussian_adaptive(context: AggregationContext) -> Aggregation:
+    """Adapts the clip to a quantile of the norms (Andrew et al. 2021)."""
+    plan = _plan(context)
     options = plan.options
-    assert options.dp_initial_clip is not None  # `AggregatorConfig` settles
+    assert options.dp_initial_clip is not None  # `PrivacyConfig` settles
     assert options.dp_quantile is not None  # all three.
     assert options.dp_clip_learning_rate is not None
-    return dp_mean.AdaptiveDpMeanFactory(
+    factory = dp_mean.AdaptiveDpMeanFactory(
         plan.noise_multiplier,
         plan.count_stddev,
         plan.setting.cohort_size,
@@ -68,44 +79,56 @@ def dp_gaussian_adaptive(
         options.dp_quantile,
         options.dp_clip_learning_rate,
     )
+    return _aggregation(plan, factory)
 
 
-def dp_tree(plan: Plan) -> tff.aggregators.UnweightedAggregationFactory:
+def dp_tree(context: AggregationContext) -> Aggregation:
+    """Adds the noise of one binary tree (Kairouz et al. 2021, DP-FTRL)."""
+    plan = _plan(context)
     return _mean(plan, noise.TreeNoise(plan.noise_key, plan.setting.rounds))
 
 
-def dp_tree_restart(plan: Plan) -> tff.aggregators.UnweightedAggregationFactory:
+def dp_tree_restart(context: AggregationContext) -> Aggregation:
+    """Adds the noise of a new tree in every epoch (Kairouz et al. 2021)."""
+    plan = _plan(context)
     setting = plan.setting
     tree = noise.TreeNoise(plan.noise_key, setting.rounds, setting.epoch)
     return _mean(plan, tree)
 
 
-def dp_matrix(plan: Plan) -> tff.aggregators.UnweightedAggregationFactory:
+def dp_matrix(context: AggregationContext) -> Aggregation:
+    """Adds the noise of a banded matrix (Choquette-Choo et al. 2023)."""
+    plan = _plan(context)
     return _mean(plan, noise.BandedNoise(plan.noise_key, plan.matrix))
 
 
-def dp_distributed(plan: Plan) -> tff.aggregators.WeightedAggregationFactory:
+def dp_distributed(context: AggregationContext) -> Aggregation:
+    """Sums up integers to which clients added noise (Kairouz et al. 2021b)."""
+    plan = _plan(context)
     mechanism = plan.distributed
-    return NumberedDistributedDpMeanFactory(
+    factory = NumberedDistributedDpMeanFactory(
         mechanism.noise_multiplier,
         mechanism.bound,
         mechanism.expected_clients,
         plan.noise_key,
         mechanism.bits,
     )
+    return _aggregation(plan, factory)
 
 
-def dp_local(_: Plan) -> tff.aggregators.UnweightedAggregationFactory:
-    # Clients clip and add noise before they send: `algorithms.local_noise`.
-    return tff.aggregators.UnweightedMeanFactory()
+def dp_local(context: AggregationContext) -> Aggregation:
+    """Averages updates that clients clipped and noised: see `client_hooks`."""
+    return _aggregation(_plan(context), tff.aggregators.UnweightedMeanFactory())
 
 
-def _mean(
-    plan: Plan, drawn: noise.Noise
-) -> tff.aggregators.UnweightedAggregationFactory:
-    return dp_mean.DpMeanFactory(
-        plan.clip,
-        plan.noise_multiplier,
-        plan.setting.cohort_size,
-        drawn,
+def _plan(context: AggregationContext) -> Plan:
+    plan = context.plan
+    assert isinstance(plan, Plan)  # Assembly makes it for private names.
+    return plan
+
+
+def _mean(plan: Plan, fresh: noise.Noise) -> Aggregation:
+    factory = dp_mean.DpMeanFactory(
+        plan.clip, plan.noise_multiplier, plan.setting.cohort_size, fresh
     )
+    return _aggregation(plan, factory)

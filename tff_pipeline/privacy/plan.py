@@ -16,20 +16,10 @@ import numpy as np
 from tff_pipeline import errors
 from tff_pipeline.aggregators.private.discrete_mechanism import Mechanism
 from tff_pipeline.config import ExperimentConfig
-from tff_pipeline.config.aggregation import AggregatorConfig
+from tff_pipeline.config.privacy import MECHANISM_OF, PrivacyConfig
 from tff_pipeline.privacy import accounting, matrix, secret_file
 from tff_pipeline.privacy.setting import Setting
 
-# Aggregator -> its mechanism in `setting.MECHANISMS`.
-MECHANISMS = {
-    "dp_gaussian": "gaussian",
-    "dp_gaussian_adaptive": "gaussian",
-    "dp_tree": "tree",
-    "dp_tree_restart": "tree_restart",
-    "dp_matrix": "matrix",
-    "dp_local": "local",
-    "dp_distributed": "distributed",
-}
 _COUNT_STDDEV = 0.05  # Of the cohort: Andrew et al. 2021, section 3.1.
 
 
@@ -38,7 +28,8 @@ class Plan:
     """What is promised, and how it is kept.
 
     Attributes:
-      options: The flags that it is made from.
+      aggregator: Its name in `registry.AGGREGATORS`.
+      options: The flags that the plan is made from.
       setting: What the accountant is told, with all rounds that are planned.
       noise_multiplier: Standard deviation of the noise on a round's sum over
         the clip; with `dp_local`, on a client's update.
@@ -48,7 +39,8 @@ class Plan:
       secret: 128 bits, of which noise and cohorts are drawn.
     """
 
-    options: AggregatorConfig
+    aggregator: str
+    options: PrivacyConfig
     setting: Setting
     noise_multiplier: float
     delta: float
@@ -148,7 +140,7 @@ class Plan:
     def terms(self) -> dict[str, Any]:
         """What must stay the same while a run lasts, as JSON."""
         terms = {
-            "aggregator": self.options.name,
+            "aggregator": self.aggregator,
             **dataclasses.asdict(self.setting),
             "noise_multiplier": self.noise_multiplier,
             "delta": self.delta,
@@ -174,7 +166,7 @@ def make(
     """The plan of an experiment.
 
     Args:
-      config: Its `aggregator` must be private.
+      config: The experiment; its aggregator must be private.
       population: Clients there are, canaries too.
       dimension: Numbers in an update.
       secret: Of 128 bits; see `secret_file`.
@@ -183,7 +175,8 @@ def make(
       ConfigError: If the flags do not go together, or the noise that the target
         epsilon needs cannot be had; the flag to change is named.
     """
-    options, clients = config.aggregator, config.clients
+    options, clients = config.privacy, config.clients
+    aggregator = config.aggregation.last
     size = clients.clients_per_round
     if size > population:
         raise errors.ConfigError(
@@ -195,7 +188,7 @@ def make(
         min_separation = clients.min_separation or population // size
     assert clients.sampling is not None  # `ExperimentConfig` settles it.
     setting = Setting(
-        MECHANISMS[options.name],
+        MECHANISM_OF[aggregator],
         clients.sampling,
         population,
         size,
@@ -217,9 +210,16 @@ def make(
                     options, setting, dimension, multiplier
                 )
     plan = Plan(
-        options, setting, multiplier, delta, accountant, dimension, secret
+        aggregator,
+        options,
+        setting,
+        multiplier,
+        delta,
+        accountant,
+        dimension,
+        secret,
     )
-    if options.name == "dp_gaussian_adaptive":
+    if aggregator == "dp_gaussian_adaptive":
         _check_count(plan)
     if setting.mechanism == "distributed":
         _check_bits(plan)
@@ -227,7 +227,7 @@ def make(
 
 
 def _distributed(
-    options: AggregatorConfig,
+    options: PrivacyConfig,
     setting: Setting,
     dimension: int,
     noise_multiplier: float,
@@ -243,7 +243,7 @@ def _distributed(
 
 
 def _undiscretised(
-    options: AggregatorConfig,
+    options: PrivacyConfig,
     setting: Setting,
     dimension: int,
     effective: float,

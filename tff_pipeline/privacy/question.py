@@ -7,10 +7,15 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from tff_pipeline import errors
-from tff_pipeline.config.aggregation import ACCOUNTANTS
+from tff_pipeline.config.privacy import ACCOUNTANTS, SAMPLINGS_OF
 from tff_pipeline.files import durable
 from tff_pipeline.privacy import accounting
-from tff_pipeline.privacy.setting import ADJACENCIES, MECHANISMS, Setting
+from tff_pipeline.privacy.setting import (
+    ADJACENCIES,
+    MECHANISMS,
+    Setting,
+    check_name,
+)
 
 _POINTS = 10  # Rows of the table over rounds.
 CONVERSIONS = {
@@ -71,6 +76,10 @@ class Question:
           ConfigError: If the flags do not go together; they are named.
         """
         rest = dict(values)
+        check_name("mechanism", rest["mechanism"], SAMPLINGS_OF)
+        rest["sampling"] = (
+            rest["sampling"] or SAMPLINGS_OF[rest["mechanism"]][0]
+        )
         setting = Setting(
             **{
                 field.name: rest.pop(field.name)

@@ -15,6 +15,7 @@ from typing import Any, Optional
 import dp_accounting
 
 from tff_pipeline import errors
+from tff_pipeline.config.privacy import SAMPLINGS_OF
 
 _Relation = dp_accounting.NeighboringRelation
 
@@ -33,13 +34,6 @@ MECHANISMS = {
     ),
 }
 
-# Of each, the samplings that its analysis takes; all if it is not here.
-SAMPLINGS_OF = {
-    "tree": ("shuffled", "min_separation"),
-    "tree_restart": ("shuffled",),
-    "matrix": ("min_separation",),
-    "distributed": ("min_separation",),
-}
 # Sampling -> how neighbouring populations differ, as the analysis needs it.
 SAMPLINGS = {
     "poisson": _Relation.ADD_OR_REMOVE_ONE,
@@ -100,7 +94,7 @@ class Setting:
                 f"--cohort_size={self.cohort_size} is more than "
                 f"--population={self.population}; lower it."
             )
-        takes = SAMPLINGS_OF.get(self.mechanism, SAMPLINGS)
+        takes = SAMPLINGS_OF[self.mechanism]
         if self.sampling not in takes:
             raise errors.ConfigError(
                 f"--mechanism={self.mechanism} has no analysis for "

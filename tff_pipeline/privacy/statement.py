@@ -10,7 +10,7 @@ import math
 import textwrap
 from typing import Any, Optional
 
-from tff_pipeline.config.aggregation import ACCOUNTANTS
+from tff_pipeline.config.privacy import ACCOUNTANTS
 from tff_pipeline.files import durable
 from tff_pipeline.privacy import accounting
 from tff_pipeline.privacy.plan import Plan
@@ -79,7 +79,7 @@ def content(
         ),
         "unit": "one client with all its data",
         "adjacency": ADJACENCIES[setting.adjacency],
-        "mechanism": plan.options.name,
+        "mechanism": plan.aggregator,
         "mechanism_in_words": MECHANISMS[setting.mechanism],
         "noise_multiplier": plan.noise_multiplier,
         "noise_over_sensitivity": multiplier,

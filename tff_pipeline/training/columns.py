@@ -1,18 +1,20 @@
 """The columns of metrics.csv: which there are, and what fills them."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Optional
 
 import tensorflow_federated as tff
 
+from tff_pipeline.algorithms.algorithm import Algorithm
 from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.evaluation import over_clients, spread
 from tff_pipeline.evaluation.central import Evaluator
 from tff_pipeline.runs import metrics_file
+from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.tasks.task import Task
 
 # What is exact and of the clients that train: withheld from what is private.
-_EXACT = ("clients", "dropped_clients", "examples")
+_EXACT = ("clients", "rejected_clients", "examples")
 
 
 def names(
@@ -39,7 +41,7 @@ def names(
             for name in task.evaluated_names
             for statistic in spread.SPREAD
         ),
-        *("clients", "dropped_clients", "rejected_update", "examples"),
+        *("clients", "rejected_clients", "rejected_update", "examples"),
         *("bytes_down", "bytes_up", "seconds"),
         *more,
     ]
@@ -52,37 +54,62 @@ def names(
     ]
 
 
-def evaluated(
-    evaluator: Evaluator,
-    task: Task,
-    groups: Mapping[str, FederatedData],
-    weights: tff.learning.models.ModelWeights,
-) -> dict[str, float]:
-    """Columns of metrics.csv from evaluating `weights`."""
-    on_test_set = evaluator.evaluate(weights, task.test)
-    columns = {f"eval_{name}": value for name, value in on_test_set.items()}
-    for group, clients in groups.items():
-        values = over_clients.evaluate_clients(evaluator, weights, clients)
-        columns |= spread.spread_columns(group, values)
-    return columns
+class Evaluation:
+    """Columns of metrics.csv from evaluating what an algorithm has learned."""
 
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        task: Task,
+        groups: Mapping[str, FederatedData],
+    ):
+        """Prepares the evaluation.
 
-def measured(output: Any, names: list[str]) -> dict[str, metrics_file.Value]:
-    """Columns of metrics.csv from what the process measured."""
-    train = output["client_work"]["train"]
-    columns: dict[str, metrics_file.Value] = {
-        "dropped_clients": int(output["client_work"]["dropped_clients"]),
-        # The server takes no mean that is not finite.
-        "rejected_update": int(output["finalizer"]["update_non_finite"]),
-    }
-    # Where the clip adapts.
-    if "clip" in output["aggregator"]:
-        columns["clip"] = float(output["aggregator"]["clip"])
-    # Where all clients were dropped there is no loss, though TFF says 0.
-    if train["num_examples"]:
-        for name in names:
-            columns[f"train_{name}"] = float(train[name])
-    return columns
+        Args:
+          algorithm: Which weights are evaluated.
+          task: Its test set, loss and metrics.
+          groups: Test examples of clients, by group, to be evaluated client by
+            client.
+        """
+        self._algorithm = algorithm
+        self._evaluator = Evaluator(task)
+        self._task = task
+        self._groups = groups
+
+    def __call__(
+        self, state: Any, kept: Optional[KeptStates]
+    ) -> dict[str, float]:
+        """Evaluates centrally and client by client.
+
+        Args:
+          state: The server's.
+          kept: What clients keep, where they keep something.
+        """
+        weights = self._algorithm.model_weights(state, kept)
+        on_test_set = self._evaluator.evaluate(weights, self._task.test)
+        columns = {f"eval_{name}": value for name, value in on_test_set.items()}
+        for group, clients in self._groups.items():
+            values = over_clients.evaluate_clients(
+                self._evaluator,
+                self._weights_of(state, kept, weights),
+                clients,
+            )
+            columns |= spread.spread_columns(group, values)
+        return columns
+
+    def _weights_of(
+        self,
+        state: Any,
+        kept: Optional[KeptStates],
+        weights: tff.learning.models.ModelWeights,
+    ) -> Callable[[str], tff.learning.models.ModelWeights]:
+        """A function from a client's id to the weights evaluated on it."""
+        if kept is None or not self._algorithm.personal:
+            return lambda _: weights
+        rows, algorithm = kept, self._algorithm
+        return lambda client_id: algorithm.client_weights(
+            state, rows.rows([client_id])[0]
+        )
 
 
 def last_evaluation(metrics_csv: str) -> dict[str, float]:

@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
-import tensorflow_federated as tff
-
 from tff_pipeline import timing
+from tff_pipeline.algorithms.algorithm import Algorithm, is_finite
 from tff_pipeline.cohorts.read_ahead import Cohort, CohortReader
 from tff_pipeline.config import RunConfig
 from tff_pipeline.runs.kept_states import KeptStates
@@ -23,7 +22,6 @@ from tff_pipeline.training.recorder import (
     Recorder,
     Round,
     Start,
-    finite,
 )
 
 
@@ -35,7 +33,7 @@ class Outcome:
       round_number: The rounds that the state has seen, all of them.
       state: The server's state after them.
       kept: What clients keep, where they keep something.
-      target_reached: Whether it stopped for `--target_value`.
+      target_reached: Whether training stopped for `--target_value`.
       budget_spent: Whether it stopped because another round was not allowed.
       interrupted_by: The signal that it stopped for, or `None`.
     """
@@ -50,28 +48,26 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
-    """Runs a learning process over cohorts, and records what comes of it.
+    """Runs an algorithm over cohorts, and records what comes of it.
 
     Attributes:
-      process: The learning process; it need not be of this package.
-      cohort_of: Round number, 1 or above -> its cohort; a pure function.
-      evaluate: Weights -> columns by name.
-      measure: The process's metrics -> columns by name.
+      algorithm: What is computed in a round.
+      cohort_of: (round number, 1 or above; client ids, or `None` for those
+        that a sampler draws) -> the cohort; a pure function.
+      evaluate: (server state, what clients keep) -> columns by name.
       config: Rounds, intervals, the target, and what becomes of failures.
       columns: Names of those that rows may have.
       recorder: Where all of it goes.
       around_round: Round number -> a context manager to be around all of it.
       budget: What is spent of privacy, if it is accounted for.
       kept: What clients keep before they take part, where the algorithm has
-        them keep something. Then `process.next` takes the cohort's, a list, as
-        a third argument, and gives them back as `client_states`.
+        them keep something.
       until: A round to end after, if not the last of `config`.
     """
 
-    process: tff.learning.templates.LearningProcess
-    cohort_of: Callable[[int], Cohort]
-    evaluate: Callable[[tff.learning.models.ModelWeights], dict[str, float]]
-    measure: Callable[[Any], dict[str, Value]]
+    algorithm: Algorithm
+    cohort_of: Callable[[int, Optional[Sequence[str]]], Cohort]
+    evaluate: Callable[[Any, Optional[KeptStates]], dict[str, float]]
     config: RunConfig
     columns: Sequence[str]
     recorder: Recorder
@@ -150,7 +146,16 @@ class Loop:
         """The cohort of a round; its epsilon is known from then on."""
         if self.budget is not None:
             self.budget.epsilon(number)
-        return self.cohort_of(number)
+        return self.cohort_of(number, None)
+
+    def _cohort(
+        self, number: int, before: Outcome, reader: CohortReader
+    ) -> Cohort:
+        """The cohort of a round, drawn ahead or chosen by the state."""
+        if not self.algorithm.chooses_cohorts:
+            return reader.read(number)
+        client_ids = self.algorithm.cohort(before.state, before.kept, number)
+        return self.cohort_of(number, client_ids)
 
     def _allowed(self, number: int) -> bool:
         return self.budget is None or self.budget.allows(number)
@@ -172,7 +177,7 @@ class Loop:
             try:
                 began = time.monotonic()
                 with timing.span("reading"):
-                    cohort = reader.read(number)
+                    cohort = self._cohort(number, before, reader)
                 return self._round(number, cohort, before, policy, began)
             except failures.FAILURES as error:
                 decision = policy.of_error(attempt)
@@ -203,20 +208,23 @@ class Loop:
         policy: failures.Policy,
         began: float,
     ) -> Round:
-        kept, data = before.kept, list(cohort.datasets)
-        if kept is None:
-            output = self.process.next(before.state, data)
-        else:
+        kept = before.kept
+        rows: Sequence[Any] = ()
+        if kept is not None:
             rows = kept.rows(cohort.client_ids)
-            output = self.process.next(before.state, data, rows)
-            kept = kept.updated(cohort.client_ids, output.client_states)
+        state, metrics, rows = self.algorithm.run_round(
+            before.state, list(cohort.datasets), rows
+        )
         row: dict[str, Value] = {"round": number}
-        row.update(self.measure(output.metrics))
-        state = output.state
-        if not finite(state):
+        row.update(self.algorithm.measure(metrics))
+        if not is_finite((state, rows)):
             row["rejected_update"] = 1
-            state = _without_update(before.state, state)
-            kept = before.kept
+            state = self.algorithm.without_update(before.state, state)
+        elif kept is not None:
+            kept = kept.updated(cohort.client_ids, rows)
+            kept = self.algorithm.after_round(
+                state, kept, cohort.client_ids, number
+            )
         if row.get("rejected_update"):
             decision, why = policy.of_update(), "the update is not finite"
             self.recorder.event(
@@ -228,13 +236,14 @@ class Loop:
             number % self.config.rounds_per_eval == 0
             or number == self.config.total_rounds
         ):
-            weights = self.process.get_model_weights(state)
             with timing.span("evaluation"):
-                row.update(self.evaluate(weights))
+                row.update(self.evaluate(state, kept))
         row["clients"] = len(cohort.datasets)
         row["examples"] = cohort.num_examples
-        row["bytes_down"] = cohort.bytes_down
-        row["bytes_up"] = cohort.bytes_up
+        for name in ("bytes_down", "bytes_up"):
+            size = getattr(self.algorithm, name)
+            if size is not None:
+                row[name] = size
         after = Outcome(number, state, kept)
         return self._done(number, after, cohort.client_ids, row, began)
 
@@ -260,19 +269,3 @@ class Loop:
         if lower_is_better(name):
             return row[name] <= target
         return row[name] >= target
-
-
-def _without_update(before: Any, after: Any) -> Any:
-    """The state after a round whose result must not be taken.
-
-    What the aggregator did was done: its noise is not drawn a second time.
-    """
-    if not isinstance(after, tff.learning.templates.LearningAlgorithmState):
-        return before
-    return after._replace(
-        global_model_weights=before.global_model_weights,
-        finalizer=before.finalizer,
-        aggregator=after.aggregator
-        if finite(after.aggregator)
-        else before.aggregator,
-    )

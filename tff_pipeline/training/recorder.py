@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional, Protocol
 
 import numpy as np
-import tree
 
 from tff_pipeline import errors, timing
 from tff_pipeline.runs.checkpoint import CheckpointStore
@@ -249,16 +248,3 @@ class Recorder:
         sign = -1 if lower_is_better(name) else 1
         if best is None or sign * value > sign * best["value"]:
             self._best = {"round": done.number, "value": value}
-
-
-def finite(state: Any) -> bool:
-    """Returns whether all floating-point numbers of a state are finite.
-
-    >>> finite({"a": np.float32(1), "b": [np.array([np.nan])]})
-    False
-    """
-    return all(
-        np.isfinite(leaf).all()
-        for leaf in map(np.asarray, tree.flatten(state))
-        if np.issubdtype(leaf.dtype, np.floating)
-    )

@@ -6,6 +6,8 @@ Flags may be set in files (--flagfile) and after them on the command line, where
 the last one counts. The same command again goes on where the run was stopped.
 """
 
+import functools
+
 from tff_pipeline.commands.main import as_typed, python
 from tff_pipeline.flags import experiment as experiment_flags
 from tff_pipeline.flags import parsing
@@ -25,7 +27,10 @@ def main() -> None:
     from tff_pipeline.files import storage
 
     result = experiment.run(
-        config, overwrite=parsing.FLAGS.overwrite, profile=parsing.FLAGS.profile
+        config,
+        overwrite=parsing.FLAGS.overwrite,
+        profile=parsing.FLAGS.profile,
+        announce=functools.partial(print, flush=True),
     )
     directory = result.directory
     if parsing.FLAGS.profile:

@@ -1,0 +1,69 @@
+"""Makes the task of an experiment, and what depends on it alone."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_pipeline import errors, registry
+from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.datasets.federation.federated_data import FederatedData
+from tff_pipeline.evaluation import over_clients
+from tff_pipeline.models.weight_groups import weight_groups
+from tff_pipeline.tasks import own_model
+from tff_pipeline.tasks.task import Task
+
+
+def load_task(config: ExperimentConfig) -> Task:
+    """Reads the data and makes the task that `config` describes.
+
+    Raises:
+      ConfigError: If the task does not go with the other settings.
+      DataError: If a file is missing or damaged.
+    """
+    task_fn = registry.load(config.data.task, registry.TASKS)
+    task = task_fn(config.data, config.run.seed)
+    if config.data.model_fn is None:
+        return task
+    model_fn = own_model.load(config.data.model_fn)
+    return dataclasses.replace(task, model_fn=model_fn)
+
+
+def initial_weights(task: Task, seed: int) -> tff.learning.models.ModelWeights:
+    """Draws the model's first weights, a function of `seed` alone."""
+    tf.keras.utils.set_random_seed(seed)
+    weights = weight_groups(task.build_model()).sent
+    return tf.nest.map_structure(lambda value: value.numpy(), weights)
+
+
+def evaluated_clients(
+    config: ExperimentConfig, task: Task
+) -> Mapping[str, FederatedData]:
+    """The test examples that `--eval_clients` asks for, by group of clients.
+
+    Raises:
+      ConfigError: If a group is asked for that the task does not have.
+    """
+    choice = config.run.eval_clients
+    known = over_clients.client_groups(task)
+    if choice is None:
+        return {}
+    if choice != "seen" and "unseen" not in known:
+        raise errors.ConfigError(
+            f"--eval_clients={choice} needs clients that never train, and "
+            f"--task={config.data.task} has none; hold some out with "
+            "--unseen_clients, or choose --eval_clients=seen."
+        )
+    names = known if choice == "both" else [choice]
+    return {name: known[name][1] for name in names}
+
+
+def check_target(config: ExperimentConfig, task: Task) -> None:
+    """Raises `ConfigError` if `--target_metric` is no metric of the task."""
+    known = [f"eval_{name}" for name in task.evaluated_names]
+    if config.run.target_metric not in [None, *known]:
+        raise errors.ConfigError(
+            f"--target_metric={config.run.target_metric} is not a metric of "
+            f"--task={config.data.task}; choose one of: {', '.join(known)}."
+        )

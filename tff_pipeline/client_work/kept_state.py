@@ -1,0 +1,168 @@
+"""Learning processes whose clients keep a state between their rounds.
+
+`tff.learning.templates.LearningProcess` has no place for what clients keep:
+its `next` takes a state and data. A `KeptStateProcess` stands beside it. Its
+`next` takes what the cohort's clients kept as a third argument, and gives it
+back as they keep it from then on.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow_federated as tff
+
+from tff_pipeline.client_work import process
+from tff_pipeline.client_work.hooks import ClientHook
+from tff_pipeline.client_work.update import ClientUpdate, type_of
+
+
+class KeptStateOutput(NamedTuple):
+    """What a round of a `KeptStateProcess` gives.
+
+    Attributes:
+      state: The server's after the round.
+      metrics: What was measured.
+      kept_states: What each client of the cohort keeps, in the cohort's order;
+        a client whose update is not finite gets its old state back.
+    """
+
+    state: Any
+    metrics: Any
+    kept_states: Sequence[Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class KeptStateProcess:
+    """A learning process whose clients keep a state between their rounds.
+
+    Attributes:
+      initialize: () -> the server's state.
+      next: (state, clients' data, what these clients kept) ->
+        `KeptStateOutput`; the last two are lists in one order.
+      initial_kept_state: What a client keeps that never took part, a nested
+        structure of NumPy arrays.
+      get_model_weights: state -> the model's weights.
+      set_model_weights: (state, weights) -> the state with these weights.
+    """
+
+    initialize: Callable[[], Any]
+    next: Callable[[Any, Sequence[Any], Sequence[Any]], KeptStateOutput]
+    initial_kept_state: Any
+    get_model_weights: Callable[[Any], tff.learning.models.ModelWeights]
+    set_model_weights: Callable[[Any, tff.learning.models.ModelWeights], Any]
+
+
+def compose(
+    initial_weights: tff.Computation,
+    update: ClientUpdate,
+    hooks: Sequence[ClientHook],
+    aggregator: tff.templates.AggregationProcess,
+    finalizer: tff.learning.templates.FinalizerProcess,
+) -> KeptStateProcess:
+    """Composes a process of clients that keep states or receive values.
+
+    The server's state is a `tff.learning.templates.LearningAlgorithmState`
+    whose `client_work` holds the hooks' values at the server, by name.
+
+    Args:
+      initial_weights: () -> the model's first weights.
+      update: What a client computes.
+      hooks: Those of `update`.
+      aggregator: A weighted process for all that leaves a client.
+      finalizer: Takes the mean model delta.
+    """
+    values = update.initial_server_values
+    values_type = type_of(values)
+    client_type = collections.OrderedDict(
+        weights=update.weights_type, data=update.data_type
+    )
+    kept_type = type_of(update.initial_states)
+
+    @tff.tensorflow.computation
+    def first_values() -> Any:
+        return values
+
+    @tff.federated_computation
+    def initialize() -> Any:
+        return tff.federated_zip(
+            tff.learning.templates.LearningAlgorithmState(
+                tff.federated_eval(initial_weights, tff.SERVER),
+                tff.federated_value((), tff.SERVER),
+                tff.federated_eval(first_values, tff.SERVER),
+                aggregator.initialize(),
+                finalizer.initialize(),
+            )
+        )
+
+    mean_type = aggregator.next.type_signature.result.result.member
+    extended = update.extended
+
+    @tff.tensorflow.computation(values_type, mean_type)
+    def next_values(values: Any, mean: Any) -> Any:
+        extras = dict(mean) if extended else {}
+        by_name = {hook.name: hook for hook in hooks}
+        return collections.OrderedDict(
+            (
+                name,
+                by_name[name].next_server_value(value, extras.get(name, ())),
+            )
+            for name, value in values.items()
+        )
+
+    @tff.federated_computation(
+        initialize.type_signature.result,
+        tff.FederatedType(client_type["data"], tff.CLIENTS),
+        tff.FederatedType(kept_type, tff.CLIENTS),
+    )
+    def next_fn(state: Any, data: Any, kept: Any) -> Any:
+        weights = state.global_model_weights
+        argument = collections.OrderedDict(
+            weights=tff.federated_broadcast(weights), data=data
+        )
+        if values:
+            argument["server_values"] = tff.federated_broadcast(
+                state.client_work
+            )
+        if update.initial_states:
+            argument["states"] = kept
+        result, metrics, rejected, kept = tff.federated_map(
+            update.computation, tff.federated_zip(argument)
+        )
+        aggregated = aggregator.next(
+            state.aggregator, result.update, result.update_weight
+        )
+        mean = aggregated.result
+        finalized = finalizer.next(
+            state.finalizer, weights, mean["update"] if extended else mean
+        )
+        client_work = state.client_work
+        if values:
+            client_work = tff.federated_map(next_values, (client_work, mean))
+        new_state = tff.federated_zip(
+            tff.learning.templates.LearningAlgorithmState(
+                finalized.result,
+                state.distributor,
+                client_work,
+                aggregated.state,
+                finalized.state,
+            )
+        )
+        measured = tff.federated_zip(
+            collections.OrderedDict(
+                distributor=tff.federated_value((), tff.SERVER),
+                client_work=process.measure(update, metrics, rejected),
+                aggregator=aggregated.measurements,
+                finalizer=finalized.measurements,
+            )
+        )
+        return KeptStateOutput(new_state, measured, kept)
+
+    return KeptStateProcess(
+        initialize,
+        next_fn,
+        update.initial_states,
+        lambda state: state.global_model_weights,
+        lambda state, weights: state._replace(global_model_weights=weights),
+    )

@@ -1,0 +1,188 @@
+"""What a client computes in a round, as one TFF computation.
+
+`tff.learning` feeds a client's steps from a dataset of batches, whose iterator
+costs more than a small step. Here a client's data are a block of arrays, read
+once, with the order of every epoch beside them, and its steps are one
+`tf.while_loop` over slices of that order. A last, smaller batch is a smaller
+slice: nothing is padded or masked, and one compiled shape serves all clients.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_pipeline.client_work import steps
+from tff_pipeline.client_work.hooks import ClientHook, Message
+from tff_pipeline.config import ClientConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class ClientUpdate:
+    """A client's work, and the types of what goes in and comes out.
+
+    Attributes:
+      computation: A TFF computation from a structure with `weights`, `data`
+        and, where there are such, `server_values` and `states`, to a structure
+        (result, metrics, rejected, states).
+      weights_type: The model's weights, which all clients receive.
+      data_type: A client's data, a sequence of the one block that
+        `client_block` makes.
+      initial_states: Hook name -> the state of a client that never took part,
+        NumPy arrays; hooks that keep nothing are not in it.
+      initial_server_values: Hook name -> its value at the server before the
+        first round, NumPy arrays.
+      metric_finalizers: Of the model's metrics.
+    """
+
+    computation: tff.Computation
+    weights_type: tff.Type
+    data_type: tff.Type
+    initial_states: Mapping[str, Any]
+    initial_server_values: Mapping[str, Any]
+    metric_finalizers: Mapping[str, Callable[..., Any]]
+
+    @property
+    def result_type(self) -> tff.Type:
+        """What leaves a client: `ClientResult(update, update_weight)`.
+
+        The update is the model delta alone, or a structure of `update` and
+        what the hooks add, by their names.
+        """
+        return self.computation.type_signature.result[0]
+
+    @property
+    def received_type(self) -> tff.Type:
+        """What travels to a client: weights, and values of hooks."""
+        return tff.to_type(
+            [self.weights_type, type_of(self.initial_server_values)]
+        )
+
+    @property
+    def extended(self) -> bool:
+        """Whether the update is a structure of `update` and extras."""
+        return not self.weights_type.trainable.is_equivalent_to(
+            self.result_type.update
+        )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether TFF's own templates have a place for all of it."""
+        return not (
+            self.initial_states or self.initial_server_values or self.extended
+        )
+
+
+def build_client_update(
+    model_fn: steps.ModelFn,
+    optimizer: tff.learning.optimizers.Optimizer,
+    options: ClientConfig,
+    hooks: Sequence[ClientHook] = (),
+) -> ClientUpdate:
+    """Builds the computation of a client's round.
+
+    Args:
+      model_fn: Makes the model; TFF calls it in its graphs.
+      optimizer: Of the clients' steps.
+      options: Batch size, steps, weighting.
+      hooks: What else clients do, in order.
+
+    Raises:
+      ValueError: If two hooks have one name.
+    """
+    names = [hook.name for hook in hooks]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Two client hooks have one name: {names}.")
+    with tf.Graph().as_default():
+        model = model_fn()
+        finalizers = model.metric_finalizers()
+        x_spec, y_spec = model.input_spec
+    weights_type = tff.learning.models.weights_type_from_model(model)
+    specs = [
+        tf.TensorSpec(kind.shape, kind.dtype)
+        for kind in tff.structure.flatten(weights_type.trainable)
+    ]
+    block_spec = collections.OrderedDict(
+        x=x_spec,
+        y=y_spec,
+        order=tf.TensorSpec([None, None], tf.int32),
+        key=tf.TensorSpec([], tf.int64),
+    )
+    for hook in hooks:
+        block_spec.update(hook.block_spec)
+    data_type = tff.SequenceType(tff.types.tensorflow_to_type(block_spec))
+    states = _kept({hook.name: hook.initial_state(specs) for hook in hooks})
+    values = _kept(
+        {hook.name: hook.initial_server_value(specs) for hook in hooks}
+    )
+    argument_type = collections.OrderedDict(
+        weights=weights_type, data=data_type
+    )
+    if values:
+        argument_type["server_values"] = type_of(values)
+    if states:
+        argument_type["states"] = type_of(states)
+
+    @tff.tensorflow.computation(tff.to_type(argument_type))
+    def client_update(argument: Any) -> Any:
+        trainer = steps.Trainer(
+            steps.without_initial_values(model_fn), optimizer, options, hooks
+        )
+
+        @tf.function(autograph=False)
+        def train(weights: Any, block: Any, values: Any, states: Any) -> Any:
+            trained = trainer.train(weights, block, values, states)
+            result = tff.learning.templates.ClientResult(
+                _sent(trained.message), trained.message.weight
+            )
+            return result, trained.metrics, trained.rejected, trained.states
+
+        return train(
+            argument["weights"],
+            argument["data"].get_single_element(),
+            argument["server_values"] if values else {},
+            argument["states"] if states else {},
+        )
+
+    return ClientUpdate(
+        client_update, weights_type, data_type, states, values, finalizers
+    )
+
+
+def type_of(arrays: Any) -> tff.Type:
+    """The TFF type of a nested structure of NumPy arrays."""
+    return tff.types.tensorflow_to_type(
+        tf.nest.map_structure(
+            lambda array: tf.TensorSpec(np.shape(array), array.dtype), arrays
+        )
+    )
+
+
+def num_bytes(kind: tff.Type) -> int:
+    """The bytes of a value of a type whose shapes are all known."""
+    return sum(
+        int(np.prod(leaf.shape, dtype=np.int64)) * np.dtype(leaf.dtype).itemsize
+        for leaf in tff.structure.flatten(kind)
+    )
+
+
+def _kept(by_name: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Those that are not empty, as arrays."""
+    return collections.OrderedDict(
+        (name, tf.nest.map_structure(np.asarray, value))
+        for name, value in sorted(by_name.items())
+        if tf.nest.flatten(value)
+    )
+
+
+def _sent(message: Message) -> Any:
+    """All parts of a message but its weight, as one structure."""
+    if not message.extras:
+        return message.update
+    return collections.OrderedDict(
+        [("update", message.update), *sorted(message.extras.items())]
+    )
