@@ -66,6 +66,7 @@ def audit(
             "name a saved round with --round."
         )
     task = experiment.load_task(config)
+    directory.check_frozen(task.frozen_hashes())
     attacked.check_supported(task, run_dir, per_class)
     store = CheckpointStore(directory.checkpoints)
     number, weights = store.load_weights(round_number)

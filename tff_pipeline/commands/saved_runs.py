@@ -112,4 +112,6 @@ def _open(
     config = directory.read_config(data_dir)
     store = CheckpointStore(directory.checkpoints)
     round_number, weights = store.load_weights(round_number)
-    return experiment.load_task(config), round_number, weights
+    task = experiment.load_task(config)
+    directory.check_frozen(task.frozen_hashes())
+    return task, round_number, weights

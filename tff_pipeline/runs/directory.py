@@ -178,6 +178,26 @@ class RunDirectory:
                 "with --overwrite."
             )
 
+    def check_frozen(self, hashes: Mapping[str, str]) -> None:
+        """Checks that frozen weights are those that the run was trained on.
+
+        Args:
+          hashes: Their names -> SHA-256, as `Task.frozen_hashes` tells them.
+
+        Raises:
+          RunDirectoryError: If the run was trained on others.
+        """
+        began = self.read_environment().get("data")
+        if not isinstance(began, dict):
+            return
+        for name, sha256 in hashes.items():
+            if began.get(name) != sha256:
+                raise errors.RunDirectoryError(
+                    f"The model of {self.path} was trained on other {name} "
+                    f"than those that it loads now, of SHA-256 {sha256}; "
+                    "restore the ones that the run began with."
+                )
+
     def _check_unclaimed(self) -> None:
         for path in (self.checkpoints, self.metrics):
             if storage.exists(path):
