@@ -1,30 +1,34 @@
-"""Errors that a user can cause: one sentence each, and the exit status.
+"""Defines the errors that a user can cause, and their exit status.
 
-A message names the flag or file, its value, what is allowed and what to do.
-Scripts print it without a traceback; anything else is a bug of ours and keeps
-its traceback.
+A message is one sentence that names the flag or file, its value, what is
+allowed and what to do. Scripts print it without a traceback; any other
+exception is a bug of ours and keeps its traceback.
 """
 
 
 class PipelineError(Exception):
-    """Something failed that is not a mistake in the command line."""
+    """Reports a failure that is not a mistake in the command line.
+
+    Attributes:
+      exit_status: What a script that prints it ends with.
+    """
 
     exit_status = 1
 
 
 class ConfigError(PipelineError, ValueError):
-    """A flag or a field of the configuration has a value it must not have."""
+    """Reports a flag or a field of the configuration that is not allowed."""
 
     exit_status = 2
 
 
 class DataError(PipelineError):
-    """A data file is missing, damaged, or not what its name promises."""
+    """Reports a data file that is missing or damaged."""
 
 
 class RunDirectoryError(PipelineError):
-    """A run directory cannot be read, written, or belongs to another run."""
+    """Reports a run directory that cannot be read or written."""
 
 
 class TrainingError(PipelineError):
-    """Training cannot go on; what was saved before still stands."""
+    """Reports that training cannot go on; what was saved stands."""

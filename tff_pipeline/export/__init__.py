@@ -1,1 +1,1 @@
-"""Trained models in the forms that others serve."""
+"""Writes trained models in the formats that others serve, and checks them."""

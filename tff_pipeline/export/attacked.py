@@ -1,4 +1,4 @@
-"""A SavedModel in the hands of somebody who has examples and their labels."""
+"""Gives membership attacks what an attacker can compute from a SavedModel."""
 
 from collections.abc import Mapping
 from typing import Any, Optional
@@ -21,10 +21,18 @@ _BATCH_SIZE = 1000
 
 
 class Attacked:
-    """What an attacker makes of a SavedModel."""
+    """Asks a SavedModel about examples whose labels are known."""
 
     def __init__(self, task: Task, path: str):
-        """Loads it; raises `RunDirectoryError` if it is not whole."""
+        """Loads the SavedModel.
+
+        Args:
+          task: The task that the model was trained on.
+          path: The folder of the SavedModel.
+
+        Raises:
+          RunDirectoryError: If it is not whole.
+        """
         self._task = task
         try:
             if task.serving_fn is None:
@@ -45,7 +53,14 @@ class Attacked:
         self._call = lambda x: task.outputs_fn(model(x, training=False))
 
     def observe(self, examples: Examples) -> membership.Observed:
-        """What the model says of examples."""
+        """Computes the model's losses and logits of examples, batch by batch.
+
+        Args:
+          examples: Encoded inputs and labels, of any number.
+
+        Returns:
+          Losses, logits and features of the inputs alone, a row an example.
+        """
         logits = _logits(self._call(tf.constant(examples.x[:1])))
         assert logits is not None
         size = max(1, min(_BATCH_SIZE, _BATCH_NUMBERS // logits.size))
@@ -64,7 +79,7 @@ class Attacked:
         return membership.Observed(losses, outputs, inputs, labels)
 
     def _part(self, x: Array, y: Array) -> tuple[Any, Any]:
-        """Losses and logits of a batch; of sequences losses alone."""
+        """Computes losses and logits of a batch; of sequences, losses alone."""
         logits = _logits(self._call(tf.constant(x)))
         assert logits is not None
         losses = membership.cross_entropies(
@@ -80,18 +95,28 @@ class Attacked:
         return means, np.zeros([len(x), 0])
 
 
-def _logits(given: Mapping[str, tf.Tensor]) -> Optional[Array]:
-    """Logits from what an exported model gives, or `None`."""
-    if "logits" in given:
-        return given["logits"].numpy()
-    if "probabilities" in given and given["probabilities"].shape[-1] > 1:
+def _logits(outputs: Mapping[str, tf.Tensor]) -> Optional[Array]:
+    """Returns logits from a model's outputs, or `None` if there are none."""
+    if "logits" in outputs:
+        return outputs["logits"].numpy()
+    if "probabilities" in outputs and outputs["probabilities"].shape[-1] > 1:
         least = np.finfo(np.float32).tiny
-        return np.log(np.maximum(given["probabilities"].numpy(), least))
+        return np.log(np.maximum(outputs["probabilities"].numpy(), least))
     return None
 
 
 def check_supported(task: Task, run_dir: str, per_class: bool) -> None:
-    """Raises `ConfigError` unless every label is one of the model's classes."""
+    """Checks that a run's labels are classes that its model tells apart.
+
+    Args:
+      task: The task of the run.
+      run_dir: The run's folder, for the error's sentence.
+      per_class: Whether every class is to be attacked by itself.
+
+    Raises:
+      ConfigError: If a label is no class of the model, or `per_class` is asked
+        for where examples are sequences.
+    """
     first = task.test.take(np.arange(1))
     logits = _logits(task.outputs_fn(task.build_model()(tf.constant(first.x))))
     y = task.test.y

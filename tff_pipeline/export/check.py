@@ -1,4 +1,4 @@
-"""Whether an exported model, where it is now, gives what it gave.
+"""Checks that an exported model, where it is now, answers as it did.
 
 Needs TensorFlow alone, or the interpreter of the format: nothing of TFF's.
 """
@@ -37,17 +37,17 @@ _DISCRETE = "biuSO"
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
-    """What a check found.
+class Comparison:
+    """Holds the differences of outputs, and what a call costs.
 
     Attributes:
       kind: The format.
-      differences: Signature/output -> the largest difference; for whole
-        numbers and text the share that differs.
-      tolerance: That which is allowed.
+      differences: The largest difference by "signature/output", relative to
+        the largest output; of whole numbers and text, the share that differs.
+      tolerance: The largest difference that is allowed.
       milliseconds: The median and the 99th percentile of one call with one
         example.
-      size: Of the artefact, in bytes.
+      size: The size of the file or folder in bytes.
     """
 
     kind: str
@@ -58,7 +58,7 @@ class Found:
 
     @property
     def failing(self) -> list[str]:
-        """Outputs that differ by more than is allowed."""
+        """Names the outputs that differ by more than is allowed."""
         return [
             name
             for name, difference in self.differences.items()
@@ -68,10 +68,16 @@ class Found:
 
 
 def kind_of(path: str) -> str:
-    """The format of a file or folder.
+    """Returns the format of an exported file or folder.
+
+    Args:
+      path: The file or folder.
+
+    Returns:
+      "saved_model", "keras", "tflite", "onnx" or "tfjs".
 
     Raises:
-      ConfigError: If it is of none that is known.
+      ConfigError: If it is of none of these formats.
     """
     if os.path.isfile(os.path.join(path, "saved_model.pb")):
         return "saved_model"
@@ -90,35 +96,39 @@ def check(
     path: str,
     replay: Optional[str] = None,
     tolerance: Optional[float] = None,
-) -> Found:
-    """Shows an artefact its inputs again and compares what it gives.
+) -> Comparison:
+    """Shows an exported model its stored inputs and compares its outputs.
 
     Args:
       path: The file or folder.
-      replay: Another .npz of inputs and outputs than the artefact's own.
-      tolerance: Other than that of the format.
+      replay: Another .npz of inputs and outputs than the model's own.
+      tolerance: The largest difference that is allowed, if not the format's.
+
+    Returns:
+      The differences, the time of a call and the size.
 
     Raises:
-      PipelineError: In a sentence, what is missing or wrong.
+      ConfigError: If `path` is no exported model, or what runs it is missing.
+      DataError: If the model or its replay cannot be read.
     """
     kind = kind_of(path)
-    wanted = read_replay(replay or _replay_of(path, kind))
+    stored = read_replay(replay or _replay_of(path, kind))
     differences: dict[str, float] = {}
     with interpreters.opened(path, kind) as call:
-        for signature, (inputs, outputs) in wanted.items():
-            given = call(signature, inputs)
+        for signature, (inputs, outputs) in stored.items():
+            answers = call(signature, inputs)
             for name, value in outputs.items():
-                if name not in given:
+                if name not in answers:
                     raise errors.DataError(
                         f"{path} gives no {name} for {signature}; it gives "
-                        f"{', '.join(given)}."
+                        f"{', '.join(answers)}."
                     )
                 differences[f"{signature}/{name}"] = _difference(
-                    value, given[name]
+                    value, answers[name]
                 )
-        signature = next(iter(wanted))
-        milliseconds = _latency(call, signature, wanted[signature][0])
-    return Found(
+        signature = next(iter(stored))
+        milliseconds = _latency(call, signature, stored[signature][0])
+    return Comparison(
         kind,
         differences,
         TOLERANCES[_quality(path, kind)] if tolerance is None else tolerance,
@@ -128,7 +138,7 @@ def check(
 
 
 def _quality(path: str, kind: str) -> str:
-    """The format, and how precise it is where that differs."""
+    """Returns the format, with its precision where there are several."""
     if kind != "tflite":
         return kind
     with open(path, "rb") as file:
@@ -145,6 +155,7 @@ def _quality(path: str, kind: str) -> str:
 
 
 def _replay_of(path: str, kind: str) -> str:
+    """Returns the path of the replay that was stored with a model."""
     place = {
         "saved_model": os.path.join(path, "assets.extra", "replay.npz"),
         "tfjs": os.path.join(path, "replay.npz"),
@@ -158,17 +169,23 @@ def _replay_of(path: str, kind: str) -> str:
 
 
 def read_replay(path: str) -> dict[str, tuple[Arrays, Arrays]]:
-    """Signature -> (inputs, outputs) by name.
+    """Reads the inputs and outputs that were stored with a model.
+
+    Args:
+      path: The .npz that `replay.write` wrote.
+
+    Returns:
+      For each signature's name (inputs by name, outputs by name).
 
     Raises:
       DataError: If it cannot be read.
     """
-    found: dict[str, tuple[Arrays, Arrays]] = {}
+    stored: dict[str, tuple[Arrays, Arrays]] = {}
     try:
         with np.load(path, allow_pickle=False) as archive:
             for key in archive.files:
                 signature, kind, name = key.split("/")
-                parts = found.setdefault(signature, ({}, {}))
+                parts = stored.setdefault(signature, ({}, {}))
                 values = archive[key]
                 if values.dtype.kind == "S":
                     # Without the full stop that keeps zeros at the end.
@@ -177,23 +194,25 @@ def read_replay(path: str) -> dict[str, tuple[Arrays, Arrays]]:
                 parts[kind == "outputs"][name] = values
     except (OSError, ValueError, KeyError) as error:
         raise errors.DataError(f"{path} cannot be read ({error}).") from None
-    return found
+    return stored
 
 
-def _difference(wanted: Array, given: Array) -> float:
-    if wanted.shape != given.shape:
+def _difference(stored: Array, answer: Array) -> float:
+    """Compares two arrays; infinite if their shapes differ."""
+    if stored.shape != answer.shape:
         return float("inf")
-    if wanted.dtype.kind in _DISCRETE:
-        return float(np.mean(wanted != given)) if wanted.size else 0.0
-    if not wanted.size:
+    if stored.dtype.kind in _DISCRETE:
+        return float(np.mean(stored != answer)) if stored.size else 0.0
+    if not stored.size:
         return 0.0
-    scale = max(1.0, float(np.max(np.abs(wanted))))
-    return float(np.max(np.abs(wanted - given))) / scale
+    scale = max(1.0, float(np.max(np.abs(stored))))
+    return float(np.max(np.abs(stored - answer))) / scale
 
 
 def _latency(
     call: Call, signature: str, inputs: Mapping[str, Array]
 ) -> tuple[float, float]:
+    """Times calls with one example: median and 99th percentile, in ms."""
     one = {name: value[:1] for name, value in inputs.items()}
     seconds = []
     for _ in range(_CALLS + _WARM):
@@ -205,6 +224,7 @@ def _latency(
 
 
 def _size(path: str) -> int:
+    """Adds up the bytes of a file, or of all files in a folder."""
     if os.path.isfile(path):
         return os.path.getsize(path)
     return sum(

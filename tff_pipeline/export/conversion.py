@@ -1,4 +1,4 @@
-"""What converters to other formats take, and how they are run."""
+"""Prepares models for converters to other formats, and runs these."""
 
 import contextlib
 import os
@@ -20,28 +20,33 @@ from tff_pipeline.tasks.task import Task
 def numbers_only(
     task: Task, model: tf.keras.Model, batch_size: Optional[int] = None
 ) -> Iterator[tuple[str, str]]:
-    """A SavedModel with the one signature that other formats can have.
+    """Saves a model with the one signature that other formats can have.
+
+    Args:
+      task: Whose model it is.
+      model: The trained one.
+      batch_size: The size of a batch, where a format must know it.
 
     Yields:
-      (its folder, the signature's name).
+      (the SavedModel's folder, the signature's name).
     """
-    found: dict[str, Any] = signatures.numbers_only(task, model, batch_size)
-    (name,) = found
+    functions: dict[str, Any] = signatures.numbers_only(task, model, batch_size)
+    (name,) = functions
     module = tf.Module()
     module.model = model
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model")
-        tf.saved_model.save(module, path, signatures=found)
+        tf.saved_model.save(module, path, signatures=functions)
         yield path, name
 
 
 @contextlib.contextmanager
 def new_file(path: str, ending: str) -> Iterator[str]:
-    """A file to convert into; it becomes `path` when the block ends well.
+    """Gives a path to convert into, which becomes `path` in the end.
 
     Args:
-      path: Wherever it is to be.
-      ending: How its name ends meanwhile, for those who go by that.
+      path: The file, here or where `storage` reaches.
+      ending: The end of its name meanwhile, for converters that go by it.
 
     Yields:
       Its path on this machine; nothing is there yet.
@@ -60,26 +65,35 @@ def new_file(path: str, ending: str) -> Iterator[str]:
 
 
 def run(kind: str, task: Task, command: Sequence[str]) -> None:
-    """Runs a converter; raises `ConfigError` with its last words if it fails.
+    """Runs a converter in a process of its own.
 
     Args:
       kind: The format.
       task: Whose model it converts.
       command: The program and its arguments.
+
+    Raises:
+      ConfigError: If it fails; the sentence ends with its last words.
     """
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return
-    said = " ".join(done.stderr.split())[-300:]
+    words = " ".join(done.stderr.split())[-300:]
     if done.returncode < 0:
-        said = f"it was ended by {signal.Signals(-done.returncode).name}"
+        words = f"it was ended by {signal.Signals(-done.returncode).name}"
     raise errors.ConfigError(
-        f"--format={kind}: the converter cannot convert {task.name} ({said}); "
+        f"--format={kind}: the converter cannot convert {task.name} ({words}); "
         "choose another format."
     )
 
 
 def write_replay(task: Task, model: tf.keras.Model, path: str) -> None:
-    """Writes what the trained model gives, beside a file or into a folder."""
-    found = signatures.numbers_only(task, model)
-    replay.write(replay.beside(path), replay.record(task, None, found))
+    """Writes made-up inputs and the trained model's outputs for them.
+
+    Args:
+      task: Whose model it is.
+      model: The trained one.
+      path: The exported file or folder, beside or in which it is written.
+    """
+    functions = signatures.numbers_only(task, model)
+    replay.write(replay.beside(path), replay.record(task, None, functions))

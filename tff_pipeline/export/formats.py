@@ -1,4 +1,4 @@
-"""The formats that a trained model is exported in, and where they go."""
+"""Writes a trained model in any of the formats of `registry.FORMATS`."""
 
 import os
 from collections.abc import Sequence
@@ -19,13 +19,25 @@ _ENDINGS = {"keras": ".keras", "onnx": ".onnx"}
 def path_of(
     kind: str, output: str, formats: Sequence[str], version: Optional[int]
 ) -> str:
-    """Where a format goes.
+    """Returns the file or folder that a format is written to.
+
+    With several formats `output` is the folder that holds all of them:
+
+    >>> path_of("keras", "out", ["keras", "tflite_int8"], None)
+    'out/model.keras'
+    >>> path_of("tflite_int8", "out", ["keras", "tflite_int8"], None)
+    'out/model_int8.tflite'
+    >>> path_of("saved_model", "digits", ["saved_model"], 3)
+    'digits/3'
 
     Args:
       kind: The format.
-      output: What --output says.
-      formats: All that are written.
-      version: Of a SavedModel that TF Serving is to find.
+      output: The value of --output.
+      formats: All formats that are written.
+      version: The version of a SavedModel that TF Serving is to find.
+
+    Returns:
+      The path.
     """
     path = output
     if len(formats) > 1:
@@ -46,7 +58,15 @@ def write(
     overwrite: bool = False,
     provenance: Optional[Provenance] = None,
 ) -> None:
-    """Writes the model in a format.
+    """Writes a model in a format.
+
+    Args:
+      kind: One of `registry.FORMATS`.
+      task: Whose model it is.
+      weights: The trained weights.
+      path: The file or folder to write.
+      overwrite: Whether to replace what is there.
+      provenance: The facts of its run for the model card.
 
     Raises:
       RunDirectoryError: If `path` exists, or cannot be written.
@@ -62,7 +82,14 @@ def saved(
     path: str,
     provenance: Optional[Provenance],
 ) -> None:
-    """A SavedModel; see `saved_model.export`."""
+    """Writes a SavedModel; see `saved_model.export`.
+
+    Args:
+      task: Whose model it is.
+      weights: The trained weights.
+      path: The folder to write; it is replaced.
+      provenance: The facts of its run for the model card.
+    """
     saved_model.export(task, weights, path, True, provenance)
 
 
@@ -72,9 +99,18 @@ def keras(
     path: str,
     provenance: Optional[Provenance],
 ) -> None:
-    """The trained model as a .keras file, which takes encoded inputs.
+    """Writes the trained model as a .keras file, which takes encoded inputs.
 
-    What a text or a table's row is encoded by is in the SavedModel alone.
+    What encodes a text or a table's row is in the SavedModel alone.
+
+    Args:
+      task: Whose model it is.
+      weights: The trained weights.
+      path: The file to write; it is replaced.
+      provenance: Not used, for the file has no place for it.
+
+    Raises:
+      RunDirectoryError: If it cannot be written.
     """
     del provenance
     model, _ = saved_model.restored(task, weights)

@@ -1,4 +1,4 @@
-"""Exported models of any format, loaded by what runs it elsewhere.
+"""Loads exported models by what runs each format elsewhere.
 
 Needs TensorFlow alone, or the interpreter of the format: nothing of TFF's.
 """
@@ -27,11 +27,18 @@ _SCRIPT = os.path.join(os.path.dirname(__file__), "replay.js")
 
 @contextlib.contextmanager
 def opened(path: str, kind: str) -> Iterator[Call]:
-    """A loaded artefact, to be called; see `Call`.
+    """Loads an exported model to be called.
+
+    Args:
+      path: The file or folder.
+      kind: Its format, as `check.kind_of` gives it.
+
+    Yields:
+      A function from a signature's name and inputs by name to outputs by name.
 
     Raises:
       ConfigError: If what runs the format is not installed.
-      DataError: If the artefact cannot be loaded.
+      DataError: If the model cannot be loaded.
     """
     openers: dict[str, Callable[[str], Any]] = {
         "saved_model": _saved_model,
@@ -71,8 +78,6 @@ def _saved_model(path: str) -> Call:
 def _keras(path: str) -> Call:
     import tensorflow as tf
 
-    # Layers of our own, which register themselves; they need nothing of TFF.
-
     model = tf.keras.models.load_model(path, compile=False)
 
     def call(_: str, inputs: Mapping[str, Array]) -> Arrays:
@@ -94,8 +99,8 @@ def _tflite(path: str) -> Call:
     def call(signature: str, inputs: Mapping[str, Array]) -> Arrays:
         runner = runners[signature]
         (name,) = inputs
-        wanted = runner.get_input_details()[name]["shape_signature"]
-        if wanted[0] == -1:
+        sizes = runner.get_input_details()[name]["shape_signature"]
+        if sizes[0] == -1:
             return runner(**inputs)
         # It was made for one example at a time, and where it ends with one,
         # recurrent operations would begin with the next.
@@ -109,7 +114,7 @@ def _tflite(path: str) -> Call:
 
 
 def _joined(parts: Sequence[Arrays]) -> Arrays:
-    """What was answered part by part, as one answer."""
+    """Joins the answers to parts of a batch along the first axis."""
     return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
 
 
@@ -145,39 +150,41 @@ def _tfjs(path: str) -> Iterator[Call]:
         raise errors.ConfigError(
             f"--model={path} needs Node.js ({error.strerror})."
         ) from None
-    asking, answers, problems = process.stdin, process.stdout, process.stderr
-    assert asking is not None and answers is not None and problems is not None
+    questions, answers, problems = process.stdin, process.stdout, process.stderr
+    assert (
+        questions is not None and answers is not None and problems is not None
+    )
     with process:
         if not answers.readline():
-            said = problems.read().strip().rpartition("\n")[2]
+            words = problems.read().strip().rpartition("\n")[2]
             raise errors.ConfigError(
                 f"--model={path} needs the Node.js package @tensorflow/tfjs "
-                f"({said}); npm install it here, or name where with NODE_PATH."
+                f"({words}); npm install it here, or name where with NODE_PATH."
             )
 
         def call(_: str, inputs: Mapping[str, Array]) -> Arrays:
             (value,) = inputs.values()
             # Some at a time, for a text in Node.js has at most 512 MB.
             parts = [
-                of_some(value[start : start + _BATCH_SIZE])
+                answer_batch(value[start : start + _BATCH_SIZE])
                 for start in range(0, len(value), _BATCH_SIZE)
             ]
             return _joined(parts)
 
-        def of_some(value: Array) -> Arrays:
+        def answer_batch(value: Array) -> Arrays:
             dtype = "float32" if value.dtype.kind == "f" else "int32"
             question = {
                 "values": value.ravel().tolist(),
                 "shape": value.shape,
                 "dtype": dtype,
             }
-            asking.write(json.dumps(question) + "\n")
-            asking.flush()
+            questions.write(json.dumps(question) + "\n")
+            questions.flush()
             answer = answers.readline()
             if not answer:
-                said = problems.read().strip().rpartition("\n")[2]
+                words = problems.read().strip().rpartition("\n")[2]
                 raise errors.DataError(
-                    f"{path} cannot be run by Node.js ({said})."
+                    f"{path} cannot be run by Node.js ({words})."
                 )
             return {
                 name: np.array(each["values"], np.float32).reshape(
@@ -187,4 +194,4 @@ def _tfjs(path: str) -> Iterator[Call]:
             }
 
         yield call
-        asking.close()
+        questions.close()

@@ -1,8 +1,8 @@
-"""TensorFlow's converter to TensorFlow Lite, in a process of its own.
+"""Runs TensorFlow's converter to TensorFlow Lite in a process of its own.
 
 python -m tff_pipeline.export.lite PRECISION FOLDER SIGNATURE SAMPLES OUTPUT
 
-What it is given can end the process; see `tflite`, which calls it.
+Some models end the process that converts them; see `tflite`, which calls it.
 """
 
 import copy
@@ -18,6 +18,7 @@ Array = npt.NDArray[Any]
 
 
 def main() -> None:
+    """Converts the SavedModel of the command line and tries the result once."""
     precision, path, signature, samples, output = sys.argv[1:]
     with np.load(samples) as archive:
         ((name, rows),) = archive.items()
@@ -49,9 +50,9 @@ def main() -> None:
 
 
 def _halved(content: bytes) -> bytes:
-    """The file with its float32 constants as float16, made wide when it runs.
+    """Stores float32 constants as float16, which become float32 as it runs.
 
-    As the converter writes them with `supported_types`, except that it takes
+    The converter writes them so with `supported_types`, except that it takes
     all memory for an LSTM and does not end.
     """
     # Here, for it imports TFF, which the other precisions need not wait for.

@@ -34,14 +34,15 @@ _LIMITS = (
 
 @dataclasses.dataclass(frozen=True)
 class Provenance:
-    """What a run says of its model.
+    """Holds what is known of the run that a model comes from.
 
     Attributes:
-      config: The text of its config.json.
-      round_number: After how many rounds.
-      state: The hash of the server's state in its log.
-      metrics: As `over_clients.report`, or of the central test set alone.
-      privacy: File name -> text of the privacy statement, if there is one.
+      config: The text of the run's config.json.
+      round_number: The rounds that the model was trained for.
+      state: The SHA-256 of the server's state in the run's log.
+      metrics: The result of `evaluation.report`, or of the central test set
+        alone.
+      privacy: Texts of the privacy statement by file name; empty without one.
     """
 
     config: str
@@ -58,7 +59,14 @@ def write(
     signatures: Mapping[str, Any],
     provenance: Optional[Provenance],
 ) -> None:
-    """Writes all of them.
+    """Writes the model card and the files beside it.
+
+    Args:
+      folder: The `assets.extra/` of a SavedModel.
+      task: Whose model it is.
+      serving: The model that takes raw inputs, if the task has one.
+      signatures: The `tf.function`s of `signatures.build` by name.
+      provenance: The facts of its run, if they are known.
 
     Raises:
       RunDirectoryError: If they cannot be written.
@@ -81,7 +89,13 @@ def write(
 def card(
     task: Task, signatures: Mapping[str, Any], provenance: Optional[Provenance]
 ) -> dict[str, Any]:
-    """The model card as a JSON object."""
+    """Returns the model card as a JSON object.
+
+    Args:
+      task: Whose model it is.
+      signatures: The `tf.function`s of `signatures.build` by name.
+      provenance: The facts of its run, if they are known.
+    """
     stated: dict[str, Any] = {
         "task": task.name,
         "classes": list(task.classes),
@@ -108,7 +122,7 @@ def card(
 
 
 def _training_examples(task: Task) -> Optional[int]:
-    """How many there are, unless it takes long to count them."""
+    """Counts the clients' examples, or returns `None` where that takes long."""
     ids = task.train.client_ids
     if len(ids) > _MOST_COUNTED:
         return None
@@ -116,13 +130,13 @@ def _training_examples(task: Task) -> Optional[int]:
 
 
 def _pixel_max(task: Task) -> Optional[int]:
-    """The brightest pixel there is, which the dtype of images does not say."""
+    """Returns the brightest pixel, which the dtype of images does not say."""
     x = task.test.x
     return int(x.max()) if x.dtype == np.uint8 and x.ndim > 2 else None
 
 
 def _public(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Metrics without single clients, who have no place in a model card."""
+    """Leaves out single clients, who have no place in a model card."""
     return {
         name: value
         if name != "clients"
@@ -171,7 +185,11 @@ def _count(number: Optional[int]) -> str:
 
 
 def in_words(stated: Mapping[str, Any]) -> str:
-    """The card as Markdown."""
+    """Returns the card as Markdown.
+
+    Args:
+      stated: The JSON object of `card`.
+    """
     data = stated["data"]
     lines = [
         f"# {stated['task']}",

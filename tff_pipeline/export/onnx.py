@@ -1,4 +1,4 @@
-"""ONNX, by tf2onnx: inputs and outputs as the SavedModel's, numbers alone."""
+"""Converts to ONNX by tf2onnx: the SavedModel's names, numbers alone."""
 
 import importlib.util
 import sys
@@ -20,10 +20,17 @@ def write(
     path: str,
     provenance: Optional[Provenance],
 ) -> None:
-    """Writes the model and its replay.
+    """Writes the model as ONNX, and its replay beside it.
+
+    Args:
+      task: Whose model it is.
+      weights: The trained weights.
+      path: The file to write; it is replaced.
+      provenance: Not used, for the file has no place for it.
 
     Raises:
-      ConfigError: If tf2onnx is not installed, or cannot convert it.
+      ConfigError: If tf2onnx is not installed, or cannot convert the model.
+      RunDirectoryError: If the file cannot be written.
     """
     del provenance
     if importlib.util.find_spec("tf2onnx") is None:
@@ -32,7 +39,7 @@ def write(
         )
     model, _ = saved_model.restored(task, weights)
     with (
-        conversion.numbers_only(task, model) as (given, name),
+        conversion.numbers_only(task, model) as (saved, name),
         conversion.new_file(path, ".onnx") as written,
     ):
         conversion.run(
@@ -40,7 +47,7 @@ def write(
             task,
             [
                 *(sys.executable, "-m", "tf2onnx.convert"),
-                *("--saved-model", given, "--signature_def", name),
+                *("--saved-model", saved, "--signature_def", name),
                 *("--opset", _OPSET, "--output", written),
             ],
         )

@@ -1,7 +1,7 @@
-"""Inputs that a model was shown when it was exported, and what it gave.
+"""Stores made-up inputs with an exported model, and its outputs for them.
 
-The inputs are made up: drawn like the test set, number by number, but nobody's.
-`check` shows them to the artefact again, wherever it is, and compares.
+The inputs are drawn like the test set, number by number, but are nobody's.
+`check` shows them to the exported model again, wherever it is, and compares.
 """
 
 import io
@@ -35,43 +35,61 @@ Replay = dict[str, dict[str, dict[str, Array]]]
 def record(
     task: Task,
     serving: Optional[tf.keras.Model],
-    found: Mapping[str, Any],
+    functions: Mapping[str, Any],
     examples: int = EXAMPLES,
 ) -> Replay:
-    """Shows every signature of `signatures.build` made-up inputs."""
+    """Shows made-up inputs to every signature.
+
+    Args:
+      task: Whose model it is.
+      serving: The model that takes raw inputs, if the task has one.
+      functions: The `tf.function`s of `signatures.build` by name.
+      examples: How many inputs are made up.
+
+    Returns:
+      Inputs and outputs of every signature.
+    """
     replayed: Replay = {}
     encoded = encoded_inputs(task, examples)
-    for name, function in found.items():
+    for name, function in functions.items():
         if name == "generate":
-            given: dict[str, Any] = {
+            inputs: dict[str, Any] = {
                 "prompt": np.array([b"The ", b"A", b"To be"]),
                 "length": np.int32(20),
                 "temperature": np.float32(0),
                 "seed": np.int32(0),
             }
         elif name == "predict_examples":
-            given = {
+            inputs = {
                 "inputs": serialised(replayed["serving_default"]["inputs"])
             }
         elif name == "serving_default" and serving is not None:
-            given = raw_inputs(serving, encoded)
+            inputs = raw_inputs(serving, encoded)
         else:
-            given = dict.fromkeys(signatures.encoded_specs(task), encoded)
-        outputs = function(*map(tf.constant, given.values()))
+            inputs = dict.fromkeys(signatures.encoded_specs(task), encoded)
+        outputs = function(*map(tf.constant, inputs.values()))
         replayed[name] = {
-            "inputs": given,
+            "inputs": inputs,
             "outputs": {key: v.numpy() for key, v in outputs.items()},
         }
     return replayed
 
 
 def encoded_inputs(task: Task, examples: int, seed: int = 0) -> Array:
-    """Made-up inputs of the trained model, [examples, ...].
+    """Makes up inputs of the trained model.
 
     Ids are drawn evenly up to the largest of the test set (of pairs, and of a
     token's several ids, each its own); pixels and other numbers with the
     tenths that the test set has at their place, and as correlated as there (by
     a Gaussian copula: the ranks of normal numbers with its covariance).
+
+    Args:
+      task: Whose test set they are drawn like.
+      examples: How many.
+      seed: The same seed gives the same inputs.
+
+    Returns:
+      An array [examples, ...] of the test set's dtype.
     """
     draw, x = np.random.default_rng(seed), task.test.x
     shape = (examples, *x.shape[1:])
@@ -101,7 +119,16 @@ def encoded_inputs(task: Task, examples: int, seed: int = 0) -> Array:
 
 
 def raw_inputs(serving: tf.keras.Model, encoded: Array) -> dict[str, Array]:
-    """Made-up inputs of `serving_default` by name, as many as are encoded."""
+    """Makes up inputs of `serving_default`.
+
+    Args:
+      serving: The model that takes them.
+      encoded: Made-up inputs of the trained model, [examples, ...]; numbers are
+        taken from its columns.
+
+    Returns:
+      Arrays [examples, ...] by the input's name.
+    """
     draw, examples = np.random.default_rng(0), len(encoded)
     lookups = {
         layer.name: _words(layer)
@@ -143,7 +170,14 @@ def _words(layer: Any) -> list[bytes]:
 
 
 def serialised(inputs: Mapping[str, Array]) -> Array:
-    """`tf.Example`s of a batch of raw inputs, bytes [batch]."""
+    """Returns a batch of raw inputs as serialised `tf.Example`s.
+
+    Args:
+      inputs: Arrays [batch, ...] by name.
+
+    Returns:
+      Bytes, an array of objects [batch].
+    """
     rows = [
         sqlite_writer.serialize(dict(zip(inputs, map(np.asarray, row))))
         for row in zip(*inputs.values())
@@ -153,7 +187,16 @@ def serialised(inputs: Mapping[str, Array]) -> Array:
 
 
 def write(path: str, replayed: Replay) -> None:
-    """Writes an .npz of "signature/inputs/name" and so on, without pickles."""
+    """Writes a replay as an .npz without pickles.
+
+    Args:
+      path: The file; its arrays are called "signature/inputs/name" and
+        "signature/outputs/name".
+      replayed: Inputs and outputs of every signature.
+
+    Raises:
+      RunDirectoryError: If it cannot be written.
+    """
     arrays = {
         f"{signature}/{kind}/{name}": plain(value)
         for signature, kinds in replayed.items()
@@ -166,7 +209,13 @@ def write(path: str, replayed: Replay) -> None:
 
 
 def plain(value: Any) -> Array:
-    """An array that NumPy need not pickle: of bytes, ended by a full stop."""
+    """Returns an array that NumPy need not pickle.
+
+    Bytes end with a full stop, for NumPy's bytes lose zeros at their end.
+
+    Args:
+      value: An array or a scalar.
+    """
     array = np.asarray(value)
     if array.dtype.kind not in "OSU":
         return array
@@ -175,9 +224,13 @@ def plain(value: Any) -> Array:
 
 
 def beside(path: str) -> str:
-    """Where the replay of an exported file or folder lies.
+    """Returns the path of the replay of an exported model.
 
-    In a SavedModel's `assets.extra/`, in another folder, or beside a file.
+    It lies in a SavedModel's `assets.extra/`, in another folder, or beside a
+    file.
+
+    Args:
+      path: The exported file or folder.
     """
     files = storage.file_system(path)
     if files.is_folder(os.path.join(path, "assets.extra")):

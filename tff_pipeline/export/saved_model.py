@@ -55,7 +55,7 @@ def export(
     """
     refuse_existing(path, overwrite)
     model, serving = restored(task, weights)
-    found = signatures.build(task, model, serving)
+    functions = signatures.build(task, model, serving)
     root = serving if serving is not None else model
     with durable.folder(path, MARKER) as folder:
         try:
@@ -63,22 +63,30 @@ def export(
                 folder,
                 save_format="tf",
                 include_optimizer=False,
-                signatures=found,
+                signatures=functions,
             )
         except tf.errors.OpError as error:
             raise OSError(error.message) from error
         _check_saved(folder, task, weights)
-        _set_methods(folder, found)
+        _set_methods(folder, functions)
         extra = os.path.join(folder, "assets.extra")
         os.makedirs(extra, exist_ok=True)
-        replayed = replay.record(task, serving, found)
+        replayed = replay.record(task, serving, functions)
         replay.write(os.path.join(extra, replay.FILE), replayed)
         warm_up.write(extra, replayed)
-        model_card.write(extra, task, serving, found, provenance)
+        model_card.write(extra, task, serving, functions, provenance)
 
 
 def refuse_existing(path: str, overwrite: bool) -> None:
-    """Raises `RunDirectoryError` if `path` is there and must stay."""
+    """Refuses to write over what is there.
+
+    Args:
+      path: The file or folder to write.
+      overwrite: Whether it may be replaced.
+
+    Raises:
+      RunDirectoryError: If `path` exists and must stay.
+    """
     if storage.exists(path) and not overwrite:
         raise errors.RunDirectoryError(
             f"{path} exists; give another --output, or --overwrite to replace "
@@ -165,10 +173,10 @@ def _check_saved(
             )
 
 
-def _set_methods(folder: str, found: dict[str, Any]) -> None:
-    """Says which API of TF Serving `predict_examples` is for."""
+def _set_methods(folder: str, functions: dict[str, Any]) -> None:
+    """Names the API of TF Serving that `predict_examples` is for."""
     method = signatures.method_of(
-        found["serving_default"].get_concrete_function().structured_outputs
+        functions["serving_default"].get_concrete_function().structured_outputs
     )
     if method is None:
         return

@@ -24,7 +24,15 @@ REGRESS = "tensorflow/serving/regress"
 
 
 def raw_specs(task: Task, serving: Optional[tf.keras.Model]) -> Specs:
-    """Name -> TensorSpec [batch, ...] of what `serving_default` takes."""
+    """Describes the inputs of `serving_default`.
+
+    Args:
+      task: Whose model it is.
+      serving: The model that takes raw inputs, if the task has one.
+
+    Returns:
+      A TensorSpec [batch, ...] by the input's name.
+    """
     if serving is None:
         return encoded_specs(task)
     return {
@@ -34,39 +42,50 @@ def raw_specs(task: Task, serving: Optional[tf.keras.Model]) -> Specs:
 
 
 def encoded_specs(task: Task) -> Specs:
-    """The same of what the trained model takes."""
-    given, name = task.batch_spec[0], task.input_name
+    """Describes the inputs of the trained model.
+
+    Args:
+      task: Whose model it is.
+
+    Returns:
+      A TensorSpec [batch, ...] by the input's name.
+    """
+    spec, name = task.batch_spec[0], task.input_name
     if task.serving_fn is not None:
         name = "encoded"
-    return {name: tf.TensorSpec(given.shape, given.dtype, name)}
+    return {name: tf.TensorSpec(spec.shape, spec.dtype, name)}
 
 
 def build(
     task: Task, model: tf.keras.Model, serving: Optional[tf.keras.Model]
 ) -> dict[str, Any]:
-    """Signature name -> `tf.function`.
+    """Builds a `tf.function` for every signature.
 
     Args:
       task: Whose model it is.
       model: The trained one.
-      serving: What `task.serving_fn` made of it, if the task has one.
+      serving: The model around it that takes raw inputs, as `task.serving_fn`
+        builds it; `None` if the task has none.
+
+    Returns:
+      The functions by the signature's name.
     """
     encoded = _encoded(task, model)
-    found = {"serving_default": encoded}
+    functions = {"serving_default": encoded}
     if serving is not None:
-        found = {"serving_default": _raw(task, serving), "encoded": encoded}
-    found["predict_examples"] = _for_examples(
-        task, raw_specs(task, serving), found["serving_default"]
+        functions = {"serving_default": _raw(task, serving), "encoded": encoded}
+    functions["predict_examples"] = _for_examples(
+        task, raw_specs(task, serving), functions["serving_default"]
     )
     features = _features(task, model)
     if features is not None:
-        found["features"] = features
+        functions["features"] = features
     if task.generate_fn is not None:
         # What a SavedModel's functions use must be part of its root.
         root = model if serving is None else serving
         root.generator = task.generate_fn(model)
-        found["generate"] = _generating(root.generator)
-    return found
+        functions["generate"] = _generating(root.generator)
+    return functions
 
 
 def _encoded(task: Task, model: tf.keras.Model) -> Any:
@@ -91,14 +110,15 @@ def _raw(task: Task, serving: tf.keras.Model) -> Any:
 
 
 def _for_examples(task: Task, specs: Specs, serve: Any) -> Any:
-    """Of serialised `tf.Example`s, string [batch], called "inputs".
+    """Builds a function of serialised `tf.Example`s, string [batch], "inputs".
 
-    A feature an input, of its name: floats, integers or bytes, all of them one
-    after the other; a sequence of any length may be shorter than others.
+    An example has a feature for each input, of its name: floats, integers or
+    bytes, all of them one after the other; a sequence of any length may be
+    shorter than others.
 
-    Gives `classes` and `scores`, the likeliest first, for classes that exclude
-    each other, as TF Serving's classify API wants it; `outputs` for one number,
-    as its regress API does; else what `serving_default` gives.
+    Returns `classes` and `scores`, the likeliest first, for classes that
+    exclude each other, as TF Serving's classify API needs it; `outputs` for one
+    number, as its regress API does; else the outputs of `serving_default`.
     """
     parsing = {name: _feature(spec) for name, spec in specs.items()}
 
@@ -106,16 +126,16 @@ def _for_examples(task: Task, specs: Specs, serve: Any) -> Any:
     @compat.plain
     def serve_examples(inputs: tf.Tensor) -> Outputs:
         parsed = tf.io.parse_example(inputs, parsing)
-        given = serve(
+        outputs = serve(
             *(_restored(parsed[name], spec) for name, spec in specs.items())
         )
-        method = method_of(given)
+        method = method_of(outputs)
         if method == REGRESS:
-            return {"outputs": given["value"]}
+            return {"outputs": outputs["value"]}
         if method != CLASSIFY:
-            return given
+            return outputs
         scores, places = tf.math.top_k(
-            given["probabilities"], given["probabilities"].shape[-1]
+            outputs["probabilities"], outputs["probabilities"].shape[-1]
         )
         names = task.classes or list(map(str, range(scores.shape[-1])))
         return {"classes": tf.gather(list(names), places), "scores": scores}
@@ -123,15 +143,18 @@ def _for_examples(task: Task, specs: Specs, serve: Any) -> Any:
     return serve_examples
 
 
-def method_of(given: Mapping[str, Any]) -> Optional[str]:
-    """The API of TF Serving that fits these outputs, if one does.
+def method_of(outputs: Mapping[str, Any]) -> Optional[str]:
+    """Returns the API of TF Serving that fits a signature's outputs.
 
     Args:
-      given: Outputs of `serving_default`, or their TensorSpecs.
+      outputs: Outputs of `serving_default` by name, or their TensorSpecs.
+
+    Returns:
+      `CLASSIFY`, `REGRESS`, or `None` if neither fits.
     """
-    if "class_id" in given and given["probabilities"].shape.rank == 2:
+    if "class_id" in outputs and outputs["probabilities"].shape.rank == 2:
         return CLASSIFY
-    if list(given) == ["value"] and given["value"].shape.rank == 1:
+    if list(outputs) == ["value"] and outputs["value"].shape.rank == 1:
         return REGRESS
     return None
 
@@ -154,7 +177,10 @@ def _restored(parsed: Any, spec: tf.TensorSpec) -> tf.Tensor:
 
 
 def _features(task: Task, model: tf.keras.Model) -> Optional[Any]:
-    """What the last layer with weights sees, or `None` if that is no tensor."""
+    """Builds a function of what the last layer with weights sees.
+
+    It is `None` where that is no tensor.
+    """
     # A subclassed model does not say how its layers are connected.
     weighted = [layer for layer in model.layers if layer.weights]
     if model.inputs is None or len(weighted) < 2:
@@ -196,19 +222,26 @@ def _generating(
 
 
 def numeric(task: Task) -> str:
-    """The signature of what the trained model takes, which is numbers."""
+    """Returns the name of the signature that takes the trained model's inputs.
+
+    Args:
+      task: Whose model it is.
+    """
     return "serving_default" if task.serving_fn is None else "encoded"
 
 
 def numbers_only(
     task: Task, model: tf.keras.Model, batch_size: Optional[int] = None
 ) -> dict[str, Any]:
-    """That signature, without outputs that are text, for other formats.
+    """Builds that signature without outputs that are text, for other formats.
 
     Args:
       task: Whose model it is.
       model: The trained one.
-      batch_size: Where a format wants to know it.
+      batch_size: The size of a batch, where a format must know it.
+
+    Returns:
+      The `tf.function` by the signature's name.
     """
     specs = [
         tf.TensorSpec([batch_size, *spec.shape[1:]], spec.dtype, name)
@@ -218,7 +251,7 @@ def numbers_only(
     @tf.function(input_signature=specs)
     @compat.plain
     def serve(inputs: tf.Tensor) -> Outputs:
-        given = task.outputs_fn(model(inputs, training=False))
-        return {k: v for k, v in given.items() if v.dtype != tf.string}
+        outputs = task.outputs_fn(model(inputs, training=False))
+        return {k: v for k, v in outputs.items() if v.dtype != tf.string}
 
     return {numeric(task): serve}

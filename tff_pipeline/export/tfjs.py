@@ -1,4 +1,4 @@
-"""TensorFlow.js, by tensorflowjs: a graph model for browsers and Node."""
+"""Converts to TensorFlow.js: a graph model for browsers and Node.js."""
 
 import json
 import os
@@ -26,29 +26,36 @@ def write(
 ) -> None:
     """Writes model.json, its weights and the replay into a folder.
 
+    Args:
+      task: Whose model it is.
+      weights: The trained weights.
+      path: The folder to write; it is replaced.
+      provenance: Not used, for the format has no place for it.
+
     Raises:
       ConfigError: If tensorflowjs is not installed, or cannot convert it.
+      RunDirectoryError: If the folder cannot be written.
     """
     del provenance
     # Beside this Python, or in an environment of its own.
     beside = os.path.join(os.path.dirname(sys.executable), _CONVERTER)
-    found_at = shutil.which(_CONVERTER) or shutil.which(beside)
-    if found_at is None:
+    converter = shutil.which(_CONVERTER) or shutil.which(beside)
+    if converter is None:
         raise errors.ConfigError(
             f"--format=tfjs needs {_CONVERTER}; install tff-pipeline[tfjs], or "
             "tensorflowjs in an environment of its own that is on PATH."
         )
     model, _ = saved_model.restored(task, weights)
     with (
-        conversion.numbers_only(task, model) as (given, name),
+        conversion.numbers_only(task, model) as (saved, name),
         durable.folder(path, "model.json") as folder,
     ):
         conversion.run(
             "tfjs",
             task,
             [
-                *(found_at, "--input_format=tf_saved_model"),
-                *(f"--signature_name={name}", given, folder),
+                *(converter, "--input_format=tf_saved_model"),
+                *(f"--signature_name={name}", saved, folder),
             ],
         )
         described = os.path.join(folder, "model.json")
@@ -62,7 +69,7 @@ def write(
 
 
 def _output_names(task: Task, model: tf.keras.Model) -> list[str]:
-    """Of the signature, in the order in which its function gives them."""
+    """Returns the outputs' names in the order of the function's results."""
     (function,) = signatures.numbers_only(task, model).values()
     return sorted(function.get_concrete_function().structured_outputs)
 

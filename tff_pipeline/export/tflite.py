@@ -1,7 +1,7 @@
-"""TensorFlow Lite, for phones: whole numbers or fewer bits where wanted.
+"""Converts to TensorFlow Lite, for phones: float32, float16 or int8.
 
-Its signature is called as in the SavedModel, its inputs and outputs too. What
-is text in the SavedModel is not here: a model takes what it was trained on.
+The signature is called as in the SavedModel, its inputs and outputs too. Text
+that the SavedModel takes is not here: a model takes what it was trained on.
 """
 
 import os
@@ -23,26 +23,44 @@ _CALIBRATION = 200
 
 
 def float32(*arguments: Any) -> None:
-    """Computes as the SavedModel does."""
+    """Writes a model that computes as the SavedModel does.
+
+    Args:
+      *arguments: Task, weights, path, provenance, as every format takes.
+    """
     _write("float32", *arguments)
 
 
 def float16(*arguments: Any) -> None:
-    """Weights of 16 bits; half the size."""
+    """Writes a model with weights of 16 bits: half the size.
+
+    Args:
+      *arguments: Task, weights, path, provenance, as every format takes.
+    """
     _write("float16", *arguments)
 
 
 def dynamic_int8(*arguments: Any) -> None:
-    """Weights of 8 bits, activations of 32; a quarter of the size."""
+    """Writes a model with weights of 8 bits and activations of 32.
+
+    It has a quarter of the size.
+
+    Args:
+      *arguments: Task, weights, path, provenance, as every format takes.
+    """
     _write("dynamic_int8", *arguments)
 
 
 def int8(*arguments: Any) -> None:
-    """Weights and activations of 8 bits, where there are such operations.
+    """Writes a model with weights and activations of 8 bits.
 
-    Ranges of activations are found with made-up inputs, so that the model
-    holds nothing of anybody's. Inputs and outputs stay as they are. Some
-    models are as with `dynamic_int8`; see `_keeps_floats`.
+    Ranges of activations are found with made-up inputs, so that the model holds
+    nothing of anybody's. Inputs and outputs stay as they are, and so do
+    operations that TensorFlow Lite does not have in 8 bits. Some models are as
+    with `dynamic_int8`; see `_keeps_floats`.
+
+    Args:
+      *arguments: Task, weights, path, provenance, as every format takes.
     """
     _write("int8", *arguments)
 
@@ -71,10 +89,10 @@ def _write(
         inputs = replay.encoded_inputs(task, _CALIBRATION, seed=1)
         np.savez(samples, **{name: inputs})
         for size in sizes:
-            with conversion.numbers_only(task, model, size) as (given, key):
+            with conversion.numbers_only(task, model, size) as (saved, key):
                 command = [
                     *(sys.executable, "-m", "tff_pipeline.export.lite"),
-                    *(precision, given, key, samples, written),
+                    *(precision, saved, key, samples, written),
                 ]
                 try:
                     # Elsewhere, for the converter can end a process.
@@ -87,13 +105,13 @@ def _write(
 
 
 def _keeps_floats(task: Task, model: tf.keras.Model) -> bool:
-    """Whether activations of 8 bits are not for this model.
+    """Returns whether activations of 8 bits would spoil this model.
 
-    Rows of numbers are not, for 256 steps are too few for a tensor that holds
-    amounts beside codes; nor are waveforms, whose range is wide; nor layers
-    that normalise by what they compute of one example; nor recurrent layers
-    that TensorFlow Lite has no operation for, all but the LSTM: finding the
-    ranges in their loop ends the converter.
+    They spoil rows of numbers, for 256 steps are too few for a tensor that
+    holds amounts beside codes; waveforms, whose range is wide; layers that
+    normalise by what they compute of one example; and recurrent layers that
+    TensorFlow Lite has no operation for, all but the LSTM: finding the ranges
+    in their loop ends the converter.
     """
     x = task.test.x
     rows = x.ndim == 2 and x.dtype in (np.float32, np.float64, np.int16)
@@ -111,5 +129,5 @@ def _keeps_floats(task: Task, model: tf.keras.Model) -> bool:
 
 
 def _has(model: tf.keras.Model, *kinds: type) -> bool:
-    """Whether a layer of one of these kinds is in it."""
+    """Returns whether a layer of one of these kinds is in the model."""
     return any(isinstance(layer, kinds) for layer in model.submodules)

@@ -1,7 +1,7 @@
-"""Requests with which TF Serving warms a model up before it serves it.
+"""Writes requests with which TF Serving warms a model up.
 
 tensorflow.org/tfx/serving/saved_model_warmup: prediction logs in
-`assets.extra/tf_serving_warmup_requests`.
+`assets.extra/tf_serving_warmup_requests`, replayed before the model is served.
 """
 
 import os
@@ -17,14 +17,19 @@ _SIZES = (1, 8)
 
 
 def write(folder: str, replayed: Replay) -> None:
-    """Writes requests for `serving_default` of what was replayed."""
-    given = replayed["serving_default"]["inputs"]
+    """Writes warm-up requests for `serving_default`.
+
+    Args:
+      folder: The `assets.extra/` of the SavedModel.
+      replayed: The replay that was recorded at export; its inputs are sent.
+    """
+    inputs = replayed["serving_default"]["inputs"]
     path = os.path.join(folder, FILE)
     with tf.io.TFRecordWriter(path) as writer:
         for size in _SIZES:
             request = predict_pb2.PredictRequest()
             request.model_spec.signature_name = "serving_default"
-            for name, value in given.items():
+            for name, value in inputs.items():
                 request.inputs[name].CopyFrom(
                     tf.make_tensor_proto(value[:size])
                 )

@@ -4,18 +4,29 @@ from tff_pipeline.files import durable, storage
 
 
 class Journal:
-    """A file that grows by whole lines.
+    """Appends whole lines to one file.
 
-    A line that could not be written whole is cut off again before it is tried
-    anew.
+    A line that could not be written whole is cut off again before it is
+    written anew.
+
+    Attributes:
+      path: The file.
     """
 
     def __init__(self, path: str):
+        """Names the file; `begin` writes it.
+
+        Args:
+          path: The file, here or where `storage` reaches.
+        """
         self.path = path
         self._size = 0
 
     def begin(self, lines: str) -> None:
-        """Replaces the file by these lines.
+        """Replaces the content of the file.
+
+        Args:
+          lines: Its first lines, each with its end.
 
         Raises:
           RunDirectoryError: If it cannot be written.
@@ -25,7 +36,10 @@ class Journal:
         self._size = len(content)
 
     def append(self, line: str) -> None:
-        """Adds a line, its end included; see `sync`.
+        """Adds a line; it may lie in memory until `sync`.
+
+        Args:
+          line: The line, its end included.
 
         Raises:
           RunDirectoryError: If it cannot be written.
@@ -41,7 +55,7 @@ class Journal:
         self._size += len(content)
 
     def sync(self) -> None:
-        """Has all lines on the disk when it returns.
+        """Waits until all lines are on disk.
 
         Raises:
           RunDirectoryError: If they cannot be written.

@@ -1,10 +1,10 @@
-"""Files and folders that are either there whole or not there at all.
+"""Writes files and folders whole or not at all.
 
-Written beside their place under a name that starts with `.tmp-`, flushed to
-disk, renamed, and the rename flushed too: a kill or a power cut at any point
-leaves the old version or the new one. Where a file system cannot rename a
-folder, its files are written in place and the one that says that all are there
-comes last.
+They are written beside their place under a name that starts with `.tmp-`,
+flushed to disk, renamed, and the rename is flushed too: a kill or a power cut
+at any point leaves the old version or the new one. Where a file system cannot
+rename a folder, its files are written in place, and the one without which
+readers take it for no folder comes last.
 """
 
 import contextlib
@@ -36,7 +36,15 @@ _Result = TypeVar("_Result")
 
 @contextlib.contextmanager
 def explained(path: str, what: str = "written") -> Iterator[None]:
-    """Turns an `OSError` on `path` into a `RunDirectoryError` that names it."""
+    """Turns an `OSError` on `path` into a `RunDirectoryError` that names it.
+
+    Args:
+      path: The file or folder that the block works on.
+      what: What the block does to it: "written" or "read".
+
+    Raises:
+      RunDirectoryError: In the place of any `OSError`.
+    """
     try:
         yield
     except OSError as error:
@@ -51,10 +59,17 @@ def explained(path: str, what: str = "written") -> Iterator[None]:
 
 
 def persistently(path: str, action: Callable[[], _Result]) -> _Result:
-    """Calls `action`, again if an `OSError` that may pass keeps it from `path`.
+    """Calls `action`, and again if an `OSError` that may pass stops it.
+
+    Args:
+      path: The file or folder that it works on, for the error's sentence.
+      action: Called up to `ATTEMPTS` times.
+
+    Returns:
+      The result of `action`.
 
     Raises:
-      RunDirectoryError: If it fails for good, or as often as is tried.
+      RunDirectoryError: If it fails for good, or in every attempt.
     """
 
     def explaining() -> _Result:
@@ -65,7 +80,18 @@ def persistently(path: str, action: Callable[[], _Result]) -> _Result:
 
 
 def repeatedly(action: Callable[[], _Result]) -> _Result:
-    """As `persistently`, of an action that explains its own `OSError`s."""
+    """Calls `action`, and again if it fails for a reason that may pass.
+
+    Args:
+      action: Raises a `RunDirectoryError` whose cause is the `OSError`; called
+        up to `ATTEMPTS` times.
+
+    Returns:
+      The result of `action`.
+
+    Raises:
+      RunDirectoryError: If it fails for good, or in every attempt.
+    """
     for attempt in range(1, ATTEMPTS):
         try:
             return action()
@@ -83,17 +109,26 @@ def repeatedly(action: Callable[[], _Result]) -> _Result:
 
 
 def write_text(path: str, text: str, mode: int = 0o666) -> None:
-    """Writes `text` to the file `path`; see `write_bytes`."""
+    """Writes a text file, whole or not at all, as UTF-8.
+
+    Args:
+      path: The file; an older version is replaced.
+      text: Its content.
+      mode: Its permissions, less those that the umask takes away.
+
+    Raises:
+      RunDirectoryError: If it cannot; an older version then still stands.
+    """
     write_bytes(path, text.encode("utf-8"), mode)
 
 
 def write_bytes(path: str, content: bytes, mode: int = 0o666) -> None:
-    """Writes `content` to the file `path`, replacing it whole.
+    """Writes a file, whole or not at all.
 
     Args:
-      path: The file.
+      path: The file; an older version is replaced.
       content: What it will hold.
-      mode: Who may read and write it, of whom the umask takes away.
+      mode: Its permissions, less those that the umask takes away.
 
     Raises:
       RunDirectoryError: If it cannot; an older version then still stands.
@@ -111,7 +146,10 @@ def write_bytes(path: str, content: bytes, mode: int = 0o666) -> None:
 
 @contextlib.contextmanager
 def new_file(path: str) -> Iterator[str]:
-    """A file to write; it becomes `path` when the block ends well.
+    """Gives a path to write to; the file becomes `path` if the block ends well.
+
+    Args:
+      path: The file; an older version is replaced.
 
     Yields:
       The temporary file's path, in the same folder; nothing is there yet.
@@ -129,7 +167,7 @@ def new_file(path: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _beside(path: str) -> Iterator[str]:
-    """A name beside `path` for a file that will take its place."""
+    """Gives the name of a file that takes the place of `path` at the end."""
     files = storage.file_system(path)
     parent, name = os.path.split(storage.absolute(path))
     temporary = os.path.join(parent, TEMPORARY + name)
@@ -147,12 +185,12 @@ def _beside(path: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def folder(path: str, last: str) -> Iterator[str]:
-    """A new folder to fill; it becomes `path` when the block ends well.
+    """Gives a new folder to fill; it becomes `path` if the block ends well.
 
     Args:
-      path: The folder.
+      path: The folder; an older version is replaced.
       last: The file without which readers take it for no folder at all. It is
-        what counts where folders cannot be renamed.
+        written last where folders cannot be renamed.
 
     Yields:
       A temporary folder on this machine to write into.
@@ -229,7 +267,12 @@ def _copy(source: str, path: str, last: str) -> None:
 
 
 def remove_folder(path: str, last: str) -> None:
-    """Removes what `folder` made, so that a kill leaves none that looks whole.
+    """Removes a folder that `folder` made.
+
+    Args:
+      path: The folder; it need not be there.
+      last: The file without which readers take it for no folder; it goes first,
+        so that a kill leaves nothing that looks whole.
 
     Raises:
       OSError: If it cannot be removed.
@@ -242,9 +285,12 @@ def remove_folder(path: str, last: str) -> None:
 
 
 def remove_temporary(parent: str) -> None:
-    """Removes what a killed process left half-written in `parent`.
+    """Removes what a killed process left half-written.
 
     A folder that it was about to replace is brought back.
+
+    Args:
+      parent: The folder to clean; its folders are not.
     """
     files = storage.file_system(parent)
     for name in files.names(parent):

@@ -23,14 +23,14 @@ def main() -> int:
     # Here and not above: flags are refused before TensorFlow is imported.
     from tff_pipeline.export import check
 
-    found = check.check(path, replay, tolerance)
-    print(f"{path}: {found.kind}, {found.size / 1e6:.2f} MB")
-    for name, difference in found.differences.items():
-        word = "WRONG" if name in found.failing else "ok   "
+    result = check.check(path, replay, tolerance)
+    print(f"{path}: {result.kind}, {result.size / 1e6:.2f} MB")
+    for name, difference in result.differences.items():
+        word = "WRONG" if name in result.failing else "ok   "
         print(f"{word} {name:<40} differs by {difference:.2g}")
-    middle, late = found.milliseconds
+    middle, late = result.milliseconds
     print(
-        f"tolerance {found.tolerance:g}; one example takes {middle:.2f} ms "
+        f"tolerance {result.tolerance:g}; one example takes {middle:.2f} ms "
         f"(median), {late:.2f} ms (99th percentile)"
     )
-    return 1 if found.failing else 0
+    return 1 if result.failing else 0
