@@ -26,7 +26,15 @@ class WeightedMeanFactory(tff.aggregators.WeightedAggregationFactory):
     def create(
         self, value_type: tff.Type, weight_type: tff.Type
     ) -> tff.templates.AggregationProcess:
-        """Makes the process for values and weights of these types."""
+        """Builds the process.
+
+        Args:
+          value_type: The type of a client's value.
+          weight_type: The type of its weight, a number.
+
+        Returns:
+          A process without state whose result is the weighted mean.
+        """
 
         @tff.federated_computation
         def initialize() -> Any:

@@ -1,1 +1,1 @@
-"""What scripts do with runs: evaluate, export, verify, audit, prepare data."""
+"""Carries out the commands of `tff-pipeline`; the scripts call the same."""

@@ -1,4 +1,4 @@
-"""The audit of a run: membership inference on the model it exported."""
+"""Audits a run: membership inference on the model that it exported."""
 
 import contextlib
 import json
@@ -41,16 +41,16 @@ def audit(
     SavedModel, the examples and their labels.
 
     Args:
-      run_dir: What `experiment.run` wrote.
-      round_number: Which checkpoint; by default `saved_model/` as it is.
+      run_dir: The folder that `experiment.run` wrote.
+      round_number: The checkpoint; by default `saved_model/` as it is.
       data_dir: The task's data, if they have moved since.
-      max_examples: Members, and non-members, at most.
+      max_examples: The largest count of members, and of non-members.
       per_class: Whether to attack every class by itself too.
 
     Returns:
       (the text, the JSON object: "task", "round", "max_examples", "members" and
       "non_members" with "examples" and "mean_loss", "clients", "differences",
-      sentences, "meaning", a sentence, and what `membership.attacks` gives).
+      sentences, "meaning", a sentence, and what `membership.attacks` returns).
 
     Raises:
       ConfigError: If the task has no classes, or --round was not saved.
@@ -73,13 +73,13 @@ def audit(
     dimension = sum(np.size(value) for value in weights.trainable)
     clients = _took_part(config, task, directory, number, dimension)
     draw = randomness.generator(config.run.seed, "audit")
-    wanted = min(max_examples, len(task.test))
-    pool, read = _members(task, clients, wanted, draw)
-    count = min(wanted, len(pool))
+    enough = min(max_examples, len(task.test))
+    pool, read = _members(task, clients, enough, draw)
+    count = min(enough, len(pool))
     if count < membership.LEAST:
         raise errors.DataError(
             f"--run_dir={run_dir}: {len(pool)} members were found for "
-            f"{wanted} non-members, and an audit needs {membership.LEAST} of "
+            f"{enough} non-members, and an audit needs {membership.LEAST} of "
             "each; raise --max_examples, or take a run with more data."
         )
     exported = weights if round_number is not None else None
@@ -96,7 +96,7 @@ def audit(
             f"--run_dir={run_dir}: its model of round {number} gives numbers "
             "that are not finite; name an earlier round with --round."
         )
-    found = membership.attacks(members, others, config.run.seed, per_class)
+    measured = membership.attacks(members, others, config.run.seed, per_class)
     report = {
         "task": task.name,
         "round": number,
@@ -106,10 +106,10 @@ def audit(
         "non_members": _described(others),
         "differences": [
             *_known_differences(task, config, len(clients)),
-            *audit_text.differences(found),
+            *audit_text.differences(measured),
         ],
-        "meaning": audit_text.meaning(found),
-        **found,
+        "meaning": audit_text.meaning(measured),
+        **measured,
     }
     text = audit_text.in_words(report)
     durable.write_text(
@@ -125,7 +125,7 @@ def _model(
     task: Task,
     weights: Optional[tff.learning.models.ModelWeights],
 ) -> Iterator[str]:
-    """The folder of the SavedModel; with `weights`, of one made of these."""
+    """Gives the folder of the SavedModel, or of one made of `weights`."""
     if weights is None:
         yield directory.saved_model
         return
@@ -142,36 +142,43 @@ def _took_part(
     rounds: int,
     dimension: int,
 ) -> list[int]:
-    """Positions of all clients of rounds 1 to `rounds`, in order.
+    """Lists the positions of all clients of rounds 1 to `rounds`, ascending.
 
-    Where updates have so many numbers as `dimension` says.
+    Args:
+      config: The run's config.
+      task: Its task.
+      directory: Its folder.
+      rounds: The last round that counts.
+      dimension: The count of numbers in an update.
 
     Raises:
-      RunDirectoryError: If that hangs on a secret that is gone.
+      RunDirectoryError: If the cohorts follow from a secret that is gone.
     """
     clients = len(task.train.client_ids)
     plan = privacy.plan_of_clients(
         config, clients, dimension, directory, overwrite=False
     )
     sampler = source.sampler_of(config, task, plan)
-    found = set()
+    positions = set()
     for number in range(1, rounds + 1):
-        found.update(sampler.positions(number))
+        positions.update(sampler.positions(number))
     # Behind the clients stand canaries.
-    return sorted(position for position in found if position < clients)
+    return sorted(position for position in positions if position < clients)
 
 
 def _members(
-    task: Task, clients: list[int], wanted: int, draw: np.random.Generator
+    task: Task, clients: list[int], enough: int, draw: np.random.Generator
 ) -> tuple[Examples, int]:
-    """Examples of clients in a drawn order, and of how many clients.
+    """Loads examples of clients in a drawn order until there are enough.
 
-    Client by client, until there are enough of enough clients.
+    Returns:
+      (the examples of at least `_FEWEST_CLIENTS` clients, if there are so many;
+      the count of clients that were read).
     """
     parts: list[Examples] = []
     for position in draw.permutation(clients):
         parts.append(task.train.load(task.train.client_ids[position]))
-        if len(parts) >= _FEWEST_CLIENTS and sum(map(len, parts)) >= wanted:
+        if len(parts) >= _FEWEST_CLIENTS and sum(map(len, parts)) >= enough:
             break
     if not parts:
         return task.test.take(np.arange(0)), 0
@@ -190,21 +197,21 @@ def _described(observed: membership.Observed) -> dict[str, Any]:
 def _known_differences(
     task: Task, config: ExperimentConfig, took_part: int
 ) -> list[str]:
-    """How members and non-members differ by how they came about."""
-    said = []
+    """Says how members and non-members differ by how they came about."""
+    sentences = []
     if task.unseen is not None and task.test_clients is None:
-        said.append(
+        sentences.append(
             "Non-members are of other clients than members, whose examples "
             "may be of another kind."
         )
     elif took_part < len(task.train):
-        said.append(
+        sentences.append(
             f"Members are of the {took_part} clients that took part, of "
             f"{len(task.train)}; non-members may be of any."
         )
     if config.clients.steps_per_round is not None:
-        said.append(
+        sentences.append(
             "With --client_steps_per_round some members may not have been in "
             "any step."
         )
-    return said
+    return sentences

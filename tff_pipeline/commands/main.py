@@ -1,4 +1,4 @@
-"""The command `tff-pipeline`: its first word says what to do, flags say how.
+"""Runs `tff-pipeline`: its first word says what to do, flags say how.
 
 A command is a module of `console`: its docstring is what --help shows first,
 `define_flags` defines its flags and `main` does the work and returns an exit

@@ -1,4 +1,4 @@
-"""Data of a user's own, of several formats, to an SQLite file of clients."""
+"""Converts a user's data, of several formats, to an SQLite file of clients."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,15 +47,16 @@ def write(
       source: A table or a folder of parts of one (see `table_files.find`), an
         NPZ file, a folder CLIENT/CLASS/*.png or *.jpg, or JSON lines.
       output: The SQLite file.
-      options: Of `DataConfig`: task_type, and for tables those that name
-        columns.
-      image_size: Height and width that images are brought to.
+      options: Fields of `DataConfig` by name: task_type, and for tables those
+        that name columns.
+      image_size: Height and width in pixels that images are scaled to.
 
     Returns:
-      How many examples and clients it holds.
+      (the count of examples, the count of clients).
 
     Raises:
-      PipelineError: In a sentence, what is wrong with the source or an option.
+      ConfigError: If an option does not fit the source; the flag is named.
+      DataError: If the source is missing or damaged.
     """
     if not os.path.exists(source):
         raise errors.DataError(
@@ -111,12 +112,12 @@ def _table(
             "--client_column is not set; name the column that names each row's "
             "client."
         )
-    given = table_task.read(config)
-    everything = np.arange(len(given.y))
+    rows_read = table_task.read(config)
+    everything = np.arange(len(rows_read.y))
     columns: list[Array] = []
-    for name in given.features:
-        forced = name in given.categorical
-        column = given.table.take(name, strict=not forced)
+    for name in rows_read.features:
+        forced = name in rows_read.categorical
+        column = rows_read.table.take(name, strict=not forced)
         feature = table_features.fit(column, everything, forced)
         values = table_features.encode(column, feature)
         if isinstance(feature, table_features.Number):
@@ -128,22 +129,22 @@ def _table(
                 if (values == code).any()
             ]
     x = np.stack(columns, axis=1)
-    assert given.owners is not None
-    rows = _rows(given.owners, given.is_test, x, given.y)
-    return rows, given.class_names
+    assert rows_read.owners is not None
+    rows = _rows(rows_read.owners, rows_read.is_test, x, rows_read.y)
+    return rows, rows_read.class_names
 
 
 def _arrays(
     source: str, task_type: str
 ) -> tuple[Iterator[Row], Optional[list[str]]]:
-    given = arrays.load(source)
-    if given.owners is None:
+    content = arrays.load(source)
+    if content.owners is None:
         raise errors.DataError(
             f"{source} has no array client_id; add one: a text or whole number "
             "an example."
         )
-    y, names = array_task.labels(given.y, task_type, source)
-    return _rows(given.owners, given.is_test, given.x, y), names
+    y, names = array_task.labels(content.y, task_type, source)
+    return _rows(content.owners, content.is_test, content.x, y), names
 
 
 def _json(

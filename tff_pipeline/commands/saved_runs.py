@@ -1,4 +1,4 @@
-"""What is done with a run that was saved: its rounds evaluated and exported."""
+"""Evaluates and exports the saved rounds of a run."""
 
 import json
 import os
@@ -27,15 +27,17 @@ def evaluate(
     """Evaluates a saved round, and writes the report into the run directory.
 
     Args:
-      run_dir: What `run` wrote.
-      round_number: Which checkpoint, or "best"; by default the last.
+      run_dir: The folder that `experiment.run` wrote.
+      round_number: The checkpoint's round, or "best"; by default the last.
       data_dir: The task's data, if they have moved since.
 
     Returns:
-      (path of the JSON file, its content; see `over_clients.report`).
+      (path of the JSON file, its content; see `evaluation.report`).
 
     Raises:
-      PipelineError: In a sentence, what the user should change.
+      ConfigError: If that round was not saved.
+      DataError: If the task's data are missing or damaged.
+      RunDirectoryError: If there is no run, or it cannot be read or written.
     """
     task, round_number, weights = _open(run_dir, round_number, data_dir)
     report = {
@@ -64,21 +66,22 @@ def export(
     """Exports a saved round for others to serve.
 
     Args:
-      run_dir: What `run` wrote.
+      run_dir: The folder that `experiment.run` wrote.
       output: The file or folder to write; with several formats the folder that
         holds them.
-      round_number: Which checkpoint, or "best"; by default the last.
+      round_number: The checkpoint's round, or "best"; by default the last.
       data_dir: The task's data, if they have moved since.
       overwrite: Whether to replace what is there.
-      formats: Of `registry.FORMATS`.
-      version: The SavedModel goes into a folder of this name, as TF Serving
-        wants it.
+      formats: Names of `registry.FORMATS`.
+      version: The name of a folder for the SavedModel, as TF Serving needs it.
 
     Returns:
-      (which round, the paths that were written).
+      (the round's number, the paths that were written).
 
     Raises:
-      PipelineError: In a sentence, what the user should change.
+      ConfigError: If that round was not saved, or a converter is missing.
+      DataError: If the task's data are missing or damaged.
+      RunDirectoryError: If there is no run, or a path exists already.
     """
     paths = [
         export_formats.path_of(kind, output, formats, version)
@@ -107,7 +110,7 @@ def _open(
     round_number: Optional[CheckpointName],
     data_dir: Optional[str],
 ) -> tuple[Task, int, tff.learning.models.ModelWeights]:
-    """The task of a run, and the round and weights of one checkpoint."""
+    """Loads the task of a run, and the round and weights of one checkpoint."""
     directory = RunDirectory(run_dir)
     config = directory.read_config(data_dir)
     store = CheckpointStore(directory.checkpoints)

@@ -250,19 +250,19 @@ def _replace(new: str, path: str) -> None:
 def _copy(source: str, path: str, last: str) -> None:
     files = storage.file_system(path)
     remove_folder(path, last)
-    found = [
+    paths = [
         os.path.relpath(os.path.join(root, name), source)
         for root, _, names in os.walk(source)
         for name in names
     ]
-    for name in sorted(found, key=lambda name: (name == last, name)):
+    for name in sorted(paths, key=lambda name: (name == last, name)):
         target = os.path.join(path, name)
         files.make_folder(os.path.dirname(target))
         with (
-            open(os.path.join(source, name), "rb") as given,
+            open(os.path.join(source, name), "rb") as original,
             files.create(target) as file,
         ):
-            while block := given.read(_BLOCK):
+            while block := original.read(_BLOCK):
                 file.write(block)
 
 

@@ -1,6 +1,6 @@
-"""Epsilon of a setting, and the noise that a target epsilon needs.
+"""Computes epsilon of a setting, and the noise that a target epsilon needs.
 
-What both mean is said in `setting`. Needs no TensorFlow.
+`setting` defines both. Needs no TensorFlow.
 """
 
 import functools
@@ -37,7 +37,14 @@ _TOLERANCE = 2e-3  # How far a target epsilon may be undershot, relatively.
 
 
 def check_delta(delta: float) -> None:
-    """Raises `ConfigError` unless it lies between 0 and 1."""
+    """Checks that delta is a probability that may be left out.
+
+    Args:
+      delta: The value of --delta.
+
+    Raises:
+      ConfigError: Unless it lies between 0 and 1.
+    """
     if not 0 < delta < 1:
         raise errors.ConfigError(
             f"--delta={delta}: must be above 0 and below 1, such as "
@@ -46,17 +53,35 @@ def check_delta(delta: float) -> None:
 
 
 def finite(epsilon: float) -> Optional[float]:
-    """As JSON has it: `None` in the place of what is infinite."""
+    """Returns `None` in the place of an infinite epsilon, which JSON lacks.
+
+    >>> finite(1.5), finite(math.inf)
+    (1.5, None)
+
+    Args:
+      epsilon: At least 0.
+    """
     return epsilon if math.isfinite(epsilon) else None
 
 
 def default_delta(population: int) -> float:
-    """population**-1.1, as McMahan et al. 2018 chose it."""
+    """Returns population**-1.1, as McMahan et al. 2018 chose it.
+
+    >>> round(default_delta(1000), 6)
+    0.000501
+
+    Args:
+      population: The count of clients.
+    """
     return float(max(population, 2)) ** -1.1
 
 
 def default_accountant(setting: Setting) -> str:
-    """The tightest that can account for the setting."""
+    """Returns the tightest accountant that knows the setting.
+
+    Args:
+      setting: The mechanism, the sampling and the counts.
+    """
     uniform = setting.amplified and setting.sampling == "uniform"
     known = setting.mechanism not in _RENYI_ONLY
     return "pld" if known and not uniform else "rdp"
@@ -69,16 +94,24 @@ def epsilon(
     accountant: Optional[str] = None,
     orders: Optional[Sequence[float]] = None,
 ) -> float:
-    """The epsilon of (epsilon, delta)-differential privacy.
+    """Computes epsilon of (epsilon, delta)-differential privacy.
 
-    What other rounds of the same setting took is kept, and so is quick.
+    The intermediate results of a setting are kept, so that other numbers of
+    rounds of the same setting are quick.
+
+    >>> tree = Setting("tree_restart", "shuffled", 100, 10, rounds=10)
+    >>> round(epsilon(tree, 8.0, 1e-5), 3)
+    0.926
 
     Args:
-      setting: What is run.
+      setting: The mechanism, the sampling and the counts.
       noise_multiplier: Standard deviation over sensitivity; at least 0.
       delta: The probability that is left out.
-      accountant: Of `ACCOUNTANTS`; by default `default_accountant`.
-      orders: Of the Renyi divergences, if not dp-accounting's.
+      accountant: One of `ACCOUNTANTS`; by default `default_accountant`.
+      orders: The orders of Renyi divergences, if not dp-accounting's.
+
+    Returns:
+      At least 0; infinite without noise.
 
     Raises:
       ConfigError: If a number is out of range, or the accountant does not know
@@ -124,7 +157,7 @@ def epsilon(
 
 @functools.lru_cache(maxsize=8)
 def _losses(event: dp_accounting.DpEvent) -> Any:
-    """The privacy loss distribution of an event."""
+    """Computes the privacy loss distribution of an event."""
     if isinstance(event, dp_accounting.PoissonSampledDpEvent):
         noise, probability = event.event, event.sampling_probability
     else:
@@ -148,13 +181,21 @@ def _divergences(
     adjacency: dp_accounting.NeighboringRelation,
     orders: Optional[tuple[float, ...]],
 ) -> tuple[Array, Array]:
-    """(orders, Renyi divergences of these orders) of an event."""
+    """Computes an event's Renyi divergences: (orders, divergences)."""
     accounted = rdp.RdpAccountant(orders, adjacency).compose(event)
     return accounted.orders, accounted.rdp
 
 
 def check_accountant(setting: Setting, accountant: str) -> None:
-    """Raises `ConfigError` if it cannot account for the setting."""
+    """Checks that an accountant knows a setting.
+
+    Args:
+      setting: The mechanism, the sampling and the counts.
+      accountant: One of `ACCOUNTANTS`.
+
+    Raises:
+      ConfigError: If it does not.
+    """
     if accountant == "pld" and setting.mechanism in _RENYI_ONLY:
         raise errors.ConfigError(
             f"--accountant=pld does not know --mechanism={setting.mechanism}; "
@@ -181,14 +222,14 @@ def noise_multiplier(
     accountant: Optional[str] = None,
     orders: Optional[Sequence[float]] = None,
 ) -> float:
-    """A noise multiplier whose epsilon is the target or up to 0.2% below.
+    """Finds a noise multiplier whose epsilon is the target or up to 0.2% below.
 
     Args:
-      setting: What is run.
-      target_epsilon: What must not be exceeded; above 0.
+      setting: The mechanism, the sampling and the counts.
+      target_epsilon: The epsilon that must not be exceeded; above 0.
       delta: The probability that is left out.
-      accountant: Of `ACCOUNTANTS`.
-      orders: As `epsilon`.
+      accountant: One of `ACCOUNTANTS`; by default `default_accountant`.
+      orders: The orders of Renyi divergences, if not dp-accounting's.
 
     Raises:
       ConfigError: If no noise multiplier up to 10,000 keeps the target.

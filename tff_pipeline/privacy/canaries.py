@@ -1,4 +1,4 @@
-"""One-shot audit: what the run gives away of clients made to be found.
+"""Audits a run in one shot by clients that are made to be result.
 
 Andrew et al. 2023, "One-shot Empirical Privacy Estimation for Federated
 Learning": among the clients there are canaries, each sending a random direction
@@ -65,10 +65,10 @@ class Canaries(ClientHook):
     def cosines(
         self, numbers: Iterable[int], released: Sequence[Array]
     ) -> Array:
-        """How near the sum of all that was released lies to directions.
+        """Computes the cosines of directions with the sum of all releases.
 
         Args:
-          numbers: Of canaries, or of directions that took no part.
+          numbers: The numbers of canaries, or of directions that took no part.
           released: The sum, in float32 arrays.
 
         Returns:
@@ -90,50 +90,64 @@ class Canaries(ClientHook):
 
 
 def audit(plan: Plan, released: Sequence[Array]) -> Optional[dict[str, Any]]:
-    """What a run's canaries say, as JSON; `None` if it has none.
+    """Estimates epsilon from a run's canaries.
 
     Args:
-      plan: Of the run.
+      plan: The run's plan.
       released: The sum of all that was released, in float32 arrays.
+
+    Returns:
+      A JSON object, or `None` if the run has no canaries.
     """
     if not plan.num_canaries:
         return None
     numbers = range(plan.num_canaries)
     cosines = Canaries(plan.canary_key).cosines(numbers, released)
     dimension = sum(np.size(part) for part in released)
-    found = estimate(cosines, dimension, plan.delta)
+    result = estimate(cosines, dimension, plan.delta)
     return {
-        "canaries": found.canaries,
-        "epsilon": accounting.finite(found.epsilon),
+        "canaries": result.canaries,
+        "epsilon": accounting.finite(result.epsilon),
         "interval": [
-            accounting.finite(found.low),
-            accounting.finite(found.high),
+            accounting.finite(result.low),
+            accounting.finite(result.high),
         ],
-        "confidence": found.confidence,
+        "confidence": result.confidence,
         "delta": plan.delta,
     }
 
 
 def key_of(number: int) -> int:
-    """The negative key of a canary's block, from its number, 0 or above."""
+    """Returns the negative key of a canary's block.
+
+    >>> key_of(0), key_of(7)
+    (-1, -8)
+
+    Args:
+      number: The canary's number, at least 0.
+    """
     return -1 - number
 
 
 def number_of(key: tf.Tensor) -> tf.Tensor:
-    """The number of the canary with that key, int64."""
+    """Returns the number of the canary with a key, int64.
+
+    Args:
+      key: The key of its block, an int64 tensor below 0.
+    """
     return -1 - key
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """What an audit found.
+    """Holds the result of an audit.
 
     Attributes:
-      epsilon: At the run's delta.
+      epsilon: The estimate at the run's delta.
       low: The lower end of its confidence interval.
       high: The upper end.
-      confidence: Of the interval.
-      canaries: How many there were.
+      confidence: The interval's confidence, such as 0.95.
+      canaries: The count of canaries.
     """
 
     epsilon: float
@@ -144,22 +158,22 @@ class Estimate:
 
 
 def estimate(
-    known: Array, dimension: int, delta: float, seed: int = 0
+    cosines: Array, dimension: int, delta: float, seed: int = 0
 ) -> Estimate:
-    """Epsilon from canaries' cosines, by fitting a normal distribution.
+    """Estimates epsilon from canaries' cosines by a normal distribution.
 
     Andrew et al. 2023, section 3: cosines of directions that took no part are
     normal with mean 0 and variance 1 / dimension, those of canaries normal with
     a mean and variance of their own; epsilon is that between the two.
 
     Args:
-      known: Of the canaries, at least 2.
-      dimension: How many coordinates were released.
+      cosines: The canaries' cosines, at least 2.
+      dimension: The count of coordinates that were released.
       delta: The probability that is left out.
-      seed: Of the bootstrap that gives the interval.
+      seed: The seed of the bootstrap that gives the interval.
     """
-    scaled = known * np.sqrt(dimension)
-    found = epsilon_between(scaled.mean(), scaled.std(ddof=1), delta)
+    scaled = cosines * np.sqrt(dimension)
+    center = epsilon_between(scaled.mean(), scaled.std(ddof=1), delta)
     draw = np.random.default_rng(seed)
     again = [
         epsilon_between(sample.mean(), sample.std(ddof=1), delta)
@@ -170,13 +184,21 @@ def estimate(
     ]
     tail = (1 - _CONFIDENCE) / 2
     low, high = np.quantile(again, [tail, 1 - tail])
-    return Estimate(found, float(low), float(high), _CONFIDENCE, len(known))
+    return Estimate(center, float(low), float(high), _CONFIDENCE, len(cosines))
 
 
 def epsilon_between(mean: float, stddev: float, delta: float) -> float:
-    """Epsilon between N(mean, stddev^2) and N(0, 1), at `delta`: 0 to 512.
+    """Computes epsilon between N(mean, stddev^2) and N(0, 1), 0 to 512.
 
-    The larger of the two directions; what is more than 512 is given as that.
+    The larger of the two directions; more than 512 counts as 512.
+
+    >>> epsilon_between(0.0, 1.0, 1e-5)
+    0.0
+
+    Args:
+      mean: The mean of the first distribution.
+      stddev: Its standard deviation, above 0.
+      delta: The probability that is left out.
     """
 
     def delta_of(epsilon: float) -> float:
@@ -200,7 +222,9 @@ def epsilon_between(mean: float, stddev: float, delta: float) -> float:
 def _beyond(
     mean: float, stddev: float, other: float, spread: float, epsilon: float
 ) -> float:
-    """P(S) - exp(epsilon) Q(S), S where P's density is that much larger.
+    """Computes P(S) - exp(epsilon) Q(S) for the worst S.
+
+    S is where the density of P is more than exp(epsilon) times that of Q.
 
     P is N(mean, stddev^2), Q is N(other, spread^2).
     """
@@ -236,7 +260,7 @@ def _beyond(
 
 
 def _mass(low: float, high: float) -> float:
-    """Of the standard normal distribution between two numbers."""
+    """Computes the standard normal distribution's mass between two numbers."""
     if low > 0:
         # On the side where tails do not round to 1.
         low, high = -high, -low

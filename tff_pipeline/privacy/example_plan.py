@@ -1,4 +1,4 @@
-"""Differential privacy of single examples, kept by the clients: the terms.
+"""Plans differential privacy of single examples, which the clients keep.
 
 Every client runs DP-SGD (Abadi et al. 2016, "Deep Learning with Differential
 Privacy", algorithm 1) with noise for its own number of examples, so that what
@@ -29,16 +29,17 @@ MOST_LISTED = 100  # Clients, in the statement.
 
 @dataclasses.dataclass(frozen=True)
 class ExamplePlan:
-    """What is promised of an example, and how it is kept.
+    """Holds what is promised of an example, and how it is kept.
 
     Attributes:
-      target_epsilon: What a client that takes part in all rounds spends at
-        most on each of its examples.
+      target_epsilon: The most that a client that takes part in all rounds
+        spends on each of its examples.
       delta: The probability that is left out.
-      clip: Largest L2 norm of an example's gradient.
-      batch_size: Examples that a step expects, or all of a client with fewer.
-      steps: Of a client in all rounds.
-      secret: 128 bits, of which batches and noise are drawn.
+      clip: The largest L2 norm of an example's gradient.
+      batch_size: The number of examples that a step expects, or all of a client
+        with fewer.
+      steps: The number of a client's steps in all rounds.
+      secret: 128 bits, from which batches and noise are drawn.
       seeded: Whether the secret can be guessed, so that there is no privacy.
     """
 
@@ -58,7 +59,11 @@ class ExamplePlan:
         )
 
     def setting(self, examples: int) -> Setting:
-        """Of a client with so many examples, which are its population."""
+        """Returns the setting of a client, whose population its examples are.
+
+        Args:
+          examples: The client's number of examples; at least 1.
+        """
         return Setting(
             "gaussian",
             "poisson",
@@ -68,10 +73,10 @@ class ExamplePlan:
         )
 
     def noise_multiplier(self, examples: int) -> float:
-        """Standard deviation of the noise on a step's sum, over the clip.
+        """Returns the noise on a step's sum: standard deviation over the clip.
 
         Args:
-          examples: Of the client; at least 1.
+          examples: The client's number of examples; at least 1.
 
         Raises:
           ConfigError: If no noise keeps the target.
@@ -98,11 +103,11 @@ def _multiplier(setting: Setting, target_epsilon: float, delta: float) -> float:
 def for_run(
     config: ExperimentConfig, directory: RunDirectory, overwrite: bool
 ) -> Optional[ExamplePlan]:
-    """The plan of a run, with the secret that it has; `None` if not private.
+    """Returns the plan of a run with its secret, or `None` if it has none.
 
     Args:
       config: The experiment.
-      directory: Of the run, if it was begun.
+      directory: The run's folder, if it was begun.
       overwrite: Whether it begins anew.
 
     Raises:
@@ -132,9 +137,9 @@ def publish(
     """Keeps the secret and writes the statement.
 
     Args:
-      plan: Of the run.
-      directory: Where to.
-      sizes: How many examples clients have, of those that shall be listed.
+      plan: The run's plan.
+      directory: The run's folder.
+      sizes: The number of examples of each client that is to be listed.
 
     Raises:
       ConfigError: If no noise keeps the target for one of these.
@@ -150,7 +155,15 @@ def publish(
 
 
 def content(plan: ExamplePlan, sizes: Mapping[str, int]) -> dict[str, Any]:
-    """The statement as a JSON object; see `publish`."""
+    """Returns the statement as a JSON object.
+
+    Args:
+      plan: The run's plan.
+      sizes: The number of examples of each client that is to be listed.
+
+    Raises:
+      ConfigError: If no noise keeps the target for one of these.
+    """
     return {
         "private": not plan.seeded,
         "warning": None
@@ -190,7 +203,11 @@ def content(plan: ExamplePlan, sizes: Mapping[str, int]) -> dict[str, Any]:
 
 
 def in_words(stated: dict[str, Any]) -> str:
-    """The statement as text."""
+    """Returns the statement as text.
+
+    Args:
+      stated: The JSON object of `content`.
+    """
     lines = [
         *([stated["warning"]] if stated["warning"] else []),
         f"Every client's update is ({stated['epsilon']:g}, "

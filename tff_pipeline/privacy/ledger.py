@@ -1,4 +1,4 @@
-"""What a run has spent, in step with its checkpoints.
+"""Accounts for the privacy that a run has spent, in step with its checkpoints.
 
 Every round of a plan spends alike, so the ledger is the plan's terms and the
 rounds that were run. A round that a kill cut off from its checkpoint is run
@@ -16,15 +16,19 @@ from tff_pipeline.privacy.plan import Plan
 
 
 class Ledger:
-    """Answers for epsilon while a run lasts."""
+    """Answers for epsilon while a run lasts.
+
+    Attributes:
+      publish: Called whenever rounds are saved, with their number and the state
+        after them.
+    """
 
     def __init__(self, plan: Plan, publish: Callable[[int, Any], None]):
-        """Opens it.
+        """Opens the ledger of a run.
 
         Args:
-          plan: Of the run.
-          publish: Called whenever rounds are saved, with how many were run and
-            the state after them.
+          plan: The run's plan.
+          publish: See the attribute.
         """
         self._plan = plan
         self._most = plan.options.dp_max_epsilon
@@ -32,17 +36,29 @@ class Ledger:
         self._known: dict[int, float] = {}
 
     def epsilon(self, rounds: int) -> float:
-        """After so many rounds."""
+        """Returns the epsilon that is spent after so many rounds.
+
+        Args:
+          rounds: The number of rounds.
+        """
         if rounds not in self._known:
             self._known[rounds] = self._plan.epsilon(rounds)
         return self._known[rounds]
 
     def allows(self, round_number: int) -> bool:
-        """Whether `--dp_max_epsilon` holds after that round too."""
+        """Returns whether a round keeps within `--dp_max_epsilon`.
+
+        Args:
+          round_number: The round, which counts as run.
+        """
         return self._most is None or self.epsilon(round_number) <= self._most
 
     def record(self, rounds: int) -> dict[str, Any]:
-        """What a checkpoint of so many rounds keeps, as JSON."""
+        """Returns what a checkpoint keeps of the ledger, as JSON.
+
+        Args:
+          rounds: The number of rounds that the checkpoint has.
+        """
         return {
             "terms": self._plan.terms(),
             "secret": self._plan.fingerprint,
@@ -50,11 +66,14 @@ class Ledger:
         }
 
     def check(self, saved: Optional[Mapping[str, Any]], rounds: int) -> None:
-        """Raises `ConfigError` unless a checkpoint goes on with this plan.
+        """Checks that a checkpoint goes on with this plan.
 
         Args:
-          saved: What `record` gave, or `None` if the checkpoint has none.
-          rounds: Of the checkpoint.
+          saved: The checkpoint's `record`, or `None` if it has none.
+          rounds: The number of rounds that the checkpoint has.
+
+        Raises:
+          ConfigError: If its secret, its terms or its rounds are others.
         """
         if saved is None or saved["rounds"] != rounds:
             raise errors.ConfigError(

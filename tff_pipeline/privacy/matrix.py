@@ -1,4 +1,4 @@
-"""The banded matrix whose noise hurts all partial sums of rounds least.
+"""Finds the banded matrix whose noise hurts all partial sums of rounds least.
 
 Choquette-Choo et al. 2023, "(Amplified) Banded Matrix Factorization: A unified
 approach to private training": noise C^-1 z on the rounds' sums leaves A C^-1 z
@@ -21,11 +21,14 @@ Array = npt.NDArray[Any]
 
 @functools.cache
 def coefficients(rounds: int, bands: int) -> tuple[float, ...]:
-    """The first column of the best C, as far as it is not 0.
+    """Finds the first column of the best C, as far as it is not 0.
+
+    >>> coefficients(100, 1)
+    (1.0,)
 
     Args:
-      rounds: Of the run.
-      bands: At most as many numbers; 1 is independent noise.
+      rounds: The run's rounds.
+      bands: The largest count of numbers; 1 is independent noise.
 
     Returns:
       Numbers of norm 1, so that a client moves what is released by the clip for
@@ -36,31 +39,41 @@ def coefficients(rounds: int, bands: int) -> tuple[float, ...]:
     root = np.cumprod([1.0, *((k - 0.5) / k for k in range(1, bands))])
     if bands == 1:
         return (1.0,)
-    found = optimize.minimize(
+    result = optimize.minimize(
         _loss, root[1:], args=(rounds,), jac=True, method="L-BFGS-B"
     )
-    best = min(root[1:], found.x, key=lambda tail: _loss(tail, rounds)[0])
+    best = min(root[1:], result.x, key=lambda tail: _loss(tail, rounds)[0])
     column = np.array([1.0, *best])
     return tuple(column / np.linalg.norm(column))
 
 
 def mean_variance(column: tuple[float, ...], rounds: int) -> float:
-    """Of a coordinate of the model's noise, the mean over all rounds.
+    """Computes the variance of a coordinate of the model's noise.
 
-    In units of the square of noise multiplier times clip, for a server of plain
-    steps at rate 1 and sums in place of means.
+    Independent noise adds up: after 1, 2 and 3 rounds it is 1, 2 and 3.
+
+    >>> mean_variance((1.0,), 3)
+    2.0
+
+    Args:
+      column: The first column of C.
+      rounds: The run's rounds.
+
+    Returns:
+      The mean over all rounds, in units of the square of noise multiplier times
+      clip, for a server of plain steps at rate 1 and sums in place of means.
     """
     sums = _partial_sums(np.asarray(column), rounds)
     return float(np.cumsum(sums**2).mean())
 
 
 def _partial_sums(column: Array, rounds: int) -> Array:
-    """The first column of A C^-1, [rounds]."""
+    """Computes the first column of A C^-1, [rounds]."""
     return signal.lfilter([1.0], column, np.ones(rounds))
 
 
 def _loss(tail: Array, rounds: int) -> tuple[float, Array]:
-    """The logarithm of the mean variance at sensitivity 1, and its gradient."""
+    """Computes the mean variance's log at sensitivity 1, and its gradient."""
     column = np.array([1.0, *tail])
     sums = _partial_sums(column, rounds)
     left = np.arange(rounds, 0, -1)  # In how many models each number is.

@@ -1,13 +1,13 @@
-"""Membership inference: who can tell what a model was trained on, and how well.
+"""Infers who a model was trained on, and how well that can be told.
 
 The threshold attack of Yeom et al. 2018 ("Privacy Risk in Machine Learning")
 and the trained attack of Shokri et al. 2017 with logistic regression, as
 TensorFlow Privacy's `membership_inference_attack` defines them: that is not in
 its wheel, and the package that has it fails to import with this scikit-learn,
-so they are made of scikit-learn here. Beside them stands an
-attack that never asks the model: what it finds is how the two sets of examples
-differ anyway (Das et al. 2024, "Blind Baselines Beat Membership Inference
-Attacks for Foundation Models"). Needs no TensorFlow.
+so they are made of scikit-learn here. Beside them stands an attack that never
+asks the model: it finds how the two sets of examples differ anyway (Das et al.
+2024, "Blind Baselines Beat Membership Inference Attacks for Foundation
+Models"). Needs no TensorFlow.
 """
 
 import dataclasses
@@ -38,13 +38,12 @@ _LOW_RATE = 0.01  # Of false positives; Carlini et al. 2022.
 
 @dataclasses.dataclass(frozen=True)
 class Observed:
-    """What an attacker has of some examples.
+    """Holds what an attacker has of some examples.
 
     Attributes:
       losses: float64 [n], the model's loss on each; of a sequence the mean over
         its tokens.
-      outputs: float64 [n, k], what else the model gives: logits, or nothing
-        where k is 0.
+      outputs: float64 [n, k], the model's logits, or nothing where k is 0.
       inputs: float64 [n, m], of the examples alone; see `blind_features`.
       labels: int64 [n], or `None` for sequences.
     """
@@ -59,18 +58,24 @@ class Observed:
 
     @property
     def finite(self) -> bool:
-        """Whether the model gave numbers for all."""
+        """Says whether all losses and outputs are finite."""
         return bool(
             np.isfinite(self.losses).all() and np.isfinite(self.outputs).all()
         )
 
 
 def cross_entropies(logits: Array, labels: Array) -> Array:
-    """The loss of each label, float64 [n, ...].
+    """Computes the loss of each label.
+
+    >>> cross_entropies(np.zeros([1, 4]), np.array([2])).round(4)
+    array([1.3863])
 
     Args:
       logits: Floats [n, ..., classes], or [n, 1] of one class against none.
       labels: Whole numbers [n, ...]; 0 or 1 with one logit.
+
+    Returns:
+      float64 [n, ...].
     """
     logits = logits.astype(np.float64)
     labels = labels.astype(np.int64)
@@ -81,13 +86,16 @@ def cross_entropies(logits: Array, labels: Array) -> Array:
 
 
 def blind_features(x: Array, labels: Optional[Array], classes: int) -> Array:
-    """An example's numbers without any model, float64 [n, m].
+    """Computes features of examples without any model.
 
     Args:
       x: Inputs [n, ...]. Of ids, which are 32 or 64 bits wide, how often each
         occurs is counted, in a few buckets; text is left out.
       labels: int64 [n], below `classes`, or `None`.
-      classes: How many there are.
+      classes: The count of classes.
+
+    Returns:
+      float64 [n, m].
     """
     parts: list[Array] = [np.zeros([len(x), 0])]
     if labels is not None:
@@ -107,25 +115,28 @@ def blind_features(x: Array, labels: Optional[Array], classes: int) -> Array:
 def attacks(
     members: Observed, others: Observed, seed: int, per_class: bool = False
 ) -> dict[str, Any]:
-    """How well each attack tells members from others, as a JSON object.
+    """Measures how well each attack tells members from others.
 
     Args:
-      members: Trained on; at least `LEAST`.
-      others: Not trained on; as many.
-      seed: Of which half the attacks that learn are tested on.
+      members: Examples that were trained on; at least `LEAST`.
+      others: As many that were not.
+      seed: The seed of the halves that the attacks learn from and are tested
+        on.
       per_class: Whether to repeat the threshold attack for every class.
 
     Returns:
-      "attacks": a list, each with "name", "words" and the figures of `figures`;
-      "without_model": the same of the attack on inputs alone; "labels": see
-      `label_difference`; "per_class": a list, each with "class" and figures.
+      A JSON object: "attacks": a list, each with "name", "words" and the
+        figures
+      of `figures`; "without_model": the same of the attack on inputs alone;
+      "labels": see `label_difference`; "per_class": a list, each with "class"
+      and figures.
     """
     losses = (-members.losses, -others.losses)
     asked, asked_others = (
         np.column_stack([each.outputs, each.losses])
         for each in (members, others)
     )
-    found = [
+    asked_model = [
         {
             "name": "threshold",
             "words": "who has a low loss was trained on",
@@ -143,7 +154,7 @@ def attacks(
         **figures(*_learned(members.inputs, others.inputs, seed)),
     }
     return {
-        "attacks": found,
+        "attacks": asked_model,
         "without_model": blind,
         "labels": label_difference(members.labels, others.labels),
         "per_class": _per_class(members, others) if per_class else [],
@@ -151,11 +162,11 @@ def attacks(
 
 
 def figures(members: Array, others: Array) -> dict[str, Any]:
-    """What scores are worth that should be higher for members.
+    """Measures scores that should be higher for members.
 
     Args:
-      members: float64 [n], their scores.
-      others: float64 [m], likewise.
+      members: float64 [n], members' scores.
+      others: float64 [m], the others' scores.
 
     Returns:
       "auc" with "auc_interval", by DeLong et al. 1988; "advantage", the
@@ -191,7 +202,7 @@ def _within(low: float, high: float) -> list[float]:
 
 
 def _area(members: Array, others: Array) -> tuple[float, float]:
-    """Area below the ROC curve, and its standard error.
+    """Computes the area below the ROC curve, and its standard error.
 
     The share of others below each member is a mean's sample, and that of
     members above each other one is too (DeLong et al. 1988); ties count half.
@@ -205,7 +216,7 @@ def _area(members: Array, others: Array) -> tuple[float, float]:
 
 
 def _learned(members: Array, others: Array, seed: int) -> tuple[Array, Array]:
-    """Scores of a logistic regression on the half that it did not learn from.
+    """Scores one half by a logistic regression that learned from the other.
 
     Folds would test on all, but then the scores are no independent sample, of
     which the intervals are.
@@ -232,11 +243,16 @@ def _learned(members: Array, others: Array, seed: int) -> tuple[Array, Array]:
 def label_difference(
     members: Optional[Array], others: Optional[Array]
 ) -> Optional[dict[str, float]]:
-    """How the labels of the two sets differ, or `None` without labels.
+    """Measures how the labels of the two sets differ.
+
+    Args:
+      members: int64 [n], members' labels, or `None`.
+      others: int64 [m], the others' labels, or `None`.
 
     Returns:
-      "distance": half the sum of differences between the classes' shares;
-      "p_value": of the chi-squared test that they have the same shares.
+      `None` without labels, else "distance": half the sum of differences
+      between the classes' shares; "p_value": of the chi-squared test that they
+      have the same shares.
     """
     if members is None or others is None:
         return None
@@ -256,7 +272,7 @@ def label_difference(
 
 
 def _per_class(members: Observed, others: Observed) -> list[dict[str, Any]]:
-    """The threshold attack within each class that has `LEAST` of either."""
+    """Attacks by threshold within each class that has `LEAST` of either."""
     assert members.labels is not None and others.labels is not None
     rows = []
     for label in np.union1d(members.labels, others.labels):

@@ -1,4 +1,4 @@
-"""The answers of scripts/privacy.py: epsilon, noise, a curve, a cohort."""
+"""Answers `tff-pipeline privacy`: epsilon, noise, a curve, a cohort."""
 
 import dataclasses
 import json
@@ -28,17 +28,17 @@ CONVERSIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """What is asked.
+    """Holds what is asked.
 
     Attributes:
-      setting: What is run; if a cohort is asked for, its cohort size is the
-        population.
+      setting: The mechanism, the sampling and the counts; if a cohort is asked
+        for, its cohort size is the population.
       delta: The probability that is left out.
       accountant: One of `config.aggregation.ACCOUNTANTS`.
-      noise_multiplier: Standard deviation over sensitivity, or `None` for that
-        which `target_epsilon` needs.
-      target_epsilon: What must not be exceeded, or `None`.
-      mean_noise: If given, the smallest cohort is asked for whose mean has at
+      noise_multiplier: Standard deviation over sensitivity, or `None` to find
+        the least that `target_epsilon` needs.
+      target_epsilon: The epsilon that must not be exceeded, or `None`.
+      mean_noise: If set, the smallest cohort is asked for whose mean has at
         most this standard deviation, in clips, and keeps the target.
       as_json: Whether a program reads the answer.
       curve: The PNG file to draw epsilon over the rounds to, or `None`.
@@ -54,6 +54,11 @@ class Question:
     curve: Optional[str] = None
 
     def __post_init__(self) -> None:
+        """Checks that the fields go together.
+
+        Raises:
+          ConfigError: If they do not; the flags are named.
+        """
         if (self.noise_multiplier is None) == (self.target_epsilon is None):
             raise errors.ConfigError(
                 f"--noise_multiplier={self.noise_multiplier} and "
@@ -100,7 +105,10 @@ class Question:
 
 
 def answer(question: Question) -> str:
-    """The answer as text, or as JSON; draws the curve if one is asked for.
+    """Returns the answer as text or JSON; draws the curve if one is asked for.
+
+    Args:
+      question: The setting, and what is asked of it.
 
     Raises:
       ConfigError: If there is no answer; the flag to change is named.
@@ -115,7 +123,14 @@ def answer(question: Question) -> str:
 
 
 def figures_of(question: Question) -> dict[str, Any]:
-    """The answer as a JSON object; an infinite epsilon is `null`."""
+    """Computes the answer as a JSON object; an infinite epsilon is `null`.
+
+    Args:
+      question: The setting, and what is asked of it.
+
+    Raises:
+      ConfigError: If there is no answer; the flag to change is named.
+    """
     setting, delta = question.setting, question.delta
     if question.mean_noise is not None:
         setting = _smallest_cohort(question, question.mean_noise)
@@ -159,15 +174,15 @@ def figures_of(question: Question) -> dict[str, Any]:
 
 
 def _some_rounds(rounds: int) -> list[int]:
-    """Up to ten of them, evenly spaced, the last among them."""
+    """Lists up to ten numbers of rounds, evenly spaced, the last among them."""
     count = min(rounds, _POINTS)
     return [math.ceil(rounds * (i + 1) / count) for i in range(count)]
 
 
 def _smallest_cohort(question: Question, mean_noise: float) -> Setting:
-    """With the smallest cohort whose noise is small enough for the mean.
+    """Finds the smallest cohort whose noise is small enough for the mean.
 
-    By Renyi divergences, which are quick and never promise too much.
+    It counts by Renyi divergences, which are quick and never promise too much.
     """
 
     def keeps(cohort_size: int) -> bool:
@@ -236,7 +251,7 @@ def _in_words(question: Question, figures: dict[str, Any]) -> str:
 
 
 def _draw(question: Question, figures: dict[str, Any]) -> None:
-    """Epsilon over the rounds, as a PNG file."""
+    """Draws epsilon over the rounds, as a PNG file."""
     assert question.curve is not None
     # Here and not above: it takes longer than most answers.
     from matplotlib import figure as drawing

@@ -1,4 +1,4 @@
-"""The secret of a private run: drawn once, kept in a file of its owner's.
+"""Keeps the secret of a private run: drawn once, in a file of its owner's.
 
 Whoever has it can take the noise off what the run released. It is no part of
 checkpoints or of anything else in the run directory.
@@ -16,11 +16,14 @@ _BITS = 128
 
 
 def read_or_draw(path: Optional[str], seed: Optional[int]) -> int:
-    """The run's secret; a new one if there is no file.
+    """Reads the run's secret, or draws one if there is no file.
 
     Args:
-      path: Where `keep` put it, if it did.
-      seed: If given, the secret is a function of it, and none.
+      path: The file that `keep` wrote, or `None`.
+      seed: If set, the secret is a function of it, and none.
+
+    Returns:
+      128 bits.
 
     Raises:
       RunDirectoryError: If the file is there and cannot be read.
@@ -45,12 +48,15 @@ def read_or_draw(path: Optional[str], seed: Optional[int]) -> int:
 def secret_of_run(
     directory: RunDirectory, seed: Optional[int], overwrite: bool
 ) -> int:
-    """The secret of a run, new if it is about to begin.
+    """Reads the secret of a run, or draws one for a run that is about to begin.
 
     Args:
-      directory: Of the run; it has begun if there is a statement.
-      seed: As `read_or_draw`.
-      overwrite: Whether it begins anew.
+      directory: The run's folder; the run has begun if a statement is there.
+      seed: If set, the secret is a function of it, and none.
+      overwrite: Whether the run begins anew.
+
+    Returns:
+      128 bits.
 
     Raises:
       RunDirectoryError: If the secret cannot be read, or is gone.
@@ -67,13 +73,22 @@ def secret_of_run(
 
 
 def derived(secret: int, purpose: str) -> bytes:
-    """16 bytes for one use of the secret; it does not follow from them."""
+    """Derives 16 bytes for one use of the secret, which they do not give away.
+
+    Args:
+      secret: 128 bits.
+      purpose: The use; other uses have other bytes.
+    """
     text = f"{purpose}:{secret:0{_BITS // 4}x}"
     return hashlib.sha256(text.encode()).digest()[: _BITS // 8]
 
 
 def keep(path: str, secret: int) -> None:
-    """Writes it, if it is not there, for its owner's eyes alone.
+    """Writes the secret, unless it is there, readable by its owner alone.
+
+    Args:
+      path: The file.
+      secret: 128 bits.
 
     Raises:
       RunDirectoryError: If it cannot be written.

@@ -1,4 +1,4 @@
-"""What is run, as far as privacy depends on it.
+"""Describes a run as far as its privacy depends on it.
 
 The unit of privacy is a client with all its data. A round releases the sum of
 the cohort's clipped updates with Gaussian noise; its noise multiplier is the
@@ -56,17 +56,24 @@ SENSITIVITIES = {
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What is run, as far as epsilon depends on it.
+    """Holds what epsilon depends on, besides noise and delta.
+
+    A client that takes part once in each of two epochs of ten rounds:
+
+    >>> setting = Setting("tree_restart", "shuffled", 100, 10, rounds=20)
+    >>> setting.epoch, setting.participations, setting.amplified
+    (10, 2, False)
 
     Attributes:
-      mechanism: Of `MECHANISMS`.
-      sampling: Of `SAMPLINGS`: each client on its own with probability
+      mechanism: One of `MECHANISMS`.
+      sampling: One of `SAMPLINGS`: each client on its own with probability
         cohort_size / population; a fixed number without replacement; everyone
         once an epoch, in some order; or nobody again within `min_separation`
         rounds. The first two are amplification by sampling to `gaussian`.
-      population: Clients there are.
-      cohort_size: Clients of a round; expected ones with Poisson sampling.
-      rounds: How many.
+      population: The count of clients.
+      cohort_size: The count of a round's clients; with Poisson sampling, the
+        expected one.
+      rounds: The count of rounds.
       min_separation: With `min_separation`: the least number of rounds from
         one participation of a client to its next.
       cohorts_known: Whether who takes part in which round is no secret, so that
@@ -82,6 +89,11 @@ class Setting:
     cohorts_known: bool = False
 
     def __post_init__(self) -> None:
+        """Checks the fields.
+
+        Raises:
+          ConfigError: If one is not allowed, or they do not go together.
+        """
         check_name("mechanism", self.mechanism, MECHANISMS)
         check_name("sampling", self.sampling, SAMPLINGS)
         for name in ("population", "cohort_size", "rounds"):
@@ -109,14 +121,14 @@ class Setting:
 
     @property
     def adjacency(self) -> dp_accounting.NeighboringRelation:
-        """How two populations differ that epsilon compares."""
+        """The way in which two populations differ that epsilon compares."""
         if self.mechanism == "local":
             return _Relation.REPLACE_ONE
         return SAMPLINGS[self.sampling]
 
     @property
     def amplified(self) -> bool:
-        """Whether not knowing who takes part lowers epsilon."""
+        """Says whether not knowing who takes part lowers epsilon."""
         return (
             self.mechanism == "gaussian"
             and self.sampling in ("poisson", "uniform")
@@ -125,20 +137,20 @@ class Setting:
 
     @property
     def sensitivity(self) -> float:
-        """How far one client moves a round's sum, in clips.
+        """The distance by which one client moves a round's sum, in clips.
 
-        With `local`: its own message.
+        With `local`, the distance by which it moves its own message.
         """
         return SENSITIVITIES[self.adjacency]
 
     @property
     def epoch(self) -> int:
-        """Rounds in which shuffled clients all take part once."""
+        """The number of rounds in which shuffled clients all take part once."""
         return math.ceil(self.population / self.cohort_size)
 
     @property
     def participations(self) -> int:
-        """In how many rounds a client takes part, at most."""
+        """The largest number of rounds in which one client takes part."""
         if self.sampling == "shuffled":
             return math.ceil(self.rounds / self.epoch)
         if self.min_separation is not None:
@@ -148,7 +160,14 @@ class Setting:
     def events(
         self, noise_multiplier: float
     ) -> tuple[dp_accounting.DpEvent, int]:
-        """What is released, for `dp_accounting`: an event, and how often."""
+        """Returns what is released, for `dp_accounting`.
+
+        Args:
+          noise_multiplier: Standard deviation over sensitivity; above 0.
+
+        Returns:
+          (an event, the number of times that it happens).
+        """
         gaussian = dp_accounting.GaussianDpEvent(noise_multiplier)
         if self.amplified and self.sampling == "poisson":
             probability = self.cohort_size / self.population
@@ -165,7 +184,7 @@ class Setting:
         return dp_accounting.GaussianDpEvent(noise_multiplier / sensitivity), 1
 
     def squared_sensitivity(self) -> float:
-        """Of all releases together, where one round's is 1."""
+        """Returns the squared sensitivity of all releases; one round's is 1."""
         if not self.mechanism.startswith("tree"):
             # Of a matrix with no more bands than rounds between two
             # participations, a client's columns have nothing in common.
@@ -187,12 +206,21 @@ class Setting:
 
 
 def check_name(flag: str, value: str, known: Mapping[str, Any]) -> None:
-    """Raises `ConfigError` unless `value` is among `known`."""
+    """Checks that a flag's value is one of its names.
+
+    Args:
+      flag: The flag's name, for the error's sentence.
+      value: Its value.
+      known: The names that are allowed.
+
+    Raises:
+      ConfigError: If it is another.
+    """
     if value not in known:
         names = ", ".join(known)
         raise errors.ConfigError(f"--{flag}={value}: must be one of: {names}.")
 
 
 def _depth(leaves: int) -> int:
-    """Nodes on the way from a leaf to the top of a tree of so many leaves."""
+    """Counts the nodes from a leaf to the top of a tree of so many leaves."""
     return leaves.bit_length()

@@ -1,4 +1,4 @@
-"""privacy.json and privacy.txt: what was promised, and what it rests on.
+"""Writes privacy.json and privacy.txt: what was promised, and on what it rests.
 
 After the statement of TensorFlow Privacy (`compute_dp_sgd_privacy_statement`):
 unit, adjacency, accountant, and the epsilon without amplification.
@@ -54,12 +54,12 @@ _STATEFUL = (
 def content(
     plan: Plan, rounds: int, audit: Optional[dict[str, Any]] = None
 ) -> dict[str, Any]:
-    """The statement as a JSON object; infinite numbers are `null`.
+    """Returns the statement as a JSON object; infinite numbers are `null`.
 
     Args:
-      plan: Of the run.
-      rounds: Those run so far.
-      audit: What the canaries said, if there were some.
+      plan: The run's plan.
+      rounds: The number of rounds run so far.
+      audit: The result of the canaries' audit, if there were some.
     """
     setting = plan.setting
     run = dataclasses.replace(setting, rounds=max(rounds, 1))
@@ -105,6 +105,11 @@ def content(
 def write(json_path: str, text_path: str, statement: dict[str, Any]) -> None:
     """Writes a statement as JSON and in words.
 
+    Args:
+      json_path: The path of privacy.json.
+      text_path: The path of privacy.txt.
+      statement: The JSON object of `content`.
+
     Raises:
       RunDirectoryError: If it cannot be written.
     """
@@ -114,7 +119,11 @@ def write(json_path: str, text_path: str, statement: dict[str, Any]) -> None:
 
 
 def in_words(statement: dict[str, Any]) -> str:
-    """The statement for people."""
+    """Returns the statement as text.
+
+    Args:
+      statement: The JSON object of `content`.
+    """
     s = statement
     rounds = f"{s['rounds']} of {s['rounds_planned']} rounds"
     epsilon = s["epsilon"]

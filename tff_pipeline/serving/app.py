@@ -1,4 +1,4 @@
-"""The server's answers, by URL."""
+"""Routes requests to the server's answers, by URL."""
 
 import contextlib
 import importlib.resources
@@ -36,7 +36,7 @@ _VERB = ":predict"
 
 
 class _Word(convertors.StringConvertor):
-    """A part of a path; what follows a colon is a verb and none of it."""
+    """Matches a part of a path, up to the colon before a verb."""
 
     regex = "[^/:]+"
 
@@ -45,10 +45,16 @@ convertors.register_url_convertor("word", _Word())
 
 
 class App:
-    """The ASGI application that serves a model."""
+    """Answers requests about one model, as an ASGI application."""
 
     def __init__(self, model: Model, settings: ServingConfig, monitor: Monitor):
-        """Counts in `monitor`; begins with its lifespan."""
+        """Prepares the answers; requests are taken once its lifespan has begun.
+
+        Args:
+          model: The loaded model.
+          settings: Limits on requests and batches.
+          monitor: The counters that it counts in.
+        """
         self._model = model
         self._monitor = monitor
         self._batcher = Batcher(
@@ -73,7 +79,7 @@ class App:
     async def __call__(
         self, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Answers, and counts the answer."""
+        """Answers one request, and counts the answer."""
         if scope["type"] != "http":
             await self._others(scope, receive, send)
             return
@@ -162,7 +168,11 @@ class App:
         )
 
     def _require_model(self, http: Request) -> None:
-        """Raises `Refusal` if the URL names another model or version."""
+        """Checks that the URL names this model and version.
+
+        Raises:
+          Refusal: If it names another.
+        """
         place = self._model.place
         name = http.path_params["name"]
         version = http.path_params.get("version", str(place.version))
@@ -183,7 +193,7 @@ def _page_files() -> dict[str, bytes]:
 async def _noting(
     app: ASGIApp, scope: Scope, receive: Receive, send: Send
 ) -> tuple[str, int]:
-    """Has `app` answer; returns which of its endpoints did, and its code."""
+    """Lets `app` answer; returns the endpoint's name and the status code."""
     code = 500
 
     async def noting(message: Message) -> None:

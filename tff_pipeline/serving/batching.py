@@ -1,4 +1,4 @@
-"""One TensorFlow call for requests that wait at the same time.
+"""Answers requests that wait at the same time by one TensorFlow call.
 
 While TensorFlow works on one batch, the next one gathers. TensorFlow runs on
 one thread of its own, so that the event loop goes on reading, and spreads a
@@ -33,7 +33,7 @@ class _Job:
 
 @dataclasses.dataclass(eq=False)
 class _Group:
-    """Jobs that may share a call, in the order in which they came."""
+    """Holds jobs that may share a call, in the order in which they came."""
 
     jobs: "collections.deque[_Job]" = dataclasses.field(
         default_factory=collections.deque
@@ -54,15 +54,15 @@ class Batcher:
         max_waiting: int,
         on_batch: Callable[[int], None] = lambda rows: None,
     ):
-        """Nothing runs before `start`.
+        """Sets the limits; nothing runs before `start`.
 
         Args:
           max_rows: Most rows of several requests in one call. A request of
             more goes through a call by itself: its rows are not pulled apart.
-          max_wait_s: Longest that a request waits, in seconds, for its batch
-            to fill, if TensorFlow has nothing else to do.
+          max_wait_s: Longest time that a request waits for its batch to fill,
+            in seconds, if TensorFlow has nothing else to do.
           max_waiting: Most requests that wait; others are refused.
-          on_batch: Told the rows of each call.
+          on_batch: Called with the rows of each call.
         """
         self._max_rows = max_rows
         self._max_wait_s = max_wait_s
@@ -80,16 +80,16 @@ class Batcher:
 
     @property
     def waiting(self) -> int:
-        """Requests that no call has begun for."""
+        """The number of requests that no call has begun for."""
         return self._waiting
 
     def start(self) -> None:
-        """Begins on the running event loop."""
+        """Begins to work on the running event loop."""
         self._wake = asyncio.Event()
         self._task = asyncio.create_task(self._work())
 
     async def stop(self) -> None:
-        """Answers what waits, then ends."""
+        """Answers the requests that wait, then ends."""
         self._stopping = True
         if self._task is not None and self._wake is not None:
             self._wake.set()
@@ -97,7 +97,13 @@ class Batcher:
         self._thread.shutdown()
 
     async def run(self, request: Request) -> Outputs:
-        """The outputs for one request, whose rows alone they have.
+        """Computes the outputs for one request.
+
+        Args:
+          request: The decoded request.
+
+        Returns:
+          The outputs by name, with the rows of this request alone.
 
         Raises:
           Refusal: If too many wait, or the model refuses the request.
@@ -166,7 +172,7 @@ class Batcher:
                     job.answer.set_result(answer)
 
     def _take(self, key: Hashable) -> list[_Job]:
-        """The next batch of a group: whole requests, at least one."""
+        """Takes the next batch of a group: whole requests, at least one."""
         group = self._groups[key]
         taken = [group.jobs.popleft()]
         rows = taken[0].request.rows or 1
@@ -184,7 +190,7 @@ class Batcher:
 
 
 def _key(job: _Job) -> Hashable:
-    """Equal for requests whose arrays can be joined along the first axis."""
+    """Returns a key that is equal for requests whose arrays can be joined."""
     request = job.request
     if request.rows is None or not request.signature.batches:
         return job
@@ -195,7 +201,10 @@ def _key(job: _Job) -> Hashable:
 def _answers(
     requests: Sequence[Request],
 ) -> Sequence[Union[Outputs, BaseException]]:
-    """An answer, or what went wrong, for each request. TensorFlow's thread."""
+    """Computes an answer, or an exception, for each request.
+
+    Runs on TensorFlow's thread.
+    """
     signature = requests[0].signature
     try:
         if len(requests) == 1:

@@ -1,4 +1,4 @@
-"""Reading requests' bodies: no larger than allowed, not too many at once."""
+"""Reads requests' bodies: no larger than allowed, not too many at once."""
 
 from starlette.types import Receive, Scope
 
@@ -9,15 +9,24 @@ _HELD = 8
 
 
 class Bodies:
-    """How much of clients' data is held, and may be."""
+    """Limits how much of clients' data is held at once."""
 
     def __init__(self, max_bytes: int):
-        """A body of more than `max_bytes` is refused."""
+        """Sets the limit.
+
+        Args:
+          max_bytes: The largest body, in bytes; all of them together may be 8
+            times as large.
+        """
         self._max_bytes = max_bytes
         self._held = 0
 
     async def take(self, scope: Scope, receive: Receive) -> bytes:
-        """A request's body; give it back with `release`.
+        """Reads a request's body; give it back with `release`.
+
+        Args:
+          scope: The request's ASGI scope.
+          receive: The request's ASGI `receive`.
 
         Raises:
           Refusal: As soon as it is longer than allowed, or says it will be.
@@ -57,7 +66,11 @@ class Bodies:
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def release(self, body: bytes) -> None:
-        """Says that `body`, from `take`, has been answered."""
+        """Frees the room of a body that has been answered.
+
+        Args:
+          body: The bytes that `take` returned.
+        """
         self._held -= len(body)
 
     def _refuse(self) -> None:

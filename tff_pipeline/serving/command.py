@@ -1,4 +1,4 @@
-"""The process behind scripts/serve.py."""
+"""Starts the server of `tff-pipeline serve`, and ends it."""
 
 import contextlib
 import gc
@@ -36,8 +36,13 @@ _LOOPBACK = ("127.", "::1")
 def serve(settings: ServingConfig) -> None:
     """Serves a model until SIGTERM or Ctrl-C.
 
+    Args:
+      settings: The model, the address and the limits.
+
     Raises:
-      PipelineError: In a sentence, what the user should change.
+      ConfigError: If a setting is not allowed, or there is no model.
+      DataError: If the model is damaged.
+      PipelineError: If a package is missing, or the port cannot be listened on.
     """
     place = layout.find(str(settings.model), settings.name)
     _require_extra()
@@ -67,7 +72,7 @@ def _require_extra() -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket bound to the address; connections wait until it is served."""
+    """Binds a socket to the address; connections wait until it is served."""
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -92,7 +97,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _connections() -> int:
-    """As many as this process may have files, less those it needs itself."""
+    """Returns how many connections the limit on open files leaves room for."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
         return _MOST_CONNECTIONS

@@ -1,4 +1,4 @@
-"""What the server says of its model, for programs and for the page."""
+"""Describes the model, for programs and for the page."""
 
 from typing import Any
 
@@ -7,7 +7,11 @@ from tff_pipeline.serving.tensor_spec import TensorSpec
 
 
 def status(model: Model) -> dict[str, Any]:
-    """As TensorFlow Serving's GetModelStatusResponse."""
+    """Describes the model's state as GetModelStatusResponse does.
+
+    Args:
+      model: The loaded model.
+    """
     return {
         "model_version_status": [
             {
@@ -20,7 +24,11 @@ def status(model: Model) -> dict[str, Any]:
 
 
 def metadata(model: Model) -> dict[str, Any]:
-    """As TensorFlow Serving's GetModelMetadataResponse."""
+    """Describes the signatures as GetModelMetadataResponse does.
+
+    Args:
+      model: The loaded model.
+    """
     return {
         "model_spec": {
             "name": model.place.name,
@@ -32,10 +40,13 @@ def metadata(model: Model) -> dict[str, Any]:
 
 
 def page(model: Model) -> dict[str, Any]:
-    """What the page makes its form of.
+    """Describes the inputs and outputs from which the page makes its form.
 
     Of the model card it has `task`, `description`, `classes` and `pixel_max`
     (the brightest pixel of an image), where they are what they should be.
+
+    Args:
+      model: The loaded model.
     """
     card = model.card
     known: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Where a model lies: a SavedModel, or numbered versions of one."""
+"""Finds a model's folder: a SavedModel, or numbered versions of one."""
 
 import dataclasses
 import os
@@ -14,7 +14,13 @@ _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """The folder of one SavedModel, and what URLs call it."""
+    """Locates one SavedModel.
+
+    Attributes:
+      folder: Its absolute path.
+      name: The name that URLs call it by.
+      version: The version that URLs call it by, at least 0.
+    """
 
     folder: str
     name: str
@@ -22,13 +28,13 @@ class Place:
 
 
 def find(path: str, name: Optional[str]) -> Place:
-    """The SavedModel at `path`, or its newest version in TF Serving's layout.
+    """Finds the SavedModel at `path`, or its newest version.
 
     Args:
-      path: `<folder>/saved_model.pb`'s folder, or a folder of folders with
-        whole numbers for names, each of which is a SavedModel.
-      name: What to call it; by default the folder's name. A version's folder
-        has its parent's. The version is 1 where no folder says it.
+      path: The folder of a saved_model.pb, or, in TF Serving's layout, a folder
+        of folders with whole numbers for names, each of which is a SavedModel.
+      name: The name to call it by; by default the folder's name. A version's
+        folder has its parent's. The version is 1 where no folder says it.
 
     Raises:
       ConfigError: If there is none, or it cannot have that name.
@@ -73,7 +79,7 @@ def _holds_model(folder: str) -> bool:
 
 
 def _version(entry: str) -> Optional[int]:
-    """A folder's name as a version; `int` takes more than digits."""
+    """Reads a folder's name as a version; `int` would take more than digits."""
     if re.fullmatch(r"[0-9]{1,18}", entry):
         return int(entry)
     return None

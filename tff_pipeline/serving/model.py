@@ -1,4 +1,4 @@
-"""An exported model: its signatures, and calling them.
+"""Loads an exported model and calls its signatures.
 
 A session and not `tf.saved_model.load`: it is what TensorFlow Serving itself
 runs, it needs no Keras, and a call of it takes a quarter of the time of a call
@@ -31,10 +31,23 @@ _CARD_BYTES = 1_000_000
 
 
 class Signature:
-    """A function of the model: named arrays in, named arrays out."""
+    """Calls one function of the model: named arrays in, named arrays out.
+
+    Attributes:
+      name: Its name.
+      inputs: A TensorSpec for each input by name.
+      outputs: A TensorSpec for each output by name.
+      batches: Whether rows of several requests may share a call.
+    """
 
     def __init__(self, name: str, definition: Any, session: Any):
-        """Reads `definition`, a SignatureDef whose graph `session` holds."""
+        """Prepares the call.
+
+        Args:
+          name: The signature's name.
+          definition: Its SignatureDef.
+          session: The session that holds the graph.
+        """
         self.name = name
         self.inputs = _specs(definition.inputs)
         self.outputs = _specs(definition.outputs)
@@ -54,7 +67,13 @@ class Signature:
             self._call = session.make_callable(fetched, fed)
 
     def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """Runs on arrays of all `inputs`, by name; gives those of `outputs`.
+        """Runs the function.
+
+        Args:
+          arrays: An array for each of `inputs`, by name.
+
+        Returns:
+          An array for each of `outputs`, by name.
 
         Raises:
           Refusal: If the model cannot work with these values.
@@ -85,9 +104,9 @@ class Signature:
         return dict(zip(self.outputs, map(np.asarray, results)))
 
     def warm_up(self) -> None:
-        """Has TensorFlow optimise the graph now and not at the first request.
+        """Makes TensorFlow optimise the graph now and not at the first request.
 
-        A model may refuse what it is given here, which says nothing.
+        A model may refuse the zeros that it is called with, which says nothing.
         """
         arrays = {}
         for name, spec in self.inputs.items():
@@ -104,13 +123,14 @@ class Signature:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A loaded model.
+    """Holds a loaded model.
 
     Attributes:
-      place: Where it came from; its name and version in URLs.
-      signatures: By name.
-      definitions: The same as JSON, as TensorFlow Serving's metadata say it.
-      card: What its author says of it, from assets.extra/model_card.json.
+      place: The folder that it came from; its name and version in URLs.
+      signatures: Its functions by name.
+      definitions: The same as JSON, in the form of TensorFlow Serving's
+        metadata.
+      card: The content of assets.extra/model_card.json, or an empty object.
     """
 
     place: Place
@@ -120,7 +140,10 @@ class Model:
 
 
 def load(place: Place) -> Model:
-    """Loads the SavedModel at `place`.
+    """Loads a SavedModel.
+
+    Args:
+      place: Its folder, name and version.
 
     Raises:
       DataError: If it is damaged, or has no signature to ask.
@@ -173,13 +196,13 @@ def load(place: Place) -> Model:
 
 
 def _specs(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:
-    found = {}
+    specs = {}
     # A SavedModel keeps no order of its tensors.
     for name, info in sorted(tensors.items()):
         shape = tf.TensorShape(info.tensor_shape)
         sizes = None if shape.rank is None else tuple(shape.as_list())
-        found[name] = _spec(name, tf.dtypes.as_dtype(info.dtype), sizes)
-    return found
+        specs[name] = _spec(name, tf.dtypes.as_dtype(info.dtype), sizes)
+    return specs
 
 
 def _spec(
@@ -212,7 +235,7 @@ def _as_json(definition: Any) -> dict[str, Any]:
 
 
 def _read_card(folder: str) -> dict[str, Any]:
-    """The model card, or an empty one; a bad one is named on stderr."""
+    """Reads the model card; a bad one counts as empty, with a warning."""
     path = os.path.join(folder, _CARD)
     try:
         with open(path, encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""What /metrics tells Prometheus."""
+"""Counts requests and calls for Prometheus, which reads /metrics."""
 
 import prometheus_client
 
@@ -12,7 +12,13 @@ prometheus_client.disable_created_metrics()
 
 
 class Monitor:
-    """Counters of one server, in a registry of its own."""
+    """Counts the requests of one server, in a registry of its own.
+
+    Attributes:
+      content_type: The media type of `text`.
+      in_flight: The gauge of requests that are being answered.
+      waiting: The gauge of requests that wait for TensorFlow.
+    """
 
     content_type = prometheus_client.CONTENT_TYPE_LATEST
 
@@ -50,7 +56,13 @@ class Monitor:
         )
 
     def answered(self, endpoint: str, code: int, seconds: float) -> None:
-        """Counts a response."""
+        """Counts a response.
+
+        Args:
+          endpoint: The kind of request, such as "predict".
+          code: The HTTP status.
+          seconds: The time since the request's headers, in seconds.
+        """
         key = endpoint, str(code)
         if key not in self._counters:
             self._counters[key] = self._requests.labels(*key)
@@ -59,9 +71,13 @@ class Monitor:
             self._seconds.observe(seconds)
 
     def called(self, rows: int) -> None:
-        """Counts a call of TensorFlow."""
+        """Counts a call of TensorFlow.
+
+        Args:
+          rows: The rows of its batch.
+        """
         self._rows.observe(rows)
 
     def text(self) -> bytes:
-        """All of it, in Prometheus's text format."""
+        """Returns all counters in Prometheus's text format."""
         return prometheus_client.generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""Predictions, straight on ASGI.
+"""Answers predict requests, straight on ASGI.
 
 Starlette answers everything else. Its routing and middleware, good as they
 are, take longer than a small model's share of a batch.
@@ -24,10 +24,16 @@ _LARGE = 1 << 16
 
 
 class Predict:
-    """The ASGI application of `:predict`, once its URL is known to be that."""
+    """Answers `:predict`, as an ASGI application, for URLs known to be that."""
 
     def __init__(self, model: Model, batcher: Batcher, bodies: Bodies):
-        """Answers for `model`, through `batcher`."""
+        """Connects the parts of an answer.
+
+        Args:
+          model: The loaded model.
+          batcher: The batcher that calls it.
+          bodies: The limits on requests' bodies.
+        """
         self._signatures = model.signatures
         self._batcher = batcher
         self._bodies = bodies
@@ -71,13 +77,14 @@ class Predict:
         )
 
     async def _aside(self, large: bool, work: Callable[[], _T]) -> _T:
-        """Does it here, or on a thread if it would keep others waiting."""
+        """Works here, or on a thread if it would keep others waiting."""
         if not large:
             return work()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, work)
 
     def close(self) -> None:
+        """Ends the thread that reads and writes large JSON."""
         self._thread.shutdown()
 
 

@@ -1,4 +1,4 @@
-"""HTTP connections that cannot be held open or filled for ever.
+"""Closes HTTP connections that would be held open or filled for ever.
 
 uvicorn's own protocol waits for a request's headers and body as long as the
 client likes, and holds headers of any length.
@@ -18,7 +18,16 @@ _LINGER_S = 2.0
 
 
 class Protocol(HttpToolsProtocol):
-    """One connection, whose requests arrive in time or are refused."""
+    """Serves one connection, whose requests arrive in time or are refused.
+
+    Its public methods are uvicorn's, which calls them as bytes arrive.
+
+    Attributes:
+      request_timeout_s: The time for a request to arrive, in seconds.
+      max_connections: Most connections at once.
+      max_head: Most bytes of a request beside its body. Chunks may have a few
+        bytes each.
+    """
 
     # Set before connections are made.
     request_timeout_s = 30.0
@@ -119,7 +128,7 @@ class Protocol(HttpToolsProtocol):
         )
 
     def _refuse(self, status: int, sentence: str) -> None:
-        """Says why, unless a response is under way, and hangs up."""
+        """Sends the reason, unless a response is under way, and hangs up."""
         if self._refused or self.transport.is_closing():
             return
         self._refused = True

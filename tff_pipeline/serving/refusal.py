@@ -1,18 +1,23 @@
-"""What a client is told when a request is not answered."""
+"""Defines what a client is told when a request is not answered."""
 
 
 class Refusal(Exception):
-    """An HTTP status and the sentence that goes with it."""
+    """Carries an HTTP status and the sentence that goes with it."""
 
     def __init__(self, status: int, sentence: str):
-        """Status 4xx where the client can mend it, 5xx where not."""
+        """Makes a refusal.
+
+        Args:
+          status: 4xx where the client can mend it, 5xx where not.
+          sentence: The reason, and what to do.
+        """
         super().__init__(sentence)
         self.status = status
         self.sentence = sentence
 
 
 class Gone(Exception):
-    """The client has left; there is nobody to tell anything."""
+    """Says that the client has left; there is nobody to tell anything."""
 
     # What nginx counts such requests as.
     status = 499

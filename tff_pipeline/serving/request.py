@@ -1,4 +1,4 @@
-"""TensorFlow Serving's requests and responses, between bytes and arrays.
+"""Decodes TensorFlow Serving's requests and encodes the responses.
 
 The format is that of its RESTful API
 (https://www.tensorflow.org/tfx/serving/api_rest): `instances` has a row an
@@ -23,12 +23,12 @@ Array = npt.NDArray[Any]
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What a client asks.
+    """Holds a predict request.
 
     Attributes:
-      signature: Which function of the model.
+      signature: The function of the model to call.
       arrays: Its inputs by name.
-      rows: How many rows all of them have; None where they differ.
+      rows: The number of rows that all of them have; `None` where they differ.
       by_row: Whether the answer is in row format.
     """
 
@@ -41,8 +41,12 @@ class Request:
 def decode(body: bytes, signatures: Mapping[str, Signature]) -> Request:
     """Reads the body of a predict request.
 
+    Args:
+      body: The JSON.
+      signatures: The model's functions by name.
+
     Raises:
-      Refusal: In a sentence, what is wrong with it.
+      Refusal: If it is not a request that the model takes.
     """
     content = _parse(body)
     if not isinstance(content, dict):
@@ -101,7 +105,7 @@ def _signature(name: Any, signatures: Mapping[str, Signature]) -> Signature:
 
 
 def _columns(instances: Any, signature: Signature) -> dict[str, list[Any]]:
-    """A column for each input, from rows."""
+    """Returns a column for each input, from rows."""
     if not isinstance(instances, list) or not instances:
         raise Refusal(400, "'instances' must be a list of one row or more.")
     names = list(signature.inputs)
@@ -118,9 +122,9 @@ def _columns(instances: Any, signature: Signature) -> dict[str, list[Any]]:
             f"'instances' has at {place} what is no object; each row must be "
             f"one, with the inputs: {', '.join(names)}.",
         )
-    wanted = set(names)
+    expected = set(names)
     for place, row in enumerate(instances):
-        if row.keys() != wanted:
+        if row.keys() != expected:
             _refuse_names(row, names, f"'instances' at {place}")
     return {name: [row[name] for row in instances] for name in names}
 
@@ -143,16 +147,16 @@ def _named(inputs: Any, signature: Signature) -> dict[str, Any]:
 
 
 def _refuse_names(
-    given: Mapping[str, Any], names: list[str], where: str
+    columns: Mapping[str, Any], names: list[str], where: str
 ) -> None:
-    unknown = [name for name in given if name not in names]
+    unknown = [name for name in columns if name not in names]
     if unknown:
         raise Refusal(
             400,
             f"{where} has {unknown[0][:60]!r}, which is no input of the "
             f"model; it takes: {', '.join(names)}.",
         )
-    missing = [name for name in names if name not in given]
+    missing = [name for name in names if name not in columns]
     raise Refusal(
         400,
         f"{where} lacks {', '.join(missing)}; the model takes: "
@@ -161,7 +165,11 @@ def _refuse_names(
 
 
 def encode(outputs: Mapping[str, Array], request: Request) -> bytes:
-    """The body of the response to `request`.
+    """Writes the body of the response to a request.
+
+    Args:
+      outputs: Arrays by name, as the model returned them.
+      request: The request that is answered.
 
     Raises:
       Refusal: If rows are asked for and the outputs do not have as many.
@@ -190,10 +198,24 @@ def encode(outputs: Mapping[str, Array], request: Request) -> bytes:
 
 
 def dumps(content: Any) -> bytes:
-    """JSON of objects, lists, numbers and arrays."""
+    """Writes JSON.
+
+    >>> dumps({"rows": [1, 2.5]})
+    b'{"rows":[1,2.5]}'
+
+    Args:
+      content: Objects, lists, numbers, text and arrays.
+    """
     return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def error(sentence: str) -> bytes:
-    """The body of a response that is none: TensorFlow Serving's form."""
+    """Writes the body of a response to a refused request.
+
+    >>> error("No such model.")
+    b'{"error":"No such model."}'
+
+    Args:
+      sentence: The reason.
+    """
     return dumps({"error": sentence})

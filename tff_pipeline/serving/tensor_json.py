@@ -1,4 +1,4 @@
-"""Arrays from JSON values and back, exactly or not at all.
+"""Converts JSON values to arrays and back, exactly or not at all.
 
 A value is taken as TensorFlow Serving takes it: numbers for numbers, `true`
 and `false` for bools, strings (as UTF-8) or `{"b64": ...}` for strings, `NaN`,
@@ -25,12 +25,16 @@ _MAX_RANK = 32
 
 
 def array_of(value: Any, spec: TensorSpec, where: str) -> Array:
-    """The array that nested lists mean.
+    """Converts nested lists to the array that they mean.
+
+    >>> spec = TensorSpec("x", "float32", (None, 2), Kind.FLOAT, np.float32)
+    >>> array_of([[1, 2.5]], spec, "The input 'x'")
+    array([[1. , 2.5]], dtype=float32)
 
     Args:
-      value: What a JSON parser made of it.
-      spec: Type and shape that the model takes.
-      where: What an error calls the value.
+      value: The value as a JSON parser made it.
+      spec: The type and shape that the model takes.
+      where: The words by which an error names the value.
 
     Raises:
       Refusal: If it has another shape or values of another type.
@@ -58,9 +62,10 @@ def array_of(value: Any, spec: TensorSpec, where: str) -> Array:
 
 
 def _flat(value: Any, where: str) -> tuple[list[Any], set[type], list[int]]:
-    """Leaves in order, their types, and the shape.
+    """Returns the leaves in order, their types, and the shape.
 
-    Level by level and not leaf by leaf: each step is a few calls into C.
+    It goes level by level and not leaf by leaf: each step is a few calls into
+    C.
     """
     level = [value]
     shape: list[int] = []
@@ -174,7 +179,11 @@ def _bytes(leaf: Any, where: str) -> bytes:
 
 
 def is_base64(value: Any) -> bool:
-    """Whether `value` says bytes, `{"b64": ...}`."""
+    """Returns whether `value` stands for bytes: `{"b64": ...}`.
+
+    >>> is_base64({"b64": "AA=="}), is_base64("AA==")
+    (True, False)
+    """
     return (
         isinstance(value, dict)
         and value.keys() == {"b64"}
@@ -193,14 +202,17 @@ def _shown(value: Any) -> str:
 
 
 def value_of(array: Array, name: str) -> Any:
-    """What orjson writes as the array's nested lists.
+    """Converts an array to what orjson writes as its nested lists.
 
     Strings become lists of `str`, or of `{"b64": ...}` where they are not
     UTF-8 and where the output's name ends in `_bytes`.
 
+    >>> value_of(np.array([b"yes", b"no"]), "answer")
+    ['yes', 'no']
+
     Args:
       array: An output, of any shape.
-      name: Its name.
+      name: The output's name.
     """
     if array.dtype.kind in "OSU":
         binary = name.endswith("_bytes")

@@ -1,4 +1,4 @@
-"""What one input or output of a signature is."""
+"""Describes one input or output of a signature."""
 
 import dataclasses
 import enum
@@ -6,7 +6,7 @@ from typing import Any, Optional
 
 
 class Kind(enum.Enum):
-    """Which JSON values a tensor's elements are."""
+    """Names the JSON values that a tensor's elements are."""
 
     BOOL = enum.auto()
     INTEGER = enum.auto()
@@ -18,14 +18,17 @@ class Kind(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class TensorSpec:
-    """A name, a type and a shape.
+    """Holds a name, a type and a shape.
+
+    >>> print(TensorSpec("image", "uint8", (None, 28, 28), Kind.INTEGER))
+    uint8 [batch, 28, 28]
 
     Attributes:
-      name: What requests and responses call it.
+      name: The name in requests and responses.
       dtype: TensorFlow's name of its type, such as `uint8`.
-      shape: A None in it has any size; a shape of None has any rank.
-      kind: Which JSON values it takes.
-      numpy: The type of its arrays; None for strings (arrays of objects).
+      shape: A `None` in it has any size; a shape of `None` has any rank.
+      kind: The JSON values that it takes.
+      numpy: The type of its arrays; `None` for strings (arrays of objects).
       low: For integers, the least.
       high: For integers, the greatest.
     """
@@ -39,7 +42,7 @@ class TensorSpec:
     high: int = 0
 
     def __str__(self) -> str:
-        """For people: "uint8 [batch, 28, 28]"."""
+        """Returns the type and shape for people: "uint8 [batch, 28, 28]"."""
         if self.shape is None:
             return f"{self.dtype} of any shape"
         sizes = [

@@ -1,4 +1,4 @@
-"""The bound on what one client can do to a sum."""
+"""Bounds what one client can do to a sum."""
 
 from typing import Any
 

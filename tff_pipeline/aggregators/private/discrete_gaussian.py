@@ -20,7 +20,7 @@ _MAX_STDDEV = float(_BINS << _PLACE)
 
 
 def sample(seed: tf.Tensor, stddev: float, count: int) -> tf.Tensor:
-    """Independent numbers of a discrete Gaussian around 0.
+    """Draws independent numbers of a discrete Gaussian around 0.
 
     By rejection from a discrete Laplace distribution of scale sigma, as in
     algorithm 3 of the paper. That is drawn in bins: which bin is geometric, and
@@ -29,9 +29,9 @@ def sample(seed: tf.Tensor, stddev: float, count: int) -> tf.Tensor:
     as any would ever be drawn.
 
     Args:
-      seed: int64 [2]; the same gives the same numbers.
+      seed: int64 [2]; the same seed gives the same numbers.
       stddev: Sigma, above 0 and at most 2^28.
-      count: How many.
+      count: The number of draws.
 
     Returns:
       int64 [count].

@@ -33,17 +33,24 @@ _LEAST_SHARE = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class Mechanism:
-    """How updates become integers, and what noise each client adds.
+    """Describes how updates become integers, and the noise that clients add.
 
-    A step is the distance from one integer to the next.
+    A step is the distance from one integer to the next. Of an update of 1,000
+    numbers, with the standard deviation 1 clip on the sum of 100 clients:
+
+    >>> mechanism = Mechanism(1.0, 1.0, dimension=1000, expected_clients=100)
+    >>> mechanism.padded, mechanism.modulus
+    (1024, 1048576)
+    >>> round(mechanism.effective_noise_multiplier(), 4)
+    1.0
 
     Attributes:
       noise_multiplier: Standard deviation of the sum's noise over `bound`, if
         as many clients come as are expected; 0 is none.
       bound: The clip, the largest L2 norm of an update.
-      dimension: Numbers in an update.
-      expected_clients: How many clients share the noise.
-      bits: Of a number that is sent, at most 30.
+      dimension: The count of numbers in an update.
+      expected_clients: The count of clients that share the noise.
+      bits: The size of a number that is sent, at most 30.
       beta: The largest probability with which a rounding is too long and drawn
         again; 0 bounds it so loosely that none is. By default the paper's.
       modular_clips: Standard deviations from 0 to where sums wrap around.
@@ -88,15 +95,15 @@ class Mechanism:
 
     @property
     def modulus(self) -> int:
-        """What integers are added modulo, a power of two."""
+        """The number modulo which integers are added, a power of two."""
         return 1 << self.bits
 
     @functools.cached_property
     def granularity(self) -> float:
-        """The paper's gamma, what a step is in the updates' units.
+        """The paper's gamma: the size of a step in the updates' units.
 
-        The finest with which sums rarely wrap around (section 4): a coordinate
-        of the rotated sum of n updates is sub-Gaussian with variance
+        It is the finest with which sums rarely wrap around (section 4): a
+        coordinate of the rotated sum of n updates is sub-Gaussian with variance
         c^2 n^2 / d, and rounding adds up to n gamma^2 / 4 and noise n sigma^2;
         2^bits steps are `modular_clips` such standard deviations either way.
         Infinite if the bits do not hold what rounding alone adds.
@@ -136,13 +143,15 @@ class Mechanism:
     def effective_noise_multiplier(
         self, clients: Optional[int] = None
     ) -> float:
-        """That of a Gaussian mechanism whose Renyi divergences are not less.
+        """Returns the noise multiplier of a Gaussian that bounds this.
 
+        The Renyi divergences of that one are at least those of this mechanism.
         The docstring of the module says what it may be used for.
 
         Args:
-          clients: How many surely come, if that is fewer than are expected: a
-            share of the noise stays away with each that does not.
+          clients: The count of clients that surely come, if that is fewer than
+            are expected: with each that does not come, its share of the noise
+            is gone.
 
         Returns:
           At most the noise multiplier; 0 if nothing is proven.
@@ -161,10 +170,13 @@ class Mechanism:
         )
 
     def check(self) -> None:
-        """Raises `ValueError` if more bits are needed; it says how many.
+        """Refuses a grid that is too coarse.
 
-        That is if they do not hold the sum, or if with noise half of the noise
+        It is if sums do not fit, or if, with noise, half of the noise
         multiplier or more is lost to rounding and to the noise's discreteness.
+
+        Raises:
+          ValueError: If more bits are needed; the sentence says how many.
         """
         if self._is_fine():
             return
@@ -193,14 +205,17 @@ class Mechanism:
 
 
 def tau(local_stddev: float, clients: int) -> float:
-    """How far a sum of discrete Gaussians is from being one.
+    """Bounds how far a sum of discrete Gaussians is from being one.
 
     Theorem 1: 10 times the sum, over k below n, of
     exp(-2 pi^2 sigma^2 k / (k + 1)).
 
+    >>> tau(2.0, 1)
+    0.0
+
     Args:
       local_stddev: Sigma of each, in steps.
-      clients: How many are added, n.
+      clients: The count n of those that are added.
     """
     k = np.arange(1, clients)
     exponents = -2 * (math.pi * local_stddev) ** 2 * k / (k + 1)
@@ -210,7 +225,7 @@ def tau(local_stddev: float, clients: int) -> float:
 def concentrated_epsilon(
     l2: float, l1: float, local_stddev: float, dimension: int, clients: int
 ) -> float:
-    """Epsilon of (epsilon^2 / 2)-concentrated differential privacy.
+    """Returns epsilon of (epsilon^2 / 2)-concentrated differential privacy.
 
     Proposition 14 has three bounds on the Renyi divergence of order alpha. Two
     are alpha / 2 times the square of an epsilon; in the third the excess
@@ -220,8 +235,8 @@ def concentrated_epsilon(
       l2: The largest L2 norm of a client's integers.
       l1: Their largest L1 norm.
       local_stddev: Sigma of each client's noise; at least 1/2.
-      dimension: Of the vector.
-      clients: How many add noise.
+      dimension: The length of the vector.
+      clients: The count of clients that add noise.
     """
     stddev = math.sqrt(clients) * local_stddev
     excess = tau(local_stddev, clients)

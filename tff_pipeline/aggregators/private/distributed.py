@@ -1,10 +1,10 @@
-"""The mean with noise that the clients add themselves.
+"""Averages clipped updates to which the clients themselves add noise.
 
 Kairouz, Liu, Steinke 2021, "The Distributed Discrete Gaussian Mechanism for
 Federated Learning with Secure Aggregation", algorithms 1 and 2: a client clips
 its update, rotates it so that no coordinate is large, rounds it to integers,
-adds its share of the noise and sends the result modulo 2^bits; of the sum the
-server undoes what can be undone. A sum under a secure aggregation protocol
+adds its share of the noise and sends the result modulo 2^bits; the server
+undoes on the sum what can be undone. A sum under a secure aggregation protocol
 would show the server nothing else; TFF has no such protocol between machines
 and adds in the open, which gives the same numbers.
 
@@ -30,7 +30,7 @@ Array = npt.NDArray[Any]
 
 
 class _Mean:
-    """What clients and server of either factory do."""
+    """Does the work of clients and server for both factories."""
 
     def __init__(
         self,
@@ -48,10 +48,11 @@ class _Mean:
           bound: The clip, the largest L2 norm of an update that counts whole.
           noise_multiplier: Standard deviation of the sum's noise over the clip
             if `expected_clients` come; 0 is none.
-          expected_clients: How many clients share the noise, and what the sum
-            is divided by. With no clients the mean is zeros, without noise.
-          key: Of noise and rounding, int64 [2]; secret.
-          bits: Of a number that is sent, at most 30.
+          expected_clients: The count of clients that share the noise, by which
+            the sum is divided. With no clients the mean is zeros, without
+            noise.
+          key: The secret of noise and rounding, int64 [2].
+          bits: The size of a number that is sent, at most 30.
           beta: The largest probability with which a rounding is too long and
             drawn again; 0 bounds it so loosely that none is.
           modular_clips: Standard deviations from 0 to where sums wrap around.
@@ -70,7 +71,7 @@ class _Mean:
     def _process(
         self, value_type: tff.Type, number_type: Optional[tff.Type]
     ) -> tff.templates.AggregationProcess:
-        """The process; without a type of numbers, clients draw their own."""
+        """Builds the process; without `number_type` clients draw numbers."""
         specs = specs_of(value_type)
         mechanism = self._mechanism_of(
             dimension=sum(spec.shape.num_elements() for spec in specs)
@@ -139,7 +140,7 @@ class _Mean:
 class DistributedDpMeanFactory(
     _Mean, tff.aggregators.UnweightedAggregationFactory
 ):
-    """The mean of clipped updates with noise of the clients.
+    """Averages clipped updates with noise of the clients.
 
     Each client draws a number of 62 bits, unseeded, that makes its noise its
     own; that nobody can compute it is due to the key. A round that is run again
@@ -147,11 +148,18 @@ class DistributedDpMeanFactory(
     """
 
     def create(self, value_type: tff.Type) -> tff.templates.AggregationProcess:
-        """The process, for a structure of float32 tensors.
+        """Builds the process.
+
+        Args:
+          value_type: The type of an update, a structure of float32 tensors.
+
+        Returns:
+          A process whose state is the round's number and whose result is the
+          mean.
 
         Raises:
-          TypeError: If one is not float32.
-          ValueError: If more bits are needed; it says how many.
+          TypeError: If a tensor is not float32.
+          ValueError: If more bits are needed; the sentence says how many.
         """
         return self._process(value_type, None)
 
@@ -159,7 +167,7 @@ class DistributedDpMeanFactory(
 class NumberedDistributedDpMeanFactory(
     _Mean, tff.aggregators.WeightedAggregationFactory
 ):
-    """The same mean, with clients that are told their numbers.
+    """Averages likewise, with clients that are told their numbers.
 
     In the place of a weight there is an int64 that no other client of any round
     has, nor one whose update was dropped. The mean is then a function of
@@ -170,11 +178,19 @@ class NumberedDistributedDpMeanFactory(
     def create(
         self, value_type: tff.Type, weight_type: tff.Type
     ) -> tff.templates.AggregationProcess:
-        """The process, for a structure of float32 tensors and an int64.
+        """Builds the process.
+
+        Args:
+          value_type: The type of an update, a structure of float32 tensors.
+          weight_type: The type of a client's number, an int64.
+
+        Returns:
+          A process whose state is the round's number and whose result is the
+          mean.
 
         Raises:
-          TypeError: If they are not.
-          ValueError: If more bits are needed; it says how many.
+          TypeError: If the types are others.
+          ValueError: If more bits are needed; the sentence says how many.
         """
         if weight_type != tff.TensorType(np.int64):
             raise TypeError(

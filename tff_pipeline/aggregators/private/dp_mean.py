@@ -1,4 +1,4 @@
-"""The mean of clipped updates with Gaussian noise.
+"""Averages clipped updates with Gaussian noise on their sum.
 
 McMahan et al. 2018, "Learning Differentially Private Recurrent Language
 Models": sum the updates, each cut to the clip's norm, add noise of the noise
@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 
 
 class DpMeanFactory(tff.aggregators.UnweightedAggregationFactory):
-    """The mean with a clip that stays as it is."""
+    """Averages with a clip that stays as it is."""
 
     def __init__(
         self,
@@ -37,8 +37,9 @@ class DpMeanFactory(tff.aggregators.UnweightedAggregationFactory):
           bound: The clip, the largest L2 norm of an update that counts whole.
           noise_multiplier: Standard deviation of the sum's noise over the clip;
             0 is none.
-          expected_clients: What the sum is divided by.
-          noise: In units of the noise multiplier times the clip.
+          expected_clients: The number by which the sum is divided.
+          noise: The noise of each round, in units of the noise multiplier times
+            the clip.
         """
         self._bound = bound
         self._stddev = noise_multiplier * bound
@@ -46,6 +47,17 @@ class DpMeanFactory(tff.aggregators.UnweightedAggregationFactory):
         self._noise = noise
 
     def create(self, value_type: tff.Type) -> tff.templates.AggregationProcess:
+        """Builds the process.
+
+        Args:
+          value_type: The type of an update, a structure of float32 tensors.
+
+        Returns:
+          A process whose state is the noise's and whose result is the mean.
+
+        Raises:
+          TypeError: If a tensor is not float32.
+        """
         specs = specs_of(value_type)
 
         @tff.tensorflow.computation
@@ -84,12 +96,12 @@ class DpMeanFactory(tff.aggregators.UnweightedAggregationFactory):
 
 
 class AdaptiveDpMeanFactory(tff.aggregators.UnweightedAggregationFactory):
-    """The mean with a clip that follows a quantile of the updates' norms.
+    """Averages with a clip that follows a quantile of the updates' norms.
 
     Andrew et al. 2021, "Differentially Private Learning with Adaptive
-    Clipping", algorithm 1: clients say besides whether their norm is within the
-    clip, a noisy count of which moves the clip after the round; the noise of a
-    round is that of the clip which clipped.
+    Clipping", algorithm 1: clients also send whether their norm is within the
+    clip, and a noisy count of these moves the clip after the round. A round's
+    noise is in proportion to the clip of that round.
     """
 
     def __init__(
@@ -105,10 +117,10 @@ class AdaptiveDpMeanFactory(tff.aggregators.UnweightedAggregationFactory):
         """Makes the factory.
 
         Args:
-          noise_multiplier: That of updates and count together.
+          noise_multiplier: The noise multiplier of updates and count together.
           count_stddev: Standard deviation of the count's noise, in clients.
-          expected_clients: What sums are divided by.
-          key: Of the noise, int64 [2].
+          expected_clients: The number by which sums are divided.
+          key: The secret of the noise, int64 [2].
           initial_bound: The first clip.
           quantile: The share of clients whose norm the clip should reach.
           learning_rate: The most that the clip's logarithm moves in a round.
@@ -128,6 +140,18 @@ class AdaptiveDpMeanFactory(tff.aggregators.UnweightedAggregationFactory):
         self._learning_rate = learning_rate
 
     def create(self, value_type: tff.Type) -> tff.templates.AggregationProcess:
+        """Builds the process.
+
+        Args:
+          value_type: The type of an update, a structure of float32 tensors.
+
+        Returns:
+          A process whose state has `clip` and `noise`, whose result is the mean
+          and whose measurement `clip` is the round's.
+
+        Raises:
+          TypeError: If a tensor is not float32.
+        """
         specs = specs_of(value_type)
         with_count = [*specs, tf.TensorSpec([], tf.float32)]
 
@@ -198,12 +222,20 @@ class AdaptiveDpMeanFactory(tff.aggregators.UnweightedAggregationFactory):
 def update_noise_multiplier(
     noise_multiplier: float, count_stddev: float
 ) -> float:
-    """That of updates, so that with the count's noise the two are as wanted.
+    """Returns the noise multiplier of updates beside a noisy count.
 
-    Andrew et al. 2021, theorem 1: z_delta = (z^-2 - (2 sigma_b)^-2)^-1/2.
+    Together with the count's noise it gives `noise_multiplier` (Andrew et al.
+    2021, theorem 1): z_delta = (z^-2 - (2 sigma_b)^-2)^-1/2.
+
+    >>> round(update_noise_multiplier(1.0, 5.0), 6)
+    1.005038
+
+    Args:
+      noise_multiplier: The noise multiplier of updates and count together.
+      count_stddev: Standard deviation sigma_b of the count's noise, in clients.
 
     Raises:
-      ValueError: If the count's noise alone is less than what is wanted.
+      ValueError: If the count's noise alone allows no such noise multiplier.
     """
     if not noise_multiplier:
         return 0.0
@@ -217,7 +249,10 @@ def update_noise_multiplier(
 
 
 def specs_of(value_type: tff.Type) -> Specs:
-    """Of the tensors of a type, in the order of `tf.nest`.
+    """Lists the tensors of a type in the order of `tf.nest`.
+
+    Args:
+      value_type: A structure of float32 tensors.
 
     Raises:
       TypeError: If one is not float32.

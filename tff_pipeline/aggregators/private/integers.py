@@ -1,4 +1,4 @@
-"""Updates as integers with noise, and the mean that their sum holds.
+"""Turns updates into integers with noise, and their sum into the mean.
 
 The two ends of the distributed discrete Gaussian mechanism: Kairouz, Liu,
 Steinke 2021, "The Distributed Discrete Gaussian Mechanism for Federated
@@ -35,12 +35,12 @@ def encode(
     number: tf.Tensor,
     update: Any,
 ) -> tf.Tensor:
-    """What a client sends, algorithm 1.
+    """Computes the message of a client (algorithm 1).
 
     Args:
       mechanism: Clip, grid and noise.
-      key: int64 [2].
-      number_of_round: An int64 scalar, the same for all.
+      key: The secret of noise and rounding, int64 [2].
+      number_of_round: An int64 scalar, the same for all clients.
       number: An int64 scalar, another for every client.
       update: A structure of float32 tensors.
 
@@ -78,13 +78,16 @@ def decode(
     total: tf.Tensor,
     specs: Specs,
 ) -> list[tf.Tensor]:
-    """The mean of a sum of what clients sent, algorithm 2.
+    """Computes the mean from the sum of clients' messages (algorithm 2).
 
     Args:
-      mechanism: Clip, grid and noise.
+      mechanism: Clip, grid and noise, as the clients'.
       number_of_round: The clients', an int64 scalar.
-      total: int64 [padded dimension].
-      specs: Of the update's tensors.
+      total: The sum of messages, int64 [padded dimension].
+      specs: The shapes and dtypes of the update's tensors.
+
+    Returns:
+      Tensors like `specs`.
     """
     half = mechanism.modulus // 2
     steps = tf.bitwise.bitwise_and(total + half, mechanism.modulus - 1) - half
@@ -134,13 +137,16 @@ def rounded(seed: tf.Tensor, vector: tf.Tensor, norm_bound: float) -> tf.Tensor:
 
 
 def hadamard(vector: tf.Tensor) -> tf.Tensor:
-    """The Walsh-Hadamard transform, orthonormal, its own inverse.
+    """Computes the Walsh-Hadamard transform, orthonormal, its own inverse.
 
-    As products with small matrices, of which that of 2^n numbers is the
-    Kronecker product.
+    As products with small matrices: the matrix of 2^n numbers is the Kronecker
+    product of such.
 
     Args:
       vector: float64 [n], n a power of two.
+
+    Returns:
+      float64 [n].
     """
     left = int(vector.shape[0]).bit_length() - 1
     while left:

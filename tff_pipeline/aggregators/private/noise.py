@@ -1,10 +1,10 @@
-"""Gaussian noise for the sums of all rounds, fresh or correlated.
+"""Draws Gaussian noise for the sums of all rounds, fresh or correlated.
 
-What a round's sum gets is a linear combination of standard normal vectors, each
-a function of the key and of its number alone. So a round that is run again, as
-after a kill, releases the same bits again and gives nothing more away; and no
-generator's state has to be kept. The key must come from a secure source and be
-known to nobody who sees what is released.
+The noise on a round's sum is a linear combination of standard normal vectors,
+each a function of the key and of its number alone. So a round that is run
+again, as after a kill, releases the same bits again and gives nothing more
+away; and no generator's state has to be kept. The key must come from a secure
+source and be known to nobody who sees what is released.
 """
 
 import abc
@@ -22,14 +22,31 @@ Vectors = list[tf.Tensor]
 
 
 def key_of(secret: int) -> Array:
-    """The key, int64 [2], of a secret of 128 bits."""
+    """Returns a secret as a key.
+
+    >>> key_of(2**64 + 3).tolist()
+    [3, 1]
+
+    Args:
+      secret: At most 128 bits, at least 0.
+
+    Returns:
+      int64 [2].
+    """
     return np.frombuffer(secret.to_bytes(16, "little"), np.int64)
 
 
 def fold(key: Any, number: Any) -> tf.Tensor:
-    """A key of its own for each number, int64 [2], as secret as `key`.
+    """Derives a key of its own for each number, as secret as `key`.
 
     `tf.random.experimental.stateless_fold_in` would keep half of its bits.
+
+    Args:
+      key: int64 [2], an array or a tensor.
+      number: An int64 scalar.
+
+    Returns:
+      int64 [2].
     """
     return tf.random.stateless_uniform(
         [2],
@@ -41,12 +58,15 @@ def fold(key: Any, number: Any) -> tf.Tensor:
 
 
 def standard_normal(key: Any, number: tf.Tensor, specs: Specs) -> Vectors:
-    """The standard normal vector of a number, in tensors like `specs`.
+    """Draws the standard normal vector of a number.
 
     Args:
       key: int64 [2], an array or a tensor.
-      number: An int64 scalar, which vector.
-      specs: Of float tensors.
+      number: An int64 scalar that says which vector.
+      specs: The shapes and float dtypes of the vector's tensors.
+
+    Returns:
+      Tensors like `specs`.
     """
     # A seed of its own for each tensor of each vector; TensorFlow scrambles it.
     return [
@@ -60,7 +80,7 @@ def standard_normal(key: Any, number: tf.Tensor, specs: Specs) -> Vectors:
 
 
 class Noise(abc.ABC):
-    """Noise of a round, in units of the noise multiplier times the clip.
+    """Gives a round's noise in units of the noise multiplier times the clip.
 
     Its methods are called in TensorFlow graphs. The state is a structure of
     tensors; where it holds noise, it is as secret as the key.
@@ -72,15 +92,27 @@ class Noise(abc.ABC):
 
     @abc.abstractmethod
     def initialize(self, specs: Specs) -> Any:
-        """The state before the first round."""
+        """Returns the state before the first round.
+
+        Args:
+          specs: The shapes and dtypes of the tensors that get noise.
+        """
 
     @abc.abstractmethod
     def next(self, state: Any, specs: Specs) -> tuple[Vectors, Any]:
-        """A round's noise, and the state after it."""
+        """Draws a round's noise.
+
+        Args:
+          state: The state before the round.
+          specs: The shapes and dtypes of the tensors that get noise.
+
+        Returns:
+          (tensors like `specs`, the state after the round).
+        """
 
 
 class FreshNoise(Noise):
-    """Independent noise in every round: the Gaussian mechanism."""
+    """Draws independent noise in every round: the Gaussian mechanism."""
 
     def initialize(self, specs: Specs) -> tf.Tensor:
         return tf.constant(0, tf.int64)
@@ -90,7 +122,7 @@ class FreshNoise(Noise):
 
 
 class TreeNoise(Noise):
-    """What the noise of a binary tree over the rounds adds in each.
+    """Draws in each round what the noise of a binary tree over rounds adds.
 
     Kairouz et al. 2021, "Practical and Private (Deep) Learning Without Sampling
     or Shuffling", algorithm 1 and appendix B.1: the sum of all rounds so far
@@ -100,12 +132,13 @@ class TreeNoise(Noise):
     """
 
     def __init__(self, key: Array, rounds: int, restart: int = 0):
-        """Makes it.
+        """Makes the noise of a run.
 
         Args:
-          key: int64 [2].
-          rounds: How many there will be, at most.
-          restart: After how many rounds a new tree begins; 0 is never.
+          key: The secret of the noise, int64 [2].
+          rounds: The largest number of rounds.
+          restart: The number of rounds after which a new tree begins; 0 is
+            never.
         """
         super().__init__(key)
         self._restart = restart
@@ -118,7 +151,11 @@ class TreeNoise(Noise):
         self._variances = np.array(variances, np.float32)
 
     def variance(self, rounds: int) -> float:
-        """Of a coordinate of the noise of all of so many rounds."""
+        """Returns the variance of a coordinate of the noise of several rounds.
+
+        Args:
+          rounds: The number of rounds since the beginning.
+        """
 
         def of_tree(leaves: int) -> float:
             return sum(
@@ -186,7 +223,7 @@ class TreeNoise(Noise):
 
 
 class BandedNoise(Noise):
-    """Noise that later rounds take back in part: x with C x = z, z normal.
+    """Draws noise that later rounds take back in part: C x = z with normal z.
 
     Choquette-Choo et al. 2023, "(Amplified) Banded Matrix Factorization", with
     C a lower triangular Toeplitz matrix of few bands. A client that takes part
@@ -195,10 +232,10 @@ class BandedNoise(Noise):
     """
 
     def __init__(self, key: Array, coefficients: Sequence[float]):
-        """Makes it.
+        """Makes the noise of a run.
 
         Args:
-          key: int64 [2].
+          key: The secret of the noise, int64 [2].
           coefficients: The first column of C as far as it is not 0; the first
             above 0. Noise is in units of the noise multiplier times the clip if
             their norm is 1.

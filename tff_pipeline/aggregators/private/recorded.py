@@ -1,4 +1,4 @@
-"""An aggregator that keeps the sum of all that it has released."""
+"""Wraps an aggregator to keep the sum of all that it has released."""
 
 import collections
 from typing import Any
@@ -10,13 +10,26 @@ from tff_pipeline.aggregators.private.dp_mean import specs_of
 
 
 class RecordedFactory(tff.aggregators.UnweightedAggregationFactory):
-    """Another one's results, and in the state, as `released`, their sum."""
+    """Gives another factory's results and keeps their sum.
+
+    The state holds the other's as `inner` and the sum as `released`.
+    """
 
     def __init__(self, inner: tff.aggregators.UnweightedAggregationFactory):
-        """Wraps it."""
+        """Wraps a factory.
+
+        Args:
+          inner: The factory whose results are kept.
+        """
         self._inner = inner
 
     def create(self, value_type: tff.Type) -> tff.templates.AggregationProcess:
+        """Builds the process.
+
+        Args:
+          value_type: The type of a client's value, a structure of float32
+            tensors.
+        """
         inner = self._inner.create(value_type)
         specs = specs_of(value_type)
 

@@ -1,1 +1,1 @@
-"""The commands of `tff-pipeline`, a module each; see `commands.main`."""
+"""Holds the commands of `tff-pipeline`, a module each."""

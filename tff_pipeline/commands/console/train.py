@@ -50,8 +50,8 @@ def main() -> None:
         print(f"  {name:<12} {value:.4f}")
     if result.epsilon is not None:
         print(f"\nPrivacy         {directory.privacy_text}")
-        said = storage.read_text(directory.privacy_text).split("\n\n")[0]
-        print("  " + said.replace("\n", "\n  "))
+        statement = storage.read_text(directory.privacy_text).split("\n\n")[0]
+        print("  " + statement.replace("\n", "\n  "))
     places = {
         "SavedModel": directory.saved_model,
         "Metrics": directory.metrics,
