@@ -116,10 +116,10 @@ TASKS: dict[str, Union[str, TaskEntry]] = {
 
 PARTITIONS = {
     "iid": "tff_pipeline.datasets.federation.partition:iid",
-    "shards": "tff_pipeline.datasets.federation.partition:shards",
-    "dirichlet": "tff_pipeline.datasets.federation.partition:dirichlet",
+    "shards": "tff_pipeline.datasets.federation.label_partition:shards",
+    "dirichlet": "tff_pipeline.datasets.federation.label_partition:dirichlet",
     "quantity": "tff_pipeline.datasets.federation.partition:quantity",
-    "label_k": "tff_pipeline.datasets.federation.partition:label_k",
+    "label_k": "tff_pipeline.datasets.federation.label_partition:label_k",
     "natural": "tff_pipeline.datasets.federation.partition:natural",
 }
 

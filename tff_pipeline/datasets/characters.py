@@ -62,6 +62,10 @@ def reddi() -> Alphabet:
 
     They are padding, 86 characters, one id for all other characters, begin and
     end; the last three are numbered as TFF does.
+
+    Example:
+      >>> reddi().encode("\N{EURO SIGN}").tolist()
+      [88, 87, 89]
     """
     unknown = len(_REDDI) + 1
     ids = np.full(129, unknown)

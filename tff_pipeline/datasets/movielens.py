@@ -93,6 +93,11 @@ def load(data_dir: str) -> Ratings:
 def generate(seed: int) -> tuple[Ratings, Array]:
     """Draws 200 users' ratings of 60 of 100 items each, from rank 4.
 
+    Example:
+      >>> ratings, expected = generate(seed=0)
+      >>> ratings.stars.shape, np.unique(ratings.stars).tolist()
+      ((12000, 1), [1.0, 2.0, 3.0, 4.0, 5.0])
+
     A rating is 3.5 plus a bias of the user and a bias of the item (deviation
     0.4 each), plus the product of their factors (deviation 0.7), plus noise
     (deviation 0.4), rounded to whole stars from 1 to 5.

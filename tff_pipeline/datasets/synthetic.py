@@ -33,6 +33,11 @@ def generate(
     diagonal, S_jj = j^-1.2, all elements of v from N(B, 1), and B from
     N(0, beta). Alpha and beta are standard deviations, as in the authors' code.
 
+    Example:
+      >>> train, test, owners, _ = generate((0.5, 0.5), seed=0)
+      >>> train.x.shape[1], np.unique(owners).size
+      (60, 30)
+
     Args:
       heterogeneity: (alpha, beta); `None` for devices that are all alike, with
         one W and b drawn from N(0, 1), and v = 0.

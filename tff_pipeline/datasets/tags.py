@@ -54,6 +54,11 @@ class Tags:
     def entities(self, tags: Array) -> Array:
         """Finds the entities of sentences.
 
+        Example:
+          >>> tags = Tags(["B-PER", "I-PER"])
+          >>> tags.entities(np.array([[1, 2, 3], [2, 1, 0]])).tolist()
+          [[1, 2, 1], [4, 4, 1]]
+
         Args:
           tags: Numbers of tags, int [sentences, length], in a legal order, as
             `tagging.legal_tags` returns them.

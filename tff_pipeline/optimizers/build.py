@@ -18,6 +18,14 @@ def build_optimizer(
 ) -> tff.learning.optimizers.Optimizer:
     """Builds the optimizer that `options` describes, for either side.
 
+    Example:
+      >>> import tensorflow as tf
+      >>> optimizer = build_optimizer(OptimizerConfig("client", "sgd", 0.5))
+      >>> state = optimizer.initialize(tf.TensorSpec([2]))
+      >>> ones = tf.ones([2])
+      >>> optimizer.next(state, ones, ones)[1].numpy().tolist()
+      [0.5, 0.5]
+
     Args:
       options: The optimizer's name, side and options.
 

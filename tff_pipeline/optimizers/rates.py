@@ -23,6 +23,12 @@ def with_rate(
     Training on is bitwise the same as with an optimizer that was built with
     this rate.
 
+    Example:
+      >>> optimizer = tff.learning.optimizers.build_sgdm(0.1)
+      >>> state = optimizer.initialize(tf.TensorSpec([2]))
+      >>> dict(with_rate(optimizer, state, 0.01))
+      {'learning_rate': 0.01}
+
     Args:
       optimizer: The optimizer that the state belongs to.
       state: What its `initialize` or `next` returned.

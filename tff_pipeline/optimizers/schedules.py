@@ -48,6 +48,11 @@ def factor(options: OptimizerConfig, round_number: int) -> float:
 def factor_in(namespace: Any, options: OptimizerConfig, round_: Any) -> Any:
     """Computes `factor` with NumPy or in a TensorFlow graph.
 
+    Example:
+      >>> options = OptimizerConfig("server", lr_warmup_rounds=4)
+      >>> float(factor_in(np, options, np.float64(3)))
+      0.75
+
     Args:
       namespace: The module `numpy` or `tensorflow`.
       options: The schedule and its options.

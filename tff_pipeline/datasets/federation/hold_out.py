@@ -44,6 +44,10 @@ def mask(
 def client_mask(count: int, fraction: float, seed: int, key: int) -> Array:
     """Holds out a share of one client's examples, drawn at random.
 
+    Example:
+      >>> client_mask(10, 0.25, seed=0, key=3).sum()
+      2
+
     Args:
       count: The number of the client's examples, at least 1.
       fraction: The share to hold out, at least 0 and below 1. It is rounded to

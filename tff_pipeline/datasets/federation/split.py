@@ -147,6 +147,10 @@ def _at_most(examples: Examples, most: Optional[int], seed: int) -> Examples:
 def draw_clients(owners: Array, count: int, seed: int) -> Array:
     """Draws clients that never train.
 
+    Example:
+      >>> len(draw_clients(np.array(["a", "b", "b", "c"]), 2, seed=0))
+      2
+
     Args:
       owners: The client of each example, of shape [n].
       count: The number of clients to draw.

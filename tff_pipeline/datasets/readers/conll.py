@@ -1,8 +1,7 @@
 """Reads named entities from column files, as in the CoNLL-2003 shared task.
 
-A line is a token. Its first column is the word and its last the tag; columns
-between them are ignored. A blank line ends a sentence; a line `-DOCSTART-`
-starts a document and is no token.
+`column_file` reads a file; here its sentences are assigned to clients and
+divided into training and test sentences.
 
 Tjong Kim Sang and De Meulder 2003, "Introduction to the CoNLL-2003 Shared
 Task"; Derczynski, Bontcheva and Roberts 2016, "Broad Twitter Corpus".
@@ -11,7 +10,6 @@ Task"; Derczynski, Bontcheva and Roberts 2016, "Broad Twitter Corpus".
 import dataclasses
 import glob
 import os
-import re
 from collections.abc import Sequence
 from typing import Any, Optional
 
@@ -19,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tff_pipeline import errors
+from tff_pipeline.datasets.readers import column_file
+from tff_pipeline.datasets.readers.column_file import ColumnFile
 
 Array = npt.NDArray[Any]
 
@@ -27,12 +27,7 @@ Array = npt.NDArray[Any]
 TEST_EVERY = 5
 # Least number of sentences in the documents that make up a client.
 SENTENCES_PER_CLIENT = 500
-# A sentence with more tokens than this is taken for several whose blank lines
-# are missing.
-MAX_TOKENS = 500
 
-_DOCUMENT = "-DOCSTART-"
-_TAG = re.compile(r"O|[BI]-\S+")
 # Parts of file names, between dots, that name the use: eng.train, test.txt.
 _TRAIN, _TEST = ("train",), ("testb", "test")
 
@@ -70,22 +65,6 @@ class Corpus:
     notes: str
 
 
-@dataclasses.dataclass
-class _File:
-    """Sentences of a file as lists, in its order."""
-
-    path: str
-    tokens: list[list[str]] = dataclasses.field(default_factory=list)
-    tags: list[list[str]] = dataclasses.field(default_factory=list)
-    # The number of each sentence's document, and the number of documents.
-    documents: list[int] = dataclasses.field(default_factory=list)
-    document_count: int = 0
-    # Numbers of entities that start with B- where IOB1 would have I-, and of
-    # entities that start with I-.
-    bio_starts: int = 0
-    iob1_starts: int = 0
-
-
 def load(data_dir: str) -> Corpus:
     """Reads the column files of a folder.
 
@@ -110,7 +89,7 @@ def load(data_dir: str) -> Corpus:
     names = sorted(os.listdir(data_dir)) if os.path.isdir(data_dir) else []
     train, test = (_named(data_dir, names, what) for what in (_TRAIN, _TEST))
     if train and test:
-        files = [_read(train), _read(test)]
+        files = [column_file.read(train), column_file.read(test)]
         parts = [_by_document(file) for file in files]
     elif train or test:
         raise errors.DataError(
@@ -128,7 +107,7 @@ def load(data_dir: str) -> Corpus:
                 "folder with eng.train (or train.txt) and eng.testb (or "
                 "test.txt), or with a *.conll file for each client."
             )
-        files = [_read(path) for path in paths]
+        files = [column_file.read(path) for path in paths]
         parts = _by_section(files)
     if not any(tag != "O" for tags in parts[0].tags for tag in tags):
         raise errors.DataError(
@@ -154,7 +133,7 @@ def _named(
     return None
 
 
-def _by_document(file: _File) -> Sentences:
+def _by_document(file: ColumnFile) -> Sentences:
     """Assigns the file's sentences to clients, runs of its documents."""
     sizes = np.bincount(file.documents)
     client_of, first, sentences = np.empty(len(sizes), object), 0, 0
@@ -177,7 +156,7 @@ def _by_document(file: _File) -> Sentences:
     return Sentences(file.tokens, file.tags, owners)
 
 
-def _by_section(files: Sequence[_File]) -> list[Sentences]:
+def _by_section(files: Sequence[ColumnFile]) -> list[Sentences]:
     """Divides sections into (train, test), each a client in both."""
     parts = []
     for is_test in (False, True):
@@ -198,7 +177,7 @@ def _by_section(files: Sequence[_File]) -> list[Sentences]:
     return parts
 
 
-def _notes(files: Sequence[_File]) -> str:
+def _notes(files: Sequence[ColumnFile]) -> str:
     bio = sum(file.bio_starts for file in files)
     iob1 = sum(file.iob1_starts for file in files)
     if not iob1:
@@ -215,92 +194,3 @@ def _notes(files: Sequence[_File]) -> str:
     )
     names = ", ".join(os.path.basename(file.path) for file in files)
     return f"{names}: tags {scheme}; {lines}."
-
-
-def _read(path: str) -> _File:
-    """Reads a column file, tags converted to BIO."""
-    try:
-        with open(path, "rb") as file:
-            text = file.read().decode("utf-8-sig")
-    except OSError as error:
-        raise errors.DataError(
-            f"{path} cannot be read ({error.strerror}); fetch it again."
-        ) from None
-    except UnicodeDecodeError as error:
-        raise errors.DataError(
-            f"{path} is not UTF-8: its byte {error.start} is "
-            f"0x{error.object[error.start]:02x}; convert it, say with iconv "
-            "-f latin1 -t utf-8."
-        ) from None
-    if "\0" in text:
-        # NumPy and TensorFlow take a zero byte for the end of a word.
-        where = text.count("\n", 0, text.index("\0")) + 1
-        raise errors.DataError(
-            f"{path}:{where} has a zero byte, which no text has; take it out."
-        )
-    content = _File(path)
-    first_line, columns = 0, 0
-    tokens: list[str] = []
-    tags: list[str] = []
-    # Not `splitlines`: tweets have other characters that it takes for ends.
-    for number, line in enumerate([*text.split("\n"), ""], start=1):
-        line = line.rstrip("\r")
-        if not line.strip():
-            _add(content, tokens, tags)
-            tokens, tags = [], []
-            continue
-        cells = line.split("\t") if "\t" in line else line.split()
-        if cells[0] == _DOCUMENT:
-            _add(content, tokens, tags)
-            tokens, tags = [], []
-            content.document_count += 1
-            continue
-        if not columns:
-            first_line, columns = number, len(cells)
-        if len(cells) != columns:
-            raise errors.DataError(
-                f"{path}:{number} has {len(cells)} columns, but line "
-                f"{first_line} has {columns}; every token needs the same."
-            )
-        if columns == 1:
-            raise errors.DataError(
-                f"{path}:{number} has one column; a token's line holds the "
-                "word first and the tag last, with tabs or blanks between."
-            )
-        tag = cells[-1].strip()
-        if not _TAG.fullmatch(tag):
-            raise errors.DataError(
-                f"{path}:{number} has the tag {tag!r}; tags of BIO and IOB1 "
-                "are O, B-TYPE and I-TYPE: convert others (IOBES, BILOU) first."
-            )
-        # A corpus may have lost a word; the place is kept, as its tag is.
-        tokens.append(cells[0].strip() or " ")
-        tags.append(tag)
-        if len(tokens) > MAX_TOKENS:
-            raise errors.DataError(
-                f"{path}:{number} is in a sentence of more than {MAX_TOKENS} "
-                "tokens; blank lines must part sentences."
-            )
-    if not content.tokens:
-        raise errors.DataError(f"{path} holds no sentences.")
-    return content
-
-
-def _add(file: _File, tokens: list[str], tags: list[str]) -> None:
-    """Adds a sentence, with tags converted to BIO, unless it is empty."""
-    if not tokens:
-        return
-    bio, before = [], "O"
-    for tag in tags:
-        follows = before[2:] == tag[2:]
-        if tag.startswith("I-") and not follows:
-            file.iob1_starts += 1
-            bio.append("B-" + tag[2:])
-        else:
-            file.bio_starts += tag.startswith("B-") and not follows
-            bio.append(tag)
-        before = tag
-    file.tokens.append(tokens)
-    file.tags.append(bio)
-    # Sentences before the first -DOCSTART- are a document as well.
-    file.documents.append(max(file.document_count - 1, 0))

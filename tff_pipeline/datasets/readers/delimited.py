@@ -129,6 +129,11 @@ def numbers(
 ) -> Array:
     """Converts columns of a frame to numbers.
 
+    Example:
+      >>> frame = pd.DataFrame({"age": ["20", "?"], "id": ["a", "b"]})
+      >>> numbers("people.csv", frame, ["age"], missing="?").tolist()
+      [[20.0], [nan]]
+
     Args:
       path: The file that it was read from, for errors.
       frame: A frame of text, with lines as its index.

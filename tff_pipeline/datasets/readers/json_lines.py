@@ -62,6 +62,10 @@ def check(
 ) -> dict[str, Any]:
     """Checks that a value is an object with the fields that are needed.
 
+    Example:
+      >>> check({"client": "ann"}, {"client": str}, "users.jsonl", "line 1")
+      {'client': 'ann'}
+
     Args:
       value: A JSON value.
       fields: See `read`.

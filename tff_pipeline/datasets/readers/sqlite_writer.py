@@ -129,6 +129,12 @@ def _fill(
 def serialize(values: dict[str, Array]) -> bytes:
     """Serializes arrays as a `tf.train.Example`.
 
+    Example:
+      >>> message = serialize({"y": np.array([3, 4])})
+      >>> example = tf.train.Example.FromString(message)
+      >>> example.features.feature["y"].int64_list.value
+      [3, 4]
+
     Args:
       values: Feature's name -> array of floats, bytes or whole numbers.
 

@@ -55,7 +55,12 @@ class Column:
         return self.values < 0
 
     def strings(self) -> Array:
-        """Returns the text of categories, of shape [rows], "" where missing."""
+        """Returns the text of categories, of shape [rows], "" where missing.
+
+        Example:
+          >>> Column("color", np.array([1, -1]), ("blue", "red")).strings()
+          array(['red', ''], dtype='<U4')
+        """
         assert self.categories is not None
         return np.array([*self.categories, ""])[self.values]
 

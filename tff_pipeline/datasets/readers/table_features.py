@@ -61,6 +61,11 @@ Feature = Union[Number, Category]
 def fit(column: Column, rows: Array, categorical: bool) -> Feature:
     """Learns a column's statistics from some of its rows.
 
+    Example:
+      >>> age = Column("age", np.array([20.0, 40.0, np.nan, 99.0]))
+      >>> fit(age, np.array([0, 1, 2]), categorical=False)
+      Number(name='age', median=30.0, mean=30.0, deviation=10.0)
+
     Args:
       column: The whole column.
       rows: The rows of clients that train, an int array.
@@ -97,6 +102,11 @@ def _most_frequent(values: Array) -> Array:
 
 def encode(column: Column, feature: Feature) -> Array:
     """Encodes a column for a model.
+
+    Example:
+      >>> color = Column("color", np.array([0, 1, -1]), ("blue", "red"))
+      >>> encode(color, Category("color", ("red",))).tolist()
+      [0.0, 2.0, 1.0]
 
     Args:
       column: The column.
