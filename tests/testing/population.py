@@ -2,14 +2,13 @@
 
     python -m tests.testing.population CLIENTS FOLDER
 
-Prints, as JSON, the rounds and the most memory, in bytes, that Python and
-NumPy held at once for the run.
+Prints, as JSON, the rounds and the most memory, in MB, that the process held.
 """
 
 import collections.abc
 import json
+import resource
 import sys
-import tracemalloc
 
 import numpy as np
 import tensorflow as tf
@@ -77,9 +76,8 @@ def main():
         clients=ClientConfig(clients_per_round=10),
         run=RunConfig(output_dir=sys.argv[2], total_rounds=5, finishers="none"),
     )
-    tracemalloc.start()
     result = experiment.run(config)
-    peak = tracemalloc.get_traced_memory()[1]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"rounds": result.round_number, "peak": peak}))
 
 
