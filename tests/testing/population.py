@@ -40,6 +40,8 @@ class Names(collections.abc.Sequence):
         return self.count
 
     def __getitem__(self, position):
+        if position >= self.count:
+            raise IndexError(position)
         return f"client_{position:06d}"
 
 

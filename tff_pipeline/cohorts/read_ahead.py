@@ -1,4 +1,4 @@
-"""Cohorts, read a round before they are needed."""
+"""Reads each round's cohort while the round before it trains."""
 
 import concurrent.futures
 import dataclasses
@@ -13,9 +13,9 @@ class Cohort:
     """The clients of one round.
 
     Attributes:
-      client_ids: Who they are.
-      datasets: What the process takes, one a client.
-      num_examples: How many examples they have together.
+      client_ids: The clients' ids, in order.
+      datasets: The argument of the process for each client, in that order.
+      num_examples: The number of examples that they have together.
     """
 
     client_ids: Sequence[str]
@@ -24,13 +24,22 @@ class Cohort:
 
 
 class CohortReader:
-    """Cohorts, each read a round ahead in a thread; a context manager."""
+    """Reads cohorts a round ahead in a thread; a context manager.
+
+    At most one cohort waits to be used, so that memory holds two.
+    """
 
     def __init__(self, cohort_of: Callable[[int], Cohort], last: int):
+        """Starts the thread; nothing is read before `read`.
+
+        Args:
+          cohort_of: Round number, 1 or above -> its cohort; a pure function.
+          last: The last round, after which nothing is read ahead.
+        """
         self._cohort_of = cohort_of
         self._last = last
         self._thread = concurrent.futures.ThreadPoolExecutor(1)
-        self._ahead: dict[int, concurrent.futures.Future] = {}
+        self._ahead: dict[int, concurrent.futures.Future[Cohort]] = {}
 
     def __enter__(self) -> "CohortReader":
         return self
@@ -39,14 +48,22 @@ class CohortReader:
         self._thread.shutdown(cancel_futures=True)
 
     def read(self, number: int) -> Cohort:
-        """A round's cohort; what kept it from being read may be tried again."""
+        """Returns a round's cohort, and begins to read the next round's.
+
+        Args:
+          number: The round, 1 or above.
+
+        Raises:
+          Exception: Whatever kept the cohort from being read; another call with
+            the same number tries again.
+        """
         waiting = self._ahead.pop(number, None) or self._submit(number)
         cohort = waiting.result()
         if number < self._last:
             self._ahead[number + 1] = self._submit(number + 1)
         return cohort
 
-    def _submit(self, number: int) -> concurrent.futures.Future:
+    def _submit(self, number: int) -> concurrent.futures.Future[Cohort]:
         def read() -> Cohort:
             with timing.span("reading ahead"):
                 return self._cohort_of(number)

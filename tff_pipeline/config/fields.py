@@ -40,6 +40,7 @@ class Allowed:
 
 
 def known(names: Mapping[str, Any]) -> Allowed:
+    """Allows the names of a table; one added later is allowed from then on."""
     return Allowed(
         str, f"one of: {', '.join(names)}", lambda v: v in names, tuple(names)
     )
@@ -148,10 +149,11 @@ def field(
 class Group:
     """A group of fields: names their flags and checks their values."""
 
-    def flag(self, field: dataclasses.Field) -> str:
+    def flag(self, field: dataclasses.Field[Any]) -> str:
+        """Returns the name of the flag of one of the group's fields."""
         return field.metadata["flag"] or field.name
 
-    def options(self) -> Iterator[tuple[str, dataclasses.Field]]:
+    def options(self) -> Iterator[tuple[str, dataclasses.Field[Any]]]:
         """Yields (flag name, field) of all fields that are flags."""
         for field in dataclasses.fields(self):
             if "allowed" in field.metadata:

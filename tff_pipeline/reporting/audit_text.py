@@ -1,4 +1,4 @@
-"""What an audit found, in sentences and as a table."""
+"""The report of an audit, as sentences and a table."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,11 @@ _RARE = 0.01  # A p-value below which labels are said to differ.
 
 
 def in_words(report: Mapping[str, Any]) -> str:
-    """The text of what `audit.audit` reports."""
+    """Returns the text of an audit's report.
+
+    Args:
+      report: The report that `commands.audit.audit` returns.
+    """
     members, others = report["members"], report["non_members"]
     clients = report["clients"]
     lines = [
@@ -51,26 +55,30 @@ def _row(name: str, figures: Mapping[str, Any]) -> str:
     )
 
 
-def differences(found: Mapping[str, Any]) -> list[str]:
-    """In sentences, how members and others differ without any training."""
-    said = []
-    labels, blind = found["labels"], found["without_model"]
+def differences(report: Mapping[str, Any]) -> list[str]:
+    """Returns sentences on how members and others differ without a model.
+
+    Args:
+      report: The figures of `privacy.membership.attacks`.
+    """
+    sentences = []
+    labels, blind = report["labels"], report["without_model"]
     if labels is not None and labels["p_value"] < _RARE:
-        said.append(
+        sentences.append(
             f"Their labels differ: {labels['distance']:.1%} of one set would "
             f"have to change class (p = {labels['p_value']:.1g})."
         )
     if blind["auc_interval"][0] > 0.5:
-        said.append(
+        sentences.append(
             "Inputs and labels alone tell them apart, without the model: AUC "
             f"{_shown(blind)}."
         )
-    if found["attacks"][0]["auc_interval"][1] < 0.5:
-        said.append(
+    if report["attacks"][0]["auc_interval"][1] < 0.5:
+        sentences.append(
             "Members have the higher losses, which no training on them "
             "explains."
         )
-    return said
+    return sentences
 
 
 def _shown(attack: Mapping[str, Any]) -> str:
@@ -78,9 +86,13 @@ def _shown(attack: Mapping[str, Any]) -> str:
     return f"{attack['auc']:.3f} ({low:.3f} to {high:.3f})"
 
 
-def meaning(found: Mapping[str, Any]) -> str:
-    """In one sentence, what the figures of `membership.attacks` say."""
-    attacks, blind = found["attacks"], found["without_model"]
+def meaning(report: Mapping[str, Any]) -> str:
+    """Returns a sentence that says what the attacks' figures mean.
+
+    Args:
+      report: The figures of `privacy.membership.attacks`.
+    """
+    attacks, blind = report["attacks"], report["without_model"]
     best = max(attacks, key=lambda attack: attack["auc_interval"][0])
     if best["auc_interval"][0] <= 0.5:
         return (

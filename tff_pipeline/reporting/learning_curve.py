@@ -27,12 +27,12 @@ def draw(metrics_csv: str, path: str, title: str) -> None:
     Args:
       metrics_csv: A run's metrics.csv with at least one row.
       path: The PNG to write.
-      title: What stands above it.
+      title: The text above it.
 
     Raises:
       RunDirectoryError: If the picture cannot be written.
     """
-    # Here, for scripts that draw nothing need not wait for it.
+    # Imported here, since scripts that draw nothing need not wait for it.
     from matplotlib.figure import Figure
 
     rows = metrics_file.read(metrics_csv)

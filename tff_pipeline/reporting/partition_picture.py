@@ -4,9 +4,12 @@ import os
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline.datasets.federation.census import Census
 from tff_pipeline.files import durable
+
+Array = npt.NDArray[Any]
 
 _MOST_NAMES = 30  # Clients whose names can be read below the bars.
 _MOST_BARS = 200
@@ -22,14 +25,14 @@ def draw(census: Census, path: str, title: str) -> None:
     shown, evenly from the largest to the smallest.
 
     Args:
-      census: What is counted of the clients.
+      census: Sizes and label counts of all clients.
       path: The PNG to write.
-      title: What stands above it.
+      title: The text above it.
 
     Raises:
       RunDirectoryError: If the picture cannot be written.
     """
-    # Here, for scripts that draw nothing need not wait for it.
+    # Imported here, since scripts that draw nothing need not wait for it.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 5), layout="constrained")
@@ -52,8 +55,8 @@ def draw(census: Census, path: str, title: str) -> None:
         figure.savefig(path, dpi=120, format="png")
 
 
-def _shown(census: Census) -> np.ndarray:
-    """The positions of the clients to show."""
+def _shown(census: Census) -> Array:
+    """Positions of the clients to show, int64 [clients]."""
     count = len(census.sizes)
     if count <= _MOST_BARS:
         return np.arange(count)
@@ -61,12 +64,13 @@ def _shown(census: Census) -> np.ndarray:
     return largest_first[np.linspace(0, count - 1, _MOST_BARS).astype(int)]
 
 
-def _width(shown: np.ndarray) -> float:
-    """Of a bar; gaps of less than a pixel would flicker."""
+def _width(shown: Array) -> float:
+    """Width of a bar; gaps of less than a pixel would flicker."""
     return 0.9 if len(shown) <= _MOST_NAMES else 1.0
 
 
-def _stack(axis: Any, census: Census, shown: np.ndarray) -> None:
+def _stack(axis: Any, census: Census, shown: Array) -> None:
+    """Draws each client as a bar of its classes, one on the other."""
     from matplotlib import colormaps
 
     assert census.labels is not None and census.counts is not None
@@ -99,7 +103,8 @@ def _stack(axis: Any, census: Census, shown: np.ndarray) -> None:
     )
 
 
-def _heat(figure: Any, axis: Any, census: Census, shown: np.ndarray) -> None:
+def _heat(figure: Any, axis: Any, census: Census, shown: Array) -> None:
+    """Draws the share of each class in each client as a heat map."""
     assert census.labels is not None and census.counts is not None
     totals = np.asarray(census.counts.sum(axis=0)).ravel()
     rows = np.sort(np.argsort(-totals, kind="stable")[:_MOST_ROWS])
@@ -116,16 +121,17 @@ def _heat(figure: Any, axis: Any, census: Census, shown: np.ndarray) -> None:
     )
     step = -(-len(rows) // 20)
     axis.set_yticks(np.arange(len(rows))[::step], census.labels[rows][::step])
-    what = "class"
+    words = "class"
     if len(rows) < len(census.labels):
-        what = f"class (the {len(rows)} most frequent of {len(census.labels)})"
-    axis.set_ylabel(what)
+        words = f"class (the {len(rows)} most frequent of {len(census.labels)})"
+    axis.set_ylabel(words)
     figure.colorbar(
         image, ax=axis, label="% of a client's labels", extend="max", pad=0.01
     )
 
 
-def _name(axis: Any, census: Census, shown: np.ndarray) -> None:
+def _name(axis: Any, census: Census, shown: Array) -> None:
+    """Writes the clients' names, or their number, below the axis."""
     count = len(census.sizes)
     axis.set_xlim(-0.5, len(shown) - 0.5)
     if count <= _MOST_NAMES:
@@ -146,11 +152,12 @@ def _name(axis: Any, census: Census, shown: np.ndarray) -> None:
 
 
 def _histogram(axis: Any, census: Census) -> None:
+    """Draws how many clients have how many examples."""
     smallest, largest = census.sizes.min(), census.sizes.max()
     bins = np.linspace(smallest - 0.5, largest + 0.5, 31)
     if largest - smallest < 30:
         bins = np.arange(smallest, largest + 2) - 0.5
-    elif largest > 30 * max(1, np.median(census.sizes)):
+    elif largest > 30 * max(1.0, float(np.median(census.sizes))):
         # A long tail would be one bar beside nothing.
         bins = np.geomspace(max(smallest, 1) - 0.5, largest + 0.5, 31)
         axis.set_xscale("log")

@@ -1,4 +1,4 @@
-"""What becomes of a round that fails."""
+"""Failed rounds: tried again, skipped, or the end of the run."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ from tff_pipeline import errors
 from tff_pipeline.config import RunConfig
 from tff_pipeline.runs.metrics_file import Row
 
-# What data, memory and machines do. All else is a bug, and shows its traceback.
+# Failures of data, memory and machines. All else is a bug, and shows its
+# traceback.
 FAILURES = (
     MemoryError,
     OSError,
@@ -23,26 +24,42 @@ FAILURES = (
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """Decides by the flags of a run."""
+    """Decides what follows a failure, by the flags of a run.
+
+    Attributes:
+      config: `on_failed_round`, `max_round_retries` and
+        `max_consecutive_failures` decide.
+    """
 
     config: RunConfig
 
     def of_error(self, attempt: int) -> str:
-        """After so many attempts at a round: "retry", "skip" or "stop"."""
-        wanted = self.config.on_failed_round
-        if wanted == "retry" and attempt > self.config.max_round_retries:
+        """Returns "retry", "skip" or "stop" for a round that failed.
+
+        Args:
+          attempt: The number of attempts at the round, 1 or above.
+        """
+        policy = self.config.on_failed_round
+        if policy == "retry" and attempt > self.config.max_round_retries:
             return "stop"
-        return wanted
+        return policy
 
     def of_update(self) -> str:
-        """For an update that is not finite: "skip" or "stop".
+        """Returns "skip" or "stop" for an update that is not finite.
 
-        To run the round again would give the same one.
+        The round is not tried again, since it would give the same update.
         """
         return "stop" if self.config.on_failed_round == "stop" else "skip"
 
     def check(self, rows: Sequence[Row]) -> None:
-        """Raises `TrainingError` after too many lost rounds in a row."""
+        """Checks that not too many rounds in a row were lost.
+
+        Args:
+          rows: The rows of all rounds so far, in order.
+
+        Raises:
+          TrainingError: If the last `max_consecutive_failures` were lost.
+        """
         most = self.config.max_consecutive_failures
         last = rows[-most:]
         if len(last) == most and all(r.get("rejected_update") for r in last):
@@ -56,7 +73,13 @@ class Policy:
 
 
 def explained(error: BaseException, number: int, attempt: int) -> Exception:
-    """The error that ends a run whose round `number` failed."""
+    """Returns the error that ends a run after a failed round.
+
+    Args:
+      error: The cause.
+      number: The round that failed.
+      attempt: The number of attempts at it.
+    """
     tried = f" (tried {attempt} times)" if attempt > 1 else ""
     if isinstance(error, errors.PipelineError):
         return type(error)(f"Round {number} failed{tried}: {error}")

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the round, save, leave."""
+"""Ctrl-C and SIGTERM end a run after its round, with a checkpoint."""
 
 import signal
 import types
@@ -8,8 +8,11 @@ from typing import Any, Optional
 class StopRequest:
     """Remembers a signal that asks to stop; a second one stops at once.
 
-    A context manager; inside, SIGINT and SIGTERM set `signal_name` instead of
-    ending the process. Enter it on the main thread.
+    A context manager. Inside it, SIGINT and SIGTERM set `signal_name` instead
+    of ending the process. It must be entered on the main thread.
+
+    Attributes:
+      signal_name: "SIGINT" or "SIGTERM" once one has come, `None` before.
     """
 
     _SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""`--profile`: where the start and the rounds of a run spend their time."""
+"""The profile of a run, for `--profile`: seconds of its start and rounds."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tff_pipeline import timing
 
-# What the main thread does in a round, one after the other.
+# The phases of a round on the main thread, one after the other.
 _PHASES = (
     "reading",
     "client work",
@@ -18,13 +18,13 @@ _PHASES = (
     "evaluation",
     "disk",
 )
-# Phase -> the span of what it waits for, and words for it.
+# Phase -> the span of the work that it waits for, and words for it.
 _BESIDE = {
     "reading": ("reading ahead", "waiting; reading ahead in a thread took"),
     "client work": ("clients", "waiting; clients in all threads took"),
     "disk": ("checkpoint", "waiting; checkpoints took"),
 }
-# What the start spends its time on, before the first round.
+# The spans of the start, before the first round.
 _START = ("data", "building")
 _TRACED = 3
 
@@ -33,11 +33,11 @@ class Profile:
     """Takes times and a trace; `recorded` must be around all of a run."""
 
     def __init__(self, trace_dir: str):
-        """Makes one.
+        """Keeps the arguments; nothing is measured before `recorded`.
 
         Args:
-          trace_dir: Where the trace of a few rounds goes, as TensorBoard's
-            profiler reads it.
+          trace_dir: Folder for the trace of a few rounds, in the format of
+            TensorBoard's profiler.
         """
         self._trace_dir = trace_dir
         self._start: dict[str, float] = {}
@@ -46,7 +46,7 @@ class Profile:
 
     @contextlib.contextmanager
     def recorded(self) -> Iterator[None]:
-        """Inside, spans are counted."""
+        """Counts the spans of `timing` inside the block, all of the run."""
         self._start = {"imports": _seconds_since_start()}
         with timing.recording() as self._seconds:
             try:
@@ -57,7 +57,11 @@ class Profile:
 
     @contextlib.contextmanager
     def round(self, number: int) -> Iterator[None]:
-        """To be around each round, from reading to checkpoint."""
+        """Measures one round inside the block, from reading to checkpoint.
+
+        Args:
+          number: The round's number, 1 or above.
+        """
         done = len(self._rounds)
         if done == 0:
             self._start.update({n: self._seconds[n] for n in _START})
@@ -76,7 +80,10 @@ class Profile:
                 tf.profiler.experimental.stop()
 
     def report(self) -> str:
-        """The figures as text, some lines."""
+        """Returns the figures as text of several lines.
+
+        Rounds are described by their mean, the first one excluded.
+        """
         lines = [
             f"{sum(self._start.values()):.1f} s from the command to the end of "
             "the first round: "
@@ -97,8 +104,8 @@ class Profile:
             seconds = mean.get(name, 0.0)
             line = f"  {name:<12}{1000 * seconds:9.2f} ms{seconds / whole:5.0%}"
             if name in _BESIDE:
-                of, words = _BESIDE[name]
-                line += f"   {words} {1000 * mean.get(of, 0):.2f}"
+                span, words = _BESIDE[name]
+                line += f"   {words} {1000 * mean.get(span, 0):.2f}"
             lines.append(line)
         last = min(_TRACED, len(rounds)) + 1
         lines.append(f"Trace of rounds 2 to {last}: {self._trace_dir}")
@@ -106,7 +113,7 @@ class Profile:
 
 
 def _seconds_since_start() -> float:
-    """How long this process has been running, by the kernel's clock."""
+    """Seconds that this process has been running, by the kernel's clock."""
     with open("/proc/self/stat") as file:
         # Its 22nd field; the second, the name in brackets, may hold spaces.
         ticks = int(file.read().rpartition(")")[2].split()[19])

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a run: a bar on a terminal, plain lines elsewhere."""
 
 import shutil
 import sys
@@ -16,13 +16,13 @@ class Progress:
     """Shows rounds as they end; a context manager."""
 
     def __init__(self, start: int, total: int, file: TextIO = sys.stdout):
-        """Starts.
+        """Shows an empty bar where there is a terminal.
 
         Args:
-          start: Rounds that were done before.
-          total: Rounds there will be.
-          file: Where to show; a bar if it is a terminal, else lines, at most
-            one a second and always the last.
+          start: The number of rounds that were trained before.
+          total: The number of rounds that the run will have.
+          file: The place to write to. On a terminal it is a bar, elsewhere
+            lines, at most one a second and always the last.
         """
         self._total = total
         self._file = file
@@ -46,10 +46,15 @@ class Progress:
         return self
 
     def update(self, row: Row, last: bool) -> None:
-        """Shows the round of `row`; `last` if training ends with it."""
+        """Shows a round that ended.
+
+        Args:
+          row: The round's row of metrics.csv.
+          last: Whether training ends with this round.
+        """
         self._done += 1
         if self._bar is not None:
-            # What was evaluated last stays until the next evaluation.
+            # The last evaluation stays until the next one.
             self._evaluated = _shown(row, "eval_", "test") or self._evaluated
             words = " ".join([_shown(row, "train_", ""), self._evaluated])
             self._bar.set_postfix_str(words.strip(), refresh=False)
@@ -79,7 +84,7 @@ class Progress:
 
 
 def _shown(row: Row, prefix: str, words: str) -> str:
-    """The metrics of one kind in a few words, or nothing."""
+    """Metrics of one kind in a few words, or an empty text."""
     shown = [
         f"{name[len(prefix) :]} {row[name]:.3f}"
         for name in row
@@ -89,5 +94,6 @@ def _shown(row: Row, prefix: str, words: str) -> str:
 
 
 def _clock(seconds: float) -> str:
+    """Minutes and seconds, such as 2:05."""
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes}:{seconds:02d}"
