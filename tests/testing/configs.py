@@ -13,17 +13,23 @@ from tff_pipeline.config import (
     OPTIMIZER_OPTIONS,
     RUNTIME_OPTIONS,
     SCHEDULE_OPTIONS,
-    AggregatorConfig,
+    AggregationConfig,
     ClientConfig,
     ExperimentConfig,
     OptimizerConfig,
+    PrivacyConfig,
     RunConfig,
     ServerConfig,
     fields,
 )
-from tff_pipeline.config.aggregation import AGGREGATOR_OPTIONS, SAMPLINGS_OF
+from tff_pipeline.config.aggregation import names_in_chain
 from tff_pipeline.config.clients import SAMPLING_OPTIONS
 from tff_pipeline.config.data import PARTITION_OPTIONS, DataConfig
+from tff_pipeline.config.privacy import (
+    MECHANISM_OF,
+    PRIVACY_OPTIONS,
+    SAMPLINGS_OF,
+)
 
 COUNTS = st.integers(1, 2**31 - 1)
 RATES = st.floats(0, 1e30, exclude_min=True) | st.integers(1, 2**40)
@@ -136,50 +142,50 @@ def optimizer_configs(draw, side):
     return OptimizerConfig(side, **draw(values))
 
 
-@st.composite
-def aggregator_configs(draw):
-    name = draw(st.sampled_from(list(AGGREGATOR_OPTIONS)))
-    if name == "mean":
-        return AggregatorConfig()
-    demanded = {
-        # One of the two.
-        draw(
-            st.sampled_from(["dp_noise_multiplier", "dp_target_epsilon"])
-        ): draw(RATES)
-    }
-    if "dp_clip" in AGGREGATOR_OPTIONS[name]:
-        demanded["dp_clip"] = draw(RATES)
-    missing = {"dp_noise_multiplier": None, "dp_target_epsilon": None}
-    values = group_values(
-        AggregatorConfig(),
-        {"name": AGGREGATOR_OPTIONS},
-        **{"name": name, **missing, **demanded},
-    )
-    return AggregatorConfig(**draw(values))
+AGGREGATORS = ["mean", "clip+mean", *PRIVACY_OPTIONS]
+
+
+def aggregation_config(draw, name):
+    clip_norm = draw(RATES) if "clip" in names_in_chain(name) else None
+    return AggregationConfig(name, clip_norm=clip_norm)
+
+
+def privacy_config(draw, aggregator):
+    """Options of a private aggregator; those of others are left alone."""
+    options = PRIVACY_OPTIONS.get(aggregator, {})
+    noise = ("dp_noise_multiplier", "dp_target_epsilon")
+    values = {}
+    for _, field in PrivacyConfig().options():
+        if field.name not in options or field.name in noise:
+            continue
+        if field.name == "dp_clip" or draw(st.booleans()):
+            values[field.name] = draw(values_of(field))
+    if options:
+        values[draw(st.sampled_from(noise))] = draw(RATES)
+    return PrivacyConfig(**values)
 
 
 @st.composite
 def client_configs(draw, most, aggregator):
+    private = aggregator in PRIVACY_OPTIONS
     demanded = {"epochs_per_round": draw(COUNTS), "steps_per_round": None}
     if draw(st.booleans()):
         demanded = {"epochs_per_round": 1, "steps_per_round": draw(COUNTS)}
     protection = dict.fromkeys(
         ("dp_target_epsilon", "dp_delta", "dp_clip", "dp_noise_seed")
     )
-    if (
-        not aggregator.private
-        and demanded["steps_per_round"]
-        and draw(st.booleans())
-    ):
+    if not private and demanded["steps_per_round"] and draw(st.booleans()):
         protection = {
             "dp_target_epsilon": draw(RATES),
             "dp_delta": draw(VALUES[fields.PROBABILITY]),
             "dp_clip": draw(RATES),
             "dp_noise_seed": draw(st.none() | VALUES[fields.SEED]),
         }
-    samplings = SAMPLINGS_OF.get(aggregator.name, tuple(SAMPLING_OPTIONS))
+    samplings = tuple(SAMPLING_OPTIONS)
+    if private:
+        samplings = SAMPLINGS_OF[MECHANISM_OF[aggregator]]
     weightings = ["uniform"]
-    if not aggregator.private:
+    if not private:
         weightings.append("num_examples")
     values = group_values(
         ClientConfig(),
@@ -197,7 +203,9 @@ def client_configs(draw, most, aggregator):
 
 @st.composite
 def run_configs(draw, aggregator):
-    policies = ["retry", "stop"] + ([] if aggregator.private else ["skip"])
+    policies = ["retry", "stop"] + (
+        [] if aggregator in PRIVACY_OPTIONS else ["skip"]
+    )
     values = draw(
         group_values(
             RunConfig(),
@@ -220,11 +228,12 @@ def experiment_configs(draw):
         partition=draw(st.sampled_from(list(PARTITION_OPTIONS))),
     )
     data = DataConfig(**draw(values))
-    aggregator = draw(aggregator_configs())
+    aggregator = draw(st.sampled_from(AGGREGATORS))
     return ExperimentConfig(
         data=data,
         clients=draw(client_configs(data.num_clients or 2**31 - 1, aggregator)),
         server=ServerConfig(draw(optimizer_configs("server"))),
-        aggregator=aggregator,
+        aggregation=aggregation_config(draw, aggregator),
+        privacy=privacy_config(draw, aggregator),
         run=draw(run_configs(aggregator)),
     )

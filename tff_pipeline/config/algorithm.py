@@ -19,8 +19,8 @@ class AlgorithmConfig(fields.Group):
     name: str = fields.field(
         "fed_avg",
         fields.known(registry.ALGORITHMS),
-        "Algorithm of federated learning that clients and server run; fed_avg "
-        "averages what clients learned (McMahan et al. 2017).",
+        "Chooses the algorithm that clients and server run; fed_avg averages "
+        "what clients learned (McMahan et al. 2017).",
         flag="algorithm",
     )
 
