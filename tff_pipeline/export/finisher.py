@@ -1,4 +1,4 @@
-"""The finisher that exports a run's model when its last round is saved."""
+"""Exports a run's model when its last round is saved."""
 
 from tff_pipeline.export import saved_model
 from tff_pipeline.export.model_card import Provenance

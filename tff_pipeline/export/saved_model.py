@@ -1,4 +1,4 @@
-"""The Keras SavedModel, with names that stay the same from run to run."""
+"""Writes the Keras SavedModel, with names that stay the same between runs."""
 
 import hashlib
 import os
@@ -97,7 +97,14 @@ def refuse_existing(path: str, overwrite: bool) -> None:
 def restored(
     task: Task, weights: tff.learning.models.ModelWeights
 ) -> tuple[tf.keras.Model, Optional[tf.keras.Model]]:
-    """The model with what it learned, and the one of raw inputs around it.
+    """Builds the model with its trained weights, and the one around it.
+
+    Args:
+      task: Whose model it is.
+      weights: The trained weights.
+
+    Returns:
+      (the trained model; the model of raw inputs around it, or `None`).
 
     Raises:
       RunDirectoryError: If a variable of either is not of `weights`; it is

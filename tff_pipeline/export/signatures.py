@@ -1,4 +1,4 @@
-"""What an exported model can be asked, by names that stay the same.
+"""Builds an exported model's signatures, whose names stay the same.
 
 serving_default   raw inputs by name, as users have them
 encoded           where preprocessing is part of the model: what comes after it

@@ -1,1 +1,1 @@
-"""Whole files on any file system: written entirely or not at all."""
+"""Writes whole files on any file system: entirely or not at all."""

@@ -29,10 +29,10 @@ class Files(Protocol):
         """Returns whether a folder is at `path`."""
 
     def names(self, folder: str) -> list[str]:
-        """Returns the names of all entries of a folder, sorted."""
+        """Returns the names of all entries of `folder`, sorted."""
 
     def make_folder(self, path: str) -> None:
-        """Makes a folder and its parents, unless it is there already."""
+        """Makes the folder `path` and its parents, unless they exist."""
 
     def make_temporary_folder(self, parent: str, prefix: str) -> str:
         """Makes an empty folder on this machine to fill; returns its path.
@@ -43,7 +43,7 @@ class Files(Protocol):
         """
 
     def read(self, path: str) -> bytes:
-        """Returns the whole content of a file."""
+        """Returns the whole content of the file `path`."""
 
     def create(
         self, path: str, mode: int = 0o666
@@ -56,28 +56,28 @@ class Files(Protocol):
         """
 
     def append(self, path: str, content: bytes) -> None:
-        """Adds `content` to a file; it may lie in memory until `sync`."""
+        """Adds `content` to the file `path`; it is on disk after `sync`."""
 
     def size(self, path: str) -> int:
-        """Returns the length of a file in bytes."""
+        """Returns the length of the file `path` in bytes."""
 
     def truncate(self, path: str, size: int) -> None:
-        """Cuts a file down to its first `size` bytes."""
+        """Cuts the file `path` down to its first `size` bytes."""
 
     def sync(self, path: str) -> None:
-        """Waits until a file, or the names in a folder, are on disk."""
+        """Waits until a file, or the names in a folder `path`, are on disk."""
 
     def replace(self, path: str, target: str) -> None:
-        """Renames a file to `target`, in the place of a file that is there."""
+        """Renames the file `path` to `target`, which it replaces."""
 
     def rename_folder(self, path: str, target: str) -> None:
-        """Renames a folder to `target`, where nothing is."""
+        """Renames the folder `path` to `target`, where nothing is."""
 
     def remove(self, path: str) -> None:
-        """Removes one file."""
+        """Removes the file `path`."""
 
     def remove_folder(self, path: str) -> None:
-        """Removes a folder with all that it holds."""
+        """Removes the folder `path` with all that it holds."""
 
 
 class LocalFiles:
@@ -226,7 +226,7 @@ class TensorFlowFiles:
         self.replace(beside, path)
 
     def sync(self, path: str) -> None:
-        """Nothing: a file that was closed is there."""
+        """Does nothing, for a file that was closed is there."""
 
     def replace(self, path: str, target: str) -> None:
         with self._explained(path):
@@ -286,7 +286,10 @@ def exists(path: str) -> bool:
 
 
 def read_text(path: str) -> str:
-    """Returns the content of a UTF-8 text file.
+    """Returns the content of a text file.
+
+    Args:
+      path: The file, in UTF-8.
 
     Raises:
       OSError: If it cannot be read.
@@ -302,7 +305,11 @@ def _umask() -> int:
 
 
 def remove_any(path: str) -> None:
-    """Removes a file, or a folder with all that it holds, if it is there."""
+    """Removes a file, or a folder with all that it holds, if it is there.
+
+    Args:
+      path: The file or folder.
+    """
     files: Any = file_system(path)
     if files.is_folder(path):
         files.remove_folder(path)

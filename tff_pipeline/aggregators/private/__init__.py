@@ -1,1 +1,1 @@
-"""Aggregators with differential privacy, and the noise that they draw."""
+"""Averages with differential privacy, and draws the noise."""

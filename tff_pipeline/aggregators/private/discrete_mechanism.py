@@ -1,10 +1,10 @@
-"""The distributed discrete Gaussian mechanism: its grid and its accounting.
+"""Computes grid and privacy of the distributed discrete Gaussian mechanism.
 
 Kairouz, Liu, Steinke 2021, "The Distributed Discrete Gaussian Mechanism for
 Federated Learning with Secure Aggregation": clients round their clipped updates
 to a grid, each adds noise of its own, and the server learns no more than the
-sum modulo a power of two. `aggregators.distributed` computes it; here is what
-it gives away in a round. Needs no TensorFlow.
+sum modulo a power of two. `aggregators.private.distributed` computes it; here
+is what it gives away in a round. Needs no TensorFlow.
 
 Adjacency: a client's update is replaced by zeros, to which the client still
 adds its noise (`REPLACE_SPECIAL` in `accounting`, where the sensitivity is 1).
