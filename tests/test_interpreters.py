@@ -17,7 +17,16 @@ from tests.testing.fork_server import ROOT
 
 VERSIONS = ("3.9", "3.10", "3.11")
 # What needs the standard library and absl-py only.
-ROOMS = ("errors", "registry", "config", "files", "flags", "commands/console")
+ROOMS = (
+    "errors",
+    "registry",
+    "config",
+    "files/append_only",
+    "files/durable",
+    "files/storage",
+    "flags",
+    "commands/console",
+)
 _COMPILE = """
 import pathlib, sys
 for folder in sys.argv[1:]:

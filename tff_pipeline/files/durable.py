@@ -24,8 +24,7 @@ _OLD = ".tmp-old-"
 ATTEMPTS = 3
 _WAIT = 0.2
 _BLOCK = 1 << 20
-# What trying again would not mend. A bad sector or a file server that was away
-# may pass.
+# Errors that last; those of a bad sector or an absent file server may pass.
 _LASTING = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES),
     *(errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
