@@ -40,10 +40,22 @@ def test_every_example_is_trained_or_tested_and_belongs_to_its_owner(
         with pytest.raises(
             errors.ConfigError, match=f"unseen_clients={unseen}"
         ):
-            split(train, test, options, seed, np.array(owners), None)
+            split(
+                train,
+                test,
+                options,
+                seed,
+                owners=np.array(owners),
+                test_owners=None,
+            )
         return
     parts = split(
-        train, test, options, seed, np.array(owners), np.array(test_owners)
+        train,
+        test,
+        options,
+        seed,
+        owners=np.array(owners),
+        test_owners=np.array(test_owners),
     )
     owner_of = dict(enumerate(owners))
     owner_of.update(enumerate(test_owners, 100))
@@ -70,7 +82,11 @@ def test_the_clients_held_out_are_a_function_of_the_seed():
 
     def held_out(seed):
         parts = split(
-            numbered(60), numbered(1), natural(unseen_clients=5), seed, owners
+            numbered(60),
+            numbered(1),
+            natural(unseen_clients=5),
+            seed,
+            owners=owners,
         )
         return tuple(parts.unseen.client_ids)
 

@@ -67,7 +67,7 @@ def load(data_dir: str) -> Ratings:
             "(MovieLens 1M); --data_dir must name the folder of one of them."
         )
     path, separator = files[0]
-    frame = delimited.read(path, _COLUMNS, separator)
+    frame = delimited.read(path, _COLUMNS, separator=separator)
     stars = delimited.numbers(path, frame, ["rating"])
     wrong = (stars[:, 0] < _LOWEST) | (stars[:, 0] > _HIGHEST)
     if wrong.any():

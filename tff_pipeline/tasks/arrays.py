@@ -61,7 +61,7 @@ def npz(options: DataConfig, seed: int) -> Task:
             "client with one trains on it."
         )
     examples = Examples(contents.x, y)
-    data = split_where(is_test, examples, options, seed, contents.owners)
+    data = split_where(is_test, examples, options, seed, owners=contents.owners)
     return task("npz", data, names)
 
 

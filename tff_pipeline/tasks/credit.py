@@ -129,7 +129,7 @@ def _task(
 
     def spread(x: Array) -> Split:
         everyone = Examples(x, applicants.y)
-        return split_where(is_test, everyone, options, seed, owners)
+        return split_where(is_test, everyone, options, seed, owners=owners)
 
     # The split depends on the seed alone; here x is the number of each row.
     train = spread(np.arange(len(owners))).train

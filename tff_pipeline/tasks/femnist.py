@@ -108,7 +108,12 @@ def _split(
         train_examples = _ink_as_labels(train_examples)
         examples = _ink_as_labels(examples)
     return split(
-        train_examples, examples, options, seed, train.writers, writers
+        train_examples,
+        examples,
+        options,
+        seed,
+        owners=train.writers,
+        test_owners=writers,
     )
 
 

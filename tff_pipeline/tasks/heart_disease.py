@@ -47,7 +47,9 @@ def heart_disease_logistic(options: DataConfig, seed: int) -> Task:
         "processed.va.data"
     )
     train, test, owners, test_owners = heart_disease.load(data_dir)
-    data = split(train, test, options, seed, owners, test_owners)
+    data = split(
+        train, test, options, seed, owners=owners, test_owners=test_owners
+    )
     by_hospital = options.partition == "natural"
     means, deviations = _statistics(data.train, by_hospital)
     return Task(

@@ -51,8 +51,8 @@ def load_forecast_gru(options: DataConfig, seed: int) -> Task:
         _with_station(test, test_owners, names),
         options,
         seed,
-        owners,
-        test_owners,
+        owners=owners,
+        test_owners=test_owners,
     )
     if options.partition == "natural":
         readings = {name: readings[name] for name in data.train.client_ids}

@@ -58,7 +58,9 @@ def _task(name: str, model_fn: ModelFn, options: DataConfig, seed: int) -> Task:
         writers, test_writers = mnist.load_writers(
             data_dir, len(train), len(test)
         )
-    data = split(train, test, options, seed, writers, test_writers)
+    data = split(
+        train, test, options, seed, owners=writers, test_owners=test_writers
+    )
     return Task(
         name,
         **vars(data),

@@ -51,7 +51,7 @@ def movielens_mf(options: DataConfig, seed: int) -> Task:
     owners = np.array(ratings.users)[ratings.pairs[:, 0]]
     is_test = hold_out.mask(len(owners), owners, _TEST_FRACTION, seed)
     everything = Examples(ratings.pairs, ratings.stars)
-    data = split_where(is_test, everything, options, seed, owners)
+    data = split_where(is_test, everything, options, seed, owners=owners)
     stars = [data.train.load(name).y for name in data.train.client_ids]
     return Task(
         "movielens_mf",

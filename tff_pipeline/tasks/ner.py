@@ -85,7 +85,12 @@ def ner_tagger(options: DataConfig, seed: int) -> Task:
         for part in parts
     )
     data = split(
-        train, test, options, seed, corpus.train.owners, corpus.test.owners
+        train,
+        test,
+        options,
+        seed,
+        owners=corpus.train.owners,
+        test_owners=corpus.test.owners,
     )
     counts = _counts(data.train, ["", *tokens])
     by_word = _by_word(counts)

@@ -91,7 +91,16 @@ def _task(
     )
     return Task(
         name,
-        **vars(split(train, test, options, seed, owners, test_owners)),
+        **vars(
+            split(
+                train,
+                test,
+                options,
+                seed,
+                owners=owners,
+                test_owners=test_owners,
+            )
+        ),
         model_fn=functools.partial(
             recurrent.two_lstms, len(alphabet.symbols), peepholes
         ),

@@ -29,7 +29,9 @@ def spoken_digits_cnn(options: DataConfig, seed: int) -> Task:
         "the folder of fsdd.zip or of recordings such as 7_jackson_32.wav"
     )
     train, test, owners, test_owners = spoken_digits.load(data_dir)
-    data = split(train, test, options, seed, owners, test_owners)
+    data = split(
+        train, test, options, seed, owners=owners, test_owners=test_owners
+    )
     return Task(
         "spoken_digits_cnn",
         **vars(data),

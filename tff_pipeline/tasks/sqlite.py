@@ -106,7 +106,7 @@ class _Source:
     ) -> files.SqliteData:
         """Returns clients; `chosen` picks places among their examples."""
         return files.SqliteData(
-            self.database, names, splits, chosen, self.labels
+            self.database, names, splits, chosen=chosen, labels=self.labels
         )
 
     def tested(self, client: str, count: int) -> Array:

@@ -82,7 +82,7 @@ def stackexchange_tags(options: DataConfig, seed: int) -> Task:
         _TAGS,
     )
     examples = Examples(_padded(texts.ids(vocabulary)), _labels(posts, tags))
-    data = split_where(tested, examples, options, seed, owners)
+    data = split_where(tested, examples, options, seed, owners=owners)
     return Task(
         name,
         **vars(data),
@@ -135,7 +135,9 @@ def stackexchange_next_word(options: DataConfig, seed: int) -> Task:
         )
         for part in (~tested, tested)
     )
-    data = split(train, test, options, seed, train_owners, test_owners)
+    data = split(
+        train, test, options, seed, owners=train_owners, test_owners=test_owners
+    )
     no_words = (words.PADDING, words.UNKNOWN, _END)
     names = [b"", b"", *(word.encode() for word in vocabulary)]
     names += [b""] * (recurrent.WORD_IDS - len(names))

@@ -86,7 +86,16 @@ def _task(
     train, test, owners, test_owners = synthetic.generate(heterogeneity, seed)
     return Task(
         name,
-        **vars(split(train, test, options, seed, owners, test_owners)),
+        **vars(
+            split(
+                train,
+                test,
+                options,
+                seed,
+                owners=owners,
+                test_owners=test_owners,
+            )
+        ),
         model_fn=functools.partial(
             linear.regression, synthetic.FEATURES, synthetic.CLASSES
         ),

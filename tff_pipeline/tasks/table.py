@@ -65,7 +65,9 @@ def csv(options: DataConfig, seed: int) -> Task:
         )
 
     def spread(x: Array) -> Split:
-        return split_where(is_test, Examples(x, y), options, seed, owners)
+        return split_where(
+            is_test, Examples(x, y), options, seed, owners=owners
+        )
 
     # The split depends on the seed alone; here x is the number of each row.
     training = _all_x(spread(np.arange(len(y))).train)

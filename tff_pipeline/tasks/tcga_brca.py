@@ -33,7 +33,9 @@ def tcga_brca_cox(options: DataConfig, seed: int) -> Task:
         "the folder of FLamby's files brca.csv and train_test_split.csv"
     )
     train, test, owners, test_owners = tcga_brca.load(data_dir)
-    data = split(train, test, options, seed, owners, test_owners)
+    data = split(
+        train, test, options, seed, owners=owners, test_owners=test_owners
+    )
     return Task(
         "tcga_brca_cox",
         **vars(data),

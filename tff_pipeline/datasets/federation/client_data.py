@@ -41,6 +41,7 @@ class ClientDataExamples(FederatedData):
         parts: Sequence[tff.simulation.datasets.ClientData],
         encode: Encode,
         client_ids: Sequence[str],
+        *,
         seed: int = 0,
         most: Optional[int] = None,
     ):

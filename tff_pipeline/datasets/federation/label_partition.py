@@ -17,6 +17,7 @@ def shards(
     labels: Array,
     owners: Optional[Array],
     draw: np.random.Generator,
+    *,
     num_clients: int,
     shards_per_client: int,
 ) -> partition.Parts:
@@ -27,7 +28,10 @@ def shards(
 
     Example:
       >>> labels = np.repeat([0, 1, 2, 3], 5)
-      >>> _, parts = shards(labels, None, np.random.default_rng(0), 2, 2)
+      >>> draw = np.random.default_rng(0)
+      >>> _, parts = shards(
+      ...     labels, None, draw, num_clients=2, shards_per_client=2
+      ... )
       >>> [np.unique(labels[part]).size for part in parts]
       [2, 2]
 
@@ -67,6 +71,7 @@ def dirichlet(
     labels: Array,
     owners: Optional[Array],
     draw: np.random.Generator,
+    *,
     num_clients: int,
     dirichlet_alpha: float,
 ) -> partition.Parts:
@@ -120,6 +125,7 @@ def label_k(
     labels: Array,
     owners: Optional[Array],
     draw: np.random.Generator,
+    *,
     num_clients: int,
     labels_per_client: int,
 ) -> partition.Parts:
@@ -132,7 +138,10 @@ def label_k(
 
     Example:
       >>> labels = np.repeat([0, 1, 2], 4)
-      >>> _, parts = label_k(labels, None, np.random.default_rng(0), 3, 2)
+      >>> draw = np.random.default_rng(0)
+      >>> _, parts = label_k(
+      ...     labels, None, draw, num_clients=3, labels_per_client=2
+      ... )
       >>> [np.bincount(labels[part], minlength=3).tolist() for part in parts]
       [[0, 2, 2], [2, 2, 0], [2, 0, 2]]
 

@@ -113,6 +113,7 @@ def iid(
     labels: Array,
     owners: Optional[Array],
     draw: np.random.Generator,
+    *,
     num_clients: int,
 ) -> Parts:
     """Shuffles examples and cuts them into parts of equal sizes.
@@ -149,6 +150,7 @@ def quantity(
     labels: Array,
     owners: Optional[Array],
     draw: np.random.Generator,
+    *,
     num_clients: int,
     quantity_exponent: float,
 ) -> Parts:
@@ -160,7 +162,9 @@ def quantity(
 
     Example:
       >>> draw = np.random.default_rng(0)
-      >>> _, parts = quantity(np.zeros(1000), None, draw, 4, 1.0)
+      >>> _, parts = quantity(
+      ...     np.zeros(1000), None, draw, num_clients=4, quantity_exponent=1.0
+      ... )
       >>> [len(part) for part in parts]
       [479, 240, 160, 121]
 

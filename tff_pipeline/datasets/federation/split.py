@@ -42,6 +42,7 @@ def split(
     test: Examples,
     options: DataConfig,
     seed: int,
+    *,
     owners: Optional[Array] = None,
     test_owners: Optional[Array] = None,
 ) -> Split:
@@ -110,6 +111,7 @@ def split_where(
     examples: Examples,
     options: DataConfig,
     seed: int,
+    *,
     owners: Optional[Array] = None,
 ) -> Split:
     """Assigns examples to clients, some of them to test on; see `split`.
@@ -133,7 +135,14 @@ def split_where(
     )
     if owners is None:
         return split(train, test, options, seed)
-    return split(train, test, options, seed, owners[~is_test], owners[is_test])
+    return split(
+        train,
+        test,
+        options,
+        seed,
+        owners=owners[~is_test],
+        test_owners=owners[is_test],
+    )
 
 
 def _at_most(examples: Examples, most: Optional[int], seed: int) -> Examples:

@@ -21,6 +21,7 @@ Array = npt.NDArray[Any]
 def read(
     path: str,
     columns: Optional[Sequence[str]] = None,
+    *,
     separator: str = ",",
     comment: Optional[str] = None,
     encoding: str = "utf-8",

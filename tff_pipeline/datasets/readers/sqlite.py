@@ -246,6 +246,7 @@ class SqliteData(FederatedData):
         database: Database,
         client_ids: Sequence[str],
         splits: Sequence[str],
+        *,
         chosen: Callable[[str, int], Array],
         labels: Callable[[Array], Array],
     ):
