@@ -238,7 +238,7 @@ def test_without_locks_another_machine_is_believed(lock, no_locks, text):
     lock.write_text(text)
     said = refusal(lock)
     assert ("process 7 on elsewhere" in said) == (text != "{")
-    assert f"or if that is no more, remove {lock}." in said
+    assert f"or if that process has ended, remove {lock}." in said
     assert lock.read_text() == text
     # The advice helps.
     lock.unlink()
@@ -276,7 +276,7 @@ def test_an_object_store_is_asked_who_holds_it(dead, alive):
     durable.write_text(path, living)
     assert f"{folder} is being written by process {alive} " in refusal(path)
     durable.write_text(path, holder(host="elsewhere"))
-    assert f"if that is no more, remove {path}." in refusal(path)
+    assert f"if that process has ended, remove {path}." in refusal(path)
     for text in (holder(process=dead), holder(process=alive, started=1)):
         durable.write_text(path, text)
         with run_lock.held(path):
