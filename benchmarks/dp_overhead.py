@@ -50,7 +50,7 @@ def main() -> None:
 def _compare(workload: Workload, rounds: int) -> None:
     blocks = []
     for number, (x, y) in enumerate(client_data(workload)):
-        blocks.append(client_block(Examples(x, y), 1, 0, number))
+        blocks.append(client_block(Examples(x, y), number))
     seconds: dict[str, list[float]] = {name: [] for name in _AGGREGATORS}
     with InProcessContext():
         runs = {name: _build(workload, name) for name in _AGGREGATORS}

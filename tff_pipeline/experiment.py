@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -39,6 +39,8 @@ from tff_pipeline.tasks import own_model
 from tff_pipeline.training import columns, finish
 from tff_pipeline.training.loop import Loop
 from tff_pipeline.training.profile import Profile
+
+__all__ = ["Result", "load_task", "run"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +106,7 @@ def run(
         return result
 
 
-def _no_profile(_: int) -> contextlib.AbstractContextManager:
+def _no_profile(_: int) -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext()
 
 
@@ -112,7 +114,7 @@ def _run(
     config: ExperimentConfig,
     directory: RunDirectory,
     overwrite: bool,
-    around_round: Callable[[int], contextlib.AbstractContextManager],
+    around_round: Callable[[int], contextlib.AbstractContextManager[Any]],
     until: Optional[int],
     announce: Callable[[str], None],
 ) -> Result:

@@ -1,11 +1,13 @@
 """This pipeline's default: blocks of data, TFF's computations in process."""
 
 import numpy as np
+import tensorflow as tf
 
 from benchmarks.contenders import learning_process
 from benchmarks.rounds import Rounds
 from benchmarks.workloads import Workload, client_data
 from tff_pipeline.algorithms import fed_avg
+from tff_pipeline.client_work.block import client_block, epoch_orders
 from tff_pipeline.config import ClientConfig, OptimizerConfig, ServerConfig
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.runtime.in_process import InProcessContext
@@ -25,8 +27,12 @@ def run(workload: Workload, rounds: Rounds) -> None:
     )
     blocks = []
     for number, (x, y) in enumerate(client_data(workload)):
-        (block,) = process.block(Examples(x, y), 1, 0, number)
-        # The order that all contenders share, and not a drawn one.
-        blocks.append([{**block, "order": np.sort(block["order"])}])
+        # The first epoch takes the examples in the order that all contenders
+        # share: they lie where the drawn order looks for them.
+        order = epoch_orders(
+            tf.constant(number, tf.int64), tf.constant(1), tf.constant(len(x))
+        )
+        places = np.argsort(order[0])
+        blocks.append(client_block(Examples(x[places], y[places]), number))
     with InProcessContext():
         learning_process.run(process, blocks, workload, rounds)

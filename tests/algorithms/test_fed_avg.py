@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.testing.blocks import drawn_block, orders_of
 from tff_pipeline.algorithms import fed_avg
-from tff_pipeline.client_work.block import client_block
 from tff_pipeline.config import ClientConfig, OptimizerConfig, ServerConfig
 from tff_pipeline.datasets.federation.federated_data import (
     Examples,
@@ -72,7 +72,7 @@ def run(process, cohorts, clients=None):
     state, after = process.initialize(), []
     for number, cohort in enumerate(cohorts):
         datasets = [
-            client_block(examples, clients.epochs_per_round, 0, number, client)
+            drawn_block(examples, 0, number, client)
             for client, examples in enumerate(cohort)
         ]
         state = process.next(state, datasets).state
@@ -161,8 +161,7 @@ def test_epochs_and_partial_batches_are_steps_in_the_stated_order():
     examples = examples_of(3, 5)
     (weights,) = run(build(clients), [[examples]], clients)
     expected = np.zeros([3, 2])
-    (block,) = client_block(examples, 2, 0, 0, 0)
-    for order in block["order"]:
+    for order in orders_of(drawn_block(examples, 0, 0, 0), 2):
         for begin in range(0, 5, 2):
             batch = examples.take(order[begin : begin + 2])
             expected = expected - RATE * gradient(expected, batch)
@@ -211,8 +210,7 @@ def test_order_of_examples_is_a_function_of_seed_round_and_client():
     examples = examples_of(4, 9)
 
     def order(*key):
-        (block,) = client_block(examples, 1, *key)
-        return block["order"]
+        return orders_of(drawn_block(examples, *key), 1)
 
     np.testing.assert_array_equal(order(0, 1, 2), order(0, 1, 2))
     for other in ((1, 1, 2), (0, 2, 2), (0, 1, 3)):
@@ -220,7 +218,7 @@ def test_order_of_examples_is_a_function_of_seed_round_and_client():
 
 
 def test_each_epoch_sees_every_example_once_in_its_own_order():
-    (block,) = client_block(examples_of(4, 10), 2, 0, 1, 2)
-    first, second = block["order"]
+    block = drawn_block(examples_of(4, 10), 0, 1, 2)
+    first, second = orders_of(block, 2)
     assert sorted(first) == sorted(second) == list(range(10))
     assert (first != second).any()

@@ -8,9 +8,9 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tests.testing import small_training as small
+from tests.testing.blocks import drawn_block, in_file_order, orders_of
 from tff_pipeline import errors, experiment, registry
 from tff_pipeline.algorithms import fed_avg
-from tff_pipeline.client_work.block import client_block
 from tff_pipeline.client_work.process import build_client_work
 from tff_pipeline.config import (
     ClientConfig,
@@ -130,19 +130,11 @@ def run(process, weights, blocks):
     return output.result, output.measurements
 
 
-def blocks_of(cohort, epochs=2, round_number=1):
+def blocks_of(cohort):
     return [
-        client_block(examples, epochs, 0, round_number, client)
+        drawn_block(examples, client=client)
         for client, examples in enumerate(cohort)
     ]
-
-
-def in_file_order(block):
-    """The block with its examples in their own order, in every epoch."""
-    (element,) = block
-    epochs, count = element["order"].shape
-    element["order"] = np.tile(np.arange(count, dtype=np.int32), [epochs, 1])
-    return [element]
 
 
 def stepper(name, rate, **options):
@@ -189,7 +181,17 @@ def stepper(name, rate, **options):
     return step
 
 
-def by_hand(make, weights, block, options, loss_fn=cross_entropy):
+def batches_of(block, options):
+    """The places of the examples of every step, epoch by epoch."""
+    size = options.batch_size
+    return [
+        order[begin : begin + size]
+        for order in orders_of(block, options.epochs_per_round)
+        for begin in range(0, len(order), size)
+    ]
+
+
+def by_hand(make, weights, block, options, batches=None, loss_fn=cross_entropy):
     """A client's update from an eager Keras model and the step above."""
     model, loss_fn = make(), loss_fn()
     variables = tff.learning.models.ModelWeights.from_model(model)
@@ -200,18 +202,18 @@ def by_hand(make, weights, block, options, loss_fn=cross_entropy):
         **OPTIONS[options.optimizer.name],
     )
     states = [{} for _ in variables.trainable]
+    if batches is None:
+        batches = batches_of(block, options)
     (block,) = block
-    for order in block["order"]:
-        for begin in range(0, len(order), options.batch_size):
-            chosen = order[begin : begin + options.batch_size]
-            with tf.GradientTape() as tape:
-                output = model(tf.constant(block["x"][chosen]), training=True)
-                loss = loss_fn(tf.constant(block["y"][chosen]), output)
-                loss += tf.add_n(model.losses or [0.0])
-            gradients = tape.gradient(loss, variables.trainable)
-            for v, g, state in zip(variables.trainable, gradients, states):
-                g = tf.convert_to_tensor(g).numpy().astype(np.float64)
-                v.assign(step(v.numpy().astype(np.float64), g, state))
+    for chosen in batches:
+        with tf.GradientTape() as tape:
+            output = model(tf.constant(block["x"][chosen]), training=True)
+            loss = loss_fn(tf.constant(block["y"][chosen]), output)
+            loss += tf.add_n(model.losses or [0.0])
+        gradients = tape.gradient(loss, variables.trainable)
+        for v, g, state in zip(variables.trainable, gradients, states):
+            g = tf.convert_to_tensor(g).numpy().astype(np.float64)
+            v.assign(step(v.numpy().astype(np.float64), g, state))
     return [
         before - after.numpy()
         for before, after in zip(weights.trainable, variables.trainable)
@@ -265,7 +267,7 @@ def test_updates_are_those_of_a_plain_loop(name, make):
     weights, blocks = start(make), blocks_of(cohort)
     results, _ = run(build(make, cohort[0], options), weights, blocks)
     for result, block, examples in zip(results, blocks, cohort):
-        assert result.update_weight == 2 * len(examples)
+        assert result.update_weight == len(examples)
         assert_close(result.update, by_hand(make, weights, block, options))
 
 
@@ -291,12 +293,10 @@ class Kernel(layers.Layer):
         return tf.reduce_sum(product, axis=-1, keepdims=True)
 
 
-def kernel_updates(make_layers, x, batch_size, epochs=1, **options):
+def kernel_updates(make_layers, x, batch_size):
     """The sum of what came to the kernel, step by step, with rate 1."""
     examples = Examples(x, np.zeros(len(x), np.int32))
-    options = options_of(
-        "sgd", 1.0, batch_size=batch_size, epochs_per_round=epochs, **options
-    )
+    options = options_of("sgd", 1.0, batch_size=batch_size, epochs_per_round=1)
 
     def make():
         return sequential(*make_layers(), Kernel(), shape=x.shape[1:])
@@ -306,7 +306,7 @@ def kernel_updates(make_layers, x, batch_size, epochs=1, **options):
 
     def at_round(number, client=0, seed=0):
         block = in_file_order(
-            client_block(examples, epochs, seed, number, client)
+            examples, seed=seed, round_number=number, client=client
         )
         (result,), _ = run(process, weights, [block])
         return result.update[0]
@@ -318,7 +318,7 @@ def test_updates_weigh_as_much_as_the_examples_that_made_them(plain):
     results, _ = run(
         plain, start(functional), blocks_of([floats(7), floats(1)])
     )
-    assert [result.update_weight for result in results] == [14, 2]
+    assert [result.update_weight for result in results] == [7, 1]
 
 
 HUGE = 3e38
@@ -480,12 +480,14 @@ def recurrent(cell=layers.LSTM, **options):
     ids=["attention", "noisy", "spatial", "conditional", "lstm"],
 )
 def test_random_layers_are_functions_of_seed_round_and_client(make):
-    examples = floats(6)
+    one = floats(1)
+    # Of equal examples, so that their order makes no difference.
+    examples = Examples(np.repeat(one.x, 6, axis=0), np.repeat(one.y, 6))
     process = build(make, examples, options_of())
     weights = start(make)
 
-    def once(*key):
-        block = in_file_order(client_block(examples, 2, *key))
+    def once(seed, number, client):
+        block = drawn_block(examples, seed, number, client)
         (result,), _ = run(process, weights, [block])
         assert result.update_weight > 0
         return np.concatenate([each.ravel() for each in result.update])
@@ -633,7 +635,7 @@ def test_layers_of_all_kinds_train_as_they_do_eagerly(make, features):
     # What the server sends is not what any initializer would make.
     weights = tf.nest.map_structure(lambda value: value + 0.25, weights)
     options = options_of("momentum", epochs_per_round=1)
-    (block,) = blocks_of([examples], 1)
+    (block,) = blocks_of([examples])
     process = build(make, examples, options)
     (first,), _ = run(process, weights, [block])
     (second,), _ = run(process, weights, [block])
@@ -777,7 +779,7 @@ def test_metrics_are_those_of_keras_over_all_examples():
         loss_fn=tf.keras.losses.BinaryCrossentropy,
     )
     weights = start(make)
-    _, measured = run(process, weights, blocks_of(cohort, 1))
+    _, measured = run(process, weights, blocks_of(cohort))
     train = measured["train"]
     model = make()
     weights.assign_weights_to(model)
@@ -815,7 +817,7 @@ def test_metric_with_a_variable_of_another_kind_starts_from_its_value():
 
 def assert_trains_the_same(process, *same):
     """That clients with these examples come to the same bits."""
-    blocks = [client_block(each, 2, 0, 1, 0) for each in same]
+    blocks = [drawn_block(each) for each in same]
     results, measured = run(process, start(functional), blocks)
     assert measured["rejected_clients"] == 0
     for result in results[1:]:
@@ -995,19 +997,16 @@ def test_client_that_cannot_be_read_ends_the_run_with_its_name(
 def test_a_client_takes_as_many_steps_as_asked(steps):
     examples = floats(10)
     options = options_of("momentum", epochs_per_round=1, steps_per_round=steps)
-    (block,) = blocks_of([examples], epochs=-(-steps // 3))
+    (block,) = blocks_of([examples])
     batches = [
         order[begin : begin + BATCH]
-        for order in block[0]["order"]
+        for order in orders_of(block, -(-steps // 3))
         for begin in range(0, 10, BATCH)
     ][:steps]
     weights = start(functional)
     process = build(functional, examples, options)
     (result,), measured = run(process, weights, [block])
-    # To the loop by hand, a batch is an epoch.
-    expected = by_hand(
-        functional, weights, [{**block[0], "order": batches}], options
-    )
+    expected = by_hand(functional, weights, block, options, batches)
     assert_close(result.update, expected)
     assert result.update_weight == 10
     assert measured["train"]["num_batches"] == steps

@@ -11,10 +11,10 @@ import tensorflow as tf
 import tensorflow_federated as tff
 from scipy import stats
 
+from tests.testing.blocks import drawn_block
 from tests.testing.data import data_folder
 from tff_pipeline import errors, experiment
 from tff_pipeline.algorithms import fed_avg
-from tff_pipeline.client_work.block import client_block
 from tff_pipeline.client_work.example_dp import ExampleDp, clipped_sum
 from tff_pipeline.config import (
     AggregationConfig,
@@ -94,7 +94,7 @@ def wrapped(make, examples, loss=None):
 
 
 def block_of(examples, noise=0.0, client=0):
-    (block,) = client_block(examples, 1, 0, 1, client, noise_multiplier=noise)
+    (block,) = drawn_block(examples, client=client, noise_multiplier=noise)
     return {name: tf.constant(value) for name, value in block.items()}
 
 
@@ -276,9 +276,8 @@ def test_clients_and_rounds_have_their_own_noise():
         updates = []
         for number in (1, 2):
             for client, examples in enumerate(cohort):
-                block = client_block(
+                block = drawn_block(
                     examples,
-                    1,
                     0,
                     number,
                     client,
@@ -329,9 +328,7 @@ def test_real_processes_take_the_same_step(make):
         before = process.get_model_weights(state)
 
         def update(client):
-            block = client_block(
-                examples, 1, 0, 1, client, noise_multiplier=0.0
-            )
+            block = drawn_block(examples, client=client, noise_multiplier=0.0)
             after = process.next(state, [block]).state
             after = process.get_model_weights(after).trainable
             return np.concatenate(

@@ -12,7 +12,6 @@ from sklearn import metrics
 from tests.testing.data import data_folder
 from tests.testing.scripts import run_script
 from tff_pipeline import errors, experiment
-from tff_pipeline.assembly.task import load_task
 from tff_pipeline.commands import audit
 from tff_pipeline.config import (
     AggregationConfig,
@@ -138,7 +137,7 @@ def test_overfitted_model_gives_its_members_away(overfitted):
 def test_untrained_model_gives_nobody_away(overfitted, tmp_path):
     run = copied(overfitted, tmp_path / "run")
     config = RunDirectory(str(run)).read_config()
-    task = load_task(config)
+    task = experiment.load_task(config)
     saved_model.export(
         task,
         experiment.initial_weights(task, seed=5),
@@ -162,7 +161,7 @@ def run_here(path, data, groups=None, **clients):
         **(groups or {}),
     )
     experiment.run(config)
-    return load_task(config)
+    return experiment.load_task(config)
 
 
 def test_members_are_those_that_took_part(tmp_path):

@@ -9,19 +9,22 @@ import shutil
 import signal
 import subprocess
 import sys
-import types
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from tests.testing import kept_process
+from tests.testing import kept_process, own_algorithm
 from tests.testing.scripts import ROOT, run_script
 from tests.testing.verified_runs import ROUNDS, config_of
 from tff_pipeline import errors, experiment
 from tff_pipeline.commands import rerun, saved_runs, verify
-from tff_pipeline.config import AggregationConfig, PrivacyConfig
+from tff_pipeline.config import (
+    AggregationConfig,
+    AlgorithmConfig,
+    PrivacyConfig,
+)
 from tff_pipeline.runs import round_log, signature
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.kept_states import KeptStates
@@ -715,36 +718,43 @@ def test_other_rows_than_the_logs_are_found_if_all_sums_are_right(
     )
 
 
+@pytest.fixture(scope="module")
+def run_of_kept_momentum(tmp_path_factory):
+    """A run whose clients keep their momentum."""
+    own_algorithm.register()
+    path = tmp_path_factory.mktemp("momentum") / "run"
+    groups = {"algorithm": AlgorithmConfig("kept_momentum")}
+    experiment.run(config_of(path, groups))
+    return path
+
+
 @pytest.mark.parametrize(
     ("forged", "what"),
-    [("kept_state", "other kept states"), ("state", "another state")],
+    [
+        (None, None),
+        ("kept_state", "other kept states"),
+        ("state", "another state"),
+    ],
 )
 def test_what_clients_kept_is_compared_when_a_run_is_run_again(
-    run_with_kept_states, monkeypatch, forged, what
+    run_of_kept_momentum, copy, forged, what
 ):
-    def run_again(config, until):
-        kept_process.run(config, until)
-        return types.SimpleNamespace(interrupted_by=None)
-
-    monkeypatch.setattr(experiment, "run", run_again)
-    (finding,) = rerun.rerun(str(run_with_kept_states))
-    assert finding.holds
-    assert finding.text == (
-        "Run again, all 8 rounds gave the same state and clients kept alike, "
-        "bit by bit."
-    )
+    path = copy(run_of_kept_momentum)
 
     def forge(content):
-        if content.get("round") == 5:
+        if forged and content.get("round") == 3:
             content[forged] = "0" * 64
         return content
 
-    rewrite(run_with_kept_states, forge)
-    assert wrong(run_with_kept_states) == ""
-    (finding,) = rerun.rerun(str(run_with_kept_states))
-    assert (finding.holds, finding.text) == (
-        False,
-        f"Run again, round 5 gave {what}.",
+    rewrite(path, forge)
+    assert wrong(path) == ""
+    (finding,) = rerun.rerun(str(path))
+    assert finding.holds == (forged is None)
+    assert finding.text == (
+        f"Run again, round 3 gave {what}."
+        if forged
+        else f"Run again, all {ROUNDS} rounds gave the same state and clients "
+        "kept alike, bit by bit."
     )
 
 

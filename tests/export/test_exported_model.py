@@ -141,7 +141,7 @@ def test_serialised_examples_are_classified(exported):
     )
 
 
-def test_a_model_card_lies_with_the_model(exported, small_run):
+def test_papers_lie_with_the_model(exported, small_run):
     path, said = exported
     extra = path / "assets.extra"
     assert f"python scripts/check_export.py --model={path}" in said

@@ -20,11 +20,10 @@ import tree
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from tests.testing.blocks import drawn_block
 from tests.testing.resources import no_file_above
-from tff_pipeline import errors
+from tff_pipeline import errors, experiment
 from tff_pipeline.algorithms import fed_avg
-from tff_pipeline.assembly.task import load_task
-from tff_pipeline.client_work.block import client_block
 from tff_pipeline.config import (
     ClientConfig,
     DataConfig,
@@ -164,10 +163,10 @@ def test_a_server_state_of_tff_is_loaded_bitwise_after_a_round(store):
         clients=ClientConfig(clients_per_round=3),
         server=ServerConfig(optimizer=OptimizerConfig("server", "adam", 0.01)),
     )
-    task = load_task(config)
+    task = experiment.load_task(config)
     process = fed_avg.build(task.tff_model_fn, config.clients, config.server)
     batches = [
-        client_block(task.train.load(name), 1, 0, 1, i)
+        drawn_block(task.train.load(name), client=i)
         for i, name in enumerate(task.train.client_ids)
     ]
     with LocalWorker():

@@ -16,9 +16,9 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tests.testing.blocks import drawn_block
 from tests.testing.scripts import ROOT
 from tff_pipeline.algorithms import fed_avg
-from tff_pipeline.client_work.block import client_block
 from tff_pipeline.config import ClientConfig, ServerConfig
 from tff_pipeline.datasets.federation.federated_data import (
     Examples,
@@ -179,7 +179,7 @@ def test_a_loss_among_our_tasks_may_branch_on_tensors(tmp_path, monkeypatch):
         process = fed_avg.build(task.tff_model_fn, clients, ServerConfig())
         with InProcessContext(1):
             state = process.set_model_weights(process.initialize(), weights)
-            block = client_block(examples, 1, 0, 1, 0)
+            block = drawn_block(examples)
             metrics = process.next(state, [block]).metrics
         assert metrics["client_work"]["train"]["loss"] == expected
 

@@ -8,17 +8,15 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tests.testing import small_training as small
+from tests.testing.blocks import drawn_block, orders_of
 from tff_pipeline.aggregators.private import dp_mean, noise
 from tff_pipeline.aggregators.private.distributed import (
     NumberedDistributedDpMeanFactory,
 )
 from tff_pipeline.algorithms import fed_avg
-from tff_pipeline.client_work.block import client_block
 from tff_pipeline.client_work.hooks import NumberedClients
 from tff_pipeline.client_work.local_noise import LocalNoise
-from tff_pipeline.datasets.federation.federated_data import (
-    Examples,
-)
+from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.runtime.in_process import InProcessContext
 from tff_pipeline.runtime.local import LocalWorker
 
@@ -119,8 +117,9 @@ def test_three_rounds_end_as_with_tffs_own_fed_avg(task, process):
     rounds = [small.blocks(task, number) for number in (1, 2, 3)]
 
     def batches(block):
+        orders = orders_of(block, small.CLIENTS.epochs_per_round)
         (block,) = block
-        for order in block["order"]:
+        for order in orders:
             for begin in range(0, len(order), small.CLIENTS.batch_size):
                 chosen = order[begin : begin + small.CLIENTS.batch_size]
                 yield block["x"][chosen], block["y"][chosen]
@@ -166,13 +165,12 @@ def test_dropout_is_a_function_of_seed_round_and_client():
     task = small.task_of(small.with_dropout)
     process = fed_avg.build(task.tff_model_fn, small.CLIENTS, small.SERVER)
     weights = small.start(task)
-    client = task.train.load("client_3")
+    one = task.train.load("client_3").take(np.zeros(1, int))
+    # Of equal examples, so that only dropout can differ.
+    client = Examples(np.repeat(one.x, 30, axis=0), np.repeat(one.y, 30))
 
     def once(*key):
-        block = client_block(client, 1, *key)
-        # The same order of examples, so that only dropout can differ.
-        (element,) = block
-        element["order"] = tf.constant([np.arange(len(client))], tf.int32)
+        (element,) = drawn_block(client, *key)
         data = [tf.data.Dataset.from_tensors(element)]
         with InProcessContext():
             return small.train(process, weights, [data])[0][0]
@@ -188,7 +186,7 @@ def test_client_that_is_not_finite_is_dropped_and_counted(task, process):
     bad = task.train.load("client_1")
     bad = Examples(np.where(bad.x > 0, np.nan, bad.x), bad.y)
     poisoned = list(good)
-    poisoned[1] = client_block(bad, 2, 0, 1, 1)
+    poisoned[1] = drawn_block(bad, client=1)
     with InProcessContext():
         with_bad, metrics = small.train(process, weights, [poisoned])
         without, expected = small.train(process, weights, [good[:1] + good[2:]])

@@ -8,8 +8,8 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tests.testing import frozen_words
+from tests.testing.blocks import drawn_block
 from tff_pipeline.algorithms import fed_avg
-from tff_pipeline.client_work.block import client_block
 from tff_pipeline.config import ClientConfig, OptimizerConfig, ServerConfig
 from tff_pipeline.evaluation.central import Evaluator
 from tff_pipeline.models import frozen
@@ -48,7 +48,7 @@ def train(task, process):
     state = process.initialize()
     for number in range(ROUNDS):
         cohort = [
-            client_block(task.train.load(client), 2, 0, number, position)
+            drawn_block(task.train.load(client), 0, number, position)
             for position, client in enumerate(task.train.client_ids)
         ]
         state = process.next(state, cohort).state
@@ -99,7 +99,9 @@ def test_tffs_own_worker_maps_the_same_file(task, process, state):
     with LocalWorker():
         after = train(task, process).global_model_weights.trainable
     for one, other in zip(state.global_model_weights.trainable, after):
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+        # The worker adds in an order of its own, and Adam magnifies what
+        # differs where gradients are small; its steps are 1e-2.
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
 
 
 def test_state_holds_no_frozen_number(task, state):

@@ -11,7 +11,6 @@ import tensorflow_federated as tff
 from tests.testing.data import data_folder
 from tests.testing.entity_tags import TAGS, tag_numbers
 from tff_pipeline import errors, experiment
-from tff_pipeline.assembly.task import load_task
 from tff_pipeline.client_work import keyed_generator
 from tff_pipeline.commands import saved_runs
 from tff_pipeline.config import (
@@ -539,7 +538,7 @@ def trained(made_up_dir, tmp_path_factory):
             rounds_per_eval=6,
         ),
     )
-    return load_task(config), experiment.run(config)
+    return experiment.load_task(config), experiment.run(config)
 
 
 def text_of(data_dir):

@@ -15,7 +15,10 @@ import threading
 import time
 import traceback
 
+from tests.testing import own_algorithm
 from tff_pipeline.files import storage
+
+own_algorithm.register()
 
 # What changes something on the disk.
 CHANGES = (

@@ -83,7 +83,7 @@ def cohort_of(number, client_ids=None):
     draw = np.random.default_rng(number)
     ids = [f"client {i}" for i in draw.choice(5, 2, replace=False)]
     data = list(draw.normal(size=[2, SIZE]).astype(np.float32))
-    return Cohort(ids, data, 2)
+    return Cohort(ids, data)
 
 
 def config_of(path, rounds):

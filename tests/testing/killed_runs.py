@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 
+from tests.testing import own_algorithm
 from tests.testing.scripts import rows_of
 from tff_pipeline.config import (
     AggregationConfig,
+    AlgorithmConfig,
     ClientConfig,
     DataConfig,
     ExperimentConfig,
@@ -20,16 +22,26 @@ from tff_pipeline.runs import round_log
 ROUNDS, EVERY = 30, 5
 SECRET = "0123456789abcdef" * 2 + "\n"
 # Momentum on both sides and dropout in either; the clip adapts in one, the
-# other has tree noise of a secret that lies in its folder.
-AGGREGATORS = {"adaptive": "dp_gaussian_adaptive", "tree": "dp_tree"}
+# other has tree noise of a secret that lies in its folder. In the third,
+# which is not private, clients keep their momentum.
+AGGREGATORS = {
+    "adaptive": "dp_gaussian_adaptive",
+    "tree": "dp_tree",
+    "kept": "mean",
+}
+# By Renyi divergences, for that is quick.
+_ACCOUNT = {"dp_delta": 1e-3, "dp_accountant": "rdp"}
 RUNS = {
     "adaptive": {
+        **_ACCOUNT,
         "dp_noise_multiplier": 0.5,
         "dp_count_stddev": 1.0,
         "dp_noise_seed": 1,
     },
-    "tree": {"dp_clip": 0.5, "dp_noise_multiplier": 0.5},
+    "tree": {**_ACCOUNT, "dp_clip": 0.5, "dp_noise_multiplier": 0.5},
+    "kept": {},
 }
+own_algorithm.register()
 
 
 def config_of(name, path):
@@ -47,9 +59,13 @@ def config_of(name, path):
             clients_per_round=4, batch_size=16, optimizer=momentum("client")
         ),
         server=ServerConfig(momentum("server")),
-        # By Renyi divergences, for that is quick.
+        algorithm=AlgorithmConfig(
+            "kept_momentum" if name == "kept" else "fed_avg"
+        ),
         aggregation=AggregationConfig(AGGREGATORS[name]),
-        privacy=PrivacyConfig(dp_delta=1e-3, dp_accountant="rdp", **RUNS[name]),
+        privacy=PrivacyConfig(
+            **RUNS[name],
+        ),
         run=RunConfig(
             output_dir=str(path),
             total_rounds=ROUNDS,
@@ -80,10 +96,23 @@ def papers(path):
     ]
     return {
         "state": (folder / "state.npz").read_bytes(),
-        "ledger": content["notes"]["privacy"],
+        "kept": _kept(path / "checkpoints", folder),
+        "ledger": content["notes"].get("privacy"),
         "metrics": rows_of(path),
         "log": log,
-        "statement": (path / "privacy.json").read_text(),
+        "statement": _text(path / "privacy.json"),
         "checkpoints": sorted(os.listdir(path / "checkpoints")),
         "rest": sorted(set(os.listdir(path)) - {"noise_secret"}),
     }
+
+
+def _kept(checkpoints, folder):
+    """What clients keep: the index, and which rows there are."""
+    if not (folder / "kept.npz").exists():
+        return None
+    index = (folder / "kept.npz").read_bytes()
+    return index, sorted(os.listdir(checkpoints / "kept_rows"))
+
+
+def _text(path):
+    return path.read_text() if path.exists() else None

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline.client_work.block import client_block
+from tests.testing.blocks import drawn_block
 from tff_pipeline.config import ClientConfig, OptimizerConfig, ServerConfig
 from tff_pipeline.datasets.federation.federated_data import (
     Examples,
@@ -53,9 +53,9 @@ def with_dropout():
     )
 
 
-def blocks(task, number, epochs=CLIENTS.epochs_per_round):
+def blocks(task, number):
     return [
-        client_block(task.train.load(name), epochs, 0, number, i)
+        drawn_block(task.train.load(name), 0, number, i)
         for i, name in enumerate(task.train.client_ids)
     ]
 

@@ -26,7 +26,7 @@ import numpy as np
 import tensorflow as tf
 from tests.testing.resources import used
 from tff_pipeline.algorithms import fed_avg
-from tff_pipeline.client_work.block import client_block
+from tff_pipeline.client_work.block import client_block, client_key
 from tff_pipeline.config import ClientConfig, OptimizerConfig, ServerConfig
 from tff_pipeline.datasets.federation.federated_data import (
     Examples,
@@ -60,7 +60,7 @@ with InProcessContext(2):
         cohort = [
             client_block(
                 examples.take(np.arange(draw.integers(1, 41))),
-                1, 0, number, client)
+                client_key(0, number, client))
             for client in range(draw.integers(3, 31))
         ]
         state = process.next(state, cohort).state

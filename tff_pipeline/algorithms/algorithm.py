@@ -96,12 +96,13 @@ class Algorithm(abc.ABC):
           metrics: The `metrics` that the process's `next` gave.
 
         Returns:
-          Column name -> value: of `columns`, of `train_*`, and of
-          `rejected_clients` and `rejected_update`.
+          Column name -> value: of `columns`, of `train_*`, of `examples`, and
+          of `rejected_clients` and `rejected_update`.
         """
         train = metrics["client_work"]["train"]
         values: dict[str, Value] = {
             "rejected_clients": int(metrics["client_work"]["rejected_clients"]),
+            "examples": int(metrics["client_work"]["examples"]),
             # The server takes no mean that is not finite.
             "rejected_update": int(metrics["finalizer"]["update_non_finite"]),
         }

@@ -1,6 +1,8 @@
 """Makes the algorithm of an experiment, and the runtime it computes on."""
 
 import contextlib
+from collections.abc import Sequence
+from typing import Any
 
 from tff_pipeline import errors, registry
 from tff_pipeline.aggregators import chain
@@ -8,7 +10,10 @@ from tff_pipeline.aggregators.aggregation import AggregationContext
 from tff_pipeline.algorithms import algorithm
 from tff_pipeline.algorithms.algorithm import Algorithm, AlgorithmContext
 from tff_pipeline.assembly.privacy import Protection
+from tff_pipeline.client_work.augmented import Augmented
+from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
+from tff_pipeline.datasets.federation import augmentation
 from tff_pipeline.tasks.task import Task
 
 
@@ -23,7 +28,8 @@ def build_algorithm(
       protection: Its privacy plans.
 
     Raises:
-      ConfigError: If the aggregator does not allow the sampling.
+      ConfigError: If the aggregator does not allow the sampling, or
+        `--augment` does not suit the task.
     """
     aggregation = chain.build(
         AggregationContext(
@@ -40,12 +46,21 @@ def build_algorithm(
         )
     return algorithm.build(
         AlgorithmContext(
-            config, task.tff_model_fn, aggregation, protection.hooks
+            config,
+            task.tff_model_fn,
+            aggregation,
+            [*_changes(config, task), *protection.hooks],
         )
     )
 
 
-def runtime(config: RunConfig) -> contextlib.AbstractContextManager:
+def _changes(config: ExperimentConfig, task: Task) -> Sequence[ClientHook]:
+    """What `--augment` has clients do to their data."""
+    change = augmentation.build(config.data.augment, task.augmentations)
+    return () if change is None else [Augmented(change)]
+
+
+def runtime(config: RunConfig) -> contextlib.AbstractContextManager[Any]:
     """Makes the context in which TFF's computations run."""
     context = registry.load(config.runtime, registry.RUNTIMES)
     options = RUNTIME_OPTIONS[config.runtime]
@@ -56,9 +71,13 @@ def what_leaves_a_client(built: Algorithm) -> str:
     """Says, step by step, what leaves a client in a round.
 
     Returns:
-      One line, such as "What leaves a client: the model delta (19,210 bytes);
-      then clipped to 0.5, with noise of standard deviation 0.5".
+      One line, such as "What leaves a client: the model delta and its weight
+      (220,844 bytes), 1. clipped to 0.5, with noise of standard deviation 0.5".
     """
-    size = "" if built.bytes_up is None else f" ({built.bytes_up:,} bytes)"
-    steps = [f"the model delta{size}", *(h.describe() for h in built.hooks)]
-    return f"What leaves a client: {'; then '.join(steps)}"
+    said = "What leaves a client: the model delta and its weight"
+    if built.bytes_up is not None:
+        said += f" ({built.bytes_up:,} bytes)"
+    steps = filter(None, (hook.describe() for hook in built.hooks))
+    return said + "".join(
+        f", {number}. {step}" for number, step in enumerate(steps, 1)
+    )

@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline.aggregators.private.noise import fold, standard_normal
 from tff_pipeline.client_work.hooks import ClientHook, GradientsFn, Step
+
+Array = npt.NDArray[Any]
 
 # What is clipped is scaled to a hair below the clip, so that rounding each
 # number to float32 does not lift it above; norms are exact.
@@ -38,7 +41,7 @@ class ExampleDp(ClientHook):
         loss_fn: Callable[[Any, Any], tf.Tensor],
         clip: float,
         batch_size: int,
-        key: np.ndarray,
+        key: Array,
     ):
         """Makes it.
 
@@ -86,7 +89,7 @@ class ExampleDp(ClientHook):
         # The block's key is of this client in this round.
         key = fold(self._key, block["key"])
         number = 2 * tf.cast(step, tf.int64)
-        examples = tf.shape(block["order"])[1]
+        examples = tf.shape(block["x"])[0]
         expected = tf.minimum(self._batch_size, examples)
         chosen = _poisson_sample(fold(key, number + 1), examples, expected)
         total = self._clipped_sum(model, block, chosen)
@@ -166,8 +169,8 @@ def _map(
 def learns_from_one(
     model: tf.keras.Model,
     loss_fn: Callable[[Any, Any], tf.Tensor],
-    x: np.ndarray,
-    y: np.ndarray,
+    x: Array,
+    y: Array,
 ) -> bool:
     """Whether the loss of some single example says how to change the model.
 

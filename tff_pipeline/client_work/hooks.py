@@ -41,7 +41,7 @@ class Step:
 
     Attributes:
       model: The model at the step's weights.
-      start: The trainable weights that the client received, tensors.
+      start: The trainable weights before the first step, tensors.
       block: The client's data, as `client_block` makes them.
       number: Which of the round's steps, an int32 scalar from 0.
       server_value: The hook's value at the server, as it travelled.
@@ -59,7 +59,7 @@ class Finished:
     """A client after its last step.
 
     Attributes:
-      start: The trainable weights that the client received, tensors.
+      start: The trainable weights before the first step, tensors.
       block: The client's data, as `client_block` makes them.
       num_steps: How many steps it took, an int32 scalar.
       learning_rate: The rate of its optimizer in this round, a float32 scalar.
@@ -76,6 +76,9 @@ class Finished:
 class ClientHook:
     """Does nothing; hooks override what they need.
 
+    A hook's state passes `gradients` in every step, then `message`, and is
+    kept on the client until its next round.
+
     Attributes:
       name: Names the hook's kept state, server value and extras; two hooks of
         one client have different names.
@@ -89,9 +92,23 @@ class ClientHook:
     def describe(self) -> str:
         """Says in half a sentence what the hook does to what leaves a client.
 
-        It is printed at the start, after "What leaves a client:".
+        It is printed at the start; empty where the hook changes nothing that
+        leaves a client.
         """
-        return self.name
+        return ""
+
+    def prepare(
+        self, block: Mapping[str, tf.Tensor]
+    ) -> Mapping[str, tf.Tensor]:
+        """Changes a client's data before its first step.
+
+        Args:
+          block: The client's data, as `client_block` makes them.
+
+        Returns:
+          A block of the same parts, shapes and dtypes.
+        """
+        return block
 
     def initial_state(self, specs: Sequence[tf.TensorSpec]) -> Any:
         """Makes the state of a client that never took part.
@@ -118,6 +135,21 @@ class ClientHook:
         """
         del specs
         return ()
+
+    def start(
+        self, weights: Sequence[tf.Tensor], state: Any
+    ) -> Sequence[tf.Tensor]:
+        """Says where the client starts from.
+
+        Args:
+          weights: The trainable weights that the client received.
+          state: What the hook kept on this client.
+
+        Returns:
+          The weights before the first step; shapes and dtypes as before.
+        """
+        del state
+        return weights
 
     def gradients(
         self, gradients_fn: GradientsFn, state: Any, step: Step

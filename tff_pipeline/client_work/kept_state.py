@@ -127,7 +127,7 @@ def compose(
             )
         if update.initial_states:
             argument["states"] = kept
-        result, metrics, rejected, kept = tff.federated_map(
+        result, metrics, counts, kept = tff.federated_map(
             update.computation, tff.federated_zip(argument)
         )
         aggregated = aggregator.next(
@@ -152,7 +152,7 @@ def compose(
         measured = tff.federated_zip(
             collections.OrderedDict(
                 distributor=tff.federated_value((), tff.SERVER),
-                client_work=process.measure(update, metrics, rejected),
+                client_work=process.measure(update, metrics, counts),
                 aggregator=aggregated.measurements,
                 finalizer=finalized.measurements,
             )

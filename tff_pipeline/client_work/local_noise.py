@@ -6,12 +6,14 @@ nothing depends on trust in the server, which sums up the noise of all.
 
 from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from tff_pipeline.aggregators.private.clipping import clip
 from tff_pipeline.aggregators.private.noise import standard_normal
 from tff_pipeline.client_work.hooks import ClientHook, Finished, Message
+
+Array = npt.NDArray[Any]
 
 
 class LocalNoise(ClientHook):
@@ -19,7 +21,7 @@ class LocalNoise(ClientHook):
 
     name = "local_noise"
 
-    def __init__(self, bound: float, noise_multiplier: float, key: np.ndarray):
+    def __init__(self, bound: float, noise_multiplier: float, key: Array):
         """Makes it.
 
         Args:

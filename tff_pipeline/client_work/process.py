@@ -11,6 +11,8 @@ from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.update import ClientUpdate, build_client_update
 from tff_pipeline.config import ClientConfig
 
+_COUNTS = ("rejected_clients", "examples")
+
 
 def build_client_work(
     model_fn: steps.ModelFn,
@@ -51,34 +53,35 @@ def as_process(
         tff.FederatedType(update.data_type, tff.CLIENTS),
     )
     def next_fn(state: Any, weights: Any, data: Any) -> Any:
-        result, metrics, rejected, _ = tff.federated_map(
+        result, metrics, counts, _ = tff.federated_map(
             update.computation,
             tff.federated_zip(
                 collections.OrderedDict(weights=weights, data=data)
             ),
         )
         return tff.templates.MeasuredProcessOutput(
-            state, result, measure(update, metrics, rejected)
+            state, result, measure(update, metrics, counts)
         )
 
     return tff.learning.templates.ClientWorkProcess(initialize, next_fn)
 
 
-def measure(update: ClientUpdate, metrics: Any, rejected: Any) -> Any:
+def measure(update: ClientUpdate, metrics: Any, counts: Any) -> Any:
     """Sums up, in a federated computation, what clients measured.
 
     Args:
       update: Whose metrics these are.
       metrics: Not yet finalized, at the clients.
-      rejected: 1 on clients whose update is not finite, else 0.
+      counts: By name, at the clients, what is summed up.
 
     Returns:
-      `train`, the metrics by name, and `rejected_clients`, at the server.
+      `train`, the metrics by name, `rejected_clients` and `examples`, at the
+      server.
     """
     aggregate = tff.learning.metrics.sum_then_finalize(update.metric_finalizers)
     return tff.federated_zip(
         collections.OrderedDict(
             train=aggregate(metrics),
-            rejected_clients=tff.federated_sum(rejected),
+            **{name: tff.federated_sum(counts[name]) for name in _COUNTS},
         )
     )

@@ -1,4 +1,4 @@
-"""The steps of one client: a loop over slices of its examples' order."""
+"""The steps of one client: a loop over slices of its examples' orders."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -7,6 +7,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline.client_work import keyed_generator
+from tff_pipeline.client_work.block import epoch_orders
 from tff_pipeline.client_work.hooks import (
     ClientHook,
     Finished,
@@ -15,6 +16,7 @@ from tff_pipeline.client_work.hooks import (
     Step,
 )
 from tff_pipeline.config import ClientConfig
+from tff_pipeline.optimizers import rates
 
 ModelFn = Callable[[], tff.learning.models.VariableModel]
 
@@ -27,12 +29,14 @@ class Trained(NamedTuple):
       metrics: The model's metrics, not yet finalized; zeros where rejected.
       states: Hook name -> the state that the client keeps.
       rejected: 1 if an update is not finite, else 0; an int32 scalar.
+      examples: How many examples the client has, an int32 scalar.
     """
 
     message: Message
     metrics: Any
     states: Mapping[str, Any]
     rejected: tf.Tensor
+    examples: tf.Tensor
 
 
 class Trainer:
@@ -74,23 +78,30 @@ class Trainer:
           server_values: Hook name -> its value at the server.
           states: Hook name -> what the client kept.
         """
+        for hook in self._hooks:
+            block = hook.prepare(block)
         variables = tff.learning.models.ModelWeights.from_model(self._model)
-        tf.nest.map_structure(lambda v, w: v.assign(w), variables, weights)
+        start = list(weights.trainable)
+        for hook in self._hooks:
+            start = list(hook.start(start, states.get(hook.name, ())))
         trainable = variables.trainable
-        size = self._options.batch_size
-        epochs, examples = tf.unstack(tf.shape(block["order"]))
-        steps = (examples + size - 1) // size
-        total, weight = epochs * steps, epochs * examples
-        if self._options.steps_per_round is not None:
-            # As many steps for all, so a client counts for its data.
-            total = tf.constant(self._options.steps_per_round)
-            weight = examples
+        for variable, value in zip(
+            (*trainable, *variables.non_trainable),
+            (*start, *weights.non_trainable),
+        ):
+            variable.assign(value)
+        size, examples = self._options.batch_size, tf.shape(block["x"])[0]
+        steps_an_epoch = (examples + size - 1) // size
+        total = self._num_steps(block["steps"], steps_an_epoch)
+        epochs = (total + steps_an_epoch - 1) // steps_an_epoch
+        orders = epoch_orders(block["key"], epochs, examples)
 
         def of_batch(number: tf.Tensor) -> Sequence[tf.Tensor]:
-            epoch, batch = number // steps, number % steps
-            chosen = block["order"][epoch, batch * size : (batch + 1) * size]
-            x = tf.gather(block["x"], chosen)
-            y = tf.gather(block["y"], chosen)
+            order = orders[number // steps_an_epoch]
+            start = number % steps_an_epoch * size
+            places = order[start : start + size]
+            x = tf.gather(block["x"], places)
+            y = tf.gather(block["y"], places)
             with tf.GradientTape() as tape:
                 output = self._model.forward_pass((x, y), training=True)
             return tape.gradient(output.loss, trainable)
@@ -101,9 +112,7 @@ class Trainer:
             gradients, kept = self._gradients(
                 lambda: of_batch(number),
                 kept,
-                lambda value: Step(
-                    self._model, weights.trainable, block, number, value
-                ),
+                lambda value: Step(self._model, start, block, number, value),
                 server_values,
             )
             state, values = self._optimizer.next(
@@ -116,30 +125,40 @@ class Trainer:
             return number + 1, state, kept
 
         specs = tuple(tf.TensorSpec(v.shape, v.dtype) for v in trainable)
+        rate = self._options.optimizer.learning_rate * block["rate"]
+        first = rates.with_rate(
+            self._optimizer, self._optimizer.initialize(specs), rate
+        )
         _, _, kept = tf.while_loop(
             lambda number, *_: number < total,
             step,
-            (tf.constant(0), self._optimizer.initialize(specs), dict(states)),
+            (tf.constant(0), first, dict(states)),
         )
-        update = tf.nest.map_structure(
-            tf.subtract, weights.trainable, [v.read_value() for v in trainable]
+        ends = [variable.read_value() for variable in trainable]
+        update = tf.nest.pack_sequence_as(
+            weights.trainable, list(map(tf.subtract, start, ends))
         )
-        weight = tf.cast(weight, tf.float32)
+        weight = tf.cast(examples, tf.float32)
         if self._options.weighting == "uniform":
             weight = tf.constant(1.0)
         return self._finish(
             Message(update, weight, {}),
             dict(states),
             kept,
-            lambda value: Finished(
-                weights.trainable,
-                block,
-                total,
-                tf.constant(self._options.optimizer.learning_rate),
-                value,
-            ),
+            lambda value: Finished(start, block, total, rate, value),
             server_values,
+            block,
         )
+
+    def _num_steps(
+        self, steps: tf.Tensor, steps_an_epoch: tf.Tensor
+    ) -> tf.Tensor:
+        """How many steps a client takes, of which its block may have a say."""
+        options = self._options
+        for_all = options.epochs_per_round * steps_an_epoch
+        if options.steps_per_round is not None:
+            for_all = tf.constant(options.steps_per_round)
+        return tf.where(steps > 0, steps, for_all)
 
     def _gradients(
         self,
@@ -175,6 +194,7 @@ class Trainer:
         after: dict[str, Any],
         finished: Callable[[Any], Finished],
         server_values: Mapping[str, Any],
+        block: Mapping[str, tf.Tensor],
     ) -> Trained:
         """Lets the hooks have their say, and rejects what is not finite."""
         finite = _all_finite(tf.nest.flatten(message.update))
@@ -200,6 +220,8 @@ class Trainer:
                 for name, state in after.items()
             },
             1 - tf.cast(finite, tf.int32),
+            # Canaries, whose keys are negative, train on no data of theirs.
+            tf.where(block["key"] < 0, 0, tf.shape(block["x"])[0]),
         )
 
 

@@ -2,8 +2,8 @@
 
 `tff.learning` feeds a client's steps from a dataset of batches, whose iterator
 costs more than a small step. Here a client's data are a block of arrays, read
-once, with the order of every epoch beside them, and its steps are one
-`tf.while_loop` over slices of that order. A last, smaller batch is a smaller
+once, and its steps are one `tf.while_loop` over slices of an order that is
+drawn for every epoch. A last, smaller batch is a smaller
 slice: nothing is padded or masked, and one compiled shape serves all clients.
 """
 
@@ -17,6 +17,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline.client_work import steps
+from tff_pipeline.client_work.block import BLOCK_SPEC
 from tff_pipeline.client_work.hooks import ClientHook, Message
 from tff_pipeline.config import ClientConfig
 
@@ -28,7 +29,7 @@ class ClientUpdate:
     Attributes:
       computation: A TFF computation from a structure with `weights`, `data`
         and, where there are such, `server_values` and `states`, to a structure
-        (result, metrics, rejected, states).
+        (result, metrics, counts, states).
       weights_type: The model's weights, which all clients receive.
       data_type: A client's data, a sequence of the one block that
         `client_block` makes.
@@ -109,8 +110,7 @@ def build_client_update(
     block_spec = collections.OrderedDict(
         x=x_spec,
         y=y_spec,
-        order=tf.TensorSpec([None, None], tf.int32),
-        key=tf.TensorSpec([], tf.int64),
+        **BLOCK_SPEC,
     )
     for hook in hooks:
         block_spec.update(hook.block_spec)
@@ -139,7 +139,10 @@ def build_client_update(
             result = tff.learning.templates.ClientResult(
                 _sent(trained.message), trained.message.weight
             )
-            return result, trained.metrics, trained.rejected, trained.states
+            counts = collections.OrderedDict(
+                rejected_clients=trained.rejected, examples=trained.examples
+            )
+            return result, trained.metrics, counts, trained.states
 
         return train(
             argument["weights"],

@@ -15,12 +15,10 @@ class Cohort:
     Attributes:
       client_ids: The clients' ids, in order.
       datasets: The argument of the process for each client, in that order.
-      num_examples: The number of examples that they have together.
     """
 
     client_ids: Sequence[str]
     datasets: Sequence[Any]
-    num_examples: int
 
 
 class CohortReader:

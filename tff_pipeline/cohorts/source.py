@@ -1,16 +1,16 @@
-"""The cohort of a round: who takes part, with which examples in which order."""
+"""Reads the cohort of a round: who takes part, with which data and key."""
 
 import functools
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from tff_pipeline import errors, randomness, registry
-from tff_pipeline.client_work.block import client_block
+from tff_pipeline import errors, registry
+from tff_pipeline.client_work.block import client_block, client_key
 from tff_pipeline.cohorts.read_ahead import Cohort
 from tff_pipeline.cohorts.samplers import Sampler
-from tff_pipeline.config import ClientConfig, ExperimentConfig
-from tff_pipeline.datasets.federation import augmentation
+from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.datasets.federation.federated_data import Examples
+from tff_pipeline.optimizers import schedules
 from tff_pipeline.privacy import canaries
 from tff_pipeline.privacy.example_plan import ExamplePlan
 from tff_pipeline.privacy.plan import Plan
@@ -38,14 +38,12 @@ class CohortSource:
             noise a client's steps have.
 
         Raises:
-          ConfigError: If `--augment` does not suit the task, or there are
-            fewer clients than `--clients_per_round`.
+          ConfigError: If there are fewer clients than `--clients_per_round`.
         """
         self._config = config
         self._task = task
         self._examples_plan = examples_plan
         self._sampler = sampler_of(config, task, plan)
-        self._augment = augmentation.of(config.data.augment, task.augmentations)
 
     @functools.cached_property
     def _positions(self) -> dict[str, int]:
@@ -67,18 +65,14 @@ class CohortSource:
             client_ids = self._sampler.ids(positions)
         else:
             positions = [self._positions[each] for each in client_ids]
-        entries = [self._entry(p, round_number) for p in positions]
-        return Cohort(
-            client_ids,
-            [block for block, _ in entries],
-            sum(size for _, size in entries),
-        )
+        blocks = [self._block(p, round_number) for p in positions]
+        return Cohort(client_ids, blocks)
 
-    def _entry(self, position: int, round_number: int) -> tuple[Any, int]:
-        """The block of a client or a canary, and how many examples it has."""
+    def _block(self, position: int, round_number: int) -> Any:
+        """The data of a client, or of a canary that stands behind them."""
         clients = self._task.train.client_ids
         if position >= len(clients):
-            return self._canary(position - len(clients)), 0
+            return self._canary(position - len(clients))
         try:
             return self._client(position, round_number)
         except MemoryError:
@@ -88,37 +82,27 @@ class CohortSource:
                 "--clients_per_round. The last checkpoint stands."
             ) from None
 
-    def _client(self, position: int, round_number: int) -> tuple[Any, int]:
+    def _client(self, position: int, round_number: int) -> Any:
         config, task, plan = self._config, self._task, self._examples_plan
-        seed, client_id = config.run.seed, task.train.client_ids[position]
+        client_id = task.train.client_ids[position]
         examples = task.train.load(client_id)
         task.check(examples, client_id)
-        if config.data.augment is not None:
-            examples = self._augment(
-                examples,
-                randomness.generator(seed, "augment", round_number, position),
-            )
         noise = None
         if plan is not None:
             noise = plan.noise_multiplier(len(examples))
-        block = client_block(
+        return client_block(
             examples,
-            _epochs(config.clients, len(examples)),
-            seed,
+            client_key(config.run.seed, round_number, position),
             round_number,
-            position,
+            schedules.factor(config.clients.optimizer, round_number),
             noise_multiplier=noise,
         )
-        return block, len(examples)
 
     def _canary(self, number: int) -> Any:
         """A block of one example; a canary sends a direction of its own."""
         data = self._task.train.load(self._task.train.client_ids[0])
         return client_block(
-            Examples(data.x[:1], data.y[:1]),
-            _epochs(self._config.clients, 1),
-            self._config.run.seed,
-            key=canaries.key_of(number),
+            Examples(data.x[:1], data.y[:1]), canaries.key_of(number)
         )
 
 
@@ -138,11 +122,3 @@ def sampler_of(
         options["min_separation"] = config.clients.min_separation
     sampler = registry.load(config.clients.sampling, registry.SAMPLERS)
     return sampler(ids, config.clients.clients_per_round, seed, **options)
-
-
-def _epochs(clients: ClientConfig, examples: int) -> int:
-    """How often a client goes over its examples, at most."""
-    if clients.steps_per_round is None:
-        return clients.epochs_per_round
-    steps_an_epoch = -(-examples // clients.batch_size)
-    return -(-clients.steps_per_round // steps_an_epoch)

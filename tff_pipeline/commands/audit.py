@@ -10,9 +10,8 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow_federated as tff
 
-from tff_pipeline import errors, randomness
+from tff_pipeline import errors, experiment, randomness
 from tff_pipeline.assembly import privacy
-from tff_pipeline.assembly.task import load_task
 from tff_pipeline.cohorts import source
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.datasets.federation.federated_data import Examples
@@ -66,7 +65,7 @@ def audit(
             f"{directory.saved_model} does not exist; let the run finish, or "
             "name a saved round with --round."
         )
-    task = load_task(config)
+    task = experiment.load_task(config)
     directory.check_frozen(task.frozen_hashes())
     attacked.check_supported(task, run_dir, per_class)
     store = CheckpointStore(directory.checkpoints)

@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 import tensorflow_federated as tff
 
-from tff_pipeline.assembly.task import load_task
+from tff_pipeline import experiment
 from tff_pipeline.evaluation import over_clients
 from tff_pipeline.export import formats as export_formats
 from tff_pipeline.export import saved_model
@@ -115,6 +115,6 @@ def _open(
     config = directory.read_config(data_dir)
     store = CheckpointStore(directory.checkpoints)
     round_number, weights = store.load_weights(round_number)
-    task = load_task(config)
+    task = experiment.load_task(config)
     directory.check_frozen(task.frozen_hashes())
     return task, round_number, weights

@@ -9,7 +9,7 @@ from tff_pipeline.config import fields
 
 RUNTIME_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     # By default as many threads as there are processors.
-    "in_process": {"client_threads": None},
+    "in_process": {"client_threads": None, "clients_per_shard": 4},
     "local": {},
 }
 FAILURE_POLICIES = {
@@ -112,6 +112,13 @@ class RunConfig(fields.Group):
         "Sets how many clients train at the same time. Default: as many as "
         "there are processors. Only for in_process.",
         identity=False,
+    )
+    clients_per_shard: Optional[int] = fields.field(
+        None,
+        fields.COUNT,
+        "Sets how many clients of a round are summed up on their own before "
+        "the sums are added; it decides the last bits of results. Default: 4. "
+        "Only for in_process.",
     )
     sinks: str = fields.field(
         "csv,tensorboard",

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tff_pipeline import errors
 from tff_pipeline.aggregators.private.discrete_mechanism import Mechanism
@@ -19,6 +20,8 @@ from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.config.privacy import MECHANISM_OF, PrivacyConfig
 from tff_pipeline.privacy import accounting, matrix, secret_file
 from tff_pipeline.privacy.setting import Setting
+
+Array = npt.NDArray[Any]
 
 _COUNT_STDDEV = 0.05  # Of the cohort: Andrew et al. 2021, section 3.1.
 
@@ -73,12 +76,12 @@ class Plan:
         return self.options.audit_canaries or 0
 
     @property
-    def canary_key(self) -> np.ndarray:
+    def canary_key(self) -> Array:
         """The key of the canaries' directions, int64 [2]."""
         return np.frombuffer(self._derived("canaries"), np.int64)
 
     @property
-    def noise_key(self) -> np.ndarray:
+    def noise_key(self) -> Array:
         """The key of the noise, int64 [2]."""
         return np.frombuffer(self._derived("noise"), np.int64)
 

@@ -1,16 +1,9 @@
-"""Values on clients and on the server, computed when they are asked for.
+"""Values on clients and on the server, laid out as a graph of nodes.
 
-A federated computation is first laid out as a graph of nodes; nothing runs.
-`run` then goes over the clients in as few passes as the data allow: one for
-all reductions that need nothing of each other, another for those that need
-the first one's results. In a pass, threads compute clients; what they bring is
-folded in the clients' order whatever thread ends first, so that sums have the
-same bits for any number of threads. A client's values are dropped when they
-are folded, unless a later pass or the caller needs them.
+A federated computation is first laid out; nothing runs. `passes.run` then
+computes what is asked for.
 """
 
-import collections
-import concurrent.futures
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Optional
 
@@ -167,46 +160,6 @@ class Reduced(OnServer):
         self.make = None
 
 
-def run(
-    targets: Iterable[Any],
-    num_clients: int,
-    pool: concurrent.futures.Executor,
-    in_flight: int,
-) -> None:
-    """Computes nodes and all that they need.
-
-    Args:
-      targets: `OnServer` and `OnClients`; afterwards `value()` of the former
-        and `kept` of the latter are there.
-      num_clients: The number of clients in the cohort.
-      pool: Computes clients.
-      in_flight: How many clients may be computed and not yet folded.
-    """
-    nodes = _reachable(targets)
-    reduced = [node for node in nodes if isinstance(node, Reduced)]
-    keep = [node for node in targets if isinstance(node, OnClients)]
-    for node in nodes:
-        if isinstance(node, OnClients):
-            keep += [
-                source
-                for source in node.clients
-                if source.number_of_pass < node.number_of_pass
-            ]
-    keep = [node for node in dict.fromkeys(keep) if node.kept is None]
-    last = max(
-        [n.pass_over for n in reduced] + [n.number_of_pass for n in keep],
-        default=0,
-    )
-    for number in range(last + 1):
-        _one_pass(
-            [node for node in reduced if node.pass_over == number],
-            [node for node in keep if node.number_of_pass == number],
-            num_clients,
-            pool,
-            in_flight,
-        )
-
-
 def release(nodes: Iterable[Any]) -> None:
     """Lets go of all values; the nodes may be parts of reference cycles.
 
@@ -217,76 +170,17 @@ def release(nodes: Iterable[Any]) -> None:
       nodes: `OnServer` and `OnClients`; those that they depend on are released
         too.
     """
-    for node in _reachable(nodes, beyond_kept=True):
+    for node in reachable(nodes, beyond_kept=True):
         node.release()
 
 
-def _one_pass(
-    reduced: Sequence[Reduced],
-    keep: Sequence[OnClients],
-    num_clients: int,
-    pool: concurrent.futures.Executor,
-    in_flight: int,
-) -> None:
-    if not reduced and not keep:
-        return
-    folds = [node.make() for node in reduced]
-    kept: list[list[Any]] = [[] for _ in keep]
-    targets = [node.clients for node in reduced] + list(keep)
-    # Broadcast values are computed once, here, and not by racing threads.
-    for source in _reachable(targets):
-        if isinstance(source, OnServer):
-            source.value()
+def reachable(targets: Iterable[Any], beyond_kept: bool = False) -> list[Any]:
+    """Returns nodes and all nodes that they depend on.
 
-    def compute(client: int) -> list[Any]:
-        known: dict[OnClients, Any] = {}
-        with timing.span("clients"):
-            return [node.on_client(client, known) for node in targets]
-
-    for values in _in_order(compute, num_clients, pool, in_flight):
-        with timing.span("aggregation"):
-            for fold, value in zip(folds, values):
-                fold.add(value)
-        for values_of_node, value in zip(kept, values[len(folds) :]):
-            values_of_node.append(value)
-    with timing.span("aggregation"):
-        for node, fold in zip(reduced, folds):
-            node.set(fold.result())
-    for kept_node, values_of_node in zip(keep, kept):
-        kept_node.kept = values_of_node
-
-
-def _in_order(
-    compute: Callable[[int], Any],
-    count: int,
-    pool: concurrent.futures.Executor,
-    in_flight: int,
-) -> Iterator[Any]:
-    """Yields compute(0), compute(1), ..., at most `in_flight` ahead."""
-    waiting: collections.deque[concurrent.futures.Future[Any]]
-    waiting = collections.deque()
-    try:
-        for client in range(count):
-            if len(waiting) == in_flight:
-                yield _result(waiting.popleft())
-            waiting.append(pool.submit(compute, client))
-        while waiting:
-            yield _result(waiting.popleft())
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
-def _result(future: "concurrent.futures.Future[Any]") -> Any:
-    with timing.span("client work"):
-        return future.result()
-
-
-def _reachable(targets: Iterable[Any], beyond_kept: bool = False) -> list[Any]:
-    """Returns `targets` and all nodes that they depend on.
-
-    Nodes that only kept values were computed from are left out, unless
-    `beyond_kept`.
+    Args:
+      targets: `OnServer` and `OnClients`.
+      beyond_kept: Whether to include nodes that only kept values were computed
+        from.
     """
     seen: dict[Any, None] = {}
     waiting = list(targets)

@@ -17,13 +17,12 @@ import tensorflow as tf
 import tensorflow_federated as tff
 import threadpoolctl
 
-from tff_pipeline.runtime import elements, graphs, reductions, values
+from tff_pipeline.runtime import elements, graphs, passes, reductions, values
 from tff_pipeline.runtime.dataflow import (
     OnClients,
     OnServer,
     Reduced,
     release,
-    run,
 )
 from tff_pipeline.runtime.eager_function import EagerFunction
 from tff_pipeline.runtime.session_function import SessionFunction
@@ -36,15 +35,21 @@ _AHEAD = 1
 class InProcessContext(tff.framework.SyncContext):
     """Runs TFF computations here; a context manager that installs itself."""
 
-    def __init__(self, client_threads: Optional[int] = None):
+    def __init__(
+        self, client_threads: Optional[int] = None, clients_per_shard: int = 4
+    ):
         """Starts the threads.
 
         Args:
           client_threads: How many clients run at once; by default as many as
             this process has processors. Results have the same bits for any
             number.
+          clients_per_shard: How many consecutive clients of a cohort are folded
+            on their own, before their sums are merged; see `runtime.shards`.
+            It decides the last bits of results.
         """
         self._threads = client_threads or len(os.sched_getaffinity(0))
+        self._clients_per_shard = clients_per_shard
         self._pool = concurrent.futures.ThreadPoolExecutor(self._threads)
         # Compiled once a computation, which is kept so that its id stays its.
         self._compiled: dict[int, tuple[Any, _Interpreter]] = {}
@@ -90,7 +95,13 @@ class InProcessContext(tff.framework.SyncContext):
             num_clients = values.cardinality(argument)
         result = interpreter.lay_out(argument)
         nodes = list(values.nodes(result))
-        run(nodes, num_clients, self._pool, self._threads + _AHEAD)
+        passes.run(
+            nodes,
+            num_clients,
+            self._pool,
+            self._threads + _AHEAD,
+            self._clients_per_shard,
+        )
         value = values.emit(result, signature.result)
         release([*nodes, *values.nodes(argument)])
         return tff.types.type_to_py_container(value, signature.result)
@@ -253,10 +264,8 @@ class _Interpreter:
         return Reduced(lambda: reductions.WeightedMean(empty), pair)
 
     def _federated_aggregate(self, argument: Any, _: Any) -> Any:
-        value, zero, accumulate, _merge, report = argument
-        return Reduced(
-            lambda: reductions.Aggregate(zero, accumulate, report), value
-        )
+        value, *parts = argument  # Zero, accumulate, merge, report.
+        return Reduced(lambda: reductions.Aggregate(*parts), value)
 
     def _generic_plus(self, argument: Any, _: Any) -> Any:
         return values.zip_leaves(np.add, *argument)

@@ -71,7 +71,7 @@ class Loop:
     config: RunConfig
     columns: Sequence[str]
     recorder: Recorder
-    around_round: Callable[[int], contextlib.AbstractContextManager]
+    around_round: Callable[[int], contextlib.AbstractContextManager[Any]]
     budget: Optional[Budget] = None
     kept: Optional[KeptStates] = None
     until: Optional[int] = None
@@ -239,7 +239,6 @@ class Loop:
             with timing.span("evaluation"):
                 row.update(self.evaluate(state, kept))
         row["clients"] = len(cohort.datasets)
-        row["examples"] = cohort.num_examples
         for name in ("bytes_down", "bytes_up"):
             size = getattr(self.algorithm, name)
             if size is not None:

@@ -28,12 +28,12 @@ def main() -> None:
     """Prints how examples and labels are spread, and draws it."""
     config, output = experiment_flags.inspection()
     # Here and not above: flags are refused before TensorFlow is imported.
-    from tff_pipeline.assembly.task import load_task
+    from tff_pipeline import experiment
     from tff_pipeline.datasets.federation import census
     from tff_pipeline.evaluation import over_clients
     from tff_pipeline.reporting import partition_picture
 
-    task = load_task(config)
+    task = experiment.load_task(config)
     data = config.data
     title = f"{data.task}, partition {data.partition}, seed {config.run.seed}"
     x, y = task.test.x, task.test.y

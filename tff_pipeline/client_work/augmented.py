@@ -1,0 +1,30 @@
+"""Clients that change their examples at random before they train."""
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from tff_pipeline.client_work.block import data_key
+from tff_pipeline.client_work.hooks import ClientHook
+from tff_pipeline.datasets.federation.augmentation import Change
+
+
+class Augmented(ClientHook):
+    """Changes inputs anew in every round, as `--augment` says."""
+
+    name = "augment"
+
+    def __init__(self, change: Change):
+        """Makes the hook.
+
+        Args:
+          change: A pure function of inputs [n, ...] and a key, int64 [2].
+        """
+        self._change = change
+
+    def prepare(
+        self, block: Mapping[str, tf.Tensor]
+    ) -> Mapping[str, tf.Tensor]:
+        """Changes the inputs of the block."""
+        x = self._change(block["x"], data_key(block["key"]))
+        return {**block, "x": tf.ensure_shape(x, block["x"].shape)}
