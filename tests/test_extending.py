@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from tests.testing.scripts import ROOT
 from tff_pipeline import experiment, registry
-from tff_pipeline.algorithms import fed_avg
+from tff_pipeline.assembly import process
+from tff_pipeline.assembly.privacy import Protection
 from tff_pipeline.assembly.task import initial_weights
 from tff_pipeline.config import (
     AggregationConfig,
@@ -26,6 +27,7 @@ from tff_pipeline.config import (
 from tff_pipeline.runs import round_log
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.kept_states import KeptStates
+from tff_pipeline.runtime.in_process import InProcessContext
 
 BLOCK = re.compile(r"```python\n# ([^\n]+)\n(.*?)```", re.DOTALL)
 TABLES = ("TASKS", "AGGREGATORS", "ALGORITHMS", "SINKS", "FINISHERS")
@@ -157,18 +159,12 @@ def kept_of(path, algorithm):
     """What clients keep, from the last checkpoint of a run."""
     config = config_of(path, algorithm=algorithm)
     task = experiment.load_task(config)
-    built = fed_avg_of(config, task)
-    like = built.initial_state(initial_weights(task, 0))
+    built = process.build_algorithm(config, task, Protection())
+    with InProcessContext():
+        like = built.initial_state(initial_weights(task, 0))
     empty = KeptStates(str(path / "checkpoints"), built.initial_kept_state)
     store = CheckpointStore(str(path / "checkpoints"))
     return built, store.load_latest(like, empty)
-
-
-def fed_avg_of(config, task):
-    from tff_pipeline.assembly import process
-    from tff_pipeline.assembly.privacy import Protection
-
-    return process.build_algorithm(config, task, Protection())
 
 
 def test_a_hooks_state_stays_on_its_client(tmp_path):
@@ -187,7 +183,8 @@ def test_a_hooks_state_stays_on_its_client(tmp_path):
     assert 4 <= len(took_part) <= 8
     for row in saved.kept.rows(took_part):
         assert any(np.any(part) for part in row["momentum"])
-    assert fed_avg.build is not None and built.bytes_up == built.bytes_down + 4
+    # The momentum stays: what travels is the model, and up a weight too.
+    assert built.bytes_up == built.bytes_down + 4
 
 
 def test_two_clients_swap_what_they_keep(tmp_path):
