@@ -257,11 +257,9 @@ def _own(value: Any) -> Any:
 def _product(value: Any, weight: Any, spare: Any) -> Any:
     """The leaves of `value` times `weight`, in spare arrays if there are."""
     if spare is None:
-        return _map(
-            lambda leaf: np.multiply(
-                leaf, np.asarray(weight, np.asarray(leaf).dtype), order="C"
-            ),
-            value,
+        # In C's order, whatever the order of `value`.
+        spare = _map(
+            lambda leaf: np.empty(np.shape(leaf), np.asarray(leaf).dtype), value
         )
     for target, leaf in zip(flatten(spare), flatten(value)):
         np.multiply(leaf, np.asarray(weight, target.dtype), out=target)
