@@ -75,7 +75,7 @@ def test_a_mistake_in_a_flag_is_found_without_tensorflow():
     assert len(stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", set(main.COMMANDS) - {"doctor"})
+@pytest.mark.parametrize("name", sorted({*main.COMMANDS} - {"doctor"}))
 def test_help_of_a_command_shows_how_it_is_typed(name):
     status, output, stderr, imported = start(name, "--help")
     assert (status, stderr, imported) == (0, "", False)
