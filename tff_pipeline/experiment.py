@@ -4,10 +4,8 @@ config = ExperimentConfig(run=RunConfig(output_dir="runs/first"))
 result = experiment.run(config)
 """
 
-import concurrent.futures
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
@@ -16,28 +14,20 @@ import numpy as np
 from tff_pipeline import errors, timing
 from tff_pipeline.algorithms import algorithm
 from tff_pipeline.assembly.privacy import protect
-from tff_pipeline.assembly.process import (
-    build_algorithm,
-    runtime,
-    what_leaves_a_client,
-)
-from tff_pipeline.assembly.recording import open_recorder
+from tff_pipeline.assembly.process import runtime, what_leaves_a_client
 from tff_pipeline.assembly.task import (
-    check_target,
-    evaluated_clients,
     initial_weights,
+    load_described_task,
     load_task,
 )
+from tff_pipeline.assembly.training import build_loop, signer
 from tff_pipeline.cohorts.source import CohortSource
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.files import durable
-from tff_pipeline.runs import environment, lock, signature
+from tff_pipeline.runs import lock
 from tff_pipeline.runs.directory import RunDirectory
-from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.state_files import digest, flatten
-from tff_pipeline.tasks import own_model
 from tff_pipeline.training import columns, finish
-from tff_pipeline.training.loop import Loop
 from tff_pipeline.training.profile import Profile
 
 __all__ = ["Result", "load_task", "run"]
@@ -93,82 +83,48 @@ def run(
         raise errors.ConfigError("--output_dir is not set.")
     directory = RunDirectory(config.run.output_dir)
     with lock.held(directory.lock):
+        arguments = config, directory, overwrite, until, announce
         if not profile:
-            return _run(
-                config, directory, overwrite, _no_profile, until, announce
-            )
+            return _run(*arguments, lambda _: contextlib.nullcontext())
         profiler = Profile(directory.tensorboard)
         with profiler.recorded():
-            result = _run(
-                config, directory, overwrite, profiler.round, until, announce
-            )
+            result = _run(*arguments, profiler.round)
         durable.write_text(directory.profile, profiler.report() + "\n")
         return result
-
-
-def _no_profile(_: int) -> contextlib.AbstractContextManager[Any]:
-    return contextlib.nullcontext()
 
 
 def _run(
     config: ExperimentConfig,
     directory: RunDirectory,
     overwrite: bool,
-    around_round: Callable[[int], contextlib.AbstractContextManager[Any]],
     until: Optional[int],
     announce: Callable[[str], None],
+    around_round: Callable[[int], contextlib.AbstractContextManager[Any]],
 ) -> Result:
     algorithm.check(config)
-    sign = None
-    if config.run.signing_key is not None:
-        signer = signature.Signer(config.run.signing_key)
-        sign = functools.partial(signer.write, directory.signature)
-    # Beside the reading of the data, for files may be large.
-    with concurrent.futures.ThreadPoolExecutor(1) as beside:
-        hashes = beside.submit(environment.hashes, config.data.data_dir)
-        with timing.span("data"):
-            task = load_task(config)
-    check_target(config, task)
-    groups = evaluated_clients(config, task)
+    sign = signer(config, directory)
+    task, environment = load_described_task(config)
     with timing.span("building"):
         weights = initial_weights(task, config.run.seed)
         dimension = sum(np.size(value) for value in weights.trainable)
         protection = protect(config, task, dimension, directory, overwrite)
     source = CohortSource(config, task, protection.clients, protection.examples)
-    data = {**hashes.result(), **task.frozen_hashes()}
-    where = {**environment.describe(), "data": data}
-    if config.data.model_fn is not None:
-        where["data"] |= own_model.source_hash(config.data.model_fn)
-    directory.claim(config, overwrite, where)
-    with timing.span("building"):
-        budget = protection.begin(task, directory)
-        learner = build_algorithm(config, task, protection)
-        evaluate = columns.Evaluation(learner, task, groups)
-    announce(what_leaves_a_client(learner))
-    names = columns.names(
-        task, groups, learner.columns, protection.exact_metrics
+    directory.claim(config, overwrite, environment)
+    loop, log = build_loop(
+        config,
+        task,
+        protection,
+        source,
+        directory,
+        environment=environment,
+        sign=sign,
+        around_round=around_round,
+        until=until,
     )
-    recorder, log = open_recorder(
-        config, directory, names, where, budget, protection.cohort_key, sign
-    )
-    kept = None
-    if learner.initial_kept_state is not None:
-        kept = KeptStates(directory.checkpoints, learner.initial_kept_state)
-    loop = Loop(
-        learner,
-        source.cohort,
-        evaluate,
-        config.run,
-        names,
-        recorder,
-        around_round,
-        budget,
-        kept,
-        until,
-    )
+    announce(what_leaves_a_client(loop.algorithm))
     with runtime(config.run):
-        outcome = loop.run(learner.initial_state(weights))
-        weights = learner.model_weights(outcome.state, outcome.kept)
+        outcome = loop.run(loop.algorithm.initial_state(weights))
+        weights = loop.algorithm.model_weights(outcome.state, outcome.kept)
     if outcome.interrupted_by is None:
         finish.finish(
             finish.FinishContext(
@@ -187,6 +143,8 @@ def _run(
         columns.last_evaluation(directory.metrics),
         outcome.target_reached,
         outcome.budget_spent,
-        None if budget is None else budget.epsilon(outcome.round_number),
+        None
+        if loop.budget is None
+        else loop.budget.epsilon(outcome.round_number),
         outcome.interrupted_by,
     )

@@ -1,16 +1,19 @@
 """Makes the task of an experiment, and what depends on it alone."""
 
+import concurrent.futures
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline import errors, registry
+from tff_pipeline import errors, registry, timing
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.evaluation import over_clients
 from tff_pipeline.models.weight_groups import weight_groups
+from tff_pipeline.runs import environment
 from tff_pipeline.tasks import own_model
 from tff_pipeline.tasks.task import Task
 
@@ -28,6 +31,35 @@ def load_task(config: ExperimentConfig) -> Task:
         return task
     model_fn = own_model.load(config.data.model_fn)
     return dataclasses.replace(task, model_fn=model_fn)
+
+
+def load_described_task(
+    config: ExperimentConfig,
+) -> tuple[Task, dict[str, Any]]:
+    """Reads the data, and says where this is and on which data.
+
+    Args:
+      config: The experiment.
+
+    Returns:
+      (the task, the environment as JSON: versions, machine, command line, and
+      as `data` the SHA-256 of each file that the task depends on).
+
+    Raises:
+      PipelineError: In a sentence, what the user should change.
+    """
+    # Beside the reading of the data, for files may be large.
+    with concurrent.futures.ThreadPoolExecutor(1) as beside:
+        hashes = beside.submit(environment.hashes, config.data.data_dir)
+        with timing.span("data"):
+            task = load_task(config)
+    # Refused before anything is written.
+    check_target(config, task)
+    evaluated_clients(config, task)
+    data = {**hashes.result(), **task.frozen_hashes()}
+    if config.data.model_fn is not None:
+        data |= own_model.source_hash(config.data.model_fn)
+    return task, {**environment.describe(), "data": data}
 
 
 def initial_weights(task: Task, seed: int) -> tff.learning.models.ModelWeights:

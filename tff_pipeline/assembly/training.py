@@ -1,0 +1,109 @@
+"""Makes the training loop of a run, with all that it computes and records."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Optional
+
+from tff_pipeline import timing
+from tff_pipeline.assembly.privacy import Protection
+from tff_pipeline.assembly.process import build_algorithm
+from tff_pipeline.assembly.task import evaluated_clients
+from tff_pipeline.cohorts.source import CohortSource
+from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.runs import signature, sinks
+from tff_pipeline.runs.checkpoint import CheckpointStore
+from tff_pipeline.runs.directory import RunDirectory
+from tff_pipeline.runs.kept_states import KeptStates
+from tff_pipeline.runs.round_log import RoundLog
+from tff_pipeline.tasks.task import Task
+from tff_pipeline.training import columns
+from tff_pipeline.training.loop import Loop
+from tff_pipeline.training.recorder import Recorder
+
+# Signs the log: (round, head of the log) -> nothing.
+Sign = Callable[[int, str], None]
+
+
+def signer(config: ExperimentConfig, directory: RunDirectory) -> Optional[Sign]:
+    """Makes what signs the log; `None` without `--signing_key`.
+
+    Raises:
+      ConfigError: If the key cannot be read.
+    """
+    if config.run.signing_key is None:
+        return None
+    key = signature.Signer(config.run.signing_key)
+    return functools.partial(key.write, directory.signature)
+
+
+def build_loop(
+    config: ExperimentConfig,
+    task: Task,
+    protection: Protection,
+    source: CohortSource,
+    directory: RunDirectory,
+    *,
+    environment: Mapping[str, Any],
+    sign: Optional[Sign],
+    around_round: Callable[[int], contextlib.AbstractContextManager[Any]],
+    until: Optional[int],
+) -> tuple[Loop, RoundLog]:
+    """Builds the algorithm, its evaluation and its records into a loop.
+
+    Args:
+      config: The experiment.
+      task: Its data and model.
+      protection: Its privacy plans.
+      source: Reads its cohorts.
+      directory: The run's; it is claimed.
+      environment: Where the run takes place and on which data, as JSON.
+      sign: Signs the log, if it is to be signed.
+      around_round: Round number -> a context manager to be around all of it.
+      until: A round to end after, if not the last of those that are planned.
+
+    Returns:
+      (the loop, the log that it writes to).
+
+    Raises:
+      PipelineError: In a sentence, what the user should change.
+    """
+    groups = evaluated_clients(config, task)
+    with timing.span("building"):
+        budget = protection.begin(task, directory)
+        algorithm = build_algorithm(config, task, protection)
+        evaluate = columns.Evaluation(algorithm, task, groups)
+    names = columns.names(
+        task, groups, algorithm.columns, protection.exact_metrics
+    )
+    identity = config.flags(identity_only=True)
+    log = RoundLog(
+        directory.rounds, {"config": identity, "environment": environment}
+    )
+    recorder = Recorder(
+        sinks.build(sinks.SinkContext(directory, names, config)),
+        log,
+        CheckpointStore(
+            directory.checkpoints, config.run.keep_checkpoints, identity
+        ),
+        budget,
+        config.run.target_metric,
+        protection.cohort_key,
+        sign,
+    )
+    kept = None
+    if algorithm.initial_kept_state is not None:
+        kept = KeptStates(directory.checkpoints, algorithm.initial_kept_state)
+    loop = Loop(
+        algorithm,
+        source.cohort,
+        evaluate,
+        config.run,
+        names,
+        recorder,
+        around_round,
+        budget,
+        kept,
+        until,
+    )
+    return loop, log
