@@ -240,3 +240,35 @@ def test_a_finisher_follows_the_last_round(tmp_path):
     np.testing.assert_allclose(norms, expected, rtol=1e-6)
     last = round_log.read(str(tmp_path / "rounds.jsonl"))[-1]
     assert last.content["kind"] == "finished"
+
+
+def test_of_a_round_that_is_rejected_clients_keep_nothing(tmp_path):
+    hook = importlib.import_module("additions.kept_momentum").KeptMomentum
+
+    class Overflowing(hook):
+        """Has the mean overflow, of updates that are each finite."""
+
+        def message(self, message, state, client):
+            update = tf.nest.map_structure(
+                lambda leaf: tf.ones_like(leaf) * 3e38, message.update
+            )
+            return message._replace(update=update), state
+
+    module = importlib.import_module("additions.kept_momentum")
+    module.KeptMomentum, before = Overflowing, module.KeptMomentum
+    try:
+        config = config_of(tmp_path, algorithm=AlgorithmConfig("kept_momentum"))
+        run = dataclasses.replace(config.run, total_rounds=2)
+        experiment.run(dataclasses.replace(config, run=run))
+    finally:
+        module.KeptMomentum = before
+    records = [
+        record.content
+        for record in round_log.read(str(tmp_path / "rounds.jsonl"))
+        if record.content["kind"] == "round"
+    ]
+    assert [r["metrics"]["rejected_update"] for r in records] == [1, 1]
+    assert records[0]["kept_state"] == records[1]["kept_state"]
+    assert not (tmp_path / "checkpoints" / "kept_rows").exists() or not list(
+        (tmp_path / "checkpoints" / "kept_rows").iterdir()
+    )

@@ -220,7 +220,8 @@ class Loop:
         if not is_finite((state, rows)):
             row["rejected_update"] = 1
             state = self.algorithm.without_update(before.state, state)
-        elif kept is not None:
+        # Of a round that the server rejects, clients keep nothing either.
+        if kept is not None and not row.get("rejected_update"):
             kept = kept.updated(cohort.client_ids, rows)
             kept = self.algorithm.after_round(
                 state, kept, cohort.client_ids, number
