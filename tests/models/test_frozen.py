@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests.testing import frozen_words
 from tff_pipeline import errors
-from tff_pipeline.models import frozen
+from tff_pipeline.models import frozen, frozen_files
 from tff_pipeline.models.weight_groups import weight_groups
 
 ARRAYS = {
@@ -159,13 +159,13 @@ def test_a_file_is_hashed_once_and_again_when_it_was_touched(base, folder):
     path = base.arrays["words/embeddings"].path
     os.utime(path)
     frozen.load(folder)
-    before = frozen._sha256.cache_info()
+    before = frozen_files._sha256.cache_info()
     frozen.load(folder)
-    after = frozen._sha256.cache_info()
+    after = frozen_files._sha256.cache_info()
     assert (after.hits, after.misses) == (before.hits + 1, before.misses)
     os.utime(path, ns=(1, 1))
     frozen.load(folder)
-    assert frozen._sha256.cache_info().misses == before.misses + 1
+    assert frozen_files._sha256.cache_info().misses == before.misses + 1
 
 
 def test_a_models_variable_is_the_file(base):

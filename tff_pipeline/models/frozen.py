@@ -27,213 +27,30 @@ gathers from `tf.convert_to_tensor(variable)`, which copies nothing.
 """
 
 import contextlib
-import dataclasses
 import functools
-import hashlib
-import json
-import math
-import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Optional
 
-import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from tff_pipeline import errors
-from tff_pipeline.files import durable, storage
-from tff_pipeline.runs import environment
+from tff_pipeline.models.frozen_files import (
+    MANIFEST,
+    FrozenArray,
+    FrozenWeights,
+    load,
+    store,
+)
 
-MANIFEST = "frozen.json"
-
-
-@dataclasses.dataclass(frozen=True)
-class FrozenArray:
-    """One array of `FrozenWeights`.
-
-    Attributes:
-      path: Absolute path of the file with its numbers: little-endian, in C
-        order, and nothing else.
-      shape: The array's shape.
-      dtype: The array's dtype.
-      sha256: SHA-256 of the file, in hexadecimal digits.
-    """
-
-    path: str
-    shape: tuple[int, ...]
-    dtype: tf.DType
-    sha256: str
-
-    @property
-    def num_bytes(self) -> int:
-        """The file's size."""
-        return math.prod(self.shape) * self.dtype.size
-
-    def mapped(self) -> tf.Tensor:
-        """Returns a tensor whose memory is the file, read only."""
-        return tf.raw_ops.ImmutableConst(
-            dtype=self.dtype, shape=self.shape, memory_region_name=self.path
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class FrozenWeights:
-    """Arrays in a folder, to be the frozen weights of models.
-
-    Attributes:
-      folder: Absolute path of the folder.
-      sha256: SHA-256 of the manifest, which holds those of all files: two
-        folders with the same hash hold the same arrays under the same names.
-      arrays: Name of a variable -> its array.
-    """
-
-    folder: str
-    sha256: str
-    arrays: Mapping[str, FrozenArray]
-
-
-def store(folder: str, arrays: Mapping[str, npt.NDArray[Any]]) -> FrozenWeights:
-    """Writes arrays into a new folder, for `load`.
-
-    The arrays are read one by one, so a mapping that makes each when it is
-    asked for keeps no more than one in memory.
-
-    Args:
-      folder: A folder on this machine that does not exist; its parent does.
-      arrays: Name of a variable, as Keras gives it but without ":0" -> its
-        value, numbers of any dtype that TensorFlow knows.
-
-    Returns:
-      The stored weights.
-
-    Raises:
-      DataError: If the folder exists, there are no arrays, or one of them is
-        empty or does not hold numbers.
-      RunDirectoryError: If the folder cannot be written.
-    """
-    if storage.exists(folder):
-        raise errors.DataError(
-            f"{folder} exists; give another folder for the frozen weights, or "
-            "remove it."
-        )
-    if not arrays:
-        raise errors.DataError(
-            f"There are no arrays for {folder}; give at least one."
-        )
-    entries = []
-    with durable.folder(folder, MANIFEST) as temporary:
-        for number, (name, array) in enumerate(arrays.items()):
-            data = _little_endian(name, array)
-            with open(os.path.join(temporary, _file(number)), "wb") as file:
-                file.write(data)
-            entries.append(
-                {
-                    "name": name,
-                    "shape": list(array.shape),
-                    "dtype": tf.as_dtype(array.dtype).name,
-                    "sha256": hashlib.sha256(data).hexdigest(),
-                }
-            )
-        path = os.path.join(temporary, MANIFEST)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(json.dumps({"arrays": entries}, indent=2) + "\n")
-    return load(folder)
-
-
-def _file(number: int) -> str:
-    return f"{number:05d}.raw"
-
-
-def _little_endian(name: str, array: npt.NDArray[Any]) -> memoryview:
-    """Returns the bytes of an array as its file holds them."""
-    dtype = tf.as_dtype(array.dtype)
-    if not array.size or dtype in (tf.string, tf.resource, tf.variant):
-        raise errors.DataError(
-            f"The array {name} is of shape {array.shape} and dtype "
-            f"{array.dtype}; frozen weights are arrays of at least one number."
-        )
-    if array.dtype.byteorder == ">":
-        array = array.astype(array.dtype.newbyteorder("<"))
-    # As bytes, for NumPy has no buffers of bfloat16.
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-
-
-def load(folder: str) -> FrozenWeights:
-    """Reads what a folder of frozen weights holds, and checks its files.
-
-    The sizes are checked in every call. A file is read and hashed once in a
-    process, and again only after it was touched.
-
-    Args:
-      folder: A folder on this machine that `store` wrote.
-
-    Returns:
-      The weights, none of which are in memory yet.
-
-    Raises:
-      DataError: If a file is missing, of another size than its array, or
-        differs from what was stored.
-    """
-    folder = os.path.abspath(folder)
-    path = os.path.join(folder, MANIFEST)
-    try:
-        with open(path, "rb") as file:
-            text = file.read()
-    except OSError as error:
-        raise errors.DataError(
-            f"{path} cannot be read ({error.strerror}); name a folder that "
-            "tff_pipeline.models.frozen.store wrote on this machine."
-        ) from None
-    try:
-        arrays = {
-            entry["name"]: FrozenArray(
-                os.path.join(folder, _file(number)),
-                tuple(map(int, entry["shape"])),
-                tf.as_dtype(entry["dtype"]),
-                entry["sha256"],
-            )
-            for number, entry in enumerate(json.loads(text)["arrays"])
-        }
-    except (ValueError, TypeError, KeyError) as error:
-        raise errors.DataError(
-            f"{path} is damaged ({type(error).__name__}: {error}); restore it, "
-            "or store the frozen weights again."
-        ) from None
-    for name, array in arrays.items():
-        _check(name, array)
-    return FrozenWeights(folder, hashlib.sha256(text).hexdigest(), arrays)
-
-
-def _check(name: str, array: FrozenArray) -> None:
-    """Raises `DataError` unless an array's file is the one that was stored."""
-    try:
-        status = os.stat(array.path)
-    except OSError as error:
-        raise errors.DataError(
-            f"{array.path}, the frozen weights {name}, cannot be read "
-            f"({error.strerror}); restore it, or store them again."
-        ) from None
-    # TensorFlow takes a file that is too long without a word.
-    if status.st_size != array.num_bytes:
-        raise errors.DataError(
-            f"{array.path} has {status.st_size} bytes, but the frozen weights "
-            f"{name}, {array.dtype.name} of shape {array.shape}, take "
-            f"{array.num_bytes}; restore it, or store them again."
-        )
-    sha256 = _sha256(array.path, status.st_ino, status.st_mtime_ns)
-    if sha256 != array.sha256:
-        raise errors.DataError(
-            f"{array.path}, the frozen weights {name}, has the SHA-256 "
-            f"{sha256[:12]}..., but {array.sha256[:12]}... was stored; restore "
-            "it, or store them again."
-        )
-
-
-@functools.cache
-def _sha256(path: str, inode: int, modified: int) -> str:
-    """SHA-256 of a file, computed anew if it became another one."""
-    del inode, modified
-    return environment.hashes(path)[os.path.basename(path)]
+__all__ = [
+    "MANIFEST",
+    "FrozenArray",
+    "FrozenWeights",
+    "load",
+    "store",
+    "using",
+    "weights_of",
+]
 
 
 @contextlib.contextmanager

@@ -18,7 +18,12 @@ from tff_pipeline import errors
 from tff_pipeline.aggregators.private.discrete_mechanism import Mechanism
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.config.privacy import MECHANISM_OF, PrivacyConfig
-from tff_pipeline.privacy import accounting, matrix, secret_file
+from tff_pipeline.privacy import (
+    accounting,
+    discrete_plan,
+    matrix,
+    secret_file,
+)
 from tff_pipeline.privacy.setting import Setting
 
 Array = npt.NDArray[Any]
@@ -112,8 +117,8 @@ class Plan:
 
     @property
     def distributed(self) -> Mechanism:
-        """Of `dp_distributed`, its grid."""
-        return _distributed(
+        """Discrete mechanism of `dp_distributed`: its grid, clip and noise."""
+        return discrete_plan.mechanism(
             self.options, self.setting, self.dimension, self.noise_multiplier
         )
 
@@ -209,7 +214,7 @@ def make(
                 setting, options.dp_target_epsilon, delta, accountant
             )
             if setting.mechanism == "distributed":
-                multiplier = _undiscretised(
+                multiplier = discrete_plan.noise_multiplier(
                     options, setting, dimension, multiplier
                 )
     plan = Plan(
@@ -225,52 +230,8 @@ def make(
     if aggregator == "dp_gaussian_adaptive":
         _check_count(plan)
     if setting.mechanism == "distributed":
-        _check_bits(plan)
+        discrete_plan.check(options, setting, dimension, multiplier)
     return plan
-
-
-def _distributed(
-    options: PrivacyConfig,
-    setting: Setting,
-    dimension: int,
-    noise_multiplier: float,
-) -> Mechanism:
-    assert options.dp_clip is not None and options.dp_bits is not None
-    return Mechanism(
-        noise_multiplier,
-        options.dp_clip,
-        dimension,
-        setting.cohort_size,
-        options.dp_bits,
-    )
-
-
-def _undiscretised(
-    options: PrivacyConfig,
-    setting: Setting,
-    dimension: int,
-    effective: float,
-) -> float:
-    """The noise multiplier that counts for `effective` where it is discrete."""
-    multiplier = effective
-    for _ in range(100):
-        mechanism = _distributed(options, setting, dimension, multiplier)
-        found = mechanism.effective_noise_multiplier()
-        if found >= effective or not found:
-            break
-        # A hair more, to get there.
-        multiplier *= effective / found * (1 + 1e-6)
-    return multiplier
-
-
-def _check_bits(plan: Plan) -> None:
-    """Refuses discrete noise that has too few bits."""
-    try:
-        plan.distributed.check()
-    except ValueError as error:
-        raise errors.ConfigError(
-            f"--dp_bits={plan.options.dp_bits}: {error}"
-        ) from None
 
 
 @contextlib.contextmanager

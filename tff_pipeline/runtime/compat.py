@@ -5,7 +5,6 @@ An upgrade that moves one of them breaks this module's test, and nothing else.
 
 import atexit
 import contextlib
-import gc
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,11 @@ from tensorflow.python.autograph.impl import api as autograph
 from tensorflow.python.eager import context
 from tensorflow.python.saved_model.pywrap_saved_model import fingerprinting
 
+from tff_pipeline.runtime import default_context
+
+# Here, for every module that runs computations of TFF imports this one.
+atexit.register(default_context.let_go)
+
 
 def worker_binary() -> str:
     """Returns the path of the executor service that the TFF wheel carries.
@@ -35,24 +39,6 @@ def worker_binary() -> str:
             f"Linux wheel has it, and this is TFF {tff.__version__}."
         )
     return path
-
-
-class _AtExit(tff.framework.SyncContext):
-    """The context in which computations are when Python ends: none runs."""
-
-    def invoke(self, comp: Any, arg: Any) -> Any:
-        """Raises RuntimeError."""
-        raise RuntimeError("Python is ending.")
-
-
-@atexit.register
-def _let_go_of_default_context() -> None:
-    """Ends TFF's own context while the modules that it needs are there.
-
-    Left to the end of Python itself, it complains that they are gone.
-    """
-    tff.framework.set_default_context(_AtExit())
-    gc.collect()
 
 
 # Modules of others, which cannot be marked with `plain`, in which no function

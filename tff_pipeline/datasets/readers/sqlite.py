@@ -9,7 +9,6 @@ passes over: `features` (name, dtype, shape in JSON) and `class_names`
 """
 
 import contextlib
-import math
 import os
 import sqlite3
 import sys
@@ -19,14 +18,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Optional
 
 import numpy.typing as npt
-import tensorflow as tf
 
 from tff_pipeline import errors
 from tff_pipeline.datasets.federation.federated_data import (
     Examples,
     FederatedData,
 )
-from tff_pipeline.datasets.readers import sqlite_features
+from tff_pipeline.datasets.readers import sqlite_examples, sqlite_features
 
 Array = npt.NDArray[Any]
 
@@ -170,49 +168,12 @@ class Database:
                 f"{client_id!r}, but client_metadata says {count}; write it "
                 "again."
             )
-        return self._parsed(
-            [row[0] for row in rows], f"the client {client_id!r}"
+        return sqlite_examples.parse(
+            [row[0] for row in rows],
+            self._specs,
+            path=self.path,
+            owner=f"the client {client_id!r}",
         )
-
-    def _parsed(self, rows: list[bytes], owner: str) -> Examples:
-        """Parses examples; `owner` names their client in errors."""
-        needed = sum(math.prod(shape) for _, shape in self._specs.values())
-        for row in rows:
-            # A number takes at least a byte. TensorFlow would allocate first.
-            if not isinstance(row, bytes) or len(row) < needed:
-                raise errors.DataError(
-                    f"{self.path} has an example of {owner} "
-                    f"that does not hold {needed} numbers, which `features` or "
-                    "the first one promise; write it again."
-                )
-        specs = {
-            name: tf.io.FixedLenFeature(
-                shape, tf.int64 if dtype.kind in "bui" else tf.float32
-            )
-            for name, (dtype, shape) in self._specs.items()
-        }
-        try:
-            # Eagerly, whatever graph the caller builds.
-            with tf.init_scope():
-                parsed = tf.io.parse_example(rows, specs)
-        # The second comes from TensorFlow's message about a damaged name.
-        except (tf.errors.OpError, UnicodeDecodeError) as error:
-            raise errors.DataError(
-                f"{self.path} has examples of {owner} that "
-                "are not like the first one or like what `features` says "
-                f"({str(error).splitlines()[0]}); write it again."
-            ) from None
-        return Examples(*(self._cast(name, parsed[name]) for name in "xy"))
-
-    def _cast(self, name: str, parsed: tf.Tensor) -> Array:
-        values = parsed.numpy()
-        cast = values.astype(self._specs[name][0], copy=False)
-        if values.dtype.kind == "i" and (cast != values).any():
-            raise errors.DataError(
-                f"{self.path} has the number {values[cast != values][0]} in "
-                f"{name}, beyond {cast.dtype}; save such numbers as floats."
-            )
-        return cast
 
     def labels(self, splits: Sequence[str]) -> Iterator[Array]:
         """Yields the labels of all clients, up to 1,000 at a time.
@@ -231,7 +192,12 @@ class Database:
                 tuple(splits),
             )
             while batch := rows.fetchmany(_MANY):
-                yield self._parsed([row[0] for row in batch], "some client").y
+                yield sqlite_examples.parse(
+                    [row[0] for row in batch],
+                    self._specs,
+                    path=self.path,
+                    owner="some client",
+                ).y
 
 
 class SqliteData(FederatedData):
