@@ -1,4 +1,4 @@
-"""Where all rooms meet: a config in, a trained and exported model out.
+"""Runs an experiment: a config goes in, a trained and exported model comes out.
 
 config = ExperimentConfig(run=RunConfig(output_dir="runs/first"))
 result = experiment.run(config)
@@ -35,18 +35,18 @@ __all__ = ["Result", "load_task", "run"]
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What came of a run.
+    """Result of a run.
 
     Attributes:
-      directory: Where everything lies.
-      round_number: Rounds trained, in this process and before.
-      evaluation: The last evaluation's metrics by name, empty if there was
-        none.
-      target_reached: Whether it stopped for `--target_metric`.
-      budget_spent: Whether it stopped for `--dp_max_epsilon`.
-      epsilon: What was spent of privacy, `None` without an account of it.
-      interrupted_by: The signal that stopped it, or `None`; a run that was
-        stopped is saved, but neither exported nor drawn.
+      directory: The run's directory, which holds all files of the run.
+      round_number: The number of rounds trained, in this process and before.
+      evaluation: The metrics of the last central evaluation, by name; empty if
+        there was none.
+      target_reached: Whether the run stopped because of `--target_metric`.
+      budget_spent: Whether the run stopped because of `--dp_max_epsilon`.
+      epsilon: The epsilon spent; `None` if no plan protects clients.
+      interrupted_by: The name of the signal that stopped the run, or `None`.
+        An interrupted run is saved, but neither exported nor plotted.
     """
 
     directory: RunDirectory
@@ -65,19 +65,22 @@ def run(
     until: Optional[int] = None,
     announce: Callable[[str], None] = lambda _: None,
 ) -> Result:
-    """Trains, or goes on with training, and exports.
+    """Trains from the start or from the newest checkpoint, and exports.
 
     Args:
-      config: The experiment; its `run.output_dir` must be set.
-      overwrite: Whether to delete another run that is there first.
-      profile: Whether to write where the time went to `profile.txt`, and a
+      config: The experiment; `config.run.output_dir` must be set.
+      overwrite: Whether to delete a run that is in the directory already.
+      profile: Whether to write the time each part took to `profile.txt`, and a
         trace of a few rounds to `tensorboard/`.
-      until: A round to end after, if not the last of those that are planned.
-      announce: Takes, before the first round, a line that says what leaves a
-        client.
+      until: The last round to run; by default that of `config`.
+      announce: Called once, before the first round, with a line that describes
+        what leaves a client.
+
+    Returns:
+      The number of rounds, the last metrics and why the run stopped.
 
     Raises:
-      PipelineError: In a sentence, what the user should change.
+      PipelineError: If the run fails; its sentence tells the user what to do.
     """
     if config.run.output_dir is None:
         raise errors.ConfigError("--output_dir is not set.")
@@ -125,26 +128,19 @@ def _run(
     with runtime(config.run):
         outcome = loop.run(loop.algorithm.initial_state(weights))
         weights = loop.algorithm.model_weights(outcome.state, outcome.kept)
+    rounds, budget = outcome.round_number, loop.budget
     if outcome.interrupted_by is None:
-        finish.finish(
-            finish.FinishContext(
-                config,
-                task,
-                directory,
-                outcome.round_number,
-                weights,
-                digest(flatten(outcome.state)),
-                log,
-            )
+        final = digest(flatten(outcome.state))
+        context = finish.FinishContext(
+            config, task, directory, rounds, weights, final, log
         )
+        finish.finish(context)
     return Result(
         directory,
-        outcome.round_number,
+        rounds,
         columns.last_evaluation(directory.metrics),
         outcome.target_reached,
         outcome.budget_spent,
-        None
-        if loop.budget is None
-        else loop.budget.epsilon(outcome.round_number),
+        None if budget is None else budget.epsilon(rounds),
         outcome.interrupted_by,
     )

@@ -1,1 +1,1 @@
-"""`tff.aggregators` factories."""
+"""Aggregators: factories of `tff.aggregators`, each with a description."""

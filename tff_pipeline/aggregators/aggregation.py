@@ -1,4 +1,4 @@
-"""Describes how the messages of a cohort become one: an `Aggregation`.
+"""Descriptions of how the messages of a cohort are combined into one.
 
 Each entry of `registry.AGGREGATORS`, and each step of
 `registry.AGGREGATOR_STEPS`, is a function from an `AggregationContext` to an
@@ -22,17 +22,17 @@ Factory = Union[
 
 @dataclasses.dataclass(frozen=True)
 class Aggregation:
-    """How the messages of a cohort become one, and what goes with it.
+    """A way to combine the messages of a cohort, and what belongs to it.
 
     Attributes:
       factory: A `tff.aggregators` factory. One without weights counts all
         clients the same.
       plan: The privacy plan whose noise the factory adds, or `None`. An
         aggregation is private because it has a plan, and for no other reason.
-      samplings: The names in `registry.SAMPLERS` that it allows.
-      columns: The columns of metrics.csv that it brings.
-      measure: The measurements of the process that `factory` makes -> the
-        values of `columns` by name.
+      samplings: The names in `registry.SAMPLERS` that the aggregation allows.
+      columns: The columns of metrics.csv that the aggregation adds.
+      measure: A function from the measurements of the aggregation process to
+        the values of `columns`, by name.
     """
 
     factory: Factory
@@ -43,7 +43,7 @@ class Aggregation:
 
     @property
     def weighted(self) -> bool:
-        """Whether clients may count by the weights that they send."""
+        """Returns whether the factory uses the weights that clients send."""
         return isinstance(
             self.factory, tff.aggregators.WeightedAggregationFactory
         )
@@ -51,13 +51,15 @@ class Aggregation:
 
 @dataclasses.dataclass(frozen=True)
 class AggregationContext:
-    """What an aggregation is built from.
+    """The arguments that an aggregation is built from.
 
     Attributes:
       config: The options of aggregators.
-      cohort_size: Clients of a round; the expected number where it varies.
-      plan: The privacy plan, where the chosen aggregator is private.
-      inner: What follows a step, such as the mean in clip+mean.
+      cohort_size: The number of clients in a round; the expected number where
+        it varies.
+      plan: The privacy plan, if the chosen aggregator is private.
+      inner: The aggregation that follows a step, such as the mean in
+        clip+mean; `None` for the last of a chain.
     """
 
     config: AggregationConfig

@@ -1,4 +1,4 @@
-"""Builds the aggregation that --aggregator names, such as clip+mean."""
+"""Builds the aggregation that `--aggregator` names, such as clip+mean."""
 
 import dataclasses
 
@@ -12,11 +12,11 @@ from tff_pipeline.aggregators.aggregation import (
 def build(context: AggregationContext) -> Aggregation:
     """Builds a chain of steps, from the aggregator at its end to its start.
 
-    What leaves a client passes the steps in the order of their names. That
-    the names make a chain is checked in `config`.
+    A message passes the steps in the order of their names. `AggregationConfig`
+    has checked that the names form a chain.
 
     Args:
-      context: Its `config.name` names the chain.
+      context: The arguments of every link; `context.config` names the chain.
 
     Returns:
       One aggregation for the whole chain.

@@ -21,11 +21,12 @@ def clip(context: AggregationContext) -> Aggregation:
     private nor robust.
 
     Args:
-      context: Its `inner` takes the clipped messages.
+      context: The arguments of the step; `context.inner` aggregates the
+        clipped messages.
 
     Returns:
-      An aggregation with the column `clipped_clients`, the number of clients
-      of a round whose message was too long.
+      An aggregation with the column `clipped_clients`: the number of clients
+      in a round whose message was longer than `--clip_norm`.
     """
     inner, norm = context.inner, context.config.clip_norm
     assert inner is not None and norm is not None  # `config` sees to both.

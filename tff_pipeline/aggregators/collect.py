@@ -1,10 +1,10 @@
-"""Gives a rule the messages of all clients of a cohort, as rows.
+"""Applies a rule to the messages of all clients of a cohort, as rows.
 
 Order statistics such as a median need every client's value at once, where a
-mean needs only a running sum. TFF has no intrinsic that collects; here the
-rows of a cohort are one `federated_aggregate` whose accumulators are stacks of
-rows and whose `merge` puts one stack below another, so that many machines can
-collect their clients and merge what they have.
+mean needs only a running sum. TFF has no intrinsic that collects values. Here
+one `federated_aggregate` does: its accumulators are stacks of rows, and its
+`merge` puts one stack below another. So several machines can each collect the
+rows of their own clients, and the stacks are then merged.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-# Nested structure of tensors [clients, ...] -> one of tensors [...].
+# From a structure of tensors [clients, ...] to one of tensors [...].
 Rule = Callable[[Any], Any]
 
 
@@ -29,15 +29,22 @@ class CollectFactory(tff.aggregators.UnweightedAggregationFactory):
         """Makes the factory.
 
         Args:
-          rule: From the clients' messages, a structure of tensors
-            [clients, ...], to what they come to, the same structure of
-            tensors [...]; built into a TensorFlow graph. A cohort without
-            clients gives it tensors [0, ...].
+          rule: A function from the clients' messages, a structure of tensors
+            [clients, ...], to their aggregate, the same structure of tensors
+            [...]. It is built into a TensorFlow graph. For a cohort without
+            clients its argument has tensors [0, ...].
         """
         self._rule = rule
 
     def create(self, value_type: tff.Type) -> tff.templates.AggregationProcess:
-        """Makes the process for messages of `value_type`."""
+        """Builds the aggregation process.
+
+        Args:
+          value_type: The type of a client's message.
+
+        Returns:
+          A process without state and measurements, whose result is the rule's.
+        """
         specs = tff.types.structure_from_tensor_type_tree(
             lambda leaf: tf.TensorSpec(leaf.shape, leaf.dtype), value_type
         )

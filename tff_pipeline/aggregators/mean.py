@@ -11,16 +11,20 @@ from tff_pipeline.aggregators.aggregation import (
 
 
 def mean(_: AggregationContext) -> Aggregation:
-    """Averages messages by the weights that clients send with them."""
+    """Averages messages by the weights that clients send with them.
+
+    Args:
+      _: Not used; every entry of `registry.AGGREGATORS` takes a context.
+    """
     return Aggregation(WeightedMeanFactory())
 
 
 class WeightedMeanFactory(tff.aggregators.WeightedAggregationFactory):
-    """The mean as one intrinsic, which a runtime can compute in one go.
+    """Weighted mean as one intrinsic, which a runtime can compute in one go.
 
     `tff.aggregators.MeanFactory` multiplies on the clients and sums twice. The
-    result is the same to rounding; no clients, or only weights of 0, give NaN,
-    as there.
+    result here is equal up to rounding. As there, it is NaN if there are no
+    clients or if all weights are 0.
     """
 
     def create(

@@ -1,4 +1,4 @@
-"""What an algorithm is to the training loop, and what it is built from."""
+"""The interface between algorithms and the training loop."""
 
 import abc
 import collections
@@ -23,13 +23,15 @@ Process = Union[tff.learning.templates.LearningProcess, KeptStateProcess]
 
 @dataclasses.dataclass(frozen=True)
 class AlgorithmContext:
-    """What an algorithm is built from.
+    """The arguments that an algorithm is built from.
 
     Attributes:
-      config: The experiment; its `algorithm`, `clients` and `server` matter.
-      model_fn: Makes the model for `tff.learning`.
-      aggregation: How the messages of a cohort become one.
-      hooks: What else clients do, in order, beside what the algorithm adds.
+      config: The experiment; an algorithm uses `config.algorithm`,
+        `config.clients` and `config.server`.
+      model_fn: Makes the model for `tff.learning`; takes no arguments.
+      aggregation: The aggregation of the messages of a cohort.
+      hooks: The client hooks of data augmentation and privacy, in order; an
+        algorithm may add its own.
     """
 
     config: ExperimentConfig
@@ -39,23 +41,26 @@ class AlgorithmContext:
 
 
 class Algorithm(abc.ABC):
-    """An algorithm as the training loop runs it.
+    """Federated learning algorithm, as the training loop runs it.
 
-    An entry of `registry.ALGORITHMS` names a class whose instances are made
-    from an `AlgorithmContext`. A class overrides what differs from a plain
-    learning process with one model at the server.
+    An entry of `registry.ALGORITHMS` names a subclass whose constructor takes
+    an `AlgorithmContext`. The methods here fit a learning process with one
+    model at the server; a subclass overrides those that differ.
 
     Attributes:
-      process: A `LearningProcess`, of this package or not, or a
-        `KeptStateProcess`. If its clients' data are not blocks, override
-        nothing here, but give the loop such data.
-      hooks: What clients do, in order; printed at the start.
-      aggregation: How the messages of a cohort become one.
-      bytes_down: What travels to one client in a round; `None` if not known.
-      bytes_up: What one client sends.
-      personal: Whether a client's own model is evaluated on it, and not the
-        server's; then `client_weights` gives it.
-      chooses_cohorts: Whether `cohort` says who takes part, by the state.
+      process: A `LearningProcess`, of this package or another, or a
+        `KeptStateProcess`. If its clients' data are not blocks, the loop must
+        be given cohorts with such data; nothing here needs overriding.
+      hooks: The client hooks, in order; they are printed at the start.
+      aggregation: The aggregation of the messages of a cohort.
+      bytes_down: The bytes that one client receives in a round; `None` if not
+        known.
+      bytes_up: The bytes that one client sends in a round; `None` if not
+        known.
+      personal: True if each client is evaluated with weights of its own, from
+        `client_weights`, instead of the server's.
+      chooses_cohorts: True if `cohort` chooses the clients of a round by the
+        server's state, instead of a sampler.
     """
 
     process: Process
@@ -68,36 +73,44 @@ class Algorithm(abc.ABC):
 
     @classmethod
     def check(cls, config: ExperimentConfig) -> None:
-        """Refuses what the algorithm cannot be combined with.
+        """Refuses settings that the algorithm cannot be combined with.
 
-        Called before data are read.
+        It is called before data are read.
+
+        Args:
+          config: The experiment.
 
         Raises:
-          ConfigError: Names the flags that do not go together, and why.
+          ConfigError: If some cannot; its sentence names the flags and why.
         """
         del config
 
     @property
     def initial_kept_state(self) -> Optional[Any]:
-        """The state of a client that never took part; `None` if none keeps."""
+        """Kept state of a client that never took part.
+
+        It is a nested structure of NumPy arrays, or `None` if clients keep
+        nothing.
+        """
         if not isinstance(self.process, KeptStateProcess):
             return None
         return self.process.initial_kept_state or None
 
     @property
     def columns(self) -> Sequence[str]:
-        """The columns of metrics.csv that the algorithm adds, in order."""
+        """Names of the columns that metrics.csv has in addition, in order."""
         return self.aggregation.columns
 
     def measure(self, metrics: Any) -> dict[str, Value]:
-        """Values of the columns from what the process measured.
+        """Converts the metrics of one round to columns of metrics.csv.
 
         Args:
-          metrics: The `metrics` that the process's `next` gave.
+          metrics: The metrics that `run_round` returned.
 
         Returns:
-          Column name -> value: of `columns`, of `train_*`, of `examples`, and
-          of `rejected_clients` and `rejected_update`.
+          The values by column: `examples`, `rejected_clients`,
+          `rejected_update`, those in `columns` and, unless all clients were
+          rejected, `train_*`.
         """
         train = metrics["client_work"]["train"]
         values: dict[str, Value] = {
@@ -120,7 +133,7 @@ class Algorithm(abc.ABC):
         """Makes the server's state before the first round.
 
         Args:
-          weights: The model's first weights, arrays.
+          weights: The model's first weights, NumPy arrays.
         """
         return self.process.set_model_weights(
             self.process.initialize(), weights
@@ -132,13 +145,14 @@ class Algorithm(abc.ABC):
         """Runs one round.
 
         Args:
-          state: The server's.
-          data: What `process` takes, one a client of the cohort.
-          kept: What these clients kept, in the same order; empty if clients
-            keep nothing.
+          state: The server's state.
+          data: The data of the cohort's clients, as `process` takes them.
+          kept: The kept states of these clients, in the same order; empty if
+            clients keep nothing.
 
         Returns:
-          (state, metrics, what these clients keep).
+          (the server's next state, the metrics, the next kept states in the
+          same order).
         """
         if isinstance(self.process, KeptStateProcess):
             # Clients that keep nothing may still receive values of hooks.
@@ -154,17 +168,20 @@ class Algorithm(abc.ABC):
         client_ids: Sequence[str],
         round_number: int,
     ) -> KeptStates:
-        """Rewrites what clients keep after a round, such as in gossip.
+        """Changes kept states after a round, for example to gossip.
+
+        It is called only if clients keep states.
 
         Args:
-          state: The server's after the round.
-          kept: What all clients keep; that of the cohort is new already.
-          client_ids: Who took part, in order.
-          round_number: Which round, 1 or above.
+          state: The server's state after the round.
+          kept: The kept states of all clients; those of the cohort are already
+            the new ones.
+          client_ids: The ids of the cohort, in order.
+          round_number: The number of the round, 1 or above.
 
         Returns:
-          What clients keep from now on: `kept` or one that
-          `KeptStates.updated` made of it.
+          The kept states from now on: `kept`, or a result of
+          `KeptStates.updated`.
         """
         del state, client_ids, round_number
         return kept
@@ -172,23 +189,27 @@ class Algorithm(abc.ABC):
     def cohort(
         self, state: Any, kept: Optional[KeptStates], round_number: int
     ) -> Sequence[str]:
-        """The ids of who takes part; asked for if `chooses_cohorts`.
+        """Chooses the clients of a round; called only if `chooses_cohorts`.
 
         Args:
-          state: The server's before the round.
-          kept: What clients keep.
-          round_number: Which round, 1 or above.
+          state: The server's state before the round.
+          kept: The kept states of all clients; `None` if they keep nothing.
+          round_number: The number of the round, 1 or above.
+
+        Returns:
+          The ids of the clients, in order.
         """
         raise NotImplementedError
 
     def model_weights(
         self, state: Any, kept: Optional[KeptStates] = None
     ) -> tff.learning.models.ModelWeights:
-        """The weights that are evaluated centrally and exported.
+        """Returns the weights that are evaluated centrally and exported.
 
         Args:
-          state: The server's.
-          kept: What clients keep, for algorithms without a model at the server.
+          state: The server's state.
+          kept: The kept states of all clients, for algorithms that have no
+            model at the server; `None` if clients keep nothing.
         """
         del kept
         return self.process.get_model_weights(state)
@@ -196,23 +217,24 @@ class Algorithm(abc.ABC):
     def client_weights(
         self, state: Any, kept_state: Any
     ) -> tff.learning.models.ModelWeights:
-        """The weights that are evaluated on one client, if `personal`.
+        """Returns the weights that are evaluated on one client, if `personal`.
 
         Args:
-          state: The server's.
-          kept_state: What that client keeps.
+          state: The server's state.
+          kept_state: The kept state of that client.
         """
         del kept_state
         return self.process.get_model_weights(state)
 
     def without_update(self, before: Any, after: Any) -> Any:
-        """The state after a round whose result must not be taken.
+        """Returns the state after a round whose update is refused.
 
-        What the aggregator did was done: its noise is not drawn a second time.
+        The aggregator's state advances if it is finite, so that its noise is
+        not drawn a second time; all else stays as before the round.
 
         Args:
-          before: The state before the round.
-          after: The state that the round gave; not all of it is finite.
+          before: The server's state before the round.
+          after: The server's state after it, of which a part is not finite.
         """
         if not isinstance(after, tff.learning.templates.LearningAlgorithmState):
             return before
@@ -223,7 +245,11 @@ class Algorithm(abc.ABC):
 
 
 def is_finite(state: Any) -> bool:
-    """Whether all floating-point numbers of a nested structure are finite."""
+    """Returns whether all floating-point numbers in a structure are finite.
+
+    Args:
+      state: A nested structure of arrays, numbers and other leaves.
+    """
     return all(
         np.isfinite(leaf).all()
         for leaf in map(np.asarray, tree.flatten(state))
@@ -232,15 +258,22 @@ def is_finite(state: Any) -> bool:
 
 
 def check(config: ExperimentConfig) -> None:
-    """Refuses what the chosen algorithm cannot be combined with.
+    """Refuses settings that the chosen algorithm cannot be combined with.
+
+    Args:
+      config: The experiment.
 
     Raises:
-      ConfigError: Names the flags that do not go together, and why.
+      ConfigError: If some cannot; its sentence names the flags and why.
     """
     registry.load(config.algorithm.name, registry.ALGORITHMS).check(config)
 
 
 def build(context: AlgorithmContext) -> Algorithm:
-    """Builds the algorithm that `context.config` names."""
+    """Builds the algorithm that `--algorithm` names.
+
+    Args:
+      context: The arguments of the algorithm; `context.config` names it.
+    """
     name = context.config.algorithm.name
     return registry.load(name, registry.ALGORITHMS)(context)

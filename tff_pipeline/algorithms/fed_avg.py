@@ -1,13 +1,15 @@
-"""Federated averaging, generalised: any optimizer on either side.
+"""Federated averaging with any optimizer on clients and at the server.
 
 McMahan et al. 2017, algorithm 1: every client of the cohort starts from the
 server's model, takes epochs of minibatch steps on its own examples and sends
 the difference; the server takes the weighted mean of the differences.
-Reddi et al. 2021, algorithm 1: the negative mean is a gradient for the server's
-optimizer; with SGD at rate 1 that is McMahan's.
 
-The same as `tff.learning.algorithms.build_weighted_fed_avg` to rounding, with
-client work that takes its data in blocks.
+Reddi et al. 2021, algorithm 1: the server's optimizer takes the negative of
+that mean as a gradient. With SGD at learning rate 1 this is McMahan's
+algorithm.
+
+The results equal those of `tff.learning.algorithms.build_weighted_fed_avg` up
+to rounding; the client work here takes its data in blocks.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,15 +37,19 @@ from tff_pipeline.runtime import compat
 
 
 class FedAvg(Algorithm):
-    """Federated averaging, with what hooks add to it.
+    """Federated averaging, with client hooks.
 
-    Another algorithm that differs by what clients do is a subclass whose
-    `own_hooks` says so.
+    An algorithm that differs from it only by what clients do is a subclass
+    that overrides `own_hooks`.
     """
 
     @compat.without_rewriting()
     def __init__(self, context: AlgorithmContext):
-        """Builds the process."""
+        """Builds the process.
+
+        Args:
+          context: The arguments of the algorithm.
+        """
         clients, server = context.config.clients, context.config.server
         self.aggregation = context.aggregation
         self.hooks = [*self.own_hooks(context), *context.hooks]
@@ -64,10 +70,10 @@ class FedAvg(Algorithm):
         self.bytes_up = num_bytes(update.result_type)
 
     def own_hooks(self, context: AlgorithmContext) -> Sequence[ClientHook]:
-        """Lists the hooks that make another algorithm of it; they come first.
+        """Lists the hooks of the algorithm itself, which precede all others.
 
         Args:
-          context: What the algorithm is built from.
+          context: The arguments of the algorithm.
         """
         del context
         return ()
@@ -85,16 +91,19 @@ def build(
 
     Args:
       model_fn: Makes the model; TFF calls it in its graphs.
-      clients: What a client does.
-      server: What the server does with the mean.
-      aggregator: How updates become one; by default the weighted mean. One
-        without weights counts all clients the same.
-      hooks: What clients do beside plain steps, in order.
+      clients: The options of clients: optimizer, batch size, steps, weighting.
+      server: The options of the server's optimizer.
+      aggregator: The factory of the aggregation; by default the weighted mean.
+        A factory without weights counts all clients the same.
+      hooks: The client hooks, in order.
 
     Returns:
-      A `LearningProcess` whose clients' data are what `client_block` makes; a
+      A `LearningProcess` whose clients' data are made by `client_block`; a
       `KeptStateProcess` if a hook keeps a state, has a value at the server or
       adds to the message.
+
+    Raises:
+      ValueError: If two hooks have the same name.
     """
     optimizer = build_optimizer(clients.optimizer)
     update = build_client_update(model_fn, optimizer, clients, hooks)

@@ -1,1 +1,1 @@
-"""From a config to live objects: task, privacy, process, runtime."""
+"""Makes live objects from a config: task, privacy plans, process, runtime."""

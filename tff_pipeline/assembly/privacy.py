@@ -1,4 +1,4 @@
-"""Makes the privacy plans of a run, and what they contribute to it."""
+"""Makes the privacy plans of a run, with their hooks and their account."""
 
 import dataclasses
 import functools
@@ -27,17 +27,18 @@ from tff_pipeline.privacy.plan import Plan
 from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.tasks.task import Task
 
-_LOOKED_AT = 10  # Test examples whose loss is looked at.
+_CHECKED_EXAMPLES = 10  # Test examples whose loss is checked.
 
 
 @dataclasses.dataclass(frozen=True)
 class Protection:
-    """Whom a run protects, and by which plans; without plans it is nobody.
+    """Privacy plans of a run; without plans nobody is protected.
 
     Attributes:
-      clients: The plan that protects whole clients.
-      examples: The plan that protects single examples of clients.
-      example_hook: The steps of DP-SGD, with `examples`.
+      clients: The plan that protects whole clients, or `None`.
+      examples: The plan that protects single examples of clients, or `None`.
+      example_hook: The hook that takes the steps of DP-SGD; set exactly if
+        `examples` is.
     """
 
     clients: Optional[Plan] = None
@@ -46,7 +47,7 @@ class Protection:
 
     @property
     def hooks(self) -> Sequence[ClientHook]:
-        """What clients do for it, in order."""
+        """Client hooks that the plans need, in order."""
         hooks: list[ClientHook] = []
         if self.example_hook is not None:
             hooks.append(self.example_hook)
@@ -56,7 +57,7 @@ class Protection:
 
     @property
     def exact_metrics(self) -> bool:
-        """Whether exact figures of training may be written."""
+        """True if metrics without noise may be written for training clients."""
         if self.examples is not None:
             return False
         if self.clients is None:
@@ -65,18 +66,18 @@ class Protection:
 
     @property
     def cohort_key(self) -> bytes:
-        """The key of the cohorts' hashes; empty where nothing is secret."""
+        """Key of the log's hashes of cohorts; empty if cohorts are public."""
         return b"" if self.clients is None else self.clients.cohort_key
 
     def begin(self, task: Task, directory: RunDirectory) -> Optional[Ledger]:
-        """Keeps the secrets, and says what is promised.
+        """Saves the secret of the run, and writes the privacy statements.
 
         Args:
-          task: Whose clients the statement counts.
-          directory: The run's; it is claimed.
+          task: The task, whose clients the statements count.
+          directory: The run's directory, already claimed.
 
         Returns:
-          The account of what is spent, where there is one.
+          The account of what is spent, if a plan protects clients.
 
         Raises:
           RunDirectoryError: If a file cannot be written.
@@ -100,17 +101,20 @@ def protect(
     directory: RunDirectory,
     overwrite: bool,
 ) -> Protection:
-    """Makes the plans of a run, with the secrets that it has.
+    """Makes the privacy plans of a run.
+
+    A run that is resumed keeps its secrets.
 
     Args:
       config: The experiment.
-      task: Its data and model.
-      dimension: Numbers in a model delta.
-      directory: Of the run, if it was begun.
-      overwrite: Whether it begins anew.
+      task: The experiment's data and model.
+      dimension: The number of trainable numbers of the model.
+      directory: The run's directory, which need not exist yet.
+      overwrite: Whether the run starts anew, with new secrets.
 
     Raises:
-      PipelineError: In a sentence, what the user should change.
+      ConfigError: If no plan meets the settings.
+      RunDirectoryError: If a secret of the run cannot be read.
     """
     examples = example_plan.for_run(config, directory, overwrite)
     return Protection(
@@ -133,17 +137,18 @@ def plan_of_clients(
     directory: RunDirectory,
     overwrite: bool,
 ) -> Optional[Plan]:
-    """Makes the plan that protects clients; `None` without one.
+    """Makes the plan that protects clients; `None` if the config has none.
 
     Args:
       config: The experiment.
-      num_clients: Clients there are, canaries not counted.
-      dimension: Numbers in a model delta.
-      directory: Of the run, if it was begun.
-      overwrite: Whether it begins anew.
+      num_clients: The number of clients, without canaries.
+      dimension: The number of trainable numbers of the model.
+      directory: The run's directory, which need not exist yet.
+      overwrite: Whether the run starts anew, with a new secret.
 
     Raises:
-      PipelineError: In a sentence, what the user should change.
+      ConfigError: If no plan meets the settings.
+      RunDirectoryError: If the secret of the run cannot be read.
     """
     if not config.private:
         return None
@@ -156,23 +161,24 @@ def plan_of_clients(
 
 
 def _example_hook(planned: ExamplePlan, task: Task) -> ExampleDp:
-    """Makes the steps of DP-SGD.
+    """Makes the hook that takes the steps of DP-SGD.
 
     Raises:
-      ConfigError: If the task's loss is no mean over examples, or no noise
-        keeps the target for a client.
+      ConfigError: If the task's loss is not a mean over examples, or no noise
+        meets the target epsilon for some client.
     """
     model = task.build_model()
-    looked_at = task.test.take(np.arange(min(_LOOKED_AT, len(task.test))))
+    count = min(_CHECKED_EXAMPLES, len(task.test))
+    examples = task.test.take(np.arange(count))
     if model.losses or not example_dp.learns_from_one(
-        model, task.loss_fn(), looked_at.x, looked_at.y
+        model, task.loss_fn(), examples.x, examples.y
     ):
         raise errors.ConfigError(
             f"--client_dp_target_epsilon={planned.target_epsilon} is not used "
             f"with --task={task.name}, whose loss is no mean over examples (it "
             "compares them, or the model adds regularization); leave it out."
         )
-    # Few examples need the most noise.
+    # The client with the fewest examples needs the most noise.
     planned.noise_multiplier(min(_listed(task).values()))
     return ExampleDp(
         task.loss_fn(), planned.clip, planned.batch_size, planned.key
@@ -180,7 +186,7 @@ def _example_hook(planned: ExamplePlan, task: Task) -> ExampleDp:
 
 
 def _listed(task: Task) -> dict[str, int]:
-    """Sizes of the clients that the statement lists, by name."""
+    """Numbers of examples of the clients that the statement lists, by id."""
     ids = task.train.client_ids[: example_plan.MOST_LISTED]
     return {client_id: task.train.size(client_id) for client_id in ids}
 
@@ -188,7 +194,7 @@ def _listed(task: Task) -> dict[str, int]:
 def _publish(
     planned: Plan, directory: RunDirectory, rounds: int, state: Any
 ) -> None:
-    """Writes the privacy statement of so many rounds."""
+    """Writes the privacy statement after `rounds` rounds."""
     audit = None
     if planned.num_canaries:
         audit = canaries.audit(planned, state.aggregator["released"])

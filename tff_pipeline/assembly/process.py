@@ -1,4 +1,4 @@
-"""Makes the algorithm of an experiment, and the runtime it computes on."""
+"""Makes the algorithm of an experiment, and the runtime that computes it."""
 
 import contextlib
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ from tff_pipeline.tasks.task import Task
 def build_algorithm(
     config: ExperimentConfig, task: Task, protection: Protection
 ) -> Algorithm:
-    """Builds the algorithm with its aggregation and what clients do.
+    """Builds the algorithm with its aggregation and its client hooks.
 
     Args:
       config: The experiment.
-      task: Its model.
-      protection: Its privacy plans.
+      task: The task, which has the model.
+      protection: The experiment's privacy plans.
 
     Raises:
-      ConfigError: If the aggregator does not allow the sampling, or
-        `--augment` does not suit the task.
+      ConfigError: If the aggregator does not allow `--sampling`, or the task
+        does not allow `--augment`.
     """
     aggregation = chain.build(
         AggregationContext(
@@ -55,29 +55,39 @@ def build_algorithm(
 
 
 def _changes(config: ExperimentConfig, task: Task) -> Sequence[ClientHook]:
-    """What `--augment` has clients do to their data."""
+    """Makes the hook of `--augment`, in a list; an empty list without it."""
     change = augmentation.build(config.data.augment, task.augmentations)
     return () if change is None else [Augmented(change)]
 
 
 def runtime(config: RunConfig) -> contextlib.AbstractContextManager[Any]:
-    """Makes the context in which TFF's computations run."""
+    """Makes the runtime that `--runtime` names.
+
+    Args:
+      config: The options of the run.
+
+    Returns:
+      A context manager, inside which TFF's computations run.
+    """
     context = registry.load(config.runtime, registry.RUNTIMES)
     options = RUNTIME_OPTIONS[config.runtime]
     return context(**{name: getattr(config, name) for name in options})
 
 
 def what_leaves_a_client(built: Algorithm) -> str:
-    """Says, step by step, what leaves a client in a round.
+    """Describes, step by step, what leaves a client in a round.
+
+    Args:
+      built: The algorithm.
 
     Returns:
       One line, such as "What leaves a client: the model delta and its weight
       (220,844 bytes), 1. clipped to 0.5, with noise of standard deviation 0.5".
     """
-    said = "What leaves a client: the model delta and its weight"
+    line = "What leaves a client: the model delta and its weight"
     if built.bytes_up is not None:
-        said += f" ({built.bytes_up:,} bytes)"
+        line += f" ({built.bytes_up:,} bytes)"
     steps = filter(None, (hook.describe() for hook in built.hooks))
-    return said + "".join(
+    return line + "".join(
         f", {number}. {step}" for number, step in enumerate(steps, 1)
     )

@@ -1,4 +1,4 @@
-"""Makes the task of an experiment, and what depends on it alone."""
+"""Makes the task of an experiment, and checks settings against it."""
 
 import concurrent.futures
 import dataclasses
@@ -21,8 +21,11 @@ from tff_pipeline.tasks.task import Task
 def load_task(config: ExperimentConfig) -> Task:
     """Reads the data and makes the task that `config` describes.
 
+    Args:
+      config: The experiment.
+
     Raises:
-      ConfigError: If the task does not go with the other settings.
+      ConfigError: If the task cannot be combined with the other settings.
       DataError: If a file is missing or damaged.
     """
     task_fn = registry.load(config.data.task, registry.TASKS)
@@ -36,24 +39,25 @@ def load_task(config: ExperimentConfig) -> Task:
 def load_described_task(
     config: ExperimentConfig,
 ) -> tuple[Task, dict[str, Any]]:
-    """Reads the data, and says where this is and on which data.
+    """Makes the task, and describes the environment of the run.
 
     Args:
       config: The experiment.
 
     Returns:
-      (the task, the environment as JSON: versions, machine, command line, and
-      as `data` the SHA-256 of each file that the task depends on).
+      (the task, the environment as JSON: versions, machine, command line and,
+      in `data`, the SHA-256 of each file that the task depends on).
 
     Raises:
-      PipelineError: In a sentence, what the user should change.
+      ConfigError: If the task cannot be combined with the other settings.
+      DataError: If a file is missing or damaged.
     """
-    # Beside the reading of the data, for files may be large.
+    # Files may be large; they are hashed while the task reads them.
     with concurrent.futures.ThreadPoolExecutor(1) as beside:
         hashes = beside.submit(environment.hashes, config.data.data_dir)
         with timing.span("data"):
             task = load_task(config)
-    # Refused before anything is written.
+    # What is wrong is refused before anything is written.
     check_target(config, task)
     evaluated_clients(config, task)
     data = {**hashes.result(), **task.frozen_hashes()}
@@ -63,7 +67,15 @@ def load_described_task(
 
 
 def initial_weights(task: Task, seed: int) -> tff.learning.models.ModelWeights:
-    """Draws the model's first weights, a function of `seed` alone."""
+    """Draws the model's first weights, a function of `seed` alone.
+
+    Args:
+      task: The task, whose model is built.
+      seed: The experiment's seed.
+
+    Returns:
+      The weights that travel, as NumPy arrays; frozen weights are left out.
+    """
     tf.keras.utils.set_random_seed(seed)
     weights = weight_groups(task.build_model()).sent
     return tf.nest.map_structure(lambda value: value.numpy(), weights)
@@ -72,10 +84,18 @@ def initial_weights(task: Task, seed: int) -> tff.learning.models.ModelWeights:
 def evaluated_clients(
     config: ExperimentConfig, task: Task
 ) -> Mapping[str, FederatedData]:
-    """The test examples that `--eval_clients` asks for, by group of clients.
+    """Chooses the test examples that `--eval_clients` asks for.
+
+    Args:
+      config: The experiment.
+      task: The task that has the clients.
+
+    Returns:
+      Test examples by client, for each of the groups `seen` and `unseen` that
+      is evaluated; empty without `--eval_clients`.
 
     Raises:
-      ConfigError: If a group is asked for that the task does not have.
+      ConfigError: If the task has no clients of a chosen group.
     """
     choice = config.run.eval_clients
     known = over_clients.client_groups(task)
@@ -92,7 +112,15 @@ def evaluated_clients(
 
 
 def check_target(config: ExperimentConfig, task: Task) -> None:
-    """Raises `ConfigError` if `--target_metric` is no metric of the task."""
+    """Checks that `--target_metric`, if set, is a metric of the task.
+
+    Args:
+      config: The experiment.
+      task: The task that has the metrics.
+
+    Raises:
+      ConfigError: If it is none of them.
+    """
     known = [f"eval_{name}" for name in task.evaluated_names]
     if config.run.target_metric not in [None, *known]:
         raise errors.ConfigError(

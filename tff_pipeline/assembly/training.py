@@ -1,4 +1,4 @@
-"""Makes the training loop of a run, with all that it computes and records."""
+"""Makes the training loop of a run, with its evaluation and its records."""
 
 import contextlib
 import functools
@@ -21,12 +21,16 @@ from tff_pipeline.training import columns
 from tff_pipeline.training.loop import Loop
 from tff_pipeline.training.recorder import Recorder
 
-# Signs the log: (round, head of the log) -> nothing.
+# Signs the log; takes the round's number and the hash of the log's last entry.
 Sign = Callable[[int, str], None]
 
 
 def signer(config: ExperimentConfig, directory: RunDirectory) -> Optional[Sign]:
-    """Makes what signs the log; `None` without `--signing_key`.
+    """Makes the function that signs the log; `None` without `--signing_key`.
+
+    Args:
+      config: The experiment.
+      directory: The run's directory, for the signature.
 
     Raises:
       ConfigError: If the key cannot be read.
@@ -49,24 +53,26 @@ def build_loop(
     around_round: Callable[[int], contextlib.AbstractContextManager[Any]],
     until: Optional[int],
 ) -> tuple[Loop, RoundLog]:
-    """Builds the algorithm, its evaluation and its records into a loop.
+    """Builds the loop with the algorithm, its evaluation and its records.
 
     Args:
       config: The experiment.
-      task: Its data and model.
-      protection: Its privacy plans.
-      source: Reads its cohorts.
-      directory: The run's; it is claimed.
-      environment: Where the run takes place and on which data, as JSON.
-      sign: Signs the log, if it is to be signed.
-      around_round: Round number -> a context manager to be around all of it.
-      until: A round to end after, if not the last of those that are planned.
+      task: The experiment's data and model.
+      protection: The experiment's privacy plans.
+      source: The reader of cohorts.
+      directory: The run's directory, already claimed.
+      environment: The versions, machine and data of the run, as JSON.
+      sign: Signs the log; `None` if it is not to be signed.
+      around_round: Makes a context manager, from a round's number, which is
+        entered before the round and left after it.
+      until: The last round to run; by default that of `config`.
 
     Returns:
-      (the loop, the log that it writes to).
+      (the loop, the log that it writes).
 
     Raises:
-      PipelineError: In a sentence, what the user should change.
+      ConfigError: If settings cannot be combined.
+      RunDirectoryError: If a file of the run cannot be read or written.
     """
     groups = evaluated_clients(config, task)
     with timing.span("building"):

@@ -1,1 +1,1 @@
-"""Who takes part in a round, and with which examples."""
+"""The clients of each round, and the examples they train on."""

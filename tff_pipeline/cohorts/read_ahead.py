@@ -10,11 +10,12 @@ from tff_pipeline import timing
 
 @dataclasses.dataclass(frozen=True)
 class Cohort:
-    """The clients of one round.
+    """The clients of one round, with their data.
 
     Attributes:
       client_ids: The clients' ids, in order.
-      datasets: The argument of the process for each client, in that order.
+      datasets: The data of each client, as the process takes them, in the
+        same order.
     """
 
     client_ids: Sequence[str]
@@ -22,17 +23,19 @@ class Cohort:
 
 
 class CohortReader:
-    """Reads cohorts a round ahead in a thread; a context manager.
+    """Reads cohorts one round ahead, in a thread of its own.
 
-    At most one cohort waits to be used, so that memory holds two.
+    It is a context manager; its end stops the thread. At most one cohort waits
+    to be used, so memory holds at most two.
     """
 
     def __init__(self, cohort_of: Callable[[int], Cohort], last: int):
         """Starts the thread; nothing is read before `read`.
 
         Args:
-          cohort_of: Round number, 1 or above -> its cohort; a pure function.
-          last: The last round, after which nothing is read ahead.
+          cohort_of: A pure function from a round number, 1 or above, to the
+            cohort of that round.
+          last: The number of the last round; nothing is read after it.
         """
         self._cohort_of = cohort_of
         self._last = last
@@ -49,11 +52,11 @@ class CohortReader:
         """Returns a round's cohort, and begins to read the next round's.
 
         Args:
-          number: The round, 1 or above.
+          number: The number of the round, 1 or above.
 
         Raises:
-          Exception: Whatever kept the cohort from being read; another call with
-            the same number tries again.
+          Exception: The error that `cohort_of` raised; another call with the
+            same number tries again.
         """
         waiting = self._ahead.pop(number, None) or self._submit(number)
         cohort = waiting.result()

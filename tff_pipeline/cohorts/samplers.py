@@ -1,8 +1,8 @@
-"""Which clients take part in a round.
+"""Samplers: they draw the clients that take part in each round.
 
 The cohort of a round is a function of the seed and the round's number alone.
-With differential privacy, where who takes part must be known to nobody, the
-seed is a secret.
+Differential privacy may require that nobody knows who takes part; then the seed
+is a secret.
 """
 
 import abc
@@ -15,7 +15,7 @@ from tff_pipeline import errors, randomness
 
 
 class Sampler(abc.ABC):
-    """Draws cohorts."""
+    """Draws the cohort of each round from a population of clients."""
 
     def __init__(self, client_ids: Sequence[str], size: int, seed: int):
         """Makes the sampler.
@@ -40,14 +40,25 @@ class Sampler(abc.ABC):
 
     @abc.abstractmethod
     def positions(self, round_number: int) -> list[int]:
-        """Where the clients of a round, 1 or above, stand in the population."""
+        """Draws the positions of a round's clients in the population.
+
+        Args:
+          round_number: The number of the round, 1 or above.
+
+        Returns:
+          Positions from 0 in `client_ids`, each at most once.
+        """
 
     def cohort(self, round_number: int) -> list[str]:
-        """The ids of the clients of round `round_number`."""
+        """Draws the ids of a round's clients.
+
+        Args:
+          round_number: The number of the round, 1 or above.
+        """
         return self.ids(self.positions(round_number))
 
     def ids(self, positions: Sequence[int]) -> list[str]:
-        """Of the clients that stand there."""
+        """Returns the ids of the clients at `positions`, in the same order."""
         return [self._client_ids[i] for i in positions]
 
     def _draw(self, *counters: int) -> np.random.Generator:
@@ -55,7 +66,12 @@ class Sampler(abc.ABC):
 
 
 class UniformSampler(Sampler):
-    """As many in every round, each set of them as likely as any other."""
+    """Draws `size` clients in every round, all sets of them equally likely.
+
+    >>> sampler = UniformSampler(["a", "b", "c", "d", "e"], size=2, seed=0)
+    >>> [sampler.cohort(round_number) for round_number in (1, 2, 3)]
+    [['c', 'b'], ['a', 'b'], ['b', 'c']]
+    """
 
     def positions(self, round_number: int) -> list[int]:
         chosen = self._draw(round_number).choice(
@@ -65,9 +81,13 @@ class UniformSampler(Sampler):
 
 
 class PoissonSampler(Sampler):
-    """Every client on its own with the same probability: maybe none.
+    """Draws every client independently with probability size / population.
 
-    That is size / population, so that as many as `size` are expected.
+    A cohort has `size` clients on average; it may have none.
+
+    >>> sampler = PoissonSampler(["a", "b", "c", "d", "e"], size=2, seed=0)
+    >>> [sampler.cohort(round_number) for round_number in (1, 2, 3)]
+    [['a', 'e'], ['a', 'd'], ['b', 'e']]
     """
 
     def positions(self, round_number: int) -> list[int]:
@@ -77,9 +97,13 @@ class PoissonSampler(Sampler):
 
 
 class ShuffledSampler(Sampler):
-    """Everyone once an epoch, in an order that is drawn for each epoch.
+    """Takes every client once an epoch, in a new random order each epoch.
 
-    The last cohort of an epoch has those who are left.
+    The last cohort of an epoch has the clients that are left, at most `size`.
+
+    >>> sampler = ShuffledSampler(["a", "b", "c", "d", "e"], size=2, seed=0)
+    >>> [sampler.cohort(round_number) for round_number in (1, 2, 3)]
+    [['a', 'b'], ['c', 'e'], ['d']]
     """
 
     def positions(self, round_number: int) -> list[int]:
@@ -92,11 +116,20 @@ class ShuffledSampler(Sampler):
 
 
 class SeparatedSampler(Sampler):
-    """Nobody again within some rounds.
+    """Draws no client twice within `min_separation` consecutive rounds.
 
-    The population is split at random, once, into as many groups as there are
-    rounds from one participation to the next; cohorts are uniform samples of
-    the groups in turn.
+    The population is split once, at random, into `min_separation` groups.
+    Cohorts are uniform samples from the groups in turn.
+
+    Attributes:
+      min_separation: The least number of rounds from one participation of a
+        client to its next.
+
+    >>> sampler = SeparatedSampler(["a", "b", "c", "d", "e"], size=2, seed=0)
+    >>> sampler.min_separation
+    2
+    >>> [sampler.cohort(round_number) for round_number in (1, 2, 3)]
+    [['d', 'b'], ['e', 'c'], ['b', 'd']]
     """
 
     def __init__(
@@ -112,11 +145,12 @@ class SeparatedSampler(Sampler):
           client_ids: The population.
           size: Clients a round.
           seed: The experiment's seed, or a secret.
-          min_separation: Rounds from one participation to the next, at least;
-            by default as many as there can be.
+          min_separation: The least number of rounds from one participation
+            to the next; by default population // size, the largest possible.
 
         Raises:
-          ConfigError: If there are too few clients for cohorts of that size.
+          ConfigError: If the population is smaller than
+            `min_separation` x `size`.
         """
         super().__init__(client_ids, size, seed)
         self.min_separation = min_separation or len(client_ids) // size

@@ -1,4 +1,4 @@
-"""Reads the cohort of a round: who takes part, with which data and key."""
+"""Reads the cohort of a round: its clients with their data and keys."""
 
 import functools
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from tff_pipeline.tasks.task import Task
 
 
 class CohortSource:
-    """Reads cohorts, each a function of the seed and the round alone."""
+    """Reads cohorts: pure functions of the seed and the round number."""
 
     def __init__(
         self,
@@ -31,11 +31,12 @@ class CohortSource:
 
         Args:
           config: The experiment.
-          task: Its data.
-          plan: The privacy plan of clients; then cohorts are drawn from its
-            secret, and it may have canaries, who stand behind the clients.
-          examples_plan: The privacy plan of examples; then blocks say how much
-            noise a client's steps have.
+          task: The task, whose `train` has the clients.
+          plan: The privacy plan that protects clients, if there is one. Its
+            secret is then the seed of cohorts, and its canaries join the
+            population, after the clients.
+          examples_plan: The privacy plan that protects examples, if there is
+            one. Blocks then hold the noise multiplier of the client's steps.
 
         Raises:
           ConfigError: If there are fewer clients than `--clients_per_round`.
@@ -47,7 +48,7 @@ class CohortSource:
 
     @functools.cached_property
     def _positions(self) -> dict[str, int]:
-        """Where each client stands among those that train."""
+        """Position of each client among those that train, by id."""
         ids = self._task.train.client_ids
         return {client_id: position for position, client_id in enumerate(ids)}
 
@@ -57,8 +58,16 @@ class CohortSource:
         """Reads the cohort of a round.
 
         Args:
-          round_number: Which round, 1 or above.
-          client_ids: Who takes part; by default those that the sampler draws.
+          round_number: The number of the round, 1 or above.
+          client_ids: The ids of the clients that take part; by default the
+            sampler draws them.
+
+        Returns:
+          The clients' ids with one block each, as `client_block` makes them.
+
+        Raises:
+          DataError: If the task refuses a client's examples.
+          TrainingError: If memory runs out.
         """
         if client_ids is None:
             positions = self._sampler.positions(round_number)
@@ -69,7 +78,7 @@ class CohortSource:
         return Cohort(client_ids, blocks)
 
     def _block(self, position: int, round_number: int) -> Any:
-        """The data of a client, or of a canary that stands behind them."""
+        """Makes the block of a client, or of a canary if one stands there."""
         clients = self._task.train.client_ids
         if position >= len(clients):
             return self._canary(position - len(clients))
@@ -99,7 +108,7 @@ class CohortSource:
         )
 
     def _canary(self, number: int) -> Any:
-        """A block of one example; a canary sends a direction of its own."""
+        """Makes a canary's block, of one example that it does not train on."""
         data = self._task.train.load(self._task.train.client_ids[0])
         return client_block(
             Examples(data.x[:1], data.y[:1]), canaries.key_of(number)
@@ -109,7 +118,19 @@ class CohortSource:
 def sampler_of(
     config: ExperimentConfig, task: Task, plan: Optional[Plan]
 ) -> Sampler:
-    """Who takes part in which round; see `reader`."""
+    """Makes the sampler that `--sampling` names.
+
+    Args:
+      config: The experiment.
+      task: The task, whose `train` has the population.
+      plan: The privacy plan that protects clients, if there is one. Its secret
+        then replaces the experiment's seed, and its canaries join the
+        population, after the clients.
+
+    Raises:
+      ConfigError: If there are fewer clients than `--clients_per_round`, or
+        too few for `--min_separation`.
+    """
     assert config.clients.sampling is not None  # `ExperimentConfig` does.
     ids, seed = task.train.client_ids, config.run.seed
     if plan is not None:
