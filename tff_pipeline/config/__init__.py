@@ -1,4 +1,4 @@
-"""What an experiment is: frozen dataclasses, checked when they are made.
+"""Defines an experiment by frozen dataclasses, checked when they are made.
 
 Every field is a flag of the same name (optimizers: with the prefix of their
 side), every value is checked at construction, and a config that exists can be

@@ -40,7 +40,15 @@ class _Chain(fields.Allowed):
     """Allows an aggregator, or steps that end in one, such as clip+mean."""
 
     def check(self, flag: str, value: Any) -> None:
-        """Raises `ConfigError` if `value` is no chain of known names."""
+        """Checks that a value is a chain of known names.
+
+        Args:
+          flag: The flag's name, for the error.
+          value: The value to check.
+
+        Raises:
+          ConfigError: If it is not.
+        """
         if isinstance(value, str) and _is_chain(value):
             return
         raise errors.ConfigError(
@@ -52,7 +60,18 @@ class _Chain(fields.Allowed):
 
 @dataclasses.dataclass(frozen=True)
 class AggregationConfig(fields.Group):
-    """The aggregator; options that it does not take stay `None`."""
+    """Options of the aggregator; those that it does not take stay `None`.
+
+    Its fields are flags, whose help says what they mean.
+
+    Example:
+      >>> config = AggregationConfig("clip+mean", clip_norm=1.0)
+      >>> config.steps, config.last
+      (['clip'], 'mean')
+
+    Raises:
+      ConfigError: If a value is not allowed, or the options do not go together.
+    """
 
     name: str = fields.field(
         "mean",
@@ -71,12 +90,12 @@ class AggregationConfig(fields.Group):
 
     @property
     def steps(self) -> Sequence[str]:
-        """The names of the steps before the aggregator, in order."""
+        """Names of the steps before the aggregator, in order."""
         return names_in_chain(self.name)[:-1]
 
     @property
     def last(self) -> str:
-        """The name of the aggregator that ends the chain."""
+        """Name of the aggregator that ends the chain."""
         return names_in_chain(self.name)[-1]
 
     def __post_init__(self) -> None:

@@ -14,7 +14,14 @@ ALGORITHM_OPTIONS: Mapping[str, Mapping[str, Any]] = {}
 
 @dataclasses.dataclass(frozen=True)
 class AlgorithmConfig(fields.Group):
-    """The algorithm; options that it does not take stay `None`."""
+    """Options of the algorithm; those that it does not take stay `None`.
+
+    Its fields are flags, whose help says what they mean.
+
+    Raises:
+      ConfigError: If a value is not allowed, or the algorithm does not take an
+        option that is set.
+    """
 
     name: str = fields.field(
         "fed_avg",

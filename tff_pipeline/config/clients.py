@@ -1,4 +1,4 @@
-"""Configures who takes part in a round, and what each client does in it."""
+"""Configures the cohort of a round, and what each client does in it."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -23,7 +23,16 @@ WEIGHTINGS = {
 
 @dataclasses.dataclass(frozen=True)
 class ClientConfig(fields.Group):
-    """Who takes part in a round, and what each client does in it."""
+    """Options of cohorts, and of what each client does in a round.
+
+    Its fields are flags, whose help says what they mean.
+
+    Attributes:
+      optimizer: The clients' optimizer; its flags begin with `client_`.
+
+    Raises:
+      ConfigError: If a value is not allowed, or the options do not go together.
+    """
 
     clients_per_round: int = fields.field(
         10,
@@ -120,20 +129,20 @@ class ClientConfig(fields.Group):
         self._check_example_dp()
 
     def _check_example_dp(self) -> None:
-        """Raises `ConfigError` unless the flags of DP-SGD go together."""
+        """Checks that the flags of DP-SGD go together."""
         flags = {
             flag: getattr(self, field.name)
             for flag, field in self.options()
             if flag.startswith("client_dp_")
         }
-        given = [flag for flag, value in flags.items() if value is not None]
+        flags_set = [flag for flag, value in flags.items() if value is not None]
         needed = [flag for flag in flags if not flag.endswith("_seed")]
-        if not given:
+        if not flags_set:
             return
         for flag in needed:
             if flags[flag] is None:
                 raise errors.ConfigError(
-                    f"--{given[0]}={flags[given[0]]} is given without "
+                    f"--{flags_set[0]}={flags[flags_set[0]]} is given without "
                     f"--{flag}=...; --{', --'.join(needed)} go together."
                 )
         if self.steps_per_round is None:

@@ -1,4 +1,4 @@
-"""The part of a configuration that says what is learned, from which data."""
+"""Configures what is learned, and from which data."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ PARTITION_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "label_k": {"num_clients": 100, "labels_per_client": 2},
     "natural": {},
 }
-# Options of holding clients out, which comes before partitioning, likewise.
+# The options of holding clients out, which comes before partitioning, likewise.
 _HOLD_OUT_OPTIONS = {"natural": {"unseen_clients": 0}}
 TASK_TYPES = {
     "classification": "labels are classes",
@@ -36,7 +36,14 @@ TFF_DATA = {
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig(fields.Group):
-    """The task, its files, and how its examples are spread over clients."""
+    """Options of the task, its files, and how clients share its examples.
+
+    Its fields are flags, whose help says what they mean. Options that the task
+    or the partition does not take stay `None`.
+
+    Raises:
+      ConfigError: If a value is not allowed, or the options do not go together.
+    """
 
     task: str = fields.field(
         "digits_2nn",
@@ -216,7 +223,8 @@ class DataConfig(fields.Group):
         """Returns --data_dir, for a task that cannot do without it.
 
         Args:
-          contents: What it must name, in words, for the error.
+          contents: Words for what the flag must name, for the error, such as
+            "the folder with the images".
 
         Raises:
           ConfigError: If it is not set.
@@ -228,6 +236,7 @@ class DataConfig(fields.Group):
         return self.data_dir
 
     def _check_columns(self) -> None:
+        """Checks that a table's labels and clients can be told."""
         if self.label_column is None:
             raise errors.ConfigError(
                 f"--task={self.task} needs --label_column, the column to "

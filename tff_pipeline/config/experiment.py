@@ -1,4 +1,4 @@
-"""Configures a whole experiment: frozen dataclasses, checked when made."""
+"""Joins the groups of options into the configuration of an experiment."""
 
 import dataclasses
 import json
@@ -22,7 +22,27 @@ from tff_pipeline.config.run import RunConfig
 
 @dataclasses.dataclass(frozen=True)
 class ExperimentConfig:
-    """All that decides a run; two equal configs train the same model."""
+    """Configuration of a run; two equal ones train the same model.
+
+    Example:
+      >>> config = ExperimentConfig()
+      >>> config.flags()["clients_per_round"]
+      10
+      >>> ExperimentConfig.from_json(config.to_json()) == config
+      True
+
+    Attributes:
+      data: The task, its files, and how clients share its examples.
+      clients: The cohorts, and what each client does in a round.
+      server: What the server does with the mean update.
+      run: How long the run is, what it keeps, and where it computes.
+      algorithm: What clients and server compute in a round.
+      aggregation: How the messages of a cohort's clients become one.
+      privacy: Differential privacy of whole clients.
+
+    Raises:
+      ConfigError: If options of different groups do not go together.
+    """
 
     data: DataConfig = DataConfig()
     clients: ClientConfig = ClientConfig()
@@ -46,7 +66,7 @@ class ExperimentConfig:
 
     @property
     def private(self) -> bool:
-        """Whether whole clients are protected by differential privacy."""
+        """True if differential privacy protects whole clients."""
         return self.aggregation.last in MECHANISM_OF
 
     def _settle_privacy(self) -> None:
@@ -103,7 +123,7 @@ class ExperimentConfig:
             )
 
     def groups(self) -> tuple[fields.Group, ...]:
-        """All groups of fields, the optimizers' too."""
+        """Returns all groups of fields, the optimizers' too."""
         return (
             self.data,
             self.clients,
@@ -117,7 +137,15 @@ class ExperimentConfig:
         )
 
     def flags(self, identity_only: bool = False) -> dict[str, Any]:
-        """Flag name -> value of all that is set, in the groups' order."""
+        """Returns the values that are set: flag name -> value.
+
+        Args:
+          identity_only: Whether to leave out the flags that a resumed run may
+            change, such as --output_dir.
+
+        Returns:
+          The values, in the groups' order.
+        """
         values = {}
         for group in self.groups():
             for flag, field in group.options():
@@ -136,7 +164,7 @@ class ExperimentConfig:
         return values
 
     def flagfile(self) -> str:
-        """The text of a flagfile that runs this again, in another folder."""
+        """Returns a flagfile's text that repeats the run in another folder."""
         values = {**self.flags(), "output_dir": None}
         if self.data.data_dir is not None:
             values["data_dir"] = os.path.abspath(self.data.data_dir)
@@ -147,15 +175,62 @@ class ExperimentConfig:
         )
 
     def to_json(self) -> str:
+        """Returns the configuration as JSON, with a line break at its end."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "ExperimentConfig":
-        """Reads what `to_json` wrote; raises `ConfigError` for all else."""
+        """Reads a configuration.
+
+        Args:
+          text: Text that `to_json` wrote.
+
+        Raises:
+          ConfigError: If it is anything else.
+        """
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise errors.ConfigError(
                 f"The configuration is not JSON: {error}."
             ) from None
-        return fields.from_dict(cls, values, "configuration")
+        return _from_dict(cls, values, "configuration")
+
+
+def _from_dict(cls: type, values: Any, where: str) -> Any:
+    """Builds a dataclass from nested dicts of JSON values.
+
+    Args:
+      cls: The dataclass.
+      values: Dict from names of fields to their values; a field that is a
+        dataclass again has a dict.
+      where: Words for the outermost object, for errors.
+
+    Returns:
+      A `cls`.
+
+    Raises:
+      ConfigError: If a field is unknown or missing, or its value is not
+        allowed.
+    """
+    if not isinstance(values, dict):
+        raise errors.ConfigError(
+            f"The {where} must be an object, not {values!r}."
+        )
+    known = {field.name: field for field in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise errors.ConfigError(
+            f"The {where} has unknown fields: {', '.join(unknown)}; known "
+            f"are: {', '.join(known)}."
+        )
+    arguments = {
+        name: _from_dict(type(known[name].default), value, f"{where}.{name}")
+        if dataclasses.is_dataclass(known[name].default)
+        else value
+        for name, value in values.items()
+    }
+    for name, field in known.items():
+        if field.default is dataclasses.MISSING and name not in arguments:
+            raise errors.ConfigError(f"The {where}.{name} is missing.")
+    return cls(**arguments)

@@ -1,7 +1,7 @@
 """Fields of dataclasses that are flags: their checks, help and names.
 
-A `Group` of such fields checks all values when it is made. What the fields are
-is said in `config`.
+A `Group` of such fields checks all values when it is made. The other modules of
+`config` declare the fields.
 """
 
 import dataclasses
@@ -15,9 +15,17 @@ from tff_pipeline import errors
 
 @dataclasses.dataclass(frozen=True)
 class Allowed:
-    """Which values a field takes: their type, the words for it, the test.
+    """Rule for the values that a field takes.
 
-    Where only some names are allowed, `names` lists them.
+    Example:
+      >>> FRACTION.words, FRACTION.test(0.2), FRACTION.test(1.0)
+      ('at least 0 and below 1', True, False)
+
+    Attributes:
+      kind: The type of the values; a `float` may be written as an `int`.
+      words: Words for the allowed values, which follow "must be" in errors.
+      test: Function that tells of a value of this type whether it is allowed.
+      names: The allowed values, where they are names.
     """
 
     kind: type
@@ -26,7 +34,15 @@ class Allowed:
     names: tuple[str, ...] = ()
 
     def check(self, flag: str, value: Any) -> None:
-        """Raises `ConfigError` if `value` is not allowed for `flag`."""
+        """Checks that a value is allowed.
+
+        Args:
+          flag: The flag's name, for the error.
+          value: The value to check.
+
+        Raises:
+          ConfigError: If it is not.
+        """
         kinds = (int, float) if self.kind is float else (self.kind,)
         # A bool is an int to Python.
         fits = isinstance(value, kinds) and (
@@ -40,7 +56,14 @@ class Allowed:
 
 
 def known(names: Mapping[str, Any]) -> Allowed:
-    """Allows the names of a table; one added later is allowed from then on."""
+    """Allows the names of a table.
+
+    >>> known({"iid": "...", "shards": "..."}).words
+    'one of: iid, shards'
+
+    Args:
+      names: Table by name; a name added later is allowed from then on.
+    """
     return Allowed(
         str, f"one of: {', '.join(names)}", lambda v: v in names, tuple(names)
     )
@@ -53,8 +76,12 @@ def listed(
 ) -> Allowed:
     """Allows several names with commas between them, each at most once.
 
+    >>> sinks = listed({"csv": "...", "tensorboard": "..."}, required="csv")
+    >>> sinks.test("csv,tensorboard"), sinks.test("tensorboard")
+    (True, False)
+
     Args:
-      names: The names; one added later is allowed from then on.
+      names: Table by name; a name added later is allowed from then on.
       required: A name that must be among them.
       empty: The word that stands for no name at all.
     """
@@ -126,12 +153,12 @@ def field(
     flag: Optional[str] = None,
     identity: bool = True,
 ) -> Any:
-    """A dataclass field that is also a flag.
+    """Returns a dataclass field that is also a flag.
 
     Args:
       default: Its default; `None` where it may stay unset.
-      allowed: Which values it takes.
-      help_text: What `--help` says.
+      allowed: The values that it takes.
+      help_text: The text in the flag's `--help`.
       flag: The flag's name, where it is not the field's.
       identity: Whether two runs that differ in it are different experiments;
         if not, a run may be resumed with another value.
@@ -147,10 +174,18 @@ def field(
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """A group of fields: names their flags and checks their values."""
+    """Group of fields that names their flags and checks their values.
+
+    Raises:
+      ConfigError: If a value is not allowed; its flag is named.
+    """
 
     def flag(self, field: dataclasses.Field[Any]) -> str:
-        """Returns the name of the flag of one of the group's fields."""
+        """Returns the name of a field's flag.
+
+        Args:
+          field: One of the group's fields.
+        """
         return field.metadata["flag"] or field.name
 
     def options(self) -> Iterator[tuple[str, dataclasses.Field[Any]]]:
@@ -184,7 +219,16 @@ class Group:
     def settle_options(
         self, flag: str, chosen: str, table: Mapping[str, Mapping[str, Any]]
     ) -> None:
-        """Does as `settle` where another group's `flag` makes the choice."""
+        """Does as `settle` where a flag of another group makes the choice.
+
+        Args:
+          flag: The flag that chooses, for the error.
+          chosen: Its value.
+          table: As for `settle`.
+
+        Raises:
+          ConfigError: If an option is set that the chosen name does not take.
+        """
         optional = {name for options in table.values() for name in options}
         taken = table.get(chosen, {})
         flags = {field.name: name for name, field in self.options()}
@@ -205,51 +249,29 @@ class Group:
 
 
 def differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Names of the values that are not the same, or in one of the two alone.
+    """Lists the names of values that differ, or that only one of the two has.
 
     >>> differing({"seed": 0, "rounds": 5}, {"seed": 0, "rounds": 9, "new": 1})
     ['rounds', 'new']
+
+    Args:
+      was: Name -> value of one configuration.
+      now: Name -> value of another.
     """
     return [name for name in {**was, **now} if was.get(name) != now.get(name)]
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Says which values are not the same, and what they were and are.
+    """Describes the values that differ, each with its old and its new value.
 
     >>> differences({"seed": 0, "rounds": 5}, {"seed": 0, "rounds": 9})
     ['rounds (was 5, now 9)']
+
+    Args:
+      was: Name -> value of one configuration.
+      now: Name -> value of another.
     """
     return [
         f"{name} (was {was.get(name)}, now {now.get(name)})"
         for name in differing(was, now)
     ]
-
-
-def from_dict(cls: type, values: Any, where: str) -> Any:
-    """Builds the dataclass `cls` from nested dicts of JSON values.
-
-    Raises:
-      ConfigError: If a field is unknown, missing, or has a value it must not
-        have; `where` is what the message calls the outermost object.
-    """
-    if not isinstance(values, dict):
-        raise errors.ConfigError(
-            f"The {where} must be an object, not {values!r}."
-        )
-    known = {field.name: field for field in dataclasses.fields(cls)}
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise errors.ConfigError(
-            f"The {where} has unknown fields: {', '.join(unknown)}; known "
-            f"are: {', '.join(known)}."
-        )
-    arguments = {
-        name: from_dict(type(known[name].default), value, f"{where}.{name}")
-        if dataclasses.is_dataclass(known[name].default)
-        else value
-        for name, value in values.items()
-    }
-    for name, field in known.items():
-        if field.default is dataclasses.MISSING and name not in arguments:
-            raise errors.ConfigError(f"The {where}.{name} is missing.")
-    return cls(**arguments)

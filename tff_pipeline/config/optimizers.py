@@ -1,4 +1,4 @@
-"""Configures the optimizers of both sides, and what the server does."""
+"""Configures the optimizers of clients and server."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -44,7 +44,16 @@ SHARED_FIELDS = (
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig(fields.Group):
-    """An optimizer of one side; options that it does not take stay `None`."""
+    """Options of one side's optimizer; those that it does not take are `None`.
+
+    Its fields but `side` are flags, whose help says what they mean.
+
+    Attributes:
+      side: "client" or "server", with which the names of its flags begin.
+
+    Raises:
+      ConfigError: If a value is not allowed, or the options do not go together.
+    """
 
     side: str
     name: str = fields.field(
@@ -117,6 +126,11 @@ class OptimizerConfig(fields.Group):
     )
 
     def flag(self, field: dataclasses.Field[Any]) -> str:
+        """Returns the name of a field's flag; see `optimizer_flag`.
+
+        Args:
+          field: One of the group's fields.
+        """
         return optimizer_flag(self.side, field.name, self.name)
 
     def __post_init__(self) -> None:
@@ -131,7 +145,7 @@ class OptimizerConfig(fields.Group):
         self._check_decay()
 
     def _check_decay(self) -> None:
-        """Raises `ConfigError` unless the schedule's decay can be computed."""
+        """Checks that the schedule's decay can be computed."""
         if self.lr_schedule == "constant":
             return
         if self.lr_decay_rounds is None:
@@ -149,14 +163,25 @@ class OptimizerConfig(fields.Group):
 
     @property
     def scheduled(self) -> bool:
-        """Whether the learning rate changes from round to round."""
+        """True if the learning rate changes from round to round."""
         return (
             self.lr_schedule != "constant" or self.lr_warmup_rounds is not None
         )
 
 
 def optimizer_flag(side: str, field: str, optimizer: str) -> str:
-    """The flag of an optimizer's field, such as server_adam_beta_1."""
+    """Returns the name of the flag of an optimizer's field.
+
+    >>> optimizer_flag("server", "beta_1", "adam")
+    'server_adam_beta_1'
+    >>> optimizer_flag("client", "learning_rate", "adam")
+    'client_learning_rate'
+
+    Args:
+      side: "client" or "server".
+      field: The name of a field of `OptimizerConfig`.
+      optimizer: A name in `OPTIMIZER_OPTIONS`.
+    """
     if field == "name":
         return f"{side}_optimizer"
     if field in SHARED_FIELDS or field == "momentum":
@@ -165,7 +190,16 @@ def optimizer_flag(side: str, field: str, optimizer: str) -> str:
 
 
 def check_side(optimizer: OptimizerConfig, group: str, side: str) -> None:
-    """Raises `ConfigError` unless the optimizer is configured for `side`."""
+    """Checks that an optimizer is configured for its side.
+
+    Args:
+      optimizer: The optimizer's options.
+      group: The group that holds them, for the error: "clients" or "server".
+      side: "client" or "server".
+
+    Raises:
+      ConfigError: If it is configured for the other side.
+    """
     if optimizer.side != side:
         raise errors.ConfigError(
             f"The configuration's {group}.optimizer.side must be {side!r}, "
@@ -175,7 +209,14 @@ def check_side(optimizer: OptimizerConfig, group: str, side: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class ServerConfig(fields.Group):
-    """What the server does with the mean update."""
+    """Options of the server, which applies the mean update.
+
+    Attributes:
+      optimizer: The server's optimizer; its flags begin with `server_`.
+
+    Raises:
+      ConfigError: If the optimizer is configured for clients.
+    """
 
     optimizer: OptimizerConfig = OptimizerConfig("server", learning_rate=1.0)
 

@@ -73,7 +73,13 @@ ACCOUNTANTS = {
 
 @dataclasses.dataclass(frozen=True)
 class PrivacyConfig(fields.Group):
-    """Options of private aggregators; those that are not taken stay `None`."""
+    """Options of private aggregators; those that are not taken stay `None`.
+
+    Its fields are flags, whose help says what they mean.
+
+    Raises:
+      ConfigError: If a value is not allowed.
+    """
 
     dp_noise_multiplier: Optional[float] = fields.field(
         None,

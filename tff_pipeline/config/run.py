@@ -1,4 +1,4 @@
-"""Configures how long a run is, what it keeps, and where it runs."""
+"""Configures a run: its length, what it keeps, and where it computes."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -27,7 +27,13 @@ EVAL_CLIENTS = {
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig(fields.Group):
-    """How long a run is, what it keeps, and where."""
+    """Options of a run's length, of what it keeps, and where it computes.
+
+    Its fields are flags, whose help says what they mean.
+
+    Raises:
+      ConfigError: If a value is not allowed, or the options do not go together.
+    """
 
     output_dir: Optional[str] = fields.field(
         None,

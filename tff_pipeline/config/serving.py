@@ -1,4 +1,4 @@
-"""What scripts/serve.py may be told; each field is a flag."""
+"""Configures scripts/serve.py; each field is a flag."""
 
 import dataclasses
 from typing import Optional
@@ -23,10 +23,12 @@ _SECONDS = Allowed(
 
 @dataclasses.dataclass(frozen=True)
 class ServingConfig(fields.Group):
-    """Which model, where it listens, and how much it takes on.
+    """Options of a served model: which it is, its address, and its limits.
+
+    Its fields are flags, whose help says what they mean.
 
     Raises:
-      ConfigError: If one is not allowed; it is named.
+      ConfigError: If a value is not allowed, or --model is not set.
     """
 
     model: Optional[str] = fields.field(

@@ -1,4 +1,4 @@
-"""Frozen weights: named by a folder and a SHA-256, mapped, never sent.
+"""Freezes weights of a model, which are mapped from files and never sent.
 
 A model that adapts a large base trains few of its weights. The others are the
 same on every machine and in every round, so they need not travel: they lie in
@@ -61,8 +61,9 @@ def using(weights: FrozenWeights) -> Iterator[None]:
     each with weights of its own.
 
     Args:
-      weights: The values; each must be one variable of the model. The model has
-        to make its variables within the block: call a subclassed one there.
+      weights: The stored values; each must be one variable of the model. The
+        model has to make its variables within the block: call a subclassed one
+        there.
 
     Raises:
       ConfigError: If a variable has another shape or dtype than the array of
@@ -131,6 +132,7 @@ def _frozen_variable(
 
 
 def _refuse_update(name: str, *_: Any, **__: Any) -> None:
+    """Raises `ConfigError` in the place of a variable's update."""
     raise errors.ConfigError(
         f"The model updates its variable {name}, which is frozen; leave it out "
         "of the frozen weights."
@@ -141,6 +143,6 @@ def weights_of(variable: tf.Variable) -> Optional[FrozenWeights]:
     """Returns the weights that a variable was frozen with, else `None`.
 
     Args:
-      variable: Any variable, of Keras's mixed precision too.
+      variable: A variable of any kind, one of Keras's mixed precision too.
     """
     return getattr(variable, "frozen_weights", None)

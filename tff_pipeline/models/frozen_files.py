@@ -29,7 +29,7 @@ MANIFEST = "frozen.json"
 
 @dataclasses.dataclass(frozen=True)
 class FrozenArray:
-    """One array of `FrozenWeights`.
+    """Array of `FrozenWeights`, in a file.
 
     Attributes:
       path: Absolute path of the file with its numbers: little-endian, in C
@@ -58,7 +58,7 @@ class FrozenArray:
 
 @dataclasses.dataclass(frozen=True)
 class FrozenWeights:
-    """Arrays in a folder, to be the frozen weights of models.
+    """Arrays in a folder that become the frozen weights of models.
 
     Attributes:
       folder: Absolute path of the folder.
@@ -121,6 +121,7 @@ def store(folder: str, arrays: Mapping[str, npt.NDArray[Any]]) -> FrozenWeights:
 
 
 def _file(number: int) -> str:
+    """Returns the name of an array's file, by its place in the manifest."""
     return f"{number:05d}.raw"
 
 
@@ -139,7 +140,7 @@ def _little_endian(name: str, array: npt.NDArray[Any]) -> memoryview:
 
 
 def load(folder: str) -> FrozenWeights:
-    """Reads what a folder of frozen weights holds, and checks its files.
+    """Reads the manifest of a folder of frozen weights, and checks its files.
 
     The sizes are checked in every call. A file is read and hashed once in a
     process, and again only after it was touched.
@@ -185,7 +186,7 @@ def load(folder: str) -> FrozenWeights:
 
 
 def _check(name: str, array: FrozenArray) -> None:
-    """Raises `DataError` unless an array's file is the one that was stored."""
+    """Checks that an array's file is the one that was stored."""
     try:
         status = os.stat(array.path)
     except OSError as error:

@@ -1,1 +1,1 @@
-"""What a run gives away of a client, and what keeps it from giving more."""
+"""Accounts for what a run gives away of a client, and limits it."""

@@ -242,7 +242,7 @@ def noise_multiplier(
 
     @functools.cache
     def excess(logarithm: float) -> float:
-        """How far epsilon is above the target, as a factor's logarithm."""
+        """Returns the logarithm of epsilon over the target."""
         value = epsilon(setting, math.exp(logarithm), delta, accountant, orders)
         # Both ends must be finite for the root's search.
         return math.log(min(max(value, 1e-12), 1e12) / target_epsilon)

@@ -46,6 +46,11 @@ def noise_multiplier(
 ) -> float:
     """Finds the noise multiplier of `mechanism` that counts for `effective`.
 
+    >>> options = PrivacyConfig(dp_clip=0.5, dp_bits=16)
+    >>> setting = Setting("distributed", "min_separation", 1000, 100, 10, 5)
+    >>> round(noise_multiplier(options, setting, 1_000_000, 1.0), 4)
+    1.002
+
     Args:
       options: The flags; `dp_clip` and `dp_bits` are set.
       setting: The setting, of which the cohort's size counts.

@@ -1,7 +1,7 @@
-"""The private aggregations: one function a mechanism.
+"""Makes the private aggregations, one function for each aggregator.
 
-Each takes a context whose plan says what is promised, and gives the factory
-whose noise the plan accounts for.
+Each function takes a context with a privacy plan, and returns the aggregation
+whose noise the plan accounts for. `config.privacy` has the aggregators' flags.
 """
 
 from typing import Any
@@ -26,7 +26,11 @@ from tff_pipeline.privacy.plan import Plan
 
 
 def client_hooks(plan: Plan) -> list[ClientHook]:
-    """Lists what clients do, by the plan, to what they send, in order."""
+    """Returns the hooks that a plan needs on clients, in order.
+
+    Args:
+      plan: The plan of a private aggregator.
+    """
     hooks: list[ClientHook] = []
     if plan.num_canaries:
         hooks.append(Canaries(plan.canary_key))
@@ -58,13 +62,21 @@ def _aggregation(plan: Plan, factory: Factory) -> Aggregation:
 
 
 def dp_gaussian(context: AggregationContext) -> Aggregation:
-    """Clips, sums up and adds fresh noise every round (McMahan et al. 2018)."""
+    """Clips, sums up and adds fresh noise every round (McMahan et al. 2018).
+
+    Args:
+      context: Has a plan of this aggregator.
+    """
     plan = _plan(context)
     return _mean(plan, noise.FreshNoise(plan.noise_key))
 
 
 def dp_gaussian_adaptive(context: AggregationContext) -> Aggregation:
-    """Adapts the clip to a quantile of the norms (Andrew et al. 2021)."""
+    """Adapts the clip to a quantile of the norms (Andrew et al. 2021).
+
+    Args:
+      context: Has a plan of this aggregator.
+    """
     plan = _plan(context)
     options = plan.options
     assert options.dp_initial_clip is not None  # `PrivacyConfig` settles
@@ -83,13 +95,21 @@ def dp_gaussian_adaptive(context: AggregationContext) -> Aggregation:
 
 
 def dp_tree(context: AggregationContext) -> Aggregation:
-    """Adds the noise of one binary tree (Kairouz et al. 2021, DP-FTRL)."""
+    """Adds the noise of one binary tree (Kairouz et al. 2021, DP-FTRL).
+
+    Args:
+      context: Has a plan of this aggregator.
+    """
     plan = _plan(context)
     return _mean(plan, noise.TreeNoise(plan.noise_key, plan.setting.rounds))
 
 
 def dp_tree_restart(context: AggregationContext) -> Aggregation:
-    """Adds the noise of a new tree in every epoch (Kairouz et al. 2021)."""
+    """Adds the noise of a new tree in every epoch (Kairouz et al. 2021).
+
+    Args:
+      context: Has a plan of this aggregator.
+    """
     plan = _plan(context)
     setting = plan.setting
     tree = noise.TreeNoise(plan.noise_key, setting.rounds, setting.epoch)
@@ -97,13 +117,21 @@ def dp_tree_restart(context: AggregationContext) -> Aggregation:
 
 
 def dp_matrix(context: AggregationContext) -> Aggregation:
-    """Adds the noise of a banded matrix (Choquette-Choo et al. 2023)."""
+    """Adds the noise of a banded matrix (Choquette-Choo et al. 2023).
+
+    Args:
+      context: Has a plan of this aggregator.
+    """
     plan = _plan(context)
     return _mean(plan, noise.BandedNoise(plan.noise_key, plan.matrix))
 
 
 def dp_distributed(context: AggregationContext) -> Aggregation:
-    """Sums up integers to which clients added noise (Kairouz et al. 2021b)."""
+    """Sums up integers to which clients added noise (Kairouz et al. 2021b).
+
+    Args:
+      context: Has a plan of this aggregator.
+    """
     plan = _plan(context)
     mechanism = plan.distributed
     factory = NumberedDistributedDpMeanFactory(
@@ -117,17 +145,23 @@ def dp_distributed(context: AggregationContext) -> Aggregation:
 
 
 def dp_local(context: AggregationContext) -> Aggregation:
-    """Averages updates that clients clipped and noised: see `client_hooks`."""
+    """Averages updates that clients clipped and noised; see `client_hooks`.
+
+    Args:
+      context: Has a plan of this aggregator.
+    """
     return _aggregation(_plan(context), tff.aggregators.UnweightedMeanFactory())
 
 
 def _plan(context: AggregationContext) -> Plan:
+    """Returns the plan of a context, by its own type."""
     plan = context.plan
     assert isinstance(plan, Plan)  # Assembly makes it for private names.
     return plan
 
 
 def _mean(plan: Plan, fresh: noise.Noise) -> Aggregation:
+    """Returns the mean with a fixed clip, to which `fresh` adds its noise."""
     factory = dp_mean.DpMeanFactory(
         plan.clip, plan.noise_multiplier, plan.setting.cohort_size, fresh
     )

@@ -1,4 +1,4 @@
-"""All that epsilon depends on, decided in one place.
+"""Decides, in one place, everything that epsilon depends on.
 
 The plan is made before training from the flags and the population. Noise, clip,
 sampling and accounting come from it and from nowhere else, so that they agree.
@@ -28,23 +28,25 @@ from tff_pipeline.privacy.setting import Setting
 
 Array = npt.NDArray[Any]
 
-_COUNT_STDDEV = 0.05  # Of the cohort: Andrew et al. 2021, section 3.1.
+# As a share of the cohort: Andrew et al. 2021, section 3.1.
+_COUNT_STDDEV = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is promised, and how it is kept.
+    """Plan of a run's privacy: the guarantee, and the noise that keeps it.
 
     Attributes:
-      aggregator: Its name in `registry.AGGREGATORS`.
+      aggregator: The aggregator's name in `registry.AGGREGATORS`.
       options: The flags that the plan is made from.
-      setting: What the accountant is told, with all rounds that are planned.
-      noise_multiplier: Standard deviation of the noise on a round's sum over
-        the clip; with `dp_local`, on a client's update.
-      delta: The probability that is left out.
-      accountant: Of `accounting.ACCOUNTANTS`.
-      dimension: Numbers in an update.
-      secret: 128 bits, of which noise and cohorts are drawn.
+      setting: The mechanism, the sampling and the counts that the accountant
+        is told, with all rounds that are planned.
+      noise_multiplier: Standard deviation of the noise on a round's sum, as a
+        multiple of the clip; with `dp_local`, of the noise on an update.
+      delta: Probability with which the guarantee of epsilon may fail.
+      accountant: A name in `accounting.ACCOUNTANTS`.
+      dimension: The count of numbers in an update.
+      secret: 128 bits, from which noise and cohorts are drawn.
     """
 
     aggregator: str
@@ -58,18 +60,18 @@ class Plan:
 
     @property
     def seeded(self) -> bool:
-        """Whether the noise can be guessed, so that there is no privacy."""
+        """True if the noise has a seed, so that there is no privacy."""
         return self.options.dp_noise_seed is not None
 
     @property
     def columns(self) -> list[str]:
-        """Of metrics.csv, those that it brings."""
+        """Columns of metrics.csv that come from the plan."""
         adapts = self.options.dp_initial_clip is not None
         return ["epsilon", "clip"] if adapts else ["epsilon"]
 
     @property
     def matrix(self) -> tuple[float, ...]:
-        """The first column of the matrix mechanism's matrix."""
+        """First column of the matrix mechanism's matrix."""
         assert self.setting.min_separation is not None
         return matrix.coefficients(
             self.setting.rounds, self.setting.min_separation
@@ -77,40 +79,41 @@ class Plan:
 
     @property
     def num_canaries(self) -> int:
-        """Clients that are there to be found."""
+        """Count of made-up clients that an audit looks for."""
         return self.options.audit_canaries or 0
 
     @property
     def canary_key(self) -> Array:
-        """The key of the canaries' directions, int64 [2]."""
+        """Key of the canaries' directions, int64 [2]."""
         return np.frombuffer(self._derived("canaries"), np.int64)
 
     @property
     def noise_key(self) -> Array:
-        """The key of the noise, int64 [2]."""
+        """Key of the noise, int64 [2]."""
         return np.frombuffer(self._derived("noise"), np.int64)
 
     @property
     def cohort_seed(self) -> int:
-        """The seed of the cohorts: who takes part must not be guessed."""
+        """Seed of the cohorts, secret so that nobody can guess them."""
         return int.from_bytes(self._derived("cohort"), "big")
 
     @property
     def cohort_key(self) -> bytes:
-        """The key of cohorts' hashes, which would give away who took part."""
+        """Key of the cohorts' hashes, which without one give cohorts away."""
         return self._derived("hashes of cohorts")
 
     @property
     def fingerprint(self) -> str:
-        """Of the secret, which it does not give away."""
+        """Hash that identifies the secret and does not give it away."""
         return self._derived("fingerprint").hex()
 
     def _derived(self, purpose: str) -> bytes:
+        """Derives 16 bytes from the secret, other ones for each purpose."""
         return secret_file.derived(self.secret, purpose)
 
     @property
     def noise_over_sensitivity(self) -> float:
-        """The noise multiplier that the accountant is told."""
+        """Standard deviation over sensitivity, which the accountant is told."""
         if self.setting.mechanism == "distributed":
             return self.distributed.effective_noise_multiplier()
         return self.noise_multiplier / self.setting.sensitivity
@@ -124,18 +127,25 @@ class Plan:
 
     @property
     def clip(self) -> float:
-        """The clip that stays as it is."""
+        """Clip of all rounds, with an aggregator that does not adapt it."""
         assert self.options.dp_clip is not None
         return self.options.dp_clip
 
     @property
     def count_stddev(self) -> float:
-        """Of the adaptive clip's count, in clients."""
-        given = self.options.dp_count_stddev
-        return given or _COUNT_STDDEV * self.setting.cohort_size
+        """Standard deviation of the noise on the clip's count, in clients."""
+        chosen = self.options.dp_count_stddev
+        return chosen or _COUNT_STDDEV * self.setting.cohort_size
 
     def epsilon(self, rounds: int) -> float:
-        """After so many rounds; infinite without noise."""
+        """Computes epsilon after the first rounds.
+
+        Args:
+          rounds: The number of rounds.
+
+        Returns:
+          At least 0; infinite without noise.
+        """
         if not rounds:
             return 0.0
         return accounting.epsilon(
@@ -146,7 +156,7 @@ class Plan:
         )
 
     def terms(self) -> dict[str, Any]:
-        """What must stay the same while a run lasts, as JSON."""
+        """Returns what a resumed run must not change, as JSON."""
         terms = {
             "aggregator": self.aggregator,
             **dataclasses.asdict(self.setting),
@@ -161,7 +171,7 @@ class Plan:
 
     @property
     def _rounds_matter(self) -> bool:
-        """Whether noise was made for a number of rounds."""
+        """True if the noise is made for one number of rounds."""
         return (
             self.options.dp_target_epsilon is not None
             or self.setting.mechanism in ("tree", "matrix")
@@ -171,17 +181,17 @@ class Plan:
 def make(
     config: ExperimentConfig, population: int, dimension: int, secret: int
 ) -> Plan:
-    """The plan of an experiment.
+    """Makes the plan of an experiment.
 
     Args:
       config: The experiment; its aggregator must be private.
-      population: Clients there are, canaries too.
-      dimension: Numbers in an update.
-      secret: Of 128 bits; see `secret_file`.
+      population: The count of all clients, canaries too.
+      dimension: The count of numbers in an update.
+      secret: A number of 128 bits; see `secret_file`.
 
     Raises:
-      ConfigError: If the flags do not go together, or the noise that the target
-        epsilon needs cannot be had; the flag to change is named.
+      ConfigError: If the flags do not go together, or no noise reaches the
+        target epsilon; the flag to change is named.
     """
     options, clients = config.privacy, config.clients
     aggregator = config.aggregation.last
@@ -236,7 +246,7 @@ def make(
 
 @contextlib.contextmanager
 def _flags_of_training() -> Iterator[None]:
-    """Flags of scripts/privacy.py in errors become those of train.py."""
+    """Renames flags of scripts/privacy.py in errors to those of train.py."""
     try:
         yield
     except errors.ConfigError as error:

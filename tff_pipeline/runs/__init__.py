@@ -1,1 +1,1 @@
-"""What a run leaves on disk, and how it is read again."""
+"""Writes what a run leaves on disk, and reads it again."""

@@ -1,7 +1,7 @@
-"""The folder of one checkpoint, written whole and read with checks.
+"""Writes the folder of one checkpoint whole, and reads it with checks.
 
     checkpoints/round_000010/state.npz      the server state's arrays by path
-    checkpoints/round_000010/kept.npz       which row each client keeps
+    checkpoints/round_000010/kept.npz       the index of clients' rows
     checkpoints/round_000010/manifest.json  SHA-256 of these, and all the rest
 
 Where clients keep nothing there is no `kept.npz`. The manifest has the round,
@@ -63,10 +63,11 @@ def write(
       round_number: How many rounds the state has seen.
       state: Nested structure of arrays, such as
         `tff.learning.templates.LearningAlgorithmState`.
-      kept: What clients keep, where the algorithm has them do so; its rows are
-        on the disk already.
-      config: The flags that make the run what it is.
-      notes: What else belongs to it, as JSON.
+      kept: The states that clients keep, where the algorithm has any; their
+        rows are on the disk already.
+      config: Flag name -> value of the flags that a resumed run must not
+        change.
+      notes: Other values that belong to the checkpoint, as JSON.
 
     Raises:
       RunDirectoryError: If it cannot be written.
@@ -108,12 +109,12 @@ def write(
 
 
 class Checked(NamedTuple):
-    """A checkpoint whose files have all their sums, read without a process.
+    """Content of a checkpoint whose files all have the SHA-256 of its manifest.
 
     Attributes:
       state: The server state's arrays by path.
       kept_state: SHA-256 of what clients keep, where they keep something.
-      notes: What was saved beside it.
+      notes: The values that were saved beside the state.
     """
 
     state: dict[str, Array]
@@ -123,11 +124,11 @@ class Checked(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointFolder:
-    """A checkpoint whose manifest was read.
+    """Checkpoint whose manifest was read.
 
     Attributes:
       path: The folder.
-      content: What the manifest holds.
+      content: The manifest's JSON.
     """
 
     path: str
@@ -167,7 +168,7 @@ class CheckpointFolder:
 
     @property
     def notes(self) -> dict[str, Any]:
-        """What was saved beside the state."""
+        """Values that were saved beside the state."""
         return dict(self.content["notes"])
 
     def arrays(self) -> dict[str, Array]:
@@ -210,7 +211,7 @@ class CheckpointFolder:
         )
 
     def kept_index(self) -> Optional[KeptIndex]:
-        """Reads which row each client keeps; `None` if none keeps anything.
+        """Reads the index of clients' rows; `None` if clients keep nothing.
 
         Raises:
           InvalidCheckpointError: If it is missing or damaged.
@@ -226,13 +227,13 @@ class CheckpointFolder:
             ) from None
 
     def kept(self, like: KeptStates) -> KeptStates:
-        """Reads what clients keep.
+        """Reads the states that clients keep.
 
         All rows must be there. They are read, and checked, if that takes a
         second or two: if they are no more than 1 GiB together.
 
         Args:
-          like: What clients keep before all rounds.
+          like: The states that clients keep before the first round.
 
         Raises:
           InvalidCheckpointError: If something is missing, damaged, or of
@@ -254,7 +255,7 @@ class CheckpointFolder:
         return kept
 
     def check(self) -> Checked:
-        """Reads all of it, every row too, and checks the sums of all files.
+        """Reads all of it, every row too, and checks the SHA-256 of all files.
 
         Raises:
           InvalidCheckpointError: If something is missing or damaged.

@@ -1,9 +1,9 @@
-"""What clients keep from one round that they take part in to the next.
+"""Keeps the state of clients from one round that they take part in to the next.
 
-For algorithms with state on their clients, such as SCAFFOLD's control variates
-(Karimireddy et al. 2020). A simulation holds it for all clients: on the disk, a
-file a row, so that memory is needed for the cohort alone and a checkpoint
-writes no more than the rows that changed since the one before.
+Algorithms with state on their clients need it, such as SCAFFOLD with its
+control variates (Karimireddy et al. 2020). A simulation holds the state of all
+clients on the disk, a file for each row. Memory is needed for the cohort alone,
+and a checkpoint writes only the rows that changed since the one before.
 """
 
 import copy
@@ -26,7 +26,7 @@ _END = b"."
 
 @dataclasses.dataclass(frozen=True)
 class KeptIndex:
-    """Says which row each client keeps.
+    """Index of the row that each client keeps.
 
     Attributes:
       rows: Client id -> SHA-256 of its row, for the clients with one.
@@ -35,10 +35,10 @@ class KeptIndex:
     rows: Mapping[str, str]
 
     def digest(self) -> str:
-        """SHA-256, in hexadecimal, of all that clients keep.
+        """Computes the SHA-256, in hexadecimal, of all that clients keep.
 
-        Of a line a client, in the order of the ids: the row's SHA-256, a space
-        and the id as JSON. No row is read for it.
+        It is the hash of a text with a line for each client, in the order of
+        the ids: the row's SHA-256, a space and the id as JSON. No row is read.
 
         >>> one = KeptIndex({"a": "00ff", "b": "11ee"})
         >>> one.digest() == KeptIndex({"b": "11ee", "a": "00ff"}).digest()
@@ -64,6 +64,9 @@ class KeptIndex:
     def from_arrays(cls, arrays: Mapping[str, Array]) -> "KeptIndex":
         """Returns the index that `arrays` were made from.
 
+        Args:
+          arrays: Name -> array, as the method `arrays` returns them.
+
         Raises:
           ValueError: If they are no index.
         """
@@ -85,17 +88,17 @@ class KeptIndex:
 
 
 class KeptStates:
-    """Client id -> the row that this client keeps.
+    """Mapping from a client's id to the row that this client keeps.
 
     A row is a nested structure of arrays, alike for all clients. Clients that
     never took part have the initial row. An object never changes: `updated`
-    gives another one, so that one can be saved while training goes on. In
-    memory is the index alone; rows are in `row_files`, and the files that an
+    returns another one, so that one can be saved while training goes on. Only
+    the index is in memory; rows are in `row_files`, and the files that an
     object refers to stay as long as the object is referenced.
 
     Attributes:
       initial: The row of a client that never took part.
-      index: Which row each client keeps; a checkpoint saves it.
+      index: The row that each client keeps; a checkpoint saves it.
       files: The rows' files.
     """
 
@@ -117,7 +120,7 @@ class KeptStates:
 
     @property
     def client_ids(self) -> list[str]:
-        """The clients with a row of their own, sorted."""
+        """Ids of the clients with a row of their own, sorted."""
         return sorted(self.index.rows)
 
     @property
@@ -127,7 +130,7 @@ class KeptStates:
 
     @property
     def structure(self) -> dict[str, list[Any]]:
-        """Name -> [dtype, shape] of the arrays of a row, as JSON."""
+        """Types of a row's arrays, as JSON: name -> [dtype, shape]."""
         return {
             name: [array.dtype.str, list(array.shape)]
             for name, array in self._like.items()
@@ -150,6 +153,7 @@ class KeptStates:
         return [self._row(client_id) for client_id in client_ids]
 
     def _row(self, client_id: str) -> Any:
+        """Reads the row of one client."""
         row = self.index.rows.get(client_id)
         if row is None:
             return self.initial
@@ -173,12 +177,12 @@ class KeptStates:
         All that was written is on the disk when it returns.
 
         Args:
-          client_ids: Who took part. If a client did so twice, its last row
-            counts.
+          client_ids: The clients that took part. If one did so twice, its
+            last row counts.
           rows: Their rows, in the same order.
 
         Returns:
-          What clients keep now; the object itself is as before.
+          An object with the new rows; this one is as before.
 
         Raises:
           ValueError: If there are not as many rows as clients, or one has
@@ -199,6 +203,7 @@ class KeptStates:
             return self.restored(KeptIndex({**self.index.rows, **digests}))
 
     def _flatten(self, client_id: str, row: Any) -> dict[str, Array]:
+        """Returns a row's arrays by path; refuses one unlike the initial."""
         arrays = flatten(row)
         if _signature(arrays) != _signature(self._like):
             raise ValueError(
@@ -208,11 +213,15 @@ class KeptStates:
         return arrays
 
     def digest(self) -> str:
-        """SHA-256 of all that clients keep; see `KeptIndex.digest`."""
+        """Computes the SHA-256 of all that clients keep: `KeptIndex.digest`."""
         return self.index.digest()
 
     def restored(self, index: KeptIndex) -> "KeptStates":
-        """Returns what clients kept when `index` was saved."""
+        """Returns the states that clients kept when an index was saved.
+
+        Args:
+          index: The index, of rows in the same folder.
+        """
         new = copy.copy(self)
         new.index = index
         new.files.hold(new)

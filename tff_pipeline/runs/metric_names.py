@@ -1,4 +1,4 @@
-"""What the name of a metric tells: whether small values of it are good."""
+"""Tells from the name of a metric whether small values of it are good."""
 
 
 def lower_is_better(name: str) -> bool:

@@ -1,1 +1,1 @@
-"""Where TFF's computations run."""
+"""Runs TFF's computations, in this process or in TFF's worker."""

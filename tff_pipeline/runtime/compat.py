@@ -1,4 +1,4 @@
-"""Every name of TFF, TensorFlow and Keras that is not public, in one place.
+"""Holds all uses of names of TFF, TensorFlow and Keras that are not public.
 
 An upgrade that moves one of them breaks this module's test, and nothing else.
 """
@@ -152,7 +152,7 @@ def inline_callable(
 
 
 class RandomGenerator:
-    """Base of what may stand in for the random generator of a Keras layer."""
+    """Base class of generators that replace the one of a Keras layer."""
 
     def _maybe_init(self) -> None:
         """Does nothing; Keras calls it where a layer is first called late."""
@@ -162,7 +162,7 @@ def random_layers(model: tff.learning.models.VariableModel) -> list[Any]:
     """Returns the layers of a Keras model that draw numbers in training.
 
     Args:
-      model: Any; one that wraps no Keras model has no such layers.
+      model: A model of TFF; one that wraps no Keras model has no such layers.
     """
     keras_model = getattr(model, "_keras_model", None)
     if keras_model is None:
@@ -239,7 +239,7 @@ def baseline_words(words: Sequence[str], length: int) -> Encoder:
 
 
 def baseline_tags(words: Sequence[str], tags: Sequence[str]) -> Encoder:
-    """Returns the function by which that baseline makes bags of words and tags.
+    """Returns the function by which TFF's tag prediction makes its bags.
 
     Args:
       words: The vocabulary.
@@ -289,7 +289,7 @@ def lite_model(content: bytes) -> tuple[Any, Any]:
 
 
 def lite_content(model: Any) -> bytes:
-    """Writes a model of `lite_model` as a TensorFlow Lite file."""
+    """Returns a model of `lite_model` as the content of a file."""
     from tensorflow.lite.tools import flatbuffer_utils
 
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))

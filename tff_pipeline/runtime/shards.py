@@ -115,7 +115,10 @@ class Chain:
 
 
 def _is_writeable(partial: Any) -> bool:
-    """Whether a partial result's arrays, unlike a message's, may be changed."""
+    """Returns whether a partial result's arrays may be changed.
+
+    Those that came in a message may not.
+    """
     if isinstance(partial, tuple):
         return all(map(_is_writeable, partial))
     return getattr(getattr(partial, "flags", None), "writeable", False)

@@ -125,7 +125,10 @@ def _run(
 
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
-            """As uvicorn's, but having stopped as asked is no failure."""
+            """Handles signals as uvicorn does, but does not raise them again.
+
+            A server that stopped because it was told to has not failed.
+            """
             asked = (signal.SIGINT, signal.SIGTERM)
             before = {n: signal.signal(n, self.handle_exit) for n in asked}
             try:

@@ -33,11 +33,15 @@ _TABLES = {
     "examples": ("split_name", "client_id", "serialized_example_proto"),
     "client_metadata": ("client_id", "split_name", "num_examples"),
 }
+# So many examples are in memory at a time while labels are read.
 _MANY = 1000
 
 
 def key(client_id: str) -> int:
     """Returns a number of 32 bits for a client's randomness.
+
+    >>> key("a"), key("b")
+    (3904355907, 1908338681)
 
     Args:
       client_id: The client's name; two clients seldom share a number.
@@ -46,11 +50,11 @@ def key(client_id: str) -> int:
 
 
 class Database:
-    """A file of clients.
+    """SQLite file of clients and their examples.
 
     Attributes:
       path: The file.
-      sizes: Split's name -> client's name -> number of examples.
+      sizes: Split's name -> client's name -> count of examples.
       class_names: The names of classes; `None` if the file has none.
     """
 
@@ -97,6 +101,7 @@ class Database:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
+        """Opens the file for reading; SQLite's errors become `DataError`."""
         address = f"file:{urllib.parse.quote(self.path)}?mode=ro"
         try:
             with contextlib.closing(
@@ -118,6 +123,7 @@ class Database:
             ) from None
 
     def _read_sizes(self, connection: sqlite3.Connection) -> None:
+        """Reads the table `client_metadata` into `sizes`."""
         # Every example takes at least a byte of the file.
         left = os.path.getsize(self.path)
         for client, split, count in connection.execute(
@@ -151,7 +157,7 @@ class Database:
           The examples of these splits, in the file's order.
 
         Raises:
-          DataError: If they contradict the tables `features` or
+          DataError: If they contradict the table `features` or
             `client_metadata`.
         """
         marks = ", ".join("?" for _ in splits)
@@ -180,6 +186,9 @@ class Database:
 
         Args:
           splits: Names of splits, such as "train".
+
+        Yields:
+          Arrays of shape [examples, *shape of a label], in the file's order.
 
         Raises:
           DataError: If examples contradict the table `features`.
@@ -222,10 +231,10 @@ class SqliteData(FederatedData):
           database: The file of clients.
           client_ids: The clients' names.
           splits: Names of the splits that their examples come from.
-          chosen: Function from (client's name, number of its examples in these
+          chosen: Function from (client's name, count of its examples in these
             splits) to the places of those that it keeps, an int array.
-          labels: Function from labels as the file has them to labels as the
-            model learns them.
+          labels: Function from an array of the file's labels to an array of
+            the labels that the model learns.
         """
         self.client_ids = tuple(client_ids)
         self._database = database
@@ -234,6 +243,7 @@ class SqliteData(FederatedData):
         self._labels = labels
 
     def _places(self, client_id: str) -> Array:
+        """Returns the places of the examples that a client keeps."""
         count = sum(
             self._database.sizes[split].get(client_id, 0)
             for split in self._splits
@@ -241,17 +251,29 @@ class SqliteData(FederatedData):
         return self._chosen(client_id, count)
 
     def size(self, client_id: str) -> int:
-        """Returns the number of examples that are kept."""
+        """Returns the count of examples that a client keeps.
+
+        Args:
+          client_id: The client's name.
+        """
         return len(self._places(client_id))
 
     def load(self, client_id: str) -> Examples:
-        """Reads the examples of a client that are kept."""
+        """Reads the examples that a client keeps.
+
+        Args:
+          client_id: The client's name.
+
+        Raises:
+          DataError: If the file contradicts itself; see `Database.load`.
+        """
         examples = self._database.load(client_id, self._splits)
         taken = examples.take(self._places(client_id))
         return Examples(taken.x, self._labels(taken.y))
 
 
 def _find(path: str) -> str:
+    """Returns the path of the file that `path` names or holds."""
     if os.path.isdir(path):
         names = sorted(n for n in os.listdir(path) if n.endswith(ENDINGS))
         if len(names) != 1:
