@@ -30,8 +30,7 @@ class AlgorithmContext:
         `config.clients` and `config.server`.
       model_fn: Makes the model for `tff.learning`; takes no arguments.
       aggregation: The aggregation of the messages of a cohort.
-      hooks: The client hooks of data augmentation and privacy, in order; an
-        algorithm may add its own.
+      hooks: The client hooks besides those that the algorithm adds, in order.
     """
 
     config: ExperimentConfig
@@ -170,7 +169,8 @@ class Algorithm(abc.ABC):
     ) -> KeptStates:
         """Changes kept states after a round, for example to gossip.
 
-        It is called only if clients keep states.
+        It is called only if clients keep states and the round was not
+        rejected.
 
         Args:
           state: The server's state after the round.

@@ -1,1 +1,1 @@
-"""What a client does in a round."""
+"""Client work: the computation of one client in one round."""

@@ -1,4 +1,4 @@
-"""Clients that change their examples at random before they train."""
+"""Data augmentation: clients change their inputs at random before training."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from tff_pipeline.datasets.federation.augmentation import Change
 
 
 class Augmented(ClientHook):
-    """Changes inputs anew in every round, as `--augment` says."""
+    """Changes inputs at random, anew in every round, by `--augment`."""
 
     name = "augment"
 
@@ -18,13 +18,21 @@ class Augmented(ClientHook):
         """Makes the hook.
 
         Args:
-          change: A pure function of inputs [n, ...] and a key, int64 [2].
+          change: A pure function of inputs [n, ...] and a key, int64 [2], to
+            inputs of the same shape and dtype.
         """
         self._change = change
 
     def prepare(
         self, block: Mapping[str, tf.Tensor]
     ) -> Mapping[str, tf.Tensor]:
-        """Changes the inputs of the block."""
+        """Changes the inputs of the block.
+
+        Args:
+          block: The client's data, as `client_block` makes them.
+
+        Returns:
+          The block with new `x`.
+        """
         x = self._change(block["x"], data_key(block["key"]))
         return {**block, "x": tf.ensure_shape(x, block["x"].shape)}

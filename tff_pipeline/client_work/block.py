@@ -1,9 +1,9 @@
 """The data of one client in one round: a block of arrays and a key.
 
-Whatever is drawn for a client in a round, such as the order of its examples,
-augmentation, dropout and noise, is drawn from the key in the graph that trains
-on the block, on the machine that holds the data. The server needs to know no
-client's size.
+Everything random in a client's round, such as the order of its examples,
+augmentation, dropout and noise, is drawn from the key, in the graph that trains
+on the block, on the machine that holds the data. The server need not know how
+many examples a client has.
 """
 
 import collections
@@ -15,7 +15,7 @@ import tensorflow as tf
 from tff_pipeline import randomness
 from tff_pipeline.datasets.federation.federated_data import Examples
 
-# Keys of dropout are (client's key, step), and steps begin at 0.
+# Dropout draws from (client's key, step), and steps begin at 0.
 _ORDER, _DATA = -1, -2
 
 BLOCK_SPEC = collections.OrderedDict(
@@ -31,11 +31,14 @@ def client_key(seed: int, round_number: int, client: int) -> int:
 
     Args:
       seed: The experiment's seed.
-      round_number: Which round, 1 or above.
+      round_number: The number of the round, 1 or above.
       client: The client's position in the population.
 
     Returns:
       A number from 0 to 2**62 - 1.
+
+    >>> client_key(seed=0, round_number=1, client=2)
+    3793936435408441275
     """
     draw = randomness.generator(seed, "client", round_number, client)
     return int(draw.integers(2**62))
@@ -49,21 +52,23 @@ def client_block(
     steps: int = 0,
     noise_multiplier: Optional[float] = None,
 ) -> list[collections.OrderedDict[str, Any]]:
-    """Makes a client's data of one round.
+    """Makes the data of a client for one round.
 
     Args:
-      examples: The client's; at least one.
-      key: Of this client in this round; see `client_key`. Canaries have
-        negative keys.
-      round_number: Which round.
+      examples: The examples of the client, at least one.
+      key: The key of this client in this round, as `client_key` draws it; the
+        keys of canaries are negative.
+      round_number: The number of the round.
       rate: A factor on the learning rate of the client's optimizer.
-      steps: How many steps the client takes, or 0 for as many as all do.
-      noise_multiplier: What `ExampleDp` needs of the client, if it is used.
+      steps: The number of steps that the client takes; 0 for the number that
+        the client's options set for all.
+      noise_multiplier: The noise multiplier of the client's gradients; needed
+        by `ExampleDp` alone.
 
     Returns:
-      A list of one element, as TFF wants sequences on clients: `x`, `y`
-      [n, ...], the scalars of `BLOCK_SPEC` and, if given, `noise_multiplier`, a
-      float32 scalar.
+      A list of one block, since clients' data in TFF are sequences. The block
+      has `x` and `y` [n, ...], the scalars of `BLOCK_SPEC` and, unless it is
+      `None`, `noise_multiplier`, a float32 scalar.
     """
     block = collections.OrderedDict(
         x=examples.x,
@@ -83,16 +88,18 @@ def epoch_orders(
 ) -> tf.Tensor:
     """Draws the order of a client's examples in every epoch.
 
-    All orders are equally likely: places are sorted by 64 random bits each,
-    which are equal for two of n places with a probability below n**2 / 2**65.
+    All orders are equally likely: examples are sorted by 64 random bits each.
+    Two of n examples draw the same bits with a probability below
+    n**2 / 2**65.
 
     Args:
-      key: Of the client in this round, an int64 scalar.
-      epochs: How many orders to draw, an int32 scalar.
-      examples: How many places there are, an int32 scalar.
+      key: The client's key of the round, an int64 scalar.
+      epochs: The number of epochs, an int32 scalar.
+      examples: The number of examples, an int32 scalar.
 
     Returns:
-      int32 [epochs, examples]; each row has every place once.
+      Positions of examples, int32 [epochs, examples]; each row is a
+      permutation.
     """
     bits = tf.random.stateless_uniform(
         tf.stack([epochs, examples]),
@@ -105,9 +112,12 @@ def epoch_orders(
 
 
 def data_key(key: tf.Tensor) -> tf.Tensor:
-    """The key, int64 [2], of what is drawn to change a client's data.
+    """Derives the key from which changes of a client's data are drawn.
 
     Args:
-      key: Of the client in this round, an int64 scalar.
+      key: The client's key of the round, an int64 scalar.
+
+    Returns:
+      A key for stateless random operations, int64 [2].
     """
     return tf.stack([key, tf.constant(_DATA, tf.int64)])

@@ -1,9 +1,9 @@
-"""Steps of DP-SGD: gradients of examples, clipped one by one, with noise.
+"""DP-SGD on clients: gradients of examples, clipped one by one, with noise.
 
-Abadi et al. 2016, algorithm 1: every example of the client is in a step's batch
-on its own with probability batch_size / examples, so that a batch may be empty;
-gradients of its examples are clipped and summed up, noise is added, and the sum
-is divided by the number of examples that was expected. As in Opacus.
+Abadi et al. 2016, algorithm 1. Every example of the client joins a step's batch
+independently, with probability batch_size / examples, so a batch may be empty.
+The gradients of the batch's examples are clipped and summed up, noise is added,
+and the sum is divided by the expected number of examples, as Opacus does.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,19 +19,19 @@ from tff_pipeline.client_work.hooks import ClientHook, GradientsFn, Step
 
 Array = npt.NDArray[Any]
 
-# What is clipped is scaled to a hair below the clip, so that rounding each
-# number to float32 does not lift it above; norms are exact.
+# A long gradient is scaled to slightly less than the clip, since rounding its
+# numbers to float32 could lift its norm above the clip.
 _BELOW = 1.0 - 2.0**-20
 
 
 class ExampleDp(ClientHook):
-    """Replaces the gradient of every step by that of DP-SGD.
+    """Replaces the gradient of every step by the gradient of DP-SGD.
 
-    It measures nothing, for exact metrics of training would not be private.
+    It reports no metrics, since exact metrics of training are not private.
 
     Attributes:
-      block_spec: What it wants in a client's block beside the rest: the noise
-        multiplier, which depends on how many examples the client has.
+      block_spec: The noise multiplier, which depends on the number of the
+        client's examples.
     """
 
     name = "example_dp"
@@ -43,15 +43,16 @@ class ExampleDp(ClientHook):
         batch_size: int,
         key: Array,
     ):
-        """Makes it.
+        """Makes the hook.
 
         Args:
-          loss_fn: (labels [1, ...], outputs [1, ...]) -> the loss. What a model
-            adds to its loss, such as a regularization, is left out.
-          clip: Largest L2 norm of an example's gradient.
-          batch_size: How many examples a step expects.
-          key: int64 [2]; all clients' batches and noise come of it. It must be
-            known to nobody who sees an update.
+          loss_fn: A function from labels [1, ...] and outputs [1, ...] to the
+            loss, a scalar. Terms that the model adds to its loss, such as
+            regularization, are left out.
+          clip: The largest L2 norm of an example's gradient.
+          batch_size: The expected number of examples in a step's batch.
+          key: The key from which all clients' batches and noise are drawn,
+            int64 [2]. Nobody who sees an update may know it.
         """
         self.block_spec = {"noise_multiplier": tf.TensorSpec([], tf.float32)}
         self._loss_fn = loss_fn
@@ -60,7 +61,7 @@ class ExampleDp(ClientHook):
         self._key = np.asarray(key, np.int64)
 
     def describe(self) -> str:
-        """Says that gradients of examples are clipped and have noise."""
+        """Describes the clip and the noise."""
         return (
             "learned from gradients of single examples, each clipped to "
             f"{self._clip:g}, with noise"
@@ -69,7 +70,16 @@ class ExampleDp(ClientHook):
     def gradients(
         self, gradients_fn: GradientsFn, state: Any, step: Step
     ) -> tuple[list[tf.Tensor], Any]:
-        """Takes the gradient of a step; `gradients_fn` is not asked."""
+        """Takes the gradient of a step.
+
+        Args:
+          gradients_fn: Not called; its gradient would not be private.
+          state: The hook's state, which is `()`.
+          step: The model, the client's block and the step's number.
+
+        Returns:
+          (a tensor for each trainable variable, the state as it was).
+        """
         del gradients_fn
         return self.gradient(step.model, step.block, step.number), state
 
@@ -79,14 +89,18 @@ class ExampleDp(ClientHook):
         block: Mapping[str, tf.Tensor],
         step: tf.Tensor,
     ) -> list[tf.Tensor]:
-        """The gradient of a step, a tensor for each trainable variable.
+        """Computes the noised gradient of a step.
 
         Args:
-          model: At the step's weights.
-          block: The client's, as `client_block` makes it.
-          step: Which of the round's steps, an int32 scalar.
+          model: The model, with the weights of the step.
+          block: The client's data, as `client_block` makes them, with
+            `noise_multiplier`.
+          step: The number of the step in the round from 0, an int32 scalar.
+
+        Returns:
+          A tensor for each trainable variable, of its shape and dtype.
         """
-        # The block's key is of this client in this round.
+        # The block's key differs by client and by round.
         key = fold(self._key, block["key"])
         number = 2 * tf.cast(step, tf.int64)
         examples = tf.shape(block["x"])[0]
@@ -112,9 +126,10 @@ class ExampleDp(ClientHook):
         block: Mapping[str, tf.Tensor],
         chosen: tf.Tensor,
     ) -> list[tf.Tensor]:
-        """The sum of the clipped gradients of the examples at `chosen`."""
+        """Sums up the clipped gradients of the examples at `chosen`."""
         variables = model.trainable_variables
-        # An empty map has no shapes; an example that does not count has.
+        # A map over no examples has no shapes to infer; so an empty batch
+        # becomes one example that does not count.
         counts = tf.ones_like(chosen, tf.bool)
         nobody = tf.equal(tf.size(chosen), 0)
         chosen, counts = tf.cond(
@@ -128,7 +143,8 @@ class ExampleDp(ClientHook):
             with tf.GradientTape() as tape:
                 output = model.predict_on_batch(x, training=True)
                 loss = self._loss_fn(y, output)
-            # Dense, for clipping wants the norm of what is summed up.
+            # Dense: the norm of a sparse gradient is not that of the sum of
+            # its repeated rows.
             return [
                 tf.convert_to_tensor(each)
                 for each in tape.gradient(
@@ -151,10 +167,10 @@ def _map(
     batch: tuple[tf.Tensor, tf.Tensor],
     variables: Sequence[tf.Variable],
 ) -> list[tf.Tensor]:
-    """The gradient of each example, tensors [n, ...].
+    """Takes the gradient of each example, tensors [n, ...].
 
-    All at once, unless there is a loop in it, as in recurrent layers, which
-    `tf.vectorized_map` cannot turn into one of batches; then one by one.
+    All are taken at once, unless the gradient has a loop, as in recurrent
+    layers, which `tf.vectorized_map` cannot vectorize; then one by one.
     """
     one = [tf.TensorSpec(each.shape[1:], each.dtype) for each in batch]
     traced = tf.function(lambda x, y: gradient((x, y)), autograph=False)
@@ -172,13 +188,13 @@ def learns_from_one(
     x: Array,
     y: Array,
 ) -> bool:
-    """Whether the loss of some single example says how to change the model.
+    """Returns whether the loss of some single example has a gradient.
 
-    That of a survival model does not: it compares examples.
+    It has none if it is 0, as in survival models, which compare examples.
 
     Args:
-      model: Any.
-      loss_fn: Its loss.
+      model: The model.
+      loss_fn: A function from labels and outputs to the loss, a scalar.
       x: Inputs [n, ...].
       y: Labels [n, ...].
     """
@@ -197,7 +213,11 @@ def learns_from_one(
 def _poisson_sample(
     seed: tf.Tensor, examples: tf.Tensor, expected: tf.Tensor
 ) -> tf.Tensor:
-    """Places in range(examples), int64 [any], each with the same chance."""
+    """Draws positions in range(examples), each with an equal probability.
+
+    Returns:
+      int64 [any], `expected` of them on average.
+    """
     draws = tf.random.stateless_uniform([examples], seed, dtype=tf.float64)
     chance = tf.cast(expected, tf.float64) / tf.cast(examples, tf.float64)
     return tf.reshape(tf.where(draws < chance), [-1])
@@ -206,18 +226,20 @@ def _poisson_sample(
 def clipped_sum(
     gradients: Sequence[tf.Tensor], counts: tf.Tensor, clip: float
 ) -> list[tf.Tensor]:
-    """The sum over examples of gradients scaled down to an L2 norm of `clip`.
+    """Sums up gradients of examples, each scaled to an L2 norm of <= `clip`.
 
-    Norms and sums are taken in float64, in which no float32's square overflows.
-    What is not finite becomes zeros, which is a bound too.
+    Norms and sums are taken in float64, in which the square of no float32
+    number overflows. A gradient that is not finite adds nothing, which keeps
+    the bound.
 
     Args:
-      gradients: Tensors [n, ...], together n vectors.
-      counts: bool [n]; a vector that does not count adds nothing.
-      clip: Above 0.
+      gradients: Tensors [n, ...], which together hold a vector for each of n
+        examples.
+      counts: True for each example that is summed up, bool [n].
+      clip: The largest L2 norm of an example's gradient, above 0.
 
     Returns:
-      Tensors [...], of the types of `gradients`.
+      Tensors [...], of the dtypes of `gradients`.
     """
     flat = [
         tf.reshape(tf.cast(each, tf.float64), [tf.shape(counts)[0], -1])
@@ -231,7 +253,7 @@ def clipped_sum(
         tf.constant(1.0, tf.float64),
         tf.math.divide_no_nan(tf.constant(clip * _BELOW, tf.float64), norms),
     )
-    # Neither may be NaN where it does not count, for 0 times NaN is no 0.
+    # Both are set to 0 where an example does not count: 0 times NaN is NaN.
     factors = tf.where(counts, factors, 0.0)
     sums = []
     for each, whole in zip(flat, gradients):

@@ -1,12 +1,13 @@
-"""Client hooks: what else a client does beside plain steps, in order.
+"""Client hooks: what a client does in addition to plain training steps.
 
-A hook may change the gradient of every step, has a say in the message that
-leaves the client, may keep a state on its client from one of the client's
-rounds to the next, and may have values at the server that travel to clients
-with the model. Differential privacy of examples, local noise and canaries are
-hooks; so are control variates and memories of compressors.
+A hook may change the client's data, its start, the gradient of every step and
+the message that leaves the client. It may keep a state on its client from one
+of the client's rounds to the next, and may have a value at the server that
+travels to clients with the model. Differential privacy of examples, local noise
+and canaries are hooks; so are control variates and memories of compressors.
 
-Hooks are an ordered list. Each sees the message as those before it left it.
+The hooks of a client are an ordered list: each receives the message as the one
+before it left it.
 """
 
 import dataclasses
@@ -16,18 +17,19 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_federated as tff
 
-# Makes the gradient of a step, a tensor for each trainable variable.
+# Takes the gradient of a step, a tensor for each trainable variable.
 GradientsFn = Callable[[], Sequence[tf.Tensor]]
 
 
 class Message(NamedTuple):
-    """What leaves a client; an aggregator clips and masks all parts as one.
+    """Everything that leaves a client; an aggregator clips and masks it as one.
 
     Attributes:
-      update: The model delta: start weights minus end weights, the structure
-        of the trainable weights.
-      weight: What the client counts for in a mean, a scalar.
-      extras: What hooks add, by the hooks' names; tensors or structures.
+      update: The model delta, start weights minus end weights, in the
+        structure of the trainable weights.
+      weight: The weight of the client in a mean, a scalar.
+      extras: The tensors, or structures of tensors, that hooks add, by the
+        hooks' names.
     """
 
     update: Any
@@ -37,13 +39,13 @@ class Message(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """Where in a client's work a gradient is taken.
+    """A training step of a client, as hooks see it.
 
     Attributes:
-      model: The model at the step's weights.
+      model: The model, with the weights of the step.
       start: The trainable weights before the first step, tensors.
       block: The client's data, as `client_block` makes them.
-      number: Which of the round's steps, an int32 scalar from 0.
+      number: The number of the step in the round from 0, an int32 scalar.
       server_value: The hook's value at the server, as it travelled.
     """
 
@@ -56,13 +58,14 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """A client after its last step.
+    """A client after its last step, as hooks see it.
 
     Attributes:
       start: The trainable weights before the first step, tensors.
       block: The client's data, as `client_block` makes them.
-      num_steps: How many steps it took, an int32 scalar.
-      learning_rate: The rate of its optimizer in this round, a float32 scalar.
+      num_steps: The number of steps that it took, an int32 scalar.
+      learning_rate: The learning rate of its optimizer in this round, a
+        float32 scalar.
       server_value: The hook's value at the server, as it travelled.
     """
 
@@ -74,26 +77,26 @@ class Finished:
 
 
 class ClientHook:
-    """Does nothing; hooks override what they need.
+    """Base class of client hooks; does nothing, hooks override what they need.
 
     A hook's state passes `gradients` in every step, then `message`, and is
     kept on the client until its next round.
 
     Attributes:
-      name: Names the hook's kept state, server value and extras; two hooks of
-        one client have different names.
-      block_spec: What the hook needs in a client's block beside the rest, by
-        name.
+      name: The name of the hook's kept state, server value and extras; no two
+        hooks of a client have the same name.
+      block_spec: The additional tensors that the hook needs in a client's
+        block, by name.
     """
 
     name: str = "hook"
     block_spec: Mapping[str, tf.TensorSpec] = {}
 
     def describe(self) -> str:
-        """Says in half a sentence what the hook does to what leaves a client.
+        """Describes, in part of a sentence, how the hook changes the message.
 
-        It is printed at the start; empty where the hook changes nothing that
-        leaves a client.
+        The description is printed at the start of a run; it is empty if the
+        hook does not change what leaves a client.
         """
         return ""
 
@@ -106,7 +109,7 @@ class ClientHook:
           block: The client's data, as `client_block` makes them.
 
         Returns:
-          A block of the same parts, shapes and dtypes.
+          A block with the same names, shapes and dtypes.
         """
         return block
 
@@ -139,14 +142,16 @@ class ClientHook:
     def start(
         self, weights: Sequence[tf.Tensor], state: Any
     ) -> Sequence[tf.Tensor]:
-        """Says where the client starts from.
+        """Returns the weights that the client starts from.
 
         Args:
-          weights: The trainable weights that the client received.
-          state: What the hook kept on this client.
+          weights: The trainable weights that the client received, as the
+            hooks before this one left them.
+          state: The hook's state on this client.
 
         Returns:
-          The weights before the first step; shapes and dtypes as before.
+          The trainable weights before the first step, with the shapes and
+          dtypes of `weights`.
         """
         del state
         return weights
@@ -157,13 +162,14 @@ class ClientHook:
         """Takes the gradient of one step.
 
         Args:
-          gradients_fn: Takes the gradient as it would be without this hook;
-            a hook that replaces it need not call it.
+          gradients_fn: Takes the gradient as the hooks before this one left
+            it; a hook that replaces the gradient need not call it.
           state: The hook's state on this client.
-          step: Where in the client's work this is.
+          step: The model, the client's data and the step's number.
 
         Returns:
-          (the gradient, the state after it); shapes and dtypes as before.
+          (the gradient, the state after it), with the shapes and dtypes of
+          those before.
         """
         del step
         return gradients_fn(), state
@@ -171,16 +177,16 @@ class ClientHook:
     def message(
         self, message: Message, state: Any, client: Finished
     ) -> tuple[Message, Any]:
-        """Has its say in what leaves the client.
+        """Changes what leaves the client.
 
         Args:
-          message: As the hooks before this one left it.
+          message: The message as the hooks before this one left it.
           state: The hook's state after the last step.
           client: The client after its last step.
 
         Returns:
-          (the message, the state that the client keeps). A client whose update
-          is not finite sends nothing and keeps its old state.
+          (the message, the state that the client keeps). An update that is not
+          finite is replaced by zeros, and its client keeps its old state.
         """
         del client
         return message, state
@@ -190,30 +196,40 @@ class ClientHook:
 
         Args:
           value: The value that travelled to the clients.
-          extra: What the aggregator made of this hook's extras; `()` if it
-            added none.
+          extra: The aggregate of what this hook added to the messages' extras;
+            `()` if it added nothing.
 
         Returns:
-          The value for the next round, tensors like `value`.
+          The value for the next round, with the structure, shapes and dtypes
+          of `value`.
         """
         del extra
         return value
 
 
 class NumberedClients(ClientHook):
-    """Sends the block's key, which no other client has, in place of a weight.
+    """Sends the block's key, different for each client, in place of a weight.
 
-    For sums under secure aggregation, where every client has noise of its own.
+    Secure sums need it, in which every client adds noise of its own.
     """
 
     name = "number"
 
     def describe(self) -> str:
-        """Says that the weight is a number of the client's own."""
+        """Describes the number that replaces the weight."""
         return "a number of the client's own in place of a weight"
 
     def message(
         self, message: Message, state: Any, client: Finished
     ) -> tuple[Message, Any]:
-        """Replaces the weight by the int64 key of the block."""
+        """Replaces the weight by the key of the block.
+
+        Args:
+          message: The message as the hooks before this one left it.
+          state: The hook's state, which is `()`.
+          client: The client after its last step.
+
+        Returns:
+          (the message with an int64 scalar as weight, the state as it was).
+        """
         return message._replace(weight=client.block["key"]), state

@@ -1,9 +1,9 @@
 """Learning processes whose clients keep a state between their rounds.
 
-`tff.learning.templates.LearningProcess` has no place for what clients keep:
-its `next` takes a state and data. A `KeptStateProcess` stands beside it. Its
-`next` takes what the cohort's clients kept as a third argument, and gives it
-back as they keep it from then on.
+The `next` of a `tff.learning.templates.LearningProcess` takes the server's
+state and clients' data, and has no place for states of clients. The `next` of a
+`KeptStateProcess` takes the kept states of the cohort's clients as a third
+argument, and returns the new ones.
 """
 
 import collections
@@ -19,13 +19,13 @@ from tff_pipeline.client_work.update import ClientUpdate, type_of
 
 
 class KeptStateOutput(NamedTuple):
-    """What a round of a `KeptStateProcess` gives.
+    """Result of a round of a `KeptStateProcess`.
 
     Attributes:
-      state: The server's after the round.
-      metrics: What was measured.
-      kept_states: What each client of the cohort keeps, in the cohort's order;
-        a client whose update is not finite gets its old state back.
+      state: The server's state after the round.
+      metrics: The measurements of the round, by part of the process.
+      kept_states: The new kept state of each client, in the cohort's order; a
+        client whose update is not finite gets its old state back.
     """
 
     state: Any
@@ -35,16 +35,17 @@ class KeptStateOutput(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class KeptStateProcess:
-    """A learning process whose clients keep a state between their rounds.
+    """Learning process whose clients keep a state between their rounds.
 
     Attributes:
-      initialize: () -> the server's state.
-      next: (state, clients' data, what these clients kept) ->
-        `KeptStateOutput`; the last two are lists in one order.
-      initial_kept_state: What a client keeps that never took part, a nested
-        structure of NumPy arrays.
-      get_model_weights: state -> the model's weights.
-      set_model_weights: (state, weights) -> the state with these weights.
+      initialize: Makes the server's state before the first round.
+      next: Runs a round; takes the server's state, the clients' data and
+        their kept states, the last two as lists in the same order.
+      initial_kept_state: The kept state of a client that never took part, a
+        nested structure of NumPy arrays.
+      get_model_weights: Returns the model's weights in a server's state.
+      set_model_weights: Takes a server's state and weights, and returns the
+        state with these weights.
     """
 
     initialize: Callable[[], Any]
@@ -67,11 +68,11 @@ def compose(
     whose `client_work` holds the hooks' values at the server, by name.
 
     Args:
-      initial_weights: () -> the model's first weights.
-      update: What a client computes.
-      hooks: Those of `update`.
-      aggregator: A weighted process for all that leaves a client.
-      finalizer: Takes the mean model delta.
+      initial_weights: Makes the model's first weights.
+      update: The computation of a client's round.
+      hooks: The hooks that `update` was built with.
+      aggregator: A weighted process that aggregates clients' messages.
+      finalizer: Updates the model's weights by the mean model delta.
     """
     values = update.initial_server_values
     values_type = type_of(values)

@@ -1,8 +1,8 @@
 """Random layers that draw the same numbers for the same client and round.
 
-Keras layers such as Dropout draw from generators with hidden state, which no
-seed reaches inside TFF's graphs. Their generators are replaced by ones that are
-a function of a client's key, the step, the layer and the call.
+Keras layers such as Dropout draw from generators with hidden state, which
+cannot be seeded inside TFF's graphs. Here generators replace them whose draws
+are a function of the client's key, the step, the layer and the call.
 """
 
 from typing import Any, Optional
@@ -14,15 +14,15 @@ from tff_pipeline.runtime import compat
 
 
 class KeyedGenerator(compat.RandomGenerator):
-    """Stands in for a Keras layer's random generator, method by method."""
+    """Replaces a Keras layer's random generator, method by method."""
 
     def __init__(self, number: int, layer: tf.keras.layers.Layer):
-        """Makes a generator that must `begin` a step before it draws.
+        """Makes a generator; `begin` must be called before it draws.
 
         Args:
-          number: The layer's place among the model's random layers, so that no
-            two draw the same numbers.
-          layer: The layer that will draw from it.
+          number: The position of the layer among the model's random layers; it
+            makes the draws of layers differ.
+          layer: The layer that will draw from the generator.
         """
         self._number = number
         self._layer = layer
@@ -33,8 +33,8 @@ class KeyedGenerator(compat.RandomGenerator):
         """Starts a step.
 
         Args:
-          key: int64 scalar, the client's key of this round.
-          step: int32 scalar, the number of the step, from 0.
+          key: The client's key of the round, an int64 scalar.
+          step: The number of the step in the round from 0, an int32 scalar.
         """
         seed = tf.stack([key, tf.cast(step, tf.int64)])
         fold_in = tf.random.experimental.stateless_fold_in
@@ -52,7 +52,7 @@ class KeyedGenerator(compat.RandomGenerator):
         return fold_in(self._seed, tf.constant(self._calls, tf.int64))
 
     def make_legacy_seed(self) -> None:
-        """Returns None, which Keras passes to operations without state."""
+        """Returns `None`, since operations here are stateless."""
 
     def random_normal(
         self,
@@ -92,8 +92,8 @@ class KeyedGenerator(compat.RandomGenerator):
 
         Args:
           shape: The shape of the result.
-          minval: The lowest number.
-          maxval: The bound above, 1 by default.
+          minval: The lower bound, included.
+          maxval: The upper bound, excluded; 1 by default.
           dtype: A numeric type, float32 by default.
           nonce: Ignored; Keras has it for generators that keep a state.
         """
@@ -113,7 +113,7 @@ class KeyedGenerator(compat.RandomGenerator):
 
         Args:
           inputs: A tensor of a floating type.
-          rate: The probability, from 0 to below 1.
+          rate: The probability, in [0, 1).
           noise_shape: The shape of the draws, broadcast to that of `inputs`,
             which is the default.
         """
@@ -128,10 +128,10 @@ class KeyedGenerator(compat.RandomGenerator):
 def replace(
     model: tff.learning.models.VariableModel,
 ) -> list[KeyedGenerator]:
-    """Gives all random layers of a model generators with keys.
+    """Replaces the generators of all random layers of a model.
 
     Args:
-      model: Any; one that wraps no Keras model has no random layers.
+      model: The model; one that wraps no Keras model has no random layers.
 
     Returns:
       The generators; `begin` must be called for each before a step.

@@ -1,7 +1,7 @@
-"""Clients that clip their updates and add noise of their own, then send.
+"""Local differential privacy: each client clips and noises its own update.
 
-Local differential privacy: what a client sends is private by itself, so that
-nothing depends on trust in the server, which sums up the noise of all.
+The message of a client is private by itself, so clients need not trust the
+server. The noise of all clients adds up in the sum.
 """
 
 from typing import Any
@@ -17,24 +17,26 @@ Array = npt.NDArray[Any]
 
 
 class LocalNoise(ClientHook):
-    """Clips all that leaves a client, and adds noise of the client's own."""
+    """Clips the update and extras of a client's message, and adds noise."""
 
     name = "local_noise"
 
     def __init__(self, bound: float, noise_multiplier: float, key: Array):
-        """Makes it.
+        """Makes the hook.
 
         Args:
-          bound: The clip, the largest L2 norm of an update.
-          noise_multiplier: Standard deviation of a client's noise over that.
-          key: int64 [2]; in a simulation all clients' noise comes of it.
+          bound: The clip: the largest L2 norm of update and extras together.
+          noise_multiplier: The standard deviation of a client's noise, as a
+            multiple of `bound`; 0 for no noise.
+          key: The key from which all clients' noise is drawn in a simulation,
+            int64 [2].
         """
         self._bound = bound
         self._stddev = noise_multiplier * bound
         self._key = key
 
     def describe(self) -> str:
-        """Says the clip and the noise."""
+        """Describes the clip and the noise."""
         return (
             f"clipped to {self._bound:g}, with noise of standard deviation "
             f"{self._stddev:g}"
@@ -43,13 +45,22 @@ class LocalNoise(ClientHook):
     def message(
         self, message: Message, state: Any, client: Finished
     ) -> tuple[Message, Any]:
-        """Clips and noises the update and what other hooks added, as one."""
+        """Clips and noises the update and all extras as one vector.
+
+        Args:
+          message: The message as the hooks before this one left it.
+          state: The hook's state, which is `()`.
+          client: The client after its last step.
+
+        Returns:
+          (the noised message, the state as it was).
+        """
         sent = (message.update, message.extras)
         sent, _ = clip(sent, tf.constant(self._bound, tf.float32))
         if self._stddev:
             flat = tf.nest.flatten(sent)
             specs = [tf.TensorSpec(leaf.shape, leaf.dtype) for leaf in flat]
-            # The block's key is of this client in this round.
+            # The block's key differs by client and by round.
             noise = standard_normal(self._key, client.block["key"], specs)
             noised = [a + self._stddev * b for a, b in zip(flat, noise)]
             sent = tf.nest.pack_sequence_as(sent, noised)

@@ -24,15 +24,18 @@ def build_client_work(
 
     Args:
       model_fn: Makes the model; TFF calls it in its graphs.
-      optimizer: Of the clients' steps.
-      options: Batch size, steps, weighting.
-      hooks: What else clients do, in order; none keeps a state or has a value
-        at the server, for which TFF's template has no place.
+      optimizer: The optimizer of the clients' steps.
+      options: The options of clients: batch size, steps, weighting.
+      hooks: The client hooks, in order. TFF's template has no place for hooks
+        that keep a state, have a value at the server or add to the message.
 
     Returns:
-      A process whose clients' data are what `client_block` makes. A client
-      whose update is not finite counts nothing, neither in the mean nor in
-      the metrics, but as one of `rejected_clients` in the measurements.
+      A process whose clients' data are made by `client_block`. A client whose
+      update is not finite counts neither in the mean nor in the metrics; it is
+      one of `rejected_clients` in the measurements.
+
+    Raises:
+      ValueError: If two hooks have the same name.
     """
     return as_process(build_client_update(model_fn, optimizer, options, hooks))
 
@@ -40,7 +43,11 @@ def build_client_work(
 def as_process(
     update: ClientUpdate,
 ) -> tff.learning.templates.ClientWorkProcess:
-    """Wraps the work of clients that keep nothing in TFF's template."""
+    """Wraps a client's computation in TFF's template.
+
+    Args:
+      update: The computation of a client's round; its `is_plain` is true.
+    """
     assert update.is_plain
 
     @tff.federated_computation
@@ -67,16 +74,16 @@ def as_process(
 
 
 def measure(update: ClientUpdate, metrics: Any, counts: Any) -> Any:
-    """Sums up, in a federated computation, what clients measured.
+    """Sums up clients' metrics and counts, inside a federated computation.
 
     Args:
-      update: Whose metrics these are.
-      metrics: Not yet finalized, at the clients.
-      counts: By name, at the clients, what is summed up.
+      update: The computation that measured them.
+      metrics: The metrics at the clients, not yet finalized.
+      counts: The counts `rejected_clients` and `examples`, at the clients.
 
     Returns:
-      `train`, the metrics by name, `rejected_clients` and `examples`, at the
-      server.
+      A structure at the server: `train`, the finalized metrics by name, and
+      the sums `rejected_clients` and `examples`.
     """
     aggregate = tff.learning.metrics.sum_then_finalize(update.metric_finalizers)
     return tff.federated_zip(

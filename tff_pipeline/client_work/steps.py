@@ -1,4 +1,4 @@
-"""The steps of one client: a loop over slices of its examples' orders."""
+"""The training steps of one client: a loop over batches of its examples."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -22,14 +22,16 @@ ModelFn = Callable[[], tff.learning.models.VariableModel]
 
 
 class Trained(NamedTuple):
-    """A client after its last step.
+    """Result of a client's training.
+
+    A client whose update is not finite is rejected.
 
     Attributes:
-      message: What leaves it; zeros where it is rejected.
-      metrics: The model's metrics, not yet finalized; zeros where rejected.
-      states: Hook name -> the state that the client keeps.
-      rejected: 1 if an update is not finite, else 0; an int32 scalar.
-      examples: How many examples the client has, an int32 scalar.
+      message: The message that leaves the client; zeros if rejected.
+      metrics: The model's metrics, not yet finalized; zeros if rejected.
+      states: The states that the client keeps, by hook.
+      rejected: 1 if the client is rejected, else 0; an int32 scalar.
+      examples: The number of the client's examples, an int32 scalar.
     """
 
     message: Message
@@ -40,7 +42,7 @@ class Trained(NamedTuple):
 
 
 class Trainer:
-    """Trains one client after the other, in the graph that it is built in."""
+    """Trains clients one after the other, in the graph that it is built in."""
 
     def __init__(
         self,
@@ -52,10 +54,10 @@ class Trainer:
         """Prepares the model.
 
         Args:
-          model: Whose variables the steps change.
-          optimizer: Of the clients' steps.
-          options: Batch size, steps and weighting.
-          hooks: What else clients do, in order.
+          model: The model; the steps change its variables.
+          optimizer: The optimizer of the clients' steps.
+          options: The options of clients: batch size, steps, weighting.
+          hooks: The client hooks, in order.
         """
         self._model = model
         self._generators = keyed_generator.replace(model)
@@ -73,10 +75,10 @@ class Trainer:
         """Takes all steps of one client.
 
         Args:
-          weights: The server's, where the client starts.
+          weights: The weights that the server sent.
           block: The client's data, as `client_block` makes them.
-          server_values: Hook name -> its value at the server.
-          states: Hook name -> what the client kept.
+          server_values: The values at the server, by hook.
+          states: The states that the client kept, by hook.
         """
         for hook in self._hooks:
             block = hook.prepare(block)
@@ -96,7 +98,7 @@ class Trainer:
         epochs = (total + steps_an_epoch - 1) // steps_an_epoch
         orders = epoch_orders(block["key"], epochs, examples)
 
-        def of_batch(number: tf.Tensor) -> Sequence[tf.Tensor]:
+        def batch_gradient(number: tf.Tensor) -> Sequence[tf.Tensor]:
             order = orders[number // steps_an_epoch]
             start = number % steps_an_epoch * size
             places = order[start : start + size]
@@ -110,7 +112,7 @@ class Trainer:
             for generator in self._generators:
                 generator.begin(block["key"], number)
             gradients, kept = self._gradients(
-                lambda: of_batch(number),
+                lambda: batch_gradient(number),
                 kept,
                 lambda value: Step(self._model, start, block, number, value),
                 server_values,
@@ -153,7 +155,7 @@ class Trainer:
     def _num_steps(
         self, steps: tf.Tensor, steps_an_epoch: tf.Tensor
     ) -> tf.Tensor:
-        """How many steps a client takes, of which its block may have a say."""
+        """Number of steps that a client takes: its block's, if above 0."""
         options = self._options
         for_all = options.epochs_per_round * steps_an_epoch
         if options.steps_per_round is not None:
@@ -167,7 +169,7 @@ class Trainer:
         step: Callable[[Any], Step],
         server_values: Mapping[str, Any],
     ) -> tuple[Sequence[tf.Tensor], dict[str, Any]]:
-        """The gradient as the hooks want it, the first hook innermost."""
+        """Takes the gradient through all hooks, the first hook innermost."""
         states = dict(states)
 
         def changed(hook: ClientHook, inner: GradientsFn) -> GradientsFn:
@@ -196,7 +198,7 @@ class Trainer:
         server_values: Mapping[str, Any],
         block: Mapping[str, tf.Tensor],
     ) -> Trained:
-        """Lets the hooks have their say, and rejects what is not finite."""
+        """Lets the hooks change the message; rejects one that is not finite."""
         finite = _all_finite(tf.nest.flatten(message.update))
         message = _if(finite, message)
         for hook in self._hooks:
@@ -228,12 +230,15 @@ class Trainer:
 def without_initial_values(
     model_fn: ModelFn,
 ) -> tff.learning.models.VariableModel:
-    """Makes the model, its weights starting from whatever is in the memory.
+    """Makes the model without drawing initial weights.
 
     A client starts from the server's weights; drawing random ones first, in
     every round for every client, costs more than a small client's training.
-    If the model makes variables that the server does not send, it is as
-    `model_fn` makes it.
+    Initial weights are whatever is in memory, unless the model makes variables
+    that the server does not send; then all are initialized as usual.
+
+    Args:
+      model_fn: Makes the model; called a second time if all are initialized.
     """
     emptied = []
 
@@ -266,23 +271,24 @@ def without_initial_values(
 
 
 def _if(condition: tf.Tensor, values: Any, otherwise: Any = None) -> Any:
-    """The values if the condition holds, else others: by default zeros."""
+    """Returns the values if the condition holds, else `otherwise` or zeros."""
 
     def others() -> Any:
         if otherwise is not None:
             return otherwise
         return tf.nest.map_structure(tf.zeros_like, values)
 
-    # Not tf.where, which would copy them.
+    # Not tf.where, which would copy the values.
     return tf.cond(condition, lambda: values, others)
 
 
 def _all_finite(values: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Whether all numbers are finite, a bool scalar."""
+    """Returns whether all numbers are finite, a bool scalar."""
     values = [value for value in values if value.dtype.is_floating]
     if not values:
         return tf.constant(True)
-    # One pass, and nearly always enough; a sum may overflow, though.
+    # A finite sum proves it in one pass; but a sum of finite numbers may
+    # overflow, so otherwise each number is checked.
     total = tf.add_n([tf.cast(tf.reduce_sum(v), tf.float32) for v in values])
     return tf.cond(
         tf.math.is_finite(total),

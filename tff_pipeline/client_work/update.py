@@ -1,10 +1,10 @@
-"""What a client computes in a round, as one TFF computation.
+"""The computation of a client's round, as one TFF computation.
 
 `tff.learning` feeds a client's steps from a dataset of batches, whose iterator
 costs more than a small step. Here a client's data are a block of arrays, read
-once, and its steps are one `tf.while_loop` over slices of an order that is
-drawn for every epoch. A last, smaller batch is a smaller
-slice: nothing is padded or masked, and one compiled shape serves all clients.
+once, and its steps are one `tf.while_loop` over slices of a random order of the
+examples, drawn for every epoch. A smaller last batch is a smaller slice, so
+nothing is padded or masked, and one graph serves clients of all sizes.
 """
 
 import collections
@@ -24,20 +24,20 @@ from tff_pipeline.config import ClientConfig
 
 @dataclasses.dataclass(frozen=True)
 class ClientUpdate:
-    """A client's work, and the types of what goes in and comes out.
+    """A client's computation, with the types of its arguments and results.
 
     Attributes:
       computation: A TFF computation from a structure with `weights`, `data`
-        and, where there are such, `server_values` and `states`, to a structure
-        (result, metrics, counts, states).
-      weights_type: The model's weights, which all clients receive.
-      data_type: A client's data, a sequence of the one block that
+        and, unless they are empty, `server_values` and `states`, to a
+        structure (result, metrics, counts, states).
+      weights_type: The type of the model's weights, which clients receive.
+      data_type: The type of a client's data: a sequence of the one block that
         `client_block` makes.
-      initial_states: Hook name -> the state of a client that never took part,
-        NumPy arrays; hooks that keep nothing are not in it.
-      initial_server_values: Hook name -> its value at the server before the
-        first round, NumPy arrays.
-      metric_finalizers: Of the model's metrics.
+      initial_states: The kept states of a client that never took part, by
+        hook, NumPy arrays; hooks that keep nothing are left out.
+      initial_server_values: The values at the server before the first round,
+        by hook, NumPy arrays; hooks without one are left out.
+      metric_finalizers: The finalizers of the model's metrics, by metric.
     """
 
     computation: tff.Computation
@@ -49,30 +49,30 @@ class ClientUpdate:
 
     @property
     def result_type(self) -> tff.Type:
-        """What leaves a client: `ClientResult(update, update_weight)`.
+        """Type of what leaves a client, a `ClientResult`.
 
-        The update is the model delta alone, or a structure of `update` and
-        what the hooks add, by their names.
+        Its `update` is the model delta alone, or a structure of `update`, the
+        model delta, and the hooks' extras by their names.
         """
         return self.computation.type_signature.result[0]
 
     @property
     def received_type(self) -> tff.Type:
-        """What travels to a client: weights, and values of hooks."""
+        """Type of what travels to a client: weights and hooks' values."""
         return tff.to_type(
             [self.weights_type, type_of(self.initial_server_values)]
         )
 
     @property
     def extended(self) -> bool:
-        """Whether the update is a structure of `update` and extras."""
+        """True if the update is a structure of the model delta and extras."""
         return not self.weights_type.trainable.is_equivalent_to(
             self.result_type.update
         )
 
     @property
     def is_plain(self) -> bool:
-        """Whether TFF's own templates have a place for all of it."""
+        """True if TFF's own templates have a place for all parts."""
         return not (
             self.initial_states or self.initial_server_values or self.extended
         )
@@ -88,12 +88,12 @@ def build_client_update(
 
     Args:
       model_fn: Makes the model; TFF calls it in its graphs.
-      optimizer: Of the clients' steps.
-      options: Batch size, steps, weighting.
-      hooks: What else clients do, in order.
+      optimizer: The optimizer of the clients' steps.
+      options: The options of clients: batch size, steps, weighting.
+      hooks: The client hooks, in order.
 
     Raises:
-      ValueError: If two hooks have one name.
+      ValueError: If two hooks have the same name.
     """
     names = [hook.name for hook in hooks]
     if len(set(names)) < len(names):
@@ -157,7 +157,11 @@ def build_client_update(
 
 
 def type_of(arrays: Any) -> tff.Type:
-    """The TFF type of a nested structure of NumPy arrays."""
+    """Returns the TFF type of a nested structure of NumPy arrays.
+
+    Args:
+      arrays: The structure; only shapes and dtypes matter.
+    """
     return tff.types.tensorflow_to_type(
         tf.nest.map_structure(
             lambda array: tf.TensorSpec(np.shape(array), array.dtype), arrays
@@ -166,7 +170,11 @@ def type_of(arrays: Any) -> tff.Type:
 
 
 def num_bytes(kind: tff.Type) -> int:
-    """The bytes of a value of a type whose shapes are all known."""
+    """Returns the size in bytes of a value of a type.
+
+    Args:
+      kind: A type of tensors whose shapes are all known.
+    """
     return sum(
         int(np.prod(leaf.shape, dtype=np.int64)) * np.dtype(leaf.dtype).itemsize
         for leaf in tff.structure.flatten(kind)
@@ -174,7 +182,7 @@ def num_bytes(kind: tff.Type) -> int:
 
 
 def _kept(by_name: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Those that are not empty, as arrays."""
+    """Selects the structures that are not empty, as arrays, sorted by name."""
     return collections.OrderedDict(
         (name, tf.nest.map_structure(np.asarray, value))
         for name, value in sorted(by_name.items())
@@ -183,7 +191,7 @@ def _kept(by_name: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _sent(message: Message) -> Any:
-    """All parts of a message but its weight, as one structure."""
+    """Returns all parts of a message but its weight, as one structure."""
     if not message.extras:
         return message.update
     return collections.OrderedDict(

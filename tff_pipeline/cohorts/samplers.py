@@ -58,7 +58,14 @@ class Sampler(abc.ABC):
         return self.ids(self.positions(round_number))
 
     def ids(self, positions: Sequence[int]) -> list[str]:
-        """Returns the ids of the clients at `positions`, in the same order."""
+        """Returns the ids of the clients at some positions.
+
+        Args:
+          positions: Positions from 0 in `client_ids`.
+
+        Returns:
+          The ids, in the order of `positions`.
+        """
         return [self._client_ids[i] for i in positions]
 
     def _draw(self, *counters: int) -> np.random.Generator:

@@ -1,4 +1,4 @@
-"""The columns of metrics.csv: which there are, and what fills them."""
+"""The columns of metrics.csv: their names, and the values of evaluation."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Optional
@@ -13,7 +13,7 @@ from tff_pipeline.runs import metrics_file
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.tasks.task import Task
 
-# What is exact and of the clients that train: withheld from what is private.
+# Exact figures of the clients that train, left out of private runs.
 _EXACT = ("clients", "rejected_clients", "examples")
 
 
@@ -23,13 +23,15 @@ def names(
     more: Iterable[str] = (),
     exact: bool = True,
 ) -> list[str]:
-    """All columns, in order.
+    """Lists the names of all columns, in order.
 
     Args:
-      task: For its metrics.
-      groups: Those evaluated client by client.
-      more: Those of the aggregator.
-      exact: Whether there are columns that no noise protects.
+      task: The task, which has the metrics.
+      groups: The groups of clients that are evaluated client by client, such
+        as `seen`.
+      more: The columns that the algorithm adds.
+      exact: Whether to include figures of the training clients that no noise
+        protects.
     """
     columns = [
         "round",
@@ -55,7 +57,7 @@ def names(
 
 
 class Evaluation:
-    """Columns of metrics.csv from evaluating what an algorithm has learned."""
+    """Evaluates an algorithm's weights into columns of metrics.csv."""
 
     def __init__(
         self,
@@ -66,10 +68,10 @@ class Evaluation:
         """Prepares the evaluation.
 
         Args:
-          algorithm: Which weights are evaluated.
-          task: Its test set, loss and metrics.
-          groups: Test examples of clients, by group, to be evaluated client by
-            client.
+          algorithm: The algorithm, which selects the weights.
+          task: The task: its test set, loss and metrics.
+          groups: The test examples of clients, by group; these clients are
+            evaluated one by one.
         """
         self._algorithm = algorithm
         self._evaluator = Evaluator(task)
@@ -82,8 +84,12 @@ class Evaluation:
         """Evaluates centrally and client by client.
 
         Args:
-          state: The server's.
-          kept: What clients keep, where they keep something.
+          state: The server's state.
+          kept: The kept states of all clients; `None` if they keep nothing.
+
+        Returns:
+          The values by column: `eval_*` for the central test set, and for
+          each group the spread of each metric over its clients.
         """
         weights = self._algorithm.model_weights(state, kept)
         on_test_set = self._evaluator.evaluate(weights, self._task.test)
@@ -103,7 +109,7 @@ class Evaluation:
         kept: Optional[KeptStates],
         weights: tff.learning.models.ModelWeights,
     ) -> Callable[[str], tff.learning.models.ModelWeights]:
-        """A function from a client's id to the weights evaluated on it."""
+        """Returns a function from a client's id to the weights for it."""
         if kept is None or not self._algorithm.personal:
             return lambda _: weights
         rows, algorithm = kept, self._algorithm
@@ -113,7 +119,15 @@ class Evaluation:
 
 
 def last_evaluation(metrics_csv: str) -> dict[str, float]:
-    """The central metrics of the last row that has some, by name."""
+    """Reads the newest central metrics of a run.
+
+    Args:
+      metrics_csv: The path of the run's metrics.csv.
+
+    Returns:
+      The values by metric, from the last row that has any; empty if no row
+      does.
+    """
     for row in reversed(metrics_file.read(metrics_csv)):
         values = {
             name.partition("_")[2]: value

@@ -1,4 +1,4 @@
-"""The training loop: one round after the other, nothing lost."""
+"""The training loop: runs round after round, and records each."""
 
 import contextlib
 import dataclasses
@@ -27,15 +27,16 @@ from tff_pipeline.training.recorder import (
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How training ended.
+    """State of training after its last round, and why it ended.
 
     Attributes:
-      round_number: The rounds that the state has seen, all of them.
-      state: The server's state after them.
-      kept: What clients keep, where they keep something.
-      target_reached: Whether training stopped for `--target_value`.
-      budget_spent: Whether it stopped because another round was not allowed.
-      interrupted_by: The signal that it stopped for, or `None`.
+      round_number: The number of rounds trained, in this process and before.
+      state: The server's state after these rounds.
+      kept: The kept states of all clients; `None` if they keep nothing.
+      target_reached: Whether training stopped because of `--target_value`.
+      budget_spent: Whether training stopped because the privacy budget allows
+        no further round.
+      interrupted_by: The name of the signal that stopped training, or `None`.
     """
 
     round_number: int
@@ -48,21 +49,23 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
-    """Runs an algorithm over cohorts, and records what comes of it.
+    """Runs an algorithm round after round, and records the results.
 
     Attributes:
-      algorithm: What is computed in a round.
-      cohort_of: (round number, 1 or above; client ids, or `None` for those
-        that a sampler draws) -> the cohort; a pure function.
-      evaluate: (server state, what clients keep) -> columns by name.
-      config: Rounds, intervals, the target, and what becomes of failures.
-      columns: Names of those that rows may have.
-      recorder: Where all of it goes.
-      around_round: Round number -> a context manager to be around all of it.
-      budget: What is spent of privacy, if it is accounted for.
-      kept: What clients keep before they take part, where the algorithm has
-        them keep something.
-      until: A round to end after, if not the last of `config`.
+      algorithm: The algorithm, which computes a round.
+      cohort_of: A pure function from a round's number, 1 or above, and the ids
+        of its clients to the cohort; without ids (`None`) a sampler draws them.
+      evaluate: A function from the server's state and the kept states to
+        values of columns, by name.
+      config: The options of the run: rounds, intervals, target, failures.
+      columns: The names of the columns that rows may have.
+      recorder: Records rounds on disk.
+      around_round: Makes a context manager, from a round's number, which is
+        entered before the round and left after it.
+      budget: The account of privacy, if there is one.
+      kept: The kept states before the first round; `None` if clients keep
+        nothing.
+      until: The last round to run; by default that of `config`.
     """
 
     algorithm: Algorithm
@@ -77,16 +80,17 @@ class Loop:
     until: Optional[int] = None
 
     def run(self, initial: Any) -> Outcome:
-        """Trains from `initial`, or from the newest checkpoint.
+        """Trains from the newest checkpoint, or from `initial` without one.
 
-        Saves every `rounds_per_checkpoint` rounds and always the last, before
-        it returns.
+        A checkpoint is saved every `rounds_per_checkpoint` rounds and after
+        the last round. While a round trains, the cohort of the next one is
+        read and the records of the one before are written.
 
-        The cohort of the next round is read while this one trains, and what
-        came of the one before is written.
+        Args:
+          initial: The server's state before the first round.
 
         Raises:
-          TrainingError: If a round fails and that is not passed over.
+          TrainingError: If a round fails and the options do not skip it.
           RunDirectoryError: If metrics or a checkpoint cannot be written.
           ConfigError: If the budget is not that of the newest checkpoint.
         """
@@ -114,7 +118,7 @@ class Loop:
             for number in range(start.number + 1, total + 1):
                 with self.around_round(number):
                     done = self._attempt(number, outcome, reader, policy)
-                    # No more of them than the policy looks at.
+                    # The policy looks at no more rows than these.
                     rows = [*rows, done.row]
                     rows = rows[-self.config.max_consecutive_failures :]
                     outcome = Outcome(
@@ -143,7 +147,7 @@ class Loop:
         return outcome
 
     def _prepared(self, number: int) -> Cohort:
-        """The cohort of a round; its epsilon is known from then on."""
+        """Reads the cohort of a round, and computes its epsilon ahead."""
         if self.budget is not None:
             self.budget.epsilon(number)
         return self.cohort_of(number, None)
@@ -151,7 +155,7 @@ class Loop:
     def _cohort(
         self, number: int, before: Outcome, reader: CohortReader
     ) -> Cohort:
-        """The cohort of a round, drawn ahead or chosen by the state."""
+        """Returns the cohort of a round, read ahead or chosen by the state."""
         if not self.algorithm.chooses_cohorts:
             return reader.read(number)
         client_ids = self.algorithm.cohort(before.state, before.kept, number)
@@ -167,10 +171,10 @@ class Loop:
         reader: CohortReader,
         policy: failures.Policy,
     ) -> Round:
-        """Runs a round as often as the policy wants.
+        """Runs a round, and repeats or skips it if it fails, by the policy.
 
         Raises:
-          TrainingError: If it fails for good.
+          TrainingError: If the policy stops training.
         """
         attempt = 1
         while True:
@@ -181,7 +185,8 @@ class Loop:
                 return self._round(number, cohort, before, policy, began)
             except failures.FAILURES as error:
                 decision = policy.of_error(attempt)
-                # Its message may name clients, and who took part is secret.
+                # A message may name clients, but with a privacy plan it is
+                # secret which clients took part.
                 why = type(error).__name__
                 if self.budget is None:
                     why += f": {error}"
@@ -220,7 +225,7 @@ class Loop:
         if not is_finite((state, rows)):
             row["rejected_update"] = 1
             state = self.algorithm.without_update(before.state, state)
-        # Of a round that the server rejects, clients keep nothing either.
+        # A rejected round changes no kept state either.
         if kept is not None and not row.get("rejected_update"):
             kept = kept.updated(cohort.client_ids, rows)
             kept = self.algorithm.after_round(
@@ -258,7 +263,7 @@ class Loop:
         if self.budget is not None:
             row["epsilon"] = self.budget.epsilon(number)
         row["seconds"] = round(time.monotonic() - began, 4)
-        # What has no column must not be shown either.
+        # A value without a column must not be shown either.
         row = {name: row[name] for name in row if name in self.columns}
         return Round(number, after.state, after.kept, client_ids, row)
 
