@@ -21,6 +21,7 @@ from tff_pipeline.client_work.update import build_client_update
 from tff_pipeline.config import ClientConfig, OptimizerConfig, ServerConfig
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.runtime.in_process import InProcessContext
+from tff_pipeline.runtime.local import LocalWorker
 
 RATE, STEPS = 0.1, 2
 CLIENTS = ClientConfig(
@@ -139,6 +140,78 @@ def test_a_hook_may_use_all_doors_at_once(whole):
     # The server's variate is the mean of all clients' after every round.
     for _, c, first, second in history:
         assert c == pytest.approx((first + second) / 2, abs=1e-6)
+
+
+def test_tffs_worker_gives_the_same(whole):
+    with LocalWorker():
+        process = fed_avg.build(
+            model_fn, CLIENTS, ServerConfig(), hooks=[Scaffold(1.0)]
+        )
+        there, _ = play(process, [[0, 1]] * 2)
+    with InProcessContext(2):
+        here, _ = play(whole, [[0, 1]] * 2)
+    np.testing.assert_allclose(there, here, rtol=1e-6, atol=1e-7)
+
+
+class Length(ClientHook):
+    """Sends the length of the update beside it."""
+
+    name = "length"
+
+    def message(self, message, state, client):
+        length = tf.linalg.global_norm(tf.nest.flatten(message.update))
+        extras = {**message.extras, self.name: length}
+        return message._replace(extras=extras), state
+
+
+class Rounds(ClientHook):
+    """Counts, on the client, the rounds that it took part in."""
+
+    name = "rounds"
+
+    def initial_state(self, specs):
+        return np.int32(0)
+
+    def message(self, message, state, client):
+        return message, state + 1
+
+
+class Doubled(ClientHook):
+    """Has a number at the server that doubles in every round."""
+
+    name = "doubled"
+
+    def initial_server_value(self, specs):
+        return np.float32(1)
+
+    def next_server_value(self, value, extra):
+        return 2 * value
+
+
+@pytest.mark.parametrize(
+    "hooks",
+    [[Length], [Rounds], [Doubled], [Length, Rounds, Doubled]],
+    ids=lambda hooks: "+".join(hook.name for hook in hooks),
+)
+def test_a_hook_may_use_one_door_alone(hooks):
+    with InProcessContext(2):
+        process = fed_avg.build(
+            model_fn, CLIENTS, ServerConfig(), hooks=[h() for h in hooks]
+        )
+        state, kept = process.initialize(), [process.initial_kept_state] * 2
+        for number in (1, 2):
+            blocks = [block_of(number, client) for client in (0, 1)]
+            state, _, kept = process.next(state, blocks, kept)
+    # None of them changes what is learned.
+    np.testing.assert_allclose(
+        state.global_model_weights.trainable[0], [0.5072], rtol=1e-5
+    )
+    assert [dict(row) for row in kept] == [
+        {"rounds": 2} if Rounds in hooks else {}
+    ] * 2
+    assert dict(state.client_work) == (
+        {"doubled": 4} if Doubled in hooks else {}
+    )
 
 
 def test_who_is_absent_keeps_what_it_has():
