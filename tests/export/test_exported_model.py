@@ -305,15 +305,14 @@ def test_a_number_on_the_disk_that_is_not_of_the_state_is_found(
     task, tmp_path, monkeypatch
 ):
     weights = learned(task)
-    assign = tff.learning.models.ModelWeights.assign_weights_to
+    restored = saved_model.restored
 
-    def wrongly(self, model):
-        assign(self, model)
+    def wrongly(task, weights):
+        model, serving = restored(task, weights)
         model.variables[1].assign_add(tf.ones_like(model.variables[1]))
+        return model, serving
 
-    monkeypatch.setattr(
-        tff.learning.models.ModelWeights, "assign_weights_to", wrongly
-    )
+    monkeypatch.setattr(saved_model, "restored", wrongly)
     with pytest.raises(errors.RunDirectoryError, match="saved variable"):
         saved_model.export(task, weights, str(tmp_path / "model"))
     assert not (tmp_path / "model").exists()

@@ -10,6 +10,7 @@ import tensorflow_federated as tff
 
 from tff_pipeline import errors, registry, timing
 from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.datasets.federation import augmentation
 from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.evaluation import over_clients
 from tff_pipeline.models.weight_groups import weight_groups
@@ -60,6 +61,7 @@ def load_described_task(
     # What is wrong is refused before anything is written.
     check_target(config, task)
     evaluated_clients(config, task)
+    augmentation.build(config.data.augment, task.augmentations)
     data = {**hashes.result(), **task.frozen_hashes()}
     if config.data.model_fn is not None:
         data |= own_model.source_hash(config.data.model_fn)
