@@ -16,10 +16,11 @@ from tests.testing.every_task import TASKS, learned, task_of
 from tests.testing.scripts import ROOT
 from tff_pipeline import registry
 from tff_pipeline.evaluation import central
-from tff_pipeline.export import formats, signatures
+from tff_pipeline.export import formats, interpreters, signatures
 from tff_pipeline.files import storage
 
 MOST_EXAMPLES = 300
+PACKAGE = ROOT / "tff_pipeline"
 ALL = tuple(registry.FORMATS)
 # Points of accuracy, or of what a task has instead, that may be lost.
 ALLOWED = {
@@ -197,3 +198,12 @@ def test_a_format_is_written_wherever_tensorflow_writes(tmp_path):
 @pytest.mark.parametrize("name", [name for name in TASKS])
 def test_parity_of_every_task_in_every_format(name, tmp_path):
     assert_parity(name, ALL, tmp_path)
+
+
+def test_every_module_with_layers_of_its_own_is_known_to_the_keras_reader():
+    marked = {
+        "tff_pipeline." + ".".join(path.relative_to(PACKAGE).parts)[:-3]
+        for path in PACKAGE.rglob("*.py")
+        if "@tf.keras.utils.register_keras_serializable" in path.read_text()
+    }
+    assert marked == set(interpreters._LAYERS)
