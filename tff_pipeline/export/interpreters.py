@@ -76,8 +76,8 @@ def _saved_model(path: str) -> Call:
     return call
 
 
-# Modules of this package whose layers or losses a Keras file may name; they
-# register themselves when imported, and need nothing of TFF.
+# Modules of this package whose layers a Keras file may name: they register
+# themselves when imported, and need nothing of TFF. Losses are not loaded.
 _LAYERS = (
     "tff_pipeline.models.audio",
     "tff_pipeline.models.bag_of_words",
@@ -88,7 +88,6 @@ _LAYERS = (
     "tff_pipeline.models.table",
     "tff_pipeline.models.tagger",
     "tff_pipeline.models.tied",
-    "tff_pipeline.objectives.survival",
 )
 
 
