@@ -1,8 +1,11 @@
 """Runs that are killed or fed faults, and all that must come of them."""
 
+import hashlib
 import json
 import os
 import shutil
+
+import numpy as np
 
 from tests.testing import own_algorithm
 from tests.testing.scripts import rows_of
@@ -107,11 +110,18 @@ def papers(path):
 
 
 def _kept(checkpoints, folder):
-    """What clients keep: the index, and which rows there are."""
+    """The index of what clients keep, whose rows are there and whole.
+
+    Rows of older rounds may be there too: what still lives refers to them.
+    """
     if not (folder / "kept.npz").exists():
         return None
-    index = (folder / "kept.npz").read_bytes()
-    return index, sorted(os.listdir(checkpoints / "kept_rows"))
+    with np.load(folder / "kept.npz") as index:
+        digests = [row.tobytes().hex() for row in index["row_digests"]]
+    for digest in digests:
+        content = (checkpoints / "kept_rows" / f"{digest}.row").read_bytes()
+        assert hashlib.sha256(content).hexdigest() == digest
+    return digests
 
 
 def _text(path):
