@@ -161,7 +161,7 @@ def test_a_client_sends_its_own_update():
     for a, b in zip(kept, update):
         np.testing.assert_array_equal(a, b)
     one, again, other = (
-        of(update, {"key": tf.constant(key, tf.int64)}) for key in (-1, -1, -2)
+        sent_by(of, update, tf.constant(key, tf.int64)) for key in (-1, -1, -2)
     )
     np.testing.assert_array_equal(one[0], again[0])
     assert not np.array_equal(one[0], other[0])
