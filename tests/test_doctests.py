@@ -16,7 +16,7 @@ def modules_with_examples():
             yield ".".join(inner).removesuffix(".__init__")
 
 
-@pytest.mark.parametrize("name", modules_with_examples())
+@pytest.mark.parametrize("name", [*modules_with_examples()])
 def test_examples_give_what_they_say(name):
     found = doctest.testmod(importlib.import_module(name))
     assert found.attempted > 0, f"{name} has >>> in no docstring"

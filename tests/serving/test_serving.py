@@ -585,9 +585,11 @@ def test_mistakes_are_named(versions, tmp_path, arguments, status, words):
 _WITHOUT_TFF = """
 import runpy, sys, threading, os, signal, time
 
+at_start = signal.getsignal(signal.SIGTERM)
+
 def stop():
     # Only once uvicorn's handler is in place of Python's.
-    while signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+    while signal.getsignal(signal.SIGTERM) == at_start:
         time.sleep(0.05)
     os.kill(os.getpid(), signal.SIGTERM)
 

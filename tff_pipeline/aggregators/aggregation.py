@@ -41,13 +41,6 @@ class Aggregation:
     columns: Sequence[str] = ()
     measure: Callable[[Any], Mapping[str, float]] = lambda _: {}
 
-    @property
-    def weighted(self) -> bool:
-        """Returns whether the factory uses the weights that clients send."""
-        return isinstance(
-            self.factory, tff.aggregators.WeightedAggregationFactory
-        )
-
 
 @dataclasses.dataclass(frozen=True)
 class AggregationContext:

@@ -134,6 +134,7 @@ COUNT = Allowed(
 CONCENTRATION = Allowed(
     float, "a finite number from 1e-06 to 1e+06", lambda v: 1e-6 <= v <= 1e6
 )
+BITS = Allowed(int, "a whole number from 1 to 30", lambda v: 1 <= v <= 30)
 NATURAL = Allowed(int, "a whole number of at least 0", lambda v: v >= 0)
 SEED = Allowed(
     int, "a whole number from 0 to 4294967295", lambda v: 0 <= v < 2**32

@@ -134,7 +134,7 @@ class PrivacyConfig(fields.Group):
     )
     dp_bits: Optional[int] = fields.field(
         None,
-        fields.COUNT,
+        fields.BITS,
         "Sets how many bits each number of an update takes. Default: 20. "
         "Only for dp_distributed.",
     )

@@ -9,7 +9,7 @@ from tff_pipeline.aggregators.private.discrete_mechanism import Mechanism
 from tff_pipeline.config.privacy import PrivacyConfig
 from tff_pipeline.privacy.setting import Setting
 
-# Where the bits are too few, more noise coarsens the grid and never suffices.
+# Each step comes closer; a few are enough wherever `check` finds no fault.
 _MOST_STEPS = 100
 
 
@@ -67,7 +67,8 @@ def noise_multiplier(
         reached = mechanism(
             options, setting, dimension, multiplier
         ).effective_noise_multiplier()
-        if reached >= effective or not reached:
+        # `check` refuses noise of which less than half counts.
+        if reached >= effective or reached < multiplier / 2:
             break
         # A hair more, to get there.
         multiplier *= effective / reached * (1 + 1e-6)

@@ -29,6 +29,8 @@ def load(reference: str) -> ModelFn:
     try:
         model_fn = getattr(importlib.import_module(module_name), name)
         model = model_fn()
+    except errors.PipelineError:
+        raise  # It says what to do.
     except Exception as error:  # Whatever the user's code raises.
         raise errors.ConfigError(
             f"--model_fn={reference} cannot be used "

@@ -1,0 +1,58 @@
+"""Notes which lines of tff_pipeline this process runs.
+
+Python imports it at its start where this folder is on PYTHONPATH, to which
+`tests.testing.line_coverage` adds it.
+"""
+
+import atexit
+import json
+import os
+import pathlib
+import tempfile
+
+try:
+    import slipcover
+except ImportError:
+    slipcover = None  # Another Python than the tests', which is not measured.
+
+_PACKAGE = pathlib.Path(__file__).parents[3] / "tff_pipeline"
+# A probe that has fired stays where it is: to remove one is to change the code
+# of functions that other threads may be in.
+_NEVER = 2**30
+
+
+def begin(folder):
+    """Writes what this process and its forks ran, as each of them ends.
+
+    Args:
+      folder: The folder for the files, one a process: JSON, from a module's
+        file to its lines.
+    """
+    lines = slipcover.Slipcover(d_miss_threshold=_NEVER)
+    matcher = slipcover.FileMatcher(sources=[str(_PACKAGE)])
+    slipcover.ImportManager(lines, matcher).__enter__()
+    leave = os._exit
+
+    def write():
+        ran = {
+            name: sorted(numbers)
+            for name, numbers in list(lines.newly_seen.items())
+        }
+        try:
+            with tempfile.NamedTemporaryFile(
+                "w", dir=folder, suffix=".json", delete=False
+            ) as file:
+                json.dump(ran, file)
+        except OSError:
+            pass  # A test that lets disks fail is not to fail for this.
+
+    def write_and_leave(status):
+        write()
+        leave(status)
+
+    atexit.register(write)
+    os._exit = write_and_leave
+
+
+if slipcover is not None and "LINE_COVERAGE" in os.environ:
+    begin(os.environ["LINE_COVERAGE"])
