@@ -87,6 +87,16 @@ def test_help_of_a_command_shows_how_it_is_typed(name):
     assert output.splitlines()[-3:] == script.stdout.splitlines()[-3:]
 
 
+def test_the_doctor_finds_this_machine_fit_and_names_its_proxies(monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://nowhere:1")
+    status, output, stderr, imported = start("doctor")
+    assert (status, stderr, imported) == (0, "", True)
+    said = output.splitlines()
+    assert not any(line.startswith("fail") for line in said)
+    for words in ("Python 3.", "tensorflow 2.14", "https_proxy set", "free"):
+        assert any(words in line for line in said), words
+
+
 def test_a_command_answers_as_its_script():
     question = [
         "--population=1000",

@@ -190,6 +190,19 @@ def test_local_noise_has_no_help_from_the_others():
             lambda: made(rounds=10**8, dp_target_epsilon=1e-4),
             ["--dp_target_epsilon=0.0001", "raise it"],
         ),
+        (
+            lambda: made("dp_distributed", dp_bits=40),
+            ["--dp_bits=40", "1 to 30"],
+        ),
+        (
+            lambda: made("dp_distributed", dp_bits=2),
+            ["--dp_bits=2", "are too few", "at least"],
+        ),
+        # More noise makes the grid coarser still, without end.
+        (
+            lambda: made("dp_distributed", dp_bits=8, dp_target_epsilon=0.05),
+            ["--dp_bits=8", "are too few", "at least"],
+        ),
         # The count's noise is a twentieth of the cohort.
         (
             lambda: made("dp_gaussian_adaptive", size=10),
