@@ -44,6 +44,7 @@ VALUES = {
     fields.TEXT: TEXTS,
     fields.REFERENCE: st.just("package.module:function"),
     fields.NAMES: st.sampled_from(["shift", "noise,shift"]),
+    fields.BITS: st.integers(1, 30),
     fields.COUNT: COUNTS,
     fields.CONCENTRATION: st.floats(1e-6, 1e6),
     fields.NATURAL: st.integers(0, 2**40),
