@@ -362,6 +362,7 @@ def test_what_is_not_float32_is_refused():
         )
 
 
+@pytest.mark.soak
 def test_federated_averaging_takes_it():
     def model_fn():
         keras = tf.keras.Sequential(

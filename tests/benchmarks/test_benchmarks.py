@@ -237,6 +237,7 @@ def test_time_and_memory_are_those_of_all_descendants():
         each.wait(60)
 
 
+@pytest.mark.soak
 def test_nothing_outlives_a_benchmark_that_is_killed(tmp_path):
     benchmark = subprocess.Popen(
         [*COMMAND, "--contenders=tff_shipped", f"--output={tmp_path}"],

@@ -9,6 +9,7 @@ import tensorflow_federated as tff
 
 from tests.testing import small_training as small
 from tests.testing.blocks import drawn_block, in_file_order, orders_of
+from tests.testing.soaked import soaked
 from tff_pipeline import errors, experiment, registry
 from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.client_work.process import build_client_work
@@ -258,7 +259,7 @@ def plain():
     return build(functional, floats(1), options_of())
 
 
-@pytest.mark.parametrize("make", [functional, subclassed])
+@pytest.mark.parametrize("make", [functional, *soaked(subclassed)])
 @pytest.mark.parametrize("name", registry.OPTIMIZERS)
 def test_updates_are_those_of_a_plain_loop(name, make):
     """Two epochs; a ragged last batch, a single example, whole batches."""
@@ -621,7 +622,7 @@ def tokens(draw):
     ("make", "features"),
     [
         (numbers_model, numbers),
-        (words_model, words),
+        pytest.param(words_model, words, marks=pytest.mark.soak),
         (letters_model, letters),
         (tokens_model, tokens),
         (categories_model, tokens),
@@ -993,7 +994,7 @@ def test_client_that_cannot_be_read_ends_the_run_with_its_name(
 # Steps instead of epochs.
 
 
-@pytest.mark.parametrize("steps", [1, 3, 5])
+@pytest.mark.parametrize("steps", [*soaked(1, 3), 5])
 def test_a_client_takes_as_many_steps_as_asked(steps):
     examples = floats(10)
     options = options_of("momentum", epochs_per_round=1, steps_per_round=steps)

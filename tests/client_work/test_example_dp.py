@@ -376,6 +376,7 @@ def weights_of(path, round_number):
     return store.load_weights(round_number)[1].trainable
 
 
+@pytest.mark.soak
 def test_run_resumes_with_the_same_noise(tmp_path):
     run = tmp_path / "run"
     experiment.run(digits(run))

@@ -207,6 +207,7 @@ def test_binary_labels_and_columns_by_name(tmp_path):
     assert any("in any step" in each for each in report["differences"])
 
 
+@pytest.mark.soak
 def test_sequences_are_audited_by_their_mean_loss(tmp_path):
     task = run_here(
         tmp_path,

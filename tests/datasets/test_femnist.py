@@ -197,6 +197,7 @@ def test_tasks_without_their_files_say_which_they_need(name):
     assert femnist.TRAIN in str(caught.value)
 
 
+@pytest.mark.soak
 def test_writers_learn_and_the_model_is_exported(femnist_dir, tmp_path, cnn):
     path = tmp_path / "run"
     done = run_script(

@@ -17,6 +17,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tests.testing import small_models
 from tests.testing.every_task import learned, task_of
 from tests.testing.scripts import ROOT, run_script
+from tests.testing.soaked import soaked
 from tff_pipeline import errors
 from tff_pipeline.commands import saved_runs
 from tff_pipeline.datasets import digits
@@ -66,6 +67,7 @@ def signature(path, name="serving_default"):
     )
 
 
+@pytest.mark.soak
 def test_saved_model_cli_shows_and_runs_it(exported, tmp_path):
     path, _ = exported
     shown = cli("show", "--dir", path, "--tag_set", "serve")
@@ -88,6 +90,7 @@ def test_saved_model_cli_shows_and_runs_it(exported, tmp_path):
         )
 
 
+@pytest.mark.soak
 def test_tensorflows_c_library_gives_the_same_numbers(exported, tmp_path):
     if shutil.which("gcc") is None:
         pytest.skip("there is no gcc")
@@ -241,7 +244,7 @@ def test_what_cannot_be_exported_is_said(
     assert not (tmp_path / "model").exists()
 
 
-@pytest.mark.parametrize("kind", ["saved_model", "keras", "tflite"])
+@pytest.mark.parametrize("kind", ["saved_model", "keras", *soaked("tflite")])
 def test_what_is_there_is_replaced_only_if_asked(small_run, tmp_path, kind):
     path = tmp_path / f"model.{kind}"
     path.write_text("mine")

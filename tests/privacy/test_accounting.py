@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.testing.closed_forms import gaussian_delta
 from tests.testing.scripts import run_script
+from tests.testing.soaked import soaked
 from tff_pipeline import errors
 from tff_pipeline.privacy import accounting
 from tff_pipeline.privacy.setting import ADJACENCIES, Setting
@@ -178,7 +179,7 @@ def test_epsilon_falls_with_noise_and_rises_with_rounds_and_cohort(
     assert epsilon(cohort=2 * cohort) >= epsilon() - hair
 
 
-@pytest.mark.parametrize("target", [0.1, 1.0, 8.0, 50.0])
+@pytest.mark.parametrize("target", [0.1, *soaked(1.0, 50.0), 8.0])
 @pytest.mark.parametrize(
     "setting",
     [

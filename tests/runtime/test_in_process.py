@@ -9,6 +9,7 @@ import tensorflow_federated as tff
 
 from tests.testing import small_training as small
 from tests.testing.blocks import drawn_block, orders_of
+from tests.testing.soaked import soaked
 from tff_pipeline.aggregators.private import dp_mean, noise
 from tff_pipeline.aggregators.private.distributed import (
     NumberedDistributedDpMeanFactory,
@@ -81,7 +82,13 @@ def process(task):
     return fed_avg.build(task.tff_model_fn, small.CLIENTS, small.SERVER)
 
 
-@pytest.mark.parametrize("name", [*AGGREGATORS, *PRIVATE])
+# One of each kind of state in every suite: none, TFF's, a noise's, a hook's.
+QUICK = ("mean", "compression", "dp_gaussian_adaptive", "dp_tree", "dp_local")
+
+
+@pytest.mark.parametrize(
+    "name", [*QUICK, *soaked(*sorted({*AGGREGATORS, *PRIVATE} - {*QUICK}))]
+)
 def test_three_rounds_end_as_on_tffs_worker(task, name):
     if name in PRIVATE:
         parts = PRIVATE[name]()
@@ -144,7 +151,7 @@ def test_three_rounds_end_as_with_tffs_own_fed_avg(task, process):
     small.assert_close(here, there, weights.trainable)
 
 
-@pytest.mark.parametrize("model_fn", [small.dense, small.with_dropout])
+@pytest.mark.parametrize("model_fn", [*soaked(small.dense), small.with_dropout])
 def test_any_number_of_threads_gives_the_same_bits(model_fn):
     task = small.task_of(model_fn)
     process = fed_avg.build(task.tff_model_fn, small.CLIENTS, small.SERVER)
@@ -161,6 +168,7 @@ def test_any_number_of_threads_gives_the_same_bits(model_fn):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.soak
 def test_dropout_is_a_function_of_seed_round_and_client():
     task = small.task_of(small.with_dropout)
     process = fed_avg.build(task.tff_model_fn, small.CLIENTS, small.SERVER)

@@ -17,6 +17,7 @@ import pytest
 import tensorflow_federated as tff
 
 from tests.testing.scripts import ROOT, SCRIPTS, SMALL_RUN
+from tests.testing.soaked import soaked
 from tff_pipeline.runtime.local import LocalWorker
 
 # Guards against a hang; nothing here is a measurement of speed.
@@ -203,7 +204,9 @@ def test_memory_stays_flat_when_the_cohort_size_varies(worker):
     assert used[-1] < 1.2 * used[50] + 20
 
 
-@pytest.mark.parametrize("ending", ["exit", "raise", "SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize(
+    "ending", ["exit", *soaked("raise", "SIGTERM"), "SIGKILL"]
+)
 def test_the_worker_ends_when_its_parent_ends(ending):
     with started([sys.executable, "-c", HOLD_A_WORKER]) as parent:
         worker = psutil.Process(int(parent.stdout.readline()))
@@ -327,6 +330,7 @@ def logged_rounds(directory):
         return [int(row["round"]) for row in csv.DictReader(file)]
 
 
+@pytest.mark.soak
 def test_a_run_that_is_stopped_again_and_again_loses_no_saved_round(tmp_path):
     directory = tmp_path / "run"
     # test_run_lock.py has SIGTERM.

@@ -397,6 +397,7 @@ def test_nothing_is_kept_from_client_to_client(body):
 
 
 # A race, if they do: lost in two of a hundred rounds with four threads.
+@pytest.mark.soak
 def test_threads_do_not_share_variables_of_the_old_kind():
     count = tensorflow(tensor(np.int64, None))(reference_variable)
 
@@ -870,6 +871,7 @@ def test_mean_of_clipped_updates_is_by_hand():
     np.testing.assert_allclose(output.result, expected, rtol=1e-5)
 
 
+@pytest.mark.soak
 def test_private_federated_averaging_ends_as_on_the_worker():
     """Through this package's process, whose updates are of several arrays."""
     task = small.task_of(small.dense)

@@ -84,6 +84,7 @@ def test_a_speaker_held_out_is_in_no_part_that_trains():
     assert len(task.test) == 250
 
 
+@pytest.mark.soak
 def test_fsdd_is_learned_with_augmentation_and_exported(tmp_path):
     result = train(
         "spoken_digits_cnn",

@@ -12,6 +12,7 @@ import tensorflow_federated as tff
 
 from tests.testing import small_models
 from tests.testing.data import data_folder
+from tests.testing.soaked import soaked
 from tff_pipeline import errors, experiment, registry
 from tff_pipeline.config import (
     ClientConfig,
@@ -356,7 +357,9 @@ def small_shakespeare(tmp_path):
     return write(tmp_path, shakespeare.FILE, users)
 
 
-@pytest.mark.parametrize("name", ["shakespeare_next_char", "shakespeare_lstm"])
+@pytest.mark.parametrize(
+    "name", ["shakespeare_next_char", *soaked("shakespeare_lstm")]
+)
 def test_served_characters_are_those_of_evaluation(
     name, small_shakespeare, tmp_path
 ):

@@ -71,6 +71,7 @@ def test_models_have_the_sizes_of_tff():
     assert tags.count_params() == 60 * 20 + 20
 
 
+@pytest.mark.soak
 def test_cifar_model_is_tffs_on_what_tff_makes_of_an_image():
     task = synthetic("tff_cifar100")
     model = task.build_model()

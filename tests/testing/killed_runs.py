@@ -22,7 +22,7 @@ from tff_pipeline.config import (
 )
 from tff_pipeline.runs import round_log
 
-ROUNDS, EVERY = 30, 5
+ROUNDS, EVERY = 15, 3
 SECRET = "0123456789abcdef" * 2 + "\n"
 # Momentum on both sides and dropout in either; the clip adapts in one, the
 # other has tree noise of a secret that lies in its folder. In the third,

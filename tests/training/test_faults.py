@@ -69,7 +69,7 @@ def resumes_wherever_the_disk_is_full(whole, path, points, seed):
 
 
 def test_a_disk_that_is_full_loses_nothing(whole, tmp_path):
-    resumes_wherever_the_disk_is_full(whole, tmp_path / "run", 2, SEED)
+    resumes_wherever_the_disk_is_full(whole, tmp_path / "run", 1, SEED)
 
 
 @pytest.mark.soak
@@ -102,6 +102,7 @@ def test_an_error_that_stays_is_tried_as_often_as_it_says(tmp_path):
     assert_explained(answer)
 
 
+@pytest.mark.soak
 def test_a_real_disk_that_is_full(whole, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -125,6 +126,7 @@ def test_a_real_disk_that_is_full(whole, tmp_path):
         subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.soak
 def test_clocks_that_jump_change_nothing(whole, tmp_path):
     answer = train_with_faults(begin("tree", tmp_path / "run"), clock=True)
     assert answer.get("rounds") == ROUNDS, answer
@@ -134,7 +136,7 @@ def test_clocks_that_jump_change_nothing(whole, tmp_path):
 @pytest.mark.parametrize(
     ("name", "cut"),
     [
-        ("state.npz", False),
+        pytest.param("state.npz", False, marks=pytest.mark.soak),
         pytest.param("state.npz", True, marks=pytest.mark.soak),
         pytest.param("manifest.json", False, marks=pytest.mark.soak),
         ("manifest.json", True),
@@ -223,6 +225,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.soak
 def test_what_passes_is_tried_again_and_changes_no_bit(breaking, tmp_path):
     breaking(0, None)
     (tmp_path / "run").rename(tmp_path / "whole")

@@ -95,6 +95,7 @@ def assert_flat(figures, first, last, growth):
     assert now == [threads, files]
 
 
+@pytest.mark.soak
 def test_sixty_rounds_of_cohorts_of_any_size_use_no_more_memory():
     # A state that is kept in every round is 2.6 % here.
     assert_flat(train(90), 30, 90, growth=0.02)

@@ -13,6 +13,7 @@ import time
 import pytest
 
 from tests.testing.scripts import SCRIPTS, rows_of, run_script
+from tests.testing.soaked import soaked
 from tff_pipeline import experiment
 from tff_pipeline.config import (
     AggregationConfig,
@@ -21,7 +22,7 @@ from tff_pipeline.config import (
     RunConfig,
 )
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.config.privacy import PRIVACY_OPTIONS, PrivacyConfig
+from tff_pipeline.config.privacy import PrivacyConfig
 from tff_pipeline.privacy import accounting
 from tff_pipeline.privacy.setting import Setting
 
@@ -203,6 +204,7 @@ def killed_after(path, rounds, *flags):
     process.wait()
 
 
+@pytest.mark.soak
 def test_a_killed_run_repeats_what_it_released_and_counts_it_once(tmp_path):
     flags = (*GAUSSIAN, "--dp_noise_multiplier=0.7")
     path = tmp_path / "run"
@@ -306,9 +308,11 @@ def test_seeded_noise_is_no_privacy_and_repeats_anywhere(tmp_path):
 @pytest.mark.parametrize(
     "aggregator",
     # test_kill_points.py has the other two.
-    sorted(
-        {name for name in PRIVACY_OPTIONS} - {"dp_gaussian_adaptive", "dp_tree"}
-    ),
+    [
+        "dp_distributed",
+        "dp_matrix",
+        *soaked("dp_gaussian", "dp_local", "dp_tree_restart"),
+    ],
 )
 def test_every_mechanism_trains_and_resumes_to_the_bit(aggregator, tmp_path):
     options = {"dp_noise_multiplier": 0.5, "dp_noise_seed": 1}

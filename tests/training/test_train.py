@@ -206,6 +206,7 @@ def test_output_below_a_file_is_refused_before_training(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.soak
 def test_what_libraries_say_is_shown_if_asked_for(small_run):
     # That they are silent else is looked at where `small_run` is made.
     # This process has TensorFlow silenced for itself and its children.
