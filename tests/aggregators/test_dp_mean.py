@@ -358,7 +358,7 @@ def of_norm(norm):
     ]
 
 
-@pytest.mark.parametrize("start", [0.01, 100.0])
+@pytest.mark.parametrize("start", [*soaked(0.01), 100.0])
 @pytest.mark.parametrize("quantile", [*soaked(0.5), 0.8])
 def test_the_clip_comes_to_the_quantile_of_the_norms(start, quantile):
     draw = np.random.default_rng(0)

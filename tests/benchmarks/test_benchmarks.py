@@ -32,6 +32,7 @@ def run(*arguments):
     )
 
 
+@pytest.mark.soak
 def test_contenders_end_with_the_same_weights(tmp_path):
     done = run(
         "--contenders=pipeline,tf_loop", "--rounds=2", f"--output={tmp_path}"

@@ -470,13 +470,9 @@ def recurrent(cell=layers.LSTM, **options):
     [
         attention,
         noisy,
-        pytest.param(spatial),
-        pytest.param(
-            conditional,
-        ),
-        pytest.param(
-            lambda: recurrent(dropout=0.5, recurrent_dropout=0.5),
-        ),
+        spatial,
+        conditional,
+        *soaked(lambda: recurrent(dropout=0.5, recurrent_dropout=0.5)),
     ],
     ids=["attention", "noisy", "spatial", "conditional", "lstm"],
 )

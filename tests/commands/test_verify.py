@@ -611,6 +611,7 @@ experiment.run(config_of(path, signing_key=key))
 """
 
 
+@pytest.mark.soak
 def test_a_run_that_was_killed_and_went_on_holds(tmp_path, signed_run, keys):
     path, key = tmp_path / "run", str(keys / "ours.pem")
     command = [sys.executable, "-c", TRAIN_AND_DIE, str(path), key]

@@ -76,6 +76,7 @@ def test_german_credit_exported_takes_columns_by_name(german, tmp_path):
     assert 0 <= evaluated["cost_loss"] <= 5
 
 
+@pytest.mark.soak
 def test_german_credit_learns(german_dir, tmp_path):
     done = run_script(
         "train.py",

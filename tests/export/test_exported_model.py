@@ -321,6 +321,7 @@ def test_a_number_on_the_disk_that_is_not_of_the_state_is_found(
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.soak
 def test_text_goes_on_from_a_prompt(tmp_path):
     task = dataclasses.replace(
         task_of("shakespeare_next_char", tmp_path),

@@ -410,6 +410,7 @@ def test_served_tags_are_those_of_evaluation(tmp_path):
     assert given["tags"].shape == (1, 5)
 
 
+@pytest.mark.soak
 def test_served_words_are_those_of_evaluation(tmp_path):
     posts = [{"text": "One two, THREE."}, {"text": "two two four"}]
     users = [{"client": "a", "posts": posts}]

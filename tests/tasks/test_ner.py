@@ -552,6 +552,7 @@ def text_of(data_dir):
     return tf.constant(padded(test.tokens)), np.array(padded(test.tags))
 
 
+@pytest.mark.soak
 def test_federated_training_learns_entities(trained):
     _, result = trained
     assert result.evaluation["entity_f1"] > 0.9
@@ -561,6 +562,7 @@ def test_federated_training_learns_entities(trained):
     )
 
 
+@pytest.mark.soak
 def test_exported_crf_tags_text_as_it_was_evaluated(trained, made_up_dir):
     made, result = trained
     serve = tf.saved_model.load(result.directory.saved_model).signatures[
@@ -579,6 +581,7 @@ def test_exported_crf_tags_text_as_it_was_evaluated(trained, made_up_dir):
     assert scores["f1"] == pytest.approx(result.evaluation["entity_f1"])
 
 
+@pytest.mark.soak
 def test_report_says_how_figures_were_made(trained):
     _, result = trained
     _, report = saved_runs.evaluate(result.directory.path)

@@ -268,6 +268,7 @@ def test_a_run_without_its_secret_does_not_go_on(private_run, tmp_path):
     assert train(path, *flags).returncode == 0
 
 
+@pytest.mark.soak
 def test_overwriting_draws_another_secret(private_run, tmp_path):
     path = tmp_path / "run"
     shutil.copytree(private_run[0], path)
@@ -286,6 +287,7 @@ def test_more_rounds_than_the_noise_was_made_for_are_refused(private_run):
     assert len(rows_of(path)) == 12
 
 
+@pytest.mark.soak
 def test_seeded_noise_is_no_privacy_and_repeats_anywhere(tmp_path):
     options = {
         "dp_noise_multiplier": 1.0,
@@ -309,9 +311,8 @@ def test_seeded_noise_is_no_privacy_and_repeats_anywhere(tmp_path):
     "aggregator",
     # test_kill_points.py has the other two.
     [
-        "dp_distributed",
         "dp_matrix",
-        *soaked("dp_gaussian", "dp_local", "dp_tree_restart"),
+        *soaked("dp_distributed", "dp_gaussian", "dp_local", "dp_tree_restart"),
     ],
 )
 def test_every_mechanism_trains_and_resumes_to_the_bit(aggregator, tmp_path):
