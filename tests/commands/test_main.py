@@ -91,10 +91,10 @@ def test_the_doctor_finds_this_machine_fit_and_names_its_proxies(monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://nowhere:1")
     status, output, stderr, imported = start("doctor")
     assert (status, stderr, imported) == (0, "", True)
-    said = output.splitlines()
-    assert not any(line.startswith("fail") for line in said)
+    lines = output.splitlines()
+    assert not any(line.startswith("fail") for line in lines)
     for words in ("Python 3.", "tensorflow 2.14", "https_proxy set", "free"):
-        assert any(words in line for line in said), words
+        assert any(words in line for line in lines), words
 
 
 def test_a_command_answers_as_its_script():

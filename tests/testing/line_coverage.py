@@ -23,7 +23,8 @@ import tempfile
 
 import slipcover
 
-ROOT = pathlib.Path(__file__).parents[2]
+from tests.testing.fork_server import ROOT
+
 PACKAGE = str(ROOT / "tff_pipeline")
 AT_START = str(pathlib.Path(__file__).parent / "at_start")
 
@@ -69,7 +70,7 @@ def report(ran, at_least):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--at_least", type=float, default=90)
+    parser.add_argument("--at_least", type=float, required=True)
     options, arguments = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
         path = [AT_START, *filter(None, [os.environ.get("PYTHONPATH")])]

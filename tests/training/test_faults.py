@@ -22,7 +22,6 @@ from tests.testing.killed_runs import (
     papers,
 )
 from tests.testing.scripts import rows_of, run_script, train_with_faults
-from tests.testing.soaked import soaked
 from tff_pipeline import errors, experiment, registry
 from tff_pipeline.config import (
     ClientConfig,
@@ -78,7 +77,8 @@ def test_a_disk_that_is_full_at_any_of_100_steps_loses_nothing(whole, tmp_path):
     resumes_wherever_the_disk_is_full(whole, tmp_path / "run", 100, SEED + 1)
 
 
-@pytest.mark.parametrize("error", soaked("EIO", "EINTR"))
+@pytest.mark.soak
+@pytest.mark.parametrize("error", ["EIO", "EINTR"])
 def test_errors_that_pass_are_waited_out(whole, tmp_path, error):
     """Or said; then the same command goes on."""
     config, path = begin("tree", tmp_path / "run"), tmp_path / "run"

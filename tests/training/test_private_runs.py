@@ -22,7 +22,7 @@ from tff_pipeline.config import (
     RunConfig,
 )
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.config.privacy import PrivacyConfig
+from tff_pipeline.config.privacy import PRIVACY_OPTIONS, PrivacyConfig
 from tff_pipeline.privacy import accounting
 from tff_pipeline.privacy.setting import Setting
 
@@ -309,10 +309,15 @@ def test_seeded_noise_is_no_privacy_and_repeats_anywhere(tmp_path):
 
 @pytest.mark.parametrize(
     "aggregator",
-    # test_kill_points.py has the other two.
+    # test_kill_points.py has two of them.
     [
         "dp_matrix",
-        *soaked("dp_distributed", "dp_gaussian", "dp_local", "dp_tree_restart"),
+        *soaked(
+            *sorted(
+                {*PRIVACY_OPTIONS}
+                - {"dp_gaussian_adaptive", "dp_tree", "dp_matrix"}
+            )
+        ),
     ],
 )
 def test_every_mechanism_trains_and_resumes_to_the_bit(aggregator, tmp_path):
