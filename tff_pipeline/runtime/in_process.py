@@ -17,7 +17,14 @@ import tensorflow as tf
 import tensorflow_federated as tff
 import threadpoolctl
 
-from tff_pipeline.runtime import elements, graphs, passes, reductions, values
+from tff_pipeline.runtime import (
+    elements,
+    freed_memory,
+    graphs,
+    passes,
+    reductions,
+    values,
+)
 from tff_pipeline.runtime.dataflow import (
     OnClients,
     OnServer,
@@ -48,6 +55,7 @@ class InProcessContext(tff.framework.SyncContext):
             on their own, before their sums are merged; see `runtime.shards`.
             It decides the last bits of results.
         """
+        freed_memory.keep()
         self._threads = client_threads or len(os.sched_getaffinity(0))
         self._clients_per_shard = clients_per_shard
         self._pool = concurrent.futures.ThreadPoolExecutor(self._threads)
