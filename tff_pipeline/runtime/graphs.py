@@ -121,18 +121,23 @@ def leaf_types(kind: tff.Type) -> Iterator[tff.Type]:
         yield kind
 
 
-def flatten(value: Any) -> Iterator[Any]:
-    """Yields the leaves of nested tuples.
+def flatten(value: Any) -> list[Any]:
+    """Returns the leaves of nested tuples.
 
     Example:
-      >>> list(flatten((1, (2, (3,)))))
+      >>> flatten((1, (2, (3,))))
       [1, 2, 3]
     """
-    if isinstance(value, tuple):
-        for element in value:
-            yield from flatten(element)
-    else:
-        yield value
+    if not isinstance(value, tuple):
+        return [value]
+    # A list, for a generator in a generator would cost more than small sums.
+    leaves = []
+    for element in value:
+        if isinstance(element, tuple):
+            leaves += flatten(element)
+        else:
+            leaves.append(element)
+    return leaves
 
 
 def pack(type_spec: tff.Type, leaves: Iterator[Any]) -> Any:

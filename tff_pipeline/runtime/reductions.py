@@ -91,9 +91,8 @@ class Elementwise(Reduction):
         if self._result is None:
             self._result = _copy(value, self._spare)
             return
-        with np.errstate(over="ignore", invalid="ignore"):
-            for total, leaf in zip(flatten(self._result), flatten(value)):
-                self._ufunc(total, leaf, out=total)
+        for total, leaf in zip(flatten(self._result), flatten(value)):
+            self._ufunc(total, leaf, out=total)
 
     def reuse(self, partial: Any) -> None:
         """Offers arrays to be overwritten."""
@@ -140,14 +139,12 @@ class WeightedMean(Reduction):
     def add(self, value: Any) -> None:
         """Takes the next client's pair (value, weight)."""
         value, weight = value
-        # What overflows is noticed where the mean is used, and counted.
-        with np.errstate(over="ignore", invalid="ignore"):
-            if self._sums is None:
-                self._sums = _product(value, weight, self._spare)
-                self._weight = np.array(weight)
-                return
-            for total, leaf in zip(flatten(self._sums), flatten(value)):
-                _add_product(total, leaf, np.asarray(weight, total.dtype))
+        if self._sums is None:
+            self._sums = _product(value, weight, self._spare)
+            self._weight = np.array(weight)
+            return
+        for total, leaf in zip(flatten(self._sums), flatten(value)):
+            _add_product(total, leaf, weight)
         self._weight += weight
 
     def reuse(self, partial: Any) -> None:
@@ -166,9 +163,8 @@ class WeightedMean(Reduction):
             self._sums, self._weight = _own(partial)
             return
         sums, weight = partial
-        with np.errstate(over="ignore", invalid="ignore"):
-            for total, leaf in zip(flatten(self._sums), flatten(sums)):
-                np.add(total, leaf, out=total)
+        for total, leaf in zip(flatten(self._sums), flatten(sums)):
+            np.add(total, leaf, out=total)
         self._weight += weight
 
     def result(self) -> Any:
@@ -275,10 +271,10 @@ def _copy(value: Any, spare: Any) -> Any:
     return spare
 
 
-def _add_product(total: Array, leaf: Any, weight: Array) -> None:
+def _add_product(total: Array, leaf: Any, weight: Any) -> None:
     """Adds leaf * weight to `total` without a second array of their size."""
     axpy = _AXPY.get(total.dtype.type)
     if axpy is None or not total.size:
-        total += leaf * weight
+        total += leaf * np.asarray(weight, total.dtype)
     else:
         axpy(np.reshape(leaf, -1), total.reshape(-1), a=weight)

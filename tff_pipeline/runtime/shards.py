@@ -11,8 +11,11 @@ A shard's partial results are a pure function of its clients' values: they can
 be computed elsewhere, twice, or in any order, and are merged by `Chain`.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Optional
+
+import numpy as np
 
 from tff_pipeline import timing
 from tff_pipeline.runtime.reductions import Reduction
@@ -60,7 +63,7 @@ def fold(
     for reduction, partial in zip(reductions, spare or ()):
         reduction.reuse(partial)
     for values in clients:
-        with timing.span("aggregation"):
+        with timing.span("aggregation"), _overflowing():
             for reduction, value in zip(reductions, values):
                 reduction.add(value)
     return [reduction.partial() for reduction in reductions]
@@ -100,7 +103,7 @@ class Chain:
         Args:
           partials: For each reduction the shard's partial result.
         """
-        with timing.span("aggregation"):
+        with timing.span("aggregation"), _overflowing():
             for reduction, partial in zip(self._reductions, partials):
                 reduction.merge(partial)
         # The first shard's arrays are the chain's own now.
@@ -112,6 +115,11 @@ class Chain:
         """Returns the value of each reduction over the whole cohort."""
         with timing.span("aggregation"):
             return [reduction.result() for reduction in self._reductions]
+
+
+def _overflowing() -> contextlib.AbstractContextManager[Any]:
+    """Lets sums overflow: it is noticed where they are used, and counted."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def _is_writeable(partial: Any) -> bool:
