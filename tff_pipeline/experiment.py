@@ -23,6 +23,7 @@ from tff_pipeline.assembly.task import (
 from tff_pipeline.assembly.training import build_loop, signer
 from tff_pipeline.cohorts.source import CohortSource
 from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.datasets.readers import column_guard
 from tff_pipeline.files import durable
 from tff_pipeline.runs import lock
 from tff_pipeline.runs.directory import RunDirectory
@@ -73,8 +74,8 @@ def run(
       profile: Whether to write the time each part took to `profile.txt`, and a
         trace of a few rounds to `tensorboard/`.
       until: The last round to run; by default that of `config`.
-      announce: Called once, before the first round, with a line that describes
-        what leaves a client.
+      announce: Called before the first round with lines that describe the
+        columns of a table, if there are any, and what leaves a client.
 
     Returns:
       The number of rounds, the last metrics and why the run stopped.
@@ -107,6 +108,8 @@ def _run(
     algorithm.check(config)
     sign = signer(config, directory)
     task, environment = load_described_task(config)
+    if task.columns:
+        announce(column_guard.in_words(task.columns))
     with timing.span("building"):
         weights = initial_weights(task, config.run.seed)
         dimension = sum(np.size(value) for value in weights.trainable)

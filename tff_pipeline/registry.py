@@ -39,6 +39,7 @@ TASKS: dict[str, Union[str, TaskEntry]] = {
             "label_column": None,
             "feature_columns": None,
             "categorical_columns": None,
+            "min_category_count": 10,
             "task_type": "classification",
             "split_column": None,
             "test_fraction": 0.2,

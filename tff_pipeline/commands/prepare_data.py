@@ -19,6 +19,7 @@ from tff_pipeline.datasets.readers import (
 from tff_pipeline.datasets.readers.sqlite_writer import Row
 from tff_pipeline.tasks import arrays as array_task
 from tff_pipeline.tasks import table as table_task
+from tff_pipeline.tasks import table_contents
 
 Array = npt.NDArray[Any]
 
@@ -28,6 +29,7 @@ _TABLE_OPTIONS = (
     "label_column",
     "feature_columns",
     "categorical_columns",
+    "min_category_count",
     "split_column",
 )
 
@@ -112,14 +114,11 @@ def _table(
             "--client_column is not set; name the column that names each row's "
             "client."
         )
-    rows_read = table_task.read(config)
+    rows_read = table_contents.read(config)
     everything = np.arange(len(rows_read.y))
     columns: list[Array] = []
-    for name in rows_read.features:
-        forced = name in rows_read.categorical
-        column = rows_read.table.take(name, strict=not forced)
-        feature = table_features.fit(column, everything, forced)
-        values = table_features.encode(column, feature)
+    _, features, encoded = table_task.encoded(rows_read, everything, config)
+    for feature, values in zip(features, encoded.T):
         if isinstance(feature, table_features.Number):
             columns.append(values)
         else:

@@ -143,13 +143,21 @@ class DataConfig(fields.Group):
         None,
         fields.TEXT,
         "Names the columns to predict from, with commas between them. "
-        "Default: all others. Only for csv.",
+        "Default: all others but identifiers, dates and free text. Only for "
+        "csv.",
     )
     categorical_columns: Optional[str] = fields.field(
         None,
         fields.TEXT,
         "Names columns whose numbers are categories, such as postal codes, "
         "with commas between them. Only for csv.",
+    )
+    min_category_count: Optional[int] = fields.field(
+        None,
+        fields.COUNT,
+        "Sets how many examples of training clients a category needs to be "
+        "learned; rarer ones are taken together as others, and do not stand "
+        "in the exported model. Default: 10. Only for csv.",
     )
     task_type: Optional[str] = fields.field(
         None,

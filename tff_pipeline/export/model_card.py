@@ -107,6 +107,7 @@ def card(
             "training_examples": _training_examples(task),
             "test_examples": len(task.test),
         },
+        "columns": [dataclasses.asdict(use) for use in task.columns],
         "notes": task.notes,
         "pixel_max": _pixel_max(task),
         "limits": list(_LIMITS),
@@ -236,6 +237,19 @@ def in_words(stated: Mapping[str, Any]) -> str:
             if private
             else "Trained without differential privacy.",
         ]
+    if stated["columns"]:
+        lines += [
+            "",
+            "## Columns",
+            "",
+            "| column | type | missing | distinct | becomes |",
+            "|---|---|---|---|---|",
+        ]
+    for use in stated["columns"]:
+        lines.append(
+            f"| {use['name']} | {use['kind']} | {use['missing']:.1%} | "
+            f"{use['distinct']:,} | {use['why']} |"
+        )
     lines += ["", "## Limits", "", *(f"- {each}" for each in stated["limits"])]
     if stated["notes"]:
         lines.append(f"- {stated['notes']}")

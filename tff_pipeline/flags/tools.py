@@ -16,6 +16,7 @@ _PREPARE_OPTIONS = (
     "label_column",
     "feature_columns",
     "categorical_columns",
+    "min_category_count",
     "task_type",
     "split_column",
 )

@@ -14,6 +14,7 @@ from tff_pipeline.datasets.federation.federated_data import (
     Examples,
     FederatedData,
 )
+from tff_pipeline.datasets.readers.column_guard import ColumnUse
 from tff_pipeline.models import frozen
 from tff_pipeline.models.weight_groups import SentModel, weight_groups
 from tff_pipeline.objectives import outputs
@@ -56,6 +57,7 @@ class Task:
       generate_fn: The trained model -> a function that continues texts, for
         models of next tokens; see `text_generation.generator`.
       classes: The classes' names in order, if they have names.
+      columns: What becomes of each column, for data in columns.
       notes: How the data were read and are scored, where figures depend on it.
       frozen_weights: The frozen weights that the model uses, in the order in
         which it uses them first; derived from `model_fn`.
@@ -80,6 +82,7 @@ class Task:
     serving_fn: Optional[Callable[[tf.keras.Model], tf.keras.Model]] = None
     generate_fn: Optional[Callable[[tf.keras.Model], tf.Module]] = None
     classes: Sequence[str] = ()
+    columns: Sequence[ColumnUse] = ()
     notes: str = ""
     frozen_weights: tuple[frozen.FrozenWeights, ...] = dataclasses.field(
         init=False, repr=False, default=()

@@ -30,6 +30,7 @@ def main() -> None:
     # Here and not above: flags are refused before TensorFlow is imported.
     from tff_pipeline import experiment
     from tff_pipeline.datasets.federation import census
+    from tff_pipeline.datasets.readers import column_guard
     from tff_pipeline.evaluation import over_clients
     from tff_pipeline.reporting import partition_picture
 
@@ -41,6 +42,8 @@ def main() -> None:
     print(f"input  {_type(x)}\nlabel  {_type(y)}")
     if task.notes:
         print(task.notes)
+    if task.columns:
+        print(f"\n{column_guard.in_words(task.columns)}")
 
     train = census.count(task.train)
     print(f"\n{'':<40}{'clients':>9}{'examples':>11}", end="")

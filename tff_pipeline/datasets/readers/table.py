@@ -8,6 +8,7 @@ mistakes: a typing error must not turn amounts into thousands of categories.
 """
 
 import dataclasses
+import re
 from collections.abc import Collection
 from typing import Any, Optional
 
@@ -27,6 +28,7 @@ MISSING = (
     *("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>"),
     *("NaN", "nan", "NULL", "null", "None"),
 )
+_WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?")
 _FEW_DISTINCT, _FEW = 0.1, 0.01
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -170,6 +172,23 @@ class Table:
         """
         return _categories(name, self._cells(name))
 
+    def codes(self, name: str) -> Column:
+        """Returns a loaded column of codes, and releases its memory.
+
+        Codes are categories as they are written, so that 250.1 and 250.10, or
+        1 and 001, are two. Only in a column of whole numbers 1.0 is 1.
+
+        Args:
+          name: The column's name.
+
+        Raises:
+          DataError: If it holds neither numbers nor text.
+        """
+        cells = self._cells(name)
+        if all(map(_WHOLE.fullmatch, pc.unique(cells).drop_null().to_pylist())):
+            cells = pc.replace_substring_regex(cells, r"\.0*$", "")
+        return _categories(name, cells)
+
     def take(self, name: str, strict: bool = True) -> Column:
         """Returns a loaded column, and releases its memory.
 
@@ -207,6 +226,7 @@ class Table:
             or pa.types.is_string(kind)
             or pa.types.is_large_string(kind)
             or pa.types.is_boolean(kind)
+            or _is_date(kind)
         ):
             raise errors.DataError(
                 f"The column {name!r} of {self._path} is of type {kind}, "
@@ -270,6 +290,14 @@ def _is_number(kind: pa.DataType) -> bool:
         pa.types.is_integer(kind)
         or pa.types.is_floating(kind)
         or pa.types.is_decimal(kind)
+    )
+
+
+def _is_date(kind: pa.DataType) -> bool:
+    return (
+        pa.types.is_date(kind)
+        or pa.types.is_timestamp(kind)
+        or pa.types.is_time(kind)
     )
 
 

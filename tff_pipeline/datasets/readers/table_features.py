@@ -58,7 +58,9 @@ class Category:
 Feature = Union[Number, Category]
 
 
-def fit(column: Column, rows: Array, categorical: bool) -> Feature:
+def fit(
+    column: Column, rows: Array, categorical: bool, least_count: int = 1
+) -> Feature:
     """Learns a column's statistics from some of its rows.
 
     Example:
@@ -70,6 +72,8 @@ def fit(column: Column, rows: Array, categorical: bool) -> Feature:
       column: The whole column.
       rows: The rows of clients that train, an int array.
       categorical: Whether to take numbers for categories too.
+      least_count: The number of rows from which on a category is known; rarer
+        ones are like those that were never seen.
 
     Returns:
       For numbers, their statistics, or those of zeros if all are missing. For
@@ -79,10 +83,11 @@ def fit(column: Column, rows: Array, categorical: bool) -> Feature:
     if column.categories is not None:
         names = column.categories
         return Category(
-            column.name, tuple(names[i] for i in _most_frequent(values))
+            column.name,
+            tuple(names[i] for i in _most_frequent(values, least_count)),
         )
     if categorical:
-        known = _most_frequent(values.astype(np.float32))
+        known = _most_frequent(values.astype(np.float32), least_count)
         return Category(column.name, tuple(known.tolist()), True)
     if not len(values):
         return Number(column.name, 0.0, 0.0, 1.0)
@@ -94,8 +99,10 @@ def fit(column: Column, rows: Array, categorical: bool) -> Feature:
     )
 
 
-def _most_frequent(values: Array) -> Array:
+def _most_frequent(values: Array, least_count: int) -> Array:
     distinct, counts = np.unique(values, return_counts=True)
+    often = counts >= least_count
+    distinct, counts = distinct[often], counts[often]
     by_count = np.argsort(-counts, kind="stable")[:MOST_CATEGORIES]
     return distinct[np.sort(by_count)]
 

@@ -1,0 +1,256 @@
+"""What a table's columns are taken for, and what never leaves a table."""
+
+import io
+import json
+import pathlib
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tff_pipeline import errors, experiment, registry
+from tff_pipeline.commands import prepare_data
+from tff_pipeline.config import (
+    AggregationConfig,
+    ClientConfig,
+    ExperimentConfig,
+    PrivacyConfig,
+    RunConfig,
+)
+from tff_pipeline.config.data import DataConfig
+from tff_pipeline.datasets.readers import column_guard
+from tff_pipeline.datasets.readers.table import Table
+
+ROWS = 400
+
+
+def used(tmp_path, cells, name="c", named=False, codes=False):
+    """What becomes of a column of a CSV file."""
+    path = tmp_path / "table.csv"
+    pd.DataFrame({name: cells, "d": 0}).to_csv(path, index=False)
+    table = Table(str(path))
+    rows = table.load([name])
+    column = table.codes(name) if codes else table.take(name)
+    return column_guard.judge(column, np.arange(rows), named)
+
+
+def numbered(form, count=ROWS):
+    return [form.format(i=i, j=i % 28 + 1, k=i % 7) for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "kind"),
+    [
+        ("c", numbered("{k}"), "number"),
+        ("c", numbered("{i}.5"), "number"),
+        ("salary", [str(i * i) for i in range(ROWS)], "number"),
+        ("c", numbered("kind {k}"), "category"),
+        # Few rows prove nothing.
+        ("c", numbered("kind {i}", 8), "category"),
+        ("c", numbered("{i}"), "identifier"),
+        ("patientId", [str(7 * i) for i in range(ROWS)], "identifier"),
+        ("visit_id", numbered("{j}"), "identifier"),
+        ("c", numbered("P{i:05d}"), "identifier"),
+        ("c", numbered("{i}@example.org"), "identifier"),
+        ("idle time", [str(7 * i) for i in range(ROWS)], "number"),
+        ("admitted", numbered("2020-03-{j:02d}"), "date"),
+        ("c", numbered("2020-03-{j:02d}T08:1{k}:00+01:00"), "date"),
+        ("c", numbered("{j}.3.2020"), "date"),
+        ("c", numbered("{j}/3/20"), "date"),
+        ("c", numbered("{j} March 2020"), "date"),
+        ("c", numbered("March {j}, 2020"), "date"),
+        ("c", numbered("{k}:{j:02d}"), "date"),
+        ("c", numbered("202003{j:02d}"), "date"),
+        ("c", numbered("severe pain for {i} days, no fever"), "free text"),
+        ("c", ["x"] * ROWS, "constant"),
+        ("c", ["5"] * ROWS, "constant"),
+        ("c", ["", "NA"] * ROWS, "empty"),
+    ],
+)
+def test_columns_are_told_by_their_cells(tmp_path, name, cells, kind):
+    use = used(tmp_path, cells, name)
+    assert use.kind == kind
+    assert use.is_input == (kind in ("number", "category"))
+    assert use.distinct == len({*cells} - {"", "NA"})
+    if use.is_input:
+        return
+    assert "left out" in use.why
+    # A flag has the last word, unless there is nothing to learn from.
+    use = used(tmp_path, cells, name, named=True)
+    assert use.is_input == (kind not in ("constant", "empty"))
+
+
+@pytest.mark.parametrize(
+    ("cells", "known"),
+    [
+        (["250.1", "250.10"], 2),
+        (["001", "1"], 2),
+        (["44054006", "44054007", "44054006.0"], 2),
+        (["1", "1.0", "2."], 2),
+        (["250.0", "250", "250.5"], 3),
+    ],
+)
+def test_codes_are_what_is_written(tmp_path, cells, known):
+    assert used(tmp_path, cells * 20, codes=True).distinct == known
+
+
+def test_a_column_that_stands_for_the_label_is_said(tmp_path):
+    y = np.arange(ROWS) % 2
+    frame = frame_of(y=np.where(y, "ill", "well"), paid=1 - y)
+    columns = task_of(frame, tmp_path).columns
+    flagged = {use.name for use in columns if "AWAY" in use.why}
+    assert flagged == {"paid"}
+    assert all(use.is_input for use in columns if use.name == "paid")
+
+
+# Whole tables.
+
+
+def frame_of(**columns):
+    draw = np.random.default_rng(0)
+    age = draw.normal(50, 10, ROWS)
+    return pd.DataFrame(
+        {
+            "hospital": np.char.add("ward ", (np.arange(ROWS) % 4).astype(str)),
+            "age": age.round(1),
+            "city": draw.choice(["Oslo", "Rome", "Riga"], ROWS),
+            "y": np.where(age > 50, "ill", "well"),
+            **columns,
+        }
+    )
+
+
+def with_secrets():
+    """A table with text of its own in every row of five columns."""
+    secret = np.array([f"S3CR{i:04d}T" for i in range(ROWS)])
+    job = np.where(np.arange(ROWS) % 5 == 0, secret, "nurse")
+    return frame_of(
+        patient_id=secret,
+        note=[f"{each} had no fever and slept well" for each in secret],
+        admitted="2020-01-01 " + pd.Series(secret),
+        job=job,
+        city=np.where(np.arange(ROWS) % 3, "Oslo", np.char.add("x", secret)),
+    )
+
+
+def options_of(frame, tmp_path, **options):
+    path = tmp_path / "table.csv"
+    frame.to_csv(path, index=False)
+    return DataConfig(
+        "csv",
+        data_dir=str(path),
+        client_column="hospital",
+        label_column="y",
+        **options,
+    )
+
+
+def task_of(frame, tmp_path, **options):
+    load = registry.load("csv", registry.TASKS)
+    return load(options_of(frame, tmp_path, **options), 0)
+
+
+def test_columns_that_training_clients_do_not_fill_have_no_effect(tmp_path):
+    test = np.arange(ROWS) % 4 == 0
+    parts = {"part": np.where(test, "test", "train")}
+    frame = frame_of(
+        lactate=np.where(test, 2000.0, np.nan),
+        dose=np.where(test, 2000.0, 5.0),
+        **parts,
+    )
+    task = task_of(frame, tmp_path, split_column="part")
+    uses = {use.name: use for use in task.columns}
+    assert (uses["lactate"].kind, uses["dose"].kind) == ("empty", "constant")
+    plain = task_of(frame_of(**parts), tmp_path, split_column="part")
+    np.testing.assert_array_equal(task.test.x, plain.test.x)
+
+
+def test_rare_categories_are_others(tmp_path):
+    city = np.where(np.arange(ROWS) < 12, "Riga", "Oslo")
+    city[:5] = "Rome"
+    task = task_of(frame_of(city=city), tmp_path, test_fraction=0.01)
+    (known,) = (f for f in task.model_fn.args[0] if f.name == "city")
+    assert known.known == ("Oslo",)
+    task = task_of(
+        frame_of(city=city), tmp_path, test_fraction=0.01, min_category_count=2
+    )
+    (known,) = (f for f in task.model_fn.args[0] if f.name == "city")
+    assert known.known == ("Oslo", "Riga", "Rome")
+
+
+def test_where_nothing_is_left_the_reasons_are_said(tmp_path):
+    frame = with_secrets()[["hospital", "patient_id", "note", "y"]]
+    with pytest.raises(errors.DataError) as refused:
+        task_of(frame, tmp_path)
+    said = str(refused.value)
+    for words in ("'patient_id': text that differs", "--feature_columns"):
+        assert words in said
+    assert "S3CR" not in said
+
+
+def contents(folder):
+    """(path, bytes) of every file; those in archives unpacked."""
+    for path in sorted(pathlib.Path(folder).rglob("*")):
+        if path.is_dir():
+            continue
+        content = path.read_bytes()
+        yield path, content
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                for name in archive.namelist():
+                    yield path / name, archive.read(name)
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_no_text_of_a_few_rows_reaches_a_run(tmp_path, private):
+    said = []
+    groups = {}
+    if private:
+        groups = {
+            "aggregation": AggregationConfig("dp_gaussian"),
+            "privacy": PrivacyConfig(
+                dp_clip=1.0, dp_delta=1e-3, dp_noise_multiplier=1.0
+            ),
+        }
+    result = experiment.run(
+        ExperimentConfig(
+            # Even where they are named.
+            data=options_of(
+                with_secrets(),
+                tmp_path,
+                feature_columns="age,city,job,patient_id" if private else None,
+            ),
+            clients=ClientConfig(clients_per_round=4, batch_size=16),
+            run=RunConfig(
+                output_dir=str(tmp_path / "run"),
+                total_rounds=2,
+                eval_clients="seen",
+            ),
+            **groups,
+        ),
+        announce=said.append,
+    )
+    found = [
+        str(path)
+        for path, content in contents(result.directory.path)
+        if b"S3CR" in content
+    ]
+    assert found == []
+    assert "S3CR" not in "".join(said)
+    assert "categories, 1 known and 134 rare ones as others" in said[0]
+    card = pathlib.Path(result.directory.saved_model, "assets.extra")
+    columns = json.loads((card / "model_card.json").read_text())["columns"]
+    assert {use["name"] for use in columns if use["is_input"]} >= {"age", "job"}
+    assert "| job | category | 0.0% | 81 |" in (
+        (card / "model_card.md").read_text()
+    )
+
+
+def test_prepared_clients_leave_out_the_same_columns(tmp_path):
+    path = tmp_path / "table.csv"
+    with_secrets().to_csv(path, index=False)
+    output = tmp_path / "clients.sqlite"
+    options = {"client_column": "hospital", "label_column": "y"}
+    assert prepare_data.write(str(path), str(output), options) == (ROWS, 4)
+    assert b"S3CR" not in output.read_bytes()

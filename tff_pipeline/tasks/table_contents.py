@@ -1,0 +1,207 @@
+"""Reads a user's table, and the flags' choice of its columns."""
+
+import csv as csv_format
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Optional
+
+import numpy as np
+import numpy.typing as npt
+
+from tff_pipeline import errors
+from tff_pipeline.config.data import DataConfig
+from tff_pipeline.datasets.readers.table import Column, Table
+from tff_pipeline.objectives import targets
+
+Array = npt.NDArray[Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+    """A table, and the flags' choice of its columns.
+
+    Attributes:
+      table: The table, with the columns of `features` loaded, to be taken.
+      features: The columns to predict from, unless `column_guard` leaves them
+        out.
+      named: Those of them that a flag names.
+      categorical: The columns that hold categories even if these are numbers.
+      y: Labels; see `class_names`.
+      class_names: The classes' names where `y`, int32 [rows], holds classes;
+        `None` where it is float32 [rows, 1] and holds numbers.
+      owners: Each row's client, str [rows]; `None` where it is not known.
+      is_test: True for rows that are held out, bool [rows]; `None` where the
+        table does not say.
+    """
+
+    table: Table
+    features: list[str]
+    named: list[str]
+    categorical: list[str]
+    y: Array
+    class_names: Optional[list[str]]
+    owners: Optional[Array]
+    is_test: Optional[Array]
+
+
+def read(options: DataConfig) -> Contents:
+    """Reads the table `options.data_dir`, except what is to predict from.
+
+    Args:
+      options: The table and which columns are what.
+
+    Raises:
+      ConfigError: If flags contradict each other.
+      DataError: If the table cannot be read, or lacks what the flags name.
+    """
+    table = Table(str(options.data_dir))
+    features = _features(table, options)
+    categorical = _categorical(table, options, features)
+    client, part = options.client_column, options.split_column
+    label = str(options.label_column)
+    others = [name for name in (client, part) if name is not None]
+    table.load({*features, label, *others})
+    y, names = _labels(table, options, label in categorical)
+    named = features if options.feature_columns is not None else categorical
+    return Contents(
+        table,
+        features,
+        named,
+        categorical,
+        y,
+        names,
+        None if client is None else _owners(table, client),
+        None if part is None else _test_rows(table, part),
+    )
+
+
+def _listed(value: str) -> list[str]:
+    """Returns the names in a flag; one with a comma is in quotes, as in CSV."""
+    return [
+        name.strip()
+        for name in next(csv_format.reader([value], skipinitialspace=True))
+    ]
+
+
+def _features(table: Table, options: DataConfig) -> list[str]:
+    taken = {
+        flag: getattr(options, flag)
+        for flag in ("label_column", "client_column", "split_column")
+        if getattr(options, flag) is not None
+    }
+    for flag, name in taken.items():
+        table.require(name, flag)
+    for flag, name in taken.items():
+        if list(taken.values()).count(name) > 1:
+            raise errors.ConfigError(
+                f"--{flag}={name} is named by another flag too; the label, the "
+                "client and the split are columns of their own."
+            )
+    if options.feature_columns is None:
+        chosen = [n for n in table.names if n not in taken.values()]
+        if "" in chosen:
+            place = table.names.index("") + 1
+            raise errors.DataError(
+                f"Column {place} of {options.data_dir} has no name (it may be "
+                "row numbers that a program added); name it, or list what to "
+                "use in --feature_columns."
+            )
+    else:
+        chosen = _listed(options.feature_columns)
+    for name in chosen:
+        table.require(name, "feature_columns")
+        for flag, other in taken.items():
+            if name == other:
+                raise errors.ConfigError(
+                    f"--feature_columns has {name!r}, which is --{flag}; take "
+                    "it out of one of them."
+                )
+        if chosen.count(name) > 1:
+            raise errors.ConfigError(
+                f"--feature_columns has {name!r} twice; take one out."
+            )
+    if not chosen:
+        raise errors.DataError(
+            f"{options.data_dir} has no columns to predict from: only "
+            f"{', '.join(table.names)}."
+        )
+    return chosen
+
+
+def _categorical(
+    table: Table, options: DataConfig, features: Sequence[str]
+) -> list[str]:
+    if options.categorical_columns is None:
+        return []
+    names = _listed(options.categorical_columns)
+    for name in names:
+        table.require(name, "categorical_columns")
+        if name not in (*features, options.label_column):
+            raise errors.ConfigError(
+                f"--categorical_columns has {name!r}, which is neither the "
+                "label nor a column to predict from; take it out."
+            )
+    return names
+
+
+def _complete(table: Table, column: Column, what: str) -> None:
+    if column.missing.any():
+        row = int(np.argmax(column.missing))
+        raise errors.DataError(
+            f"{table.place(row)} has no value in the column {column.name!r}, "
+            f"{what} (nor have {np.sum(column.missing) - 1} other rows); fill "
+            "it in or leave the row out."
+        )
+
+
+def _labels(
+    table: Table, options: DataConfig, categorical: bool
+) -> tuple[Array, Optional[list[str]]]:
+    """Returns int32 [rows] and classes' names, or float32 [rows, 1], `None`."""
+    column = table.take(str(options.label_column), strict=not categorical)
+    _complete(table, column, "the label")
+    if options.task_type == "regression":
+        if column.categories is not None:
+            wrong = column.strings()[0]
+            raise errors.DataError(
+                f"{table.place(0)} has {wrong!r} in the column "
+                f"{column.name!r}, whose cells are not numbers; choose another "
+                "label, or --task_type=classification."
+            )
+        return column.values.astype(np.float32)[:, np.newaxis], None
+    source = f"The column {column.name!r} of {options.data_dir}"
+    if column.categories is not None:
+        names, y = list(column.categories), column.values
+        fractions = False
+    else:
+        values, y = np.unique(column.values, return_inverse=True)
+        names = targets.number_names(values)
+        fractions = bool((values != np.round(values)).any())
+    targets.check_classes(names, source, fractions)
+    return y.astype(np.int32), names
+
+
+def _owners(table: Table, name: str) -> Array:
+    column = table.text(name)
+    _complete(table, column, "the client")
+    return column.strings()
+
+
+def _test_rows(table: Table, name: str) -> Array:
+    """Returns true where the column says test, bool [rows]."""
+    column = table.text(name)
+    _complete(table, column, "the split")
+    parts = np.char.lower(column.strings())
+    wrong = ~np.isin(parts, ("train", "test"))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise errors.DataError(
+            f"{table.place(row)} has {parts[row]!r} in the column {name!r}; "
+            "--split_column holds train or test."
+        )
+    if parts[0] == parts[-1] and (parts == parts[0]).all():
+        raise errors.DataError(
+            f"The column {name!r} says {parts[0]} in every row; --split_column "
+            "holds both train and test."
+        )
+    return parts == "test"
