@@ -40,6 +40,8 @@ TASKS: dict[str, Union[str, TaskEntry]] = {
             "feature_columns": None,
             "categorical_columns": None,
             "min_category_count": 10,
+            "missing_values": None,
+            "decimal_mark": None,
             "task_type": "classification",
             "split_column": None,
             "test_fraction": 0.2,

@@ -32,8 +32,9 @@ from tff_pipeline.config import (
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets.federation import hold_out
 from tff_pipeline.datasets.readers import sqlite_writer, table_features
+from tff_pipeline.datasets.readers.column import MISSING
 from tff_pipeline.datasets.readers.sqlite_writer import Row
-from tff_pipeline.datasets.readers.table import MISSING, Table
+from tff_pipeline.datasets.readers.table import Table
 from tff_pipeline.models import arrays as array_models
 from tff_pipeline.models import scaling
 from tff_pipeline.models import table as table_models

@@ -30,6 +30,8 @@ _TABLE_OPTIONS = (
     "feature_columns",
     "categorical_columns",
     "min_category_count",
+    "missing_values",
+    "decimal_mark",
     "split_column",
 )
 

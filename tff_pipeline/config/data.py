@@ -23,6 +23,7 @@ TASK_TYPES = {
     "classification": "labels are classes",
     "regression": "labels are numbers",
 }
+DECIMAL_MARKS = (".", ",")
 TAG_DECODERS = {
     "softmax": "each token's tag on its own",
     "crf": "a chain of tags (Lafferty et al. 2001)",
@@ -131,13 +132,15 @@ class DataConfig(fields.Group):
     client_column: Optional[str] = fields.field(
         None,
         fields.TEXT,
-        "Names the column that says which client a row belongs to. Only for"
-        " csv.",
+        "Names the column that says which client a row belongs to; file_name "
+        "stands for the names of a table's files. Only for csv.",
     )
     label_column: Optional[str] = fields.field(
         None,
         fields.TEXT,
-        "Names the column that is to be predicted. Only for csv.",
+        "Names the column that is to be predicted; of numbers, with "
+        "--task_type=regression, several with commas between them. Only for "
+        "csv.",
     )
     feature_columns: Optional[str] = fields.field(
         None,
@@ -158,6 +161,19 @@ class DataConfig(fields.Group):
         "Sets how many examples of training clients a category needs to be "
         "learned; rarer ones are taken together as others, and do not stand "
         "in the exported model. Default: 10. Only for csv.",
+    )
+    missing_values: Optional[str] = fields.field(
+        None,
+        fields.TEXT,
+        "Names the cells that stand for a missing value, such as -9 or none, "
+        "with commas between them, in place of the usual words (NA, NULL and "
+        "others); an empty cell always does. Only for csv.",
+    )
+    decimal_mark: Optional[str] = fields.field(
+        None,
+        fields.known(DECIMAL_MARKS),
+        "Says what stands before the decimals of numbers in text. Default: "
+        "what all cells of a column fit. Only for csv.",
     )
     task_type: Optional[str] = fields.field(
         None,

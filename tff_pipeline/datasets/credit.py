@@ -16,7 +16,7 @@ import pandas as pd
 
 from tff_pipeline import errors
 from tff_pipeline.datasets.readers import delimited
-from tff_pipeline.datasets.readers.table import Column
+from tff_pipeline.datasets.readers.column import Column
 
 Array = npt.NDArray[Any]
 

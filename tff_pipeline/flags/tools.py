@@ -17,6 +17,8 @@ _PREPARE_OPTIONS = (
     "feature_columns",
     "categorical_columns",
     "min_category_count",
+    "missing_values",
+    "decimal_mark",
     "task_type",
     "split_column",
 )

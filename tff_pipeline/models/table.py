@@ -6,7 +6,6 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-from tff_pipeline.datasets.readers import table
 from tff_pipeline.datasets.readers.table_features import (
     ABSENT,
     UNKNOWN,
@@ -173,7 +172,9 @@ def serving_model(
     Returns:
       A model with an input of shape [batch] for each column, named by
       `input_names`: float32 for numbers (NaN is missing) and string for
-      categories that are text (any of `table.MISSING` is missing).
+      categories that are text (any of the feature's `absent` is missing).
+      Booleans may be written as true, True, TRUE and 1, or in the same ways as
+      false.
     """
     names = input_names([feature.name for feature in features])
     inputs, columns = {}, []
@@ -193,15 +194,21 @@ def serving_model(
 def _code(cells: tf.Tensor, name: str, feature: Category) -> tf.Tensor:
     # Column names have no full stop, so no input is called like the layer.
     lookup = tf.keras.layers.StringLookup(
-        vocabulary=[*table.MISSING, *feature.known],
+        vocabulary=[*feature.absent, *feature.known],
         mask_token=None,
         # No cell has spaces around it when it is looked up.
         oov_token=" unknown ",
         name=f"{name}.code",
     )
-    place = lookup(tf.strings.strip(cells))
+    cells = tf.strings.strip(cells)
+    if feature.is_boolean:
+        lower = tf.strings.lower(cells)
+        for digit, word in (("0", "false"), ("1", "true")):
+            lower = tf.where(lower == digit, word, lower)
+        cells = tf.where((lower == "false") | (lower == "true"), lower, cells)
+    place = lookup(cells)
     # 0 for the unknown, 1 for each word for missing, 2 and up for the known.
-    missing = len(table.MISSING)
+    missing = len(feature.absent)
     code = tf.minimum(place, 1) + tf.maximum(place - missing, 0)
     return tf.cast(code, tf.float32)
 

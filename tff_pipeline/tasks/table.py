@@ -16,8 +16,8 @@ from tff_pipeline.datasets.federation.federated_data import (
 )
 from tff_pipeline.datasets.federation.split import Split, split_where
 from tff_pipeline.datasets.readers import column_guard, table_features
+from tff_pipeline.datasets.readers.column import Column
 from tff_pipeline.datasets.readers.column_guard import ColumnUse
-from tff_pipeline.datasets.readers.table import Column
 from tff_pipeline.models import scaling
 from tff_pipeline.models import table as models
 from tff_pipeline.objectives import targets
@@ -115,6 +115,9 @@ def encoded(
     """
     uses, known, columns = [], [], []
     for name in contents.features:
+        if name not in contents.named and not contents.table.is_readable(name):
+            uses.append(column_guard.unreadable(name))
+            continue
         column = _column(contents, name)
         use = column_guard.judge(column, rows, name in contents.named)
         if use.is_input:

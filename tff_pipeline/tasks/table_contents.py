@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.datasets.readers.table import Column, Table
+from tff_pipeline.datasets.readers import table_files
+from tff_pipeline.datasets.readers.column import MISSING, Column
+from tff_pipeline.datasets.readers.table import FILE_NAME, Table
 from tff_pipeline.objectives import targets
 
 Array = npt.NDArray[Any]
@@ -54,14 +56,21 @@ def read(options: DataConfig) -> Contents:
       ConfigError: If flags contradict each other.
       DataError: If the table cannot be read, or lacks what the flags name.
     """
-    table = Table(str(options.data_dir))
+    table = Table(
+        str(options.data_dir), _missing(options), options.decimal_mark
+    )
+    _check_parts_are_told(table, options)
     features = _features(table, options)
     categorical = _categorical(table, options, features)
     client, part = options.client_column, options.split_column
-    label = str(options.label_column)
     others = [name for name in (client, part) if name is not None]
-    table.load({*features, label, *others})
-    y, names = _labels(table, options, label in categorical)
+    labels = _label_names(options)
+    table.load({*features, *labels, *others})
+    if options.task_type == "regression":
+        numbers = [_numbers(table, name) for name in labels]
+        y, names = np.stack(numbers, axis=1), None
+    else:
+        y, names = _classes(table, options, labels[0] in categorical)
     named = features if options.feature_columns is not None else categorical
     return Contents(
         table,
@@ -75,30 +84,55 @@ def read(options: DataConfig) -> Contents:
     )
 
 
-def _listed(value: str) -> list[str]:
-    """Returns the names in a flag; one with a comma is in quotes, as in CSV."""
+def listed(value: str) -> list[str]:
+    """Returns the names in a flag; one with a comma is in quotes, as in CSV.
+
+    Args:
+      value: The flag's value.
+
+    >>> listed('age, "bp, mm"')
+    ['age', 'bp, mm']
+    """
     return [
-        name.strip()
+        " ".join(name.split())
         for name in next(csv_format.reader([value], skipinitialspace=True))
     ]
 
 
+def _missing(options: DataConfig) -> Sequence[str]:
+    """Returns the cells that stand for a missing value; empty ones always."""
+    if options.missing_values is None:
+        return MISSING
+    return ("", *filter(None, listed(options.missing_values)))
+
+
+def _check_parts_are_told(table: Table, options: DataConfig) -> None:
+    """Raises `DataError` if test rows would be trained on, by their file."""
+    names = {table_files.file_name(file).lower() for file in table.files}
+    if {"train", "test"} <= names and options.split_column is None:
+        raise errors.DataError(
+            f"{options.data_dir} has a file of training and one of test rows; "
+            f"give --split_column={FILE_NAME} to hold the latter out, or name "
+            "one file."
+        )
+
+
 def _features(table: Table, options: DataConfig) -> list[str]:
-    taken = {
-        flag: getattr(options, flag)
-        for flag in ("label_column", "client_column", "split_column")
-        if getattr(options, flag) is not None
-    }
-    for flag, name in taken.items():
+    taken = [("label_column", name) for name in _label_names(options)]
+    for flag in ("client_column", "split_column"):
+        if getattr(options, flag) is not None:
+            taken.append((flag, getattr(options, flag)))
+    names = [name for _, name in taken]
+    for flag, name in taken:
         table.require(name, flag)
-    for flag, name in taken.items():
-        if list(taken.values()).count(name) > 1:
+        # The files' names may tell both.
+        if names.count(name) > 1 and name != FILE_NAME:
             raise errors.ConfigError(
                 f"--{flag}={name} is named by another flag too; the label, the "
                 "client and the split are columns of their own."
             )
     if options.feature_columns is None:
-        chosen = [n for n in table.names if n not in taken.values()]
+        chosen = [name for name in table.names if name not in names]
         if "" in chosen:
             place = table.names.index("") + 1
             raise errors.DataError(
@@ -107,10 +141,10 @@ def _features(table: Table, options: DataConfig) -> list[str]:
                 "use in --feature_columns."
             )
     else:
-        chosen = _listed(options.feature_columns)
+        chosen = listed(options.feature_columns)
     for name in chosen:
         table.require(name, "feature_columns")
-        for flag, other in taken.items():
+        for flag, other in taken:
             if name == other:
                 raise errors.ConfigError(
                     f"--feature_columns has {name!r}, which is --{flag}; take "
@@ -133,10 +167,10 @@ def _categorical(
 ) -> list[str]:
     if options.categorical_columns is None:
         return []
-    names = _listed(options.categorical_columns)
+    names = listed(options.categorical_columns)
     for name in names:
         table.require(name, "categorical_columns")
-        if name not in (*features, options.label_column):
+        if name not in (*features, *_label_names(options)):
             raise errors.ConfigError(
                 f"--categorical_columns has {name!r}, which is neither the "
                 "label nor a column to predict from; take it out."
@@ -150,29 +184,43 @@ def _complete(table: Table, column: Column, what: str) -> None:
         raise errors.DataError(
             f"{table.place(row)} has no value in the column {column.name!r}, "
             f"{what} (nor have {np.sum(column.missing) - 1} other rows); fill "
-            "it in or leave the row out."
+            "it in or leave the row out, or, if a word such as NA is a value "
+            "here, say in --missing_values which words mean that one is "
+            "missing."
         )
 
 
-def _labels(
+def _label_names(options: DataConfig) -> list[str]:
+    label = str(options.label_column)
+    if options.task_type == "regression":
+        return listed(label)
+    return [label]
+
+
+def _numbers(table: Table, name: str) -> Array:
+    """Returns labels that are numbers, float32 [rows]."""
+    column = table.take(name)
+    _complete(table, column, "the label")
+    if column.categories is not None:
+        raise errors.DataError(
+            f"{table.place(0)} has {column.strings()[0]!r} in the column "
+            f"{name!r}, whose cells are not numbers; choose another label, or "
+            "--task_type=classification."
+        )
+    return column.values.astype(np.float32)
+
+
+def _classes(
     table: Table, options: DataConfig, categorical: bool
-) -> tuple[Array, Optional[list[str]]]:
-    """Returns int32 [rows] and classes' names, or float32 [rows, 1], `None`."""
+) -> tuple[Array, list[str]]:
+    """Returns labels that are classes, int32 [rows], and classes' names."""
     column = table.take(str(options.label_column), strict=not categorical)
     _complete(table, column, "the label")
-    if options.task_type == "regression":
-        if column.categories is not None:
-            wrong = column.strings()[0]
-            raise errors.DataError(
-                f"{table.place(0)} has {wrong!r} in the column "
-                f"{column.name!r}, whose cells are not numbers; choose another "
-                "label, or --task_type=classification."
-            )
-        return column.values.astype(np.float32)[:, np.newaxis], None
     source = f"The column {column.name!r} of {options.data_dir}"
     if column.categories is not None:
         names, y = list(column.categories), column.values
         fractions = False
+        _check_case(names, source)
     else:
         values, y = np.unique(column.values, return_inverse=True)
         names = targets.number_names(values)
@@ -181,15 +229,27 @@ def _labels(
     return y.astype(np.int32), names
 
 
+def _check_case(names: Sequence[str], source: str) -> None:
+    """Raises `DataError` if two classes differ by the case of letters alone."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            raise errors.DataError(
+                f"{source} has the classes {other!r} and {name!r}, which "
+                "differ by the case of letters alone; write them alike."
+            )
+
+
 def _owners(table: Table, name: str) -> Array:
-    column = table.text(name)
+    column = table.codes(name)
     _complete(table, column, "the client")
     return column.strings()
 
 
 def _test_rows(table: Table, name: str) -> Array:
     """Returns true where the column says test, bool [rows]."""
-    column = table.text(name)
+    column = table.codes(name)
     _complete(table, column, "the split")
     parts = np.char.lower(column.strings())
     wrong = ~np.isin(parts, ("train", "test"))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tff_pipeline.datasets.readers.table import Column
+from tff_pipeline.datasets.readers.column import Column
 
 Array = npt.NDArray[Any]
 
@@ -50,7 +50,7 @@ class ColumnUse:
     Attributes:
       name: The column's name.
       kind: "number", "category", "date", "identifier", "free text",
-        "constant" or "empty".
+        "constant", "empty" or "other".
       missing: The share of missing cells, 0 to 1.
       distinct: The number of different cells, without missing ones.
       is_input: Whether the model learns from it.
@@ -107,6 +107,16 @@ def judge(column: Column, rows: Array, named: bool) -> ColumnUse:
         is_input,
         why,
     )
+
+
+def unreadable(name: str) -> ColumnUse:
+    """Leaves out a column that holds neither numbers nor text.
+
+    Args:
+      name: The column's name.
+    """
+    why = "neither numbers nor text; left out"
+    return ColumnUse(name, "other", 0.0, 0, False, why)
 
 
 def in_words(uses: Sequence[ColumnUse]) -> str:

@@ -1,100 +1,75 @@
-"""Reads a table's columns, and tells numbers from categories.
+"""Reads chosen columns of a table in one file or in several parts."""
 
-In a Parquet file a column's type decides. In a CSV or TSV file a column holds
-numbers if all of its cells that are not missing are numbers, and otherwise
-categories. But a column in which at most a tenth of the distinct cells, or at
-most a hundredth of all cells, are not numbers is refused as one of numbers with
-mistakes: a typing error must not turn amounts into thousands of categories.
-"""
-
-import dataclasses
-import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tff_pipeline import errors
-from tff_pipeline.datasets.readers import table_files
+from tff_pipeline.datasets.readers import cells, number_spelling, table_files
+from tff_pipeline.datasets.readers.column import MISSING, Column
 
 Array = npt.NDArray[Any]
 
-# Cells that stand for a missing value, without spaces around them.
-MISSING = (
-    *("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>"),
-    *("NaN", "nan", "NULL", "null", "None"),
-)
-_WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?")
-_FEW_DISTINCT, _FEW = 0.1, 0.01
+# A column that every table in several files has beside its own.
+FILE_NAME = "file_name"
 _LARGEST = float(np.finfo(np.float32).max)
-
-
-@dataclasses.dataclass(frozen=True)
-class Column:
-    """A column's cells.
-
-    Attributes:
-      name: The column's name.
-      values: Of shape [rows]: numbers are float64, NaN where missing;
-        categories are int32, the place in `categories`, -1 where missing.
-      categories: The distinct cells, sorted, without spaces around them;
-        `None` for numbers.
-    """
-
-    name: str
-    values: Array
-    categories: Optional[tuple[str, ...]] = None
-
-    @property
-    def missing(self) -> Array:
-        """Missing cells, bool of shape [rows]."""
-        if self.categories is None:
-            return np.isnan(self.values)
-        return self.values < 0
-
-    def strings(self) -> Array:
-        """Returns the text of categories, of shape [rows], "" where missing.
-
-        Example:
-          >>> Column("color", np.array([1, -1]), ("blue", "red")).strings()
-          array(['red', ''], dtype='<U4')
-        """
-        assert self.categories is not None
-        return np.array([*self.categories, ""])[self.values]
 
 
 class Table:
     """A table in one or several files, of which chosen columns are read.
 
     Attributes:
-      names: The names of its columns, in the file's order.
+      names: The names of its columns, in the file's order, then those that
+        folders named `column=value` give.
+      files: The paths of its files.
     """
 
-    def __init__(self, path: str):
+    def __init__(
+        self,
+        path: str,
+        missing: Sequence[str] = MISSING,
+        decimal_mark: Optional[str] = None,
+    ):
         """Finds the files and reads the columns' names.
 
         Args:
           path: A file or a folder, see `table_files.find`.
+          missing: The cells that stand for a missing value.
+          decimal_mark: What stands before decimals in CSV and TSV, "." or ",";
+            by default what a column's cells fit.
 
         Raises:
           DataError: If there are no files, one is damaged, or their columns
             differ.
         """
         self._path = path
-        self._files = table_files.find(path)
-        self.names = table_files.column_names(self._files[0])
-        for file in self._files[1:]:
+        self._missing = tuple(missing)
+        self._decimal_mark = decimal_mark
+        self.files = table_files.find(path)
+        self.names = table_files.column_names(self.files[0])
+        for file in self.files[1:]:
             odd = set(self.names) ^ set(table_files.column_names(file))
             if odd:
                 raise errors.DataError(
-                    f"{file} and {self._files[0]} are parts of one table, but "
+                    f"{file} and {self.files[0]} are parts of one table, but "
                     f"only one of them has the column {sorted(odd)[0]!r}; give "
                     "them the same columns."
                 )
+        self._of_folders = [
+            table_files.folder_columns(file, path) for file in self.files
+        ]
+        keys = self._of_folders[0].keys()
+        for file, found in zip(self.files, self._of_folders):
+            if found.keys() != keys or keys & {*self.names}:
+                raise errors.DataError(
+                    f"{file} is in other folders named column=value than "
+                    f"{self.files[0]}, or has a column of that name itself; "
+                    "put all parts of a table in folders of the same columns."
+                )
+        self.names = [*self.names, *keys]
         self._columns: dict[str, pa.ChunkedArray] = {}
         self._rows: list[int] = []
 
@@ -108,7 +83,7 @@ class Table:
         Raises:
           DataError: If there is no such column; the message lists all.
         """
-        if name not in self.names:
+        if name not in self.names and not self._is_file_name(name):
             raise errors.DataError(
                 f"--{flag} names the column {name!r}, which {self._path} does "
                 f"not have; it has: {', '.join(self.names)}."
@@ -127,24 +102,58 @@ class Table:
           DataError: If a file is damaged, types differ among files, or there
             are no rows.
         """
-        chosen = [name for name in self.names if name in names]
-        parts = [table_files.read(file, chosen) for file in self._files]
-        for file, part in zip(self._files, parts):
-            for name in chosen:
-                if part[name].type != parts[0][name].type:
-                    raise errors.DataError(
-                        f"{file} has {part[name].type} in the column {name!r}, "
-                        f"but {self._files[0]} has {parts[0][name].type}; give "
-                        "them the same type."
-                    )
-        self._rows = [part.num_rows for part in parts]
-        if not sum(self._rows):
+        chosen = [
+            name
+            for name in [*self.names, FILE_NAME]
+            if name in names and (name in self.names or len(self.files) > 1)
+        ]
+        parts = [
+            self._part(number, chosen) for number in range(len(self.files))
+        ]
+        try:
+            whole = pa.concat_tables(parts, promote_options="permissive")
+        except pa.ArrowException:
+            raise self._differing(parts) from None
+        if not whole.num_rows:
             raise errors.DataError(
                 f"{self._path} has column names but no rows; give it some."
             )
-        whole = pa.concat_tables(parts)
+        self._rows = [part.num_rows for part in parts]
         self._columns = {name: whole[name] for name in chosen}
         return whole.num_rows
+
+    def _is_file_name(self, name: str) -> bool:
+        return name == FILE_NAME and len(self.files) > 1
+
+    def _part(self, number: int, chosen: Sequence[str]) -> pa.Table:
+        """Reads a file, and adds what its name and its folders say."""
+        file, of_folders = self.files[number], self._of_folders[number]
+        said = dict(of_folders)
+        if FILE_NAME not in self.names:
+            said[FILE_NAME] = table_files.file_name(file)
+        part = table_files.read(file, [n for n in chosen if n not in said])
+        for place, name in enumerate(chosen):
+            if name in said:
+                same = pa.repeat(pa.scalar(said[name]), part.num_rows)
+                part = part.add_column(place, name, same)
+        return part
+
+    def _differing(self, parts: Sequence[pa.Table]) -> errors.DataError:
+        for file, part in zip(self.files, parts):
+            for name in part.column_names:
+                kinds = parts[0][name].type, part[name].type
+                if kinds[0] != kinds[1] and not all(
+                    map(cells.is_number, kinds)
+                ):
+                    return errors.DataError(
+                        f"{file} has {kinds[1]} in the column {name!r}, but "
+                        f"{self.files[0]} has {kinds[0]}; give them the same "
+                        "type."
+                    )
+        return errors.DataError(
+            f"The parts of {self._path} differ in the types of their columns; "
+            "give them the same types."
+        )
 
     def place(self, row: int) -> str:
         """Names a row for users, such as "data.csv: row 3 below the header".
@@ -155,22 +164,19 @@ class Table:
         Raises:
           IndexError: If there is no such row.
         """
-        for file, count in zip(self._files, self._rows):
+        for file, count in zip(self.files, self._rows):
             if row < count:
                 return f"{file}: row {row + 1} below the header"
             row -= count
         raise IndexError(row)
 
-    def text(self, name: str) -> Column:
-        """Returns a loaded column as categories, and releases its memory.
+    def is_readable(self, name: str) -> bool:
+        """Returns whether a loaded column holds numbers or text.
 
         Args:
           name: The column's name.
-
-        Raises:
-          DataError: If it holds neither numbers nor text.
         """
-        return _categories(name, self._cells(name))
+        return cells.is_text(self._columns[name].type)
 
     def codes(self, name: str) -> Column:
         """Returns a loaded column of codes, and releases its memory.
@@ -184,10 +190,7 @@ class Table:
         Raises:
           DataError: If it holds neither numbers nor text.
         """
-        cells = self._cells(name)
-        if all(map(_WHOLE.fullmatch, pc.unique(cells).drop_null().to_pylist())):
-            cells = pc.replace_substring_regex(cells, r"\.0*$", "")
-        return _categories(name, cells)
+        return self._categories(name, cells.without_zeros(self._text(name)))
 
     def take(self, name: str, strict: bool = True) -> Column:
         """Returns a loaded column, and releases its memory.
@@ -198,82 +201,63 @@ class Table:
             otherwise it holds categories.
 
         Returns:
-          The column; numbers or categories as the module's text tells.
+          The column; numbers or categories as `cells` tells.
 
         Raises:
           DataError: If it is refused, or holds numbers that are infinite or
             beyond float32, or neither numbers nor text.
         """
-        kind = self._columns[name].type
-        if _is_number(kind):
-            numbers = pc.cast(self._columns.pop(name), pa.float64(), safe=False)
-            return self._numbers(name, numbers)
-        cells = self._cells(name)
-        if self._is_delimited():
-            parsed = self._parsed(name, cells, strict)
-            if parsed is not None:
-                return self._numbers(name, parsed)
-        return _categories(name, cells)
-
-    def _cells(self, name: str) -> pa.ChunkedArray:
-        """Returns the cells as text, null where missing."""
-        cells = self._columns.pop(name)
-        if pa.types.is_dictionary(cells.type):
-            cells = cells.cast(cells.type.value_type)
-        kind = cells.type
-        if not (
-            _is_number(kind)
-            or pa.types.is_string(kind)
-            or pa.types.is_large_string(kind)
-            or pa.types.is_boolean(kind)
-            or _is_date(kind)
-        ):
-            raise errors.DataError(
-                f"The column {name!r} of {self._path} is of type {kind}, "
-                "neither numbers nor text; turn it into one of them, or leave "
-                "it out of --feature_columns."
+        if cells.is_number(self._columns[name].type):
+            return self._numbers(
+                name, cells.as_numbers(self._columns.pop(name))
             )
-        cells = pc.ascii_trim_whitespace(pc.cast(cells, pa.string()))
-        absent = pc.is_in(cells, pa.array(MISSING))
-        return pc.if_else(absent, pa.scalar(None, pa.string()), cells)
-
-    def _is_delimited(self) -> bool:
-        return not self._files[0].lower().endswith(".parquet")
-
-    def _parsed(
-        self, name: str, cells: pa.ChunkedArray, strict: bool
-    ) -> Optional[pa.ChunkedArray]:
-        """Converts cells to numbers; `None` if the column has categories."""
+        text = self._text(name)
+        if self.files[0].lower().endswith(".parquet"):
+            return self._categories(name, text)
         try:
-            return pc.cast(cells, pa.float64())
-        except pa.ArrowInvalid:
-            pass
-        distinct = pc.unique(cells).drop_null().to_pandas()
-        numbers = pd.to_numeric(distinct, errors="coerce")
-        wrong = distinct[numbers.isna()].tolist()
-        if not wrong:
-            # Some numbers, such as +1, are none to Arrow.
-            encoded = cells.dictionary_encode().combine_chunks()
-            values = pd.to_numeric(encoded.dictionary.to_pandas()).astype(float)
-            known = np.append(values.to_numpy(), np.nan)
-            codes = pc.fill_null(encoded.indices, len(values)).to_numpy(False)
-            return pa.chunked_array([pa.array(known[codes], from_pandas=True)])
-        strange = pc.sum(pc.is_in(cells, pa.array(wrong))).as_py()
-        present = len(cells) - cells.null_count
-        if not strict or (
-            len(wrong) > _FEW_DISTINCT * len(distinct)
-            and strange > _FEW * present
-        ):
-            return None
-        row = pc.index(cells, wrong[0]).as_py()
-        raise errors.DataError(
-            f"{self.place(row)} has {wrong[0]!r} in the column {name!r}, which "
-            f"holds numbers but for {strange} of {present} cells; mend or "
-            "empty the cell, or name the column in --categorical_columns."
-        )
+            numbers = cells.parsed(text, self._decimal_mark)
+        except number_spelling.AmbiguousError as ambiguous:
+            raise errors.DataError(
+                f"The column {name!r} of {self._path} has numbers such as "
+                f"{ambiguous} in all of its cells, which may have thousands or "
+                "decimals after the mark; say in --decimal_mark whether it is "
+                '"." or ",".'
+            ) from None
+        except cells.MistakeError as mistake:
+            if not strict:
+                return self._categories(name, text)
+            row = text.index(mistake.cell).as_py()
+            present = len(text) - text.null_count
+            raise errors.DataError(
+                f"{self.place(row)} has {mistake.cell!r} in the column "
+                f"{name!r}, which holds numbers but for {mistake.count} of "
+                f"{present} cells; mend the cell, name it in --missing_values "
+                "if it stands for a missing value, or name the column in "
+                "--categorical_columns."
+            ) from None
+        if numbers is None:
+            return self._categories(name, text)
+        return self._numbers(name, numbers)
 
-    def _numbers(self, name: str, cells: pa.ChunkedArray) -> Column:
-        values = cells.to_numpy().astype(np.float64, copy=False)
+    def _text(self, name: str) -> pa.ChunkedArray:
+        column = self._columns.pop(name)
+        if not cells.is_text(column.type):
+            raise errors.DataError(
+                f"The column {name!r} of {self._path} is of type "
+                f"{column.type}, neither numbers nor text; turn it into one of "
+                "them, or leave it out of --feature_columns."
+            )
+        return cells.as_text(column, self._missing)
+
+    def _categories(self, name: str, text: pa.ChunkedArray) -> Column:
+        return Column(name, *cells.places(text), absent=self._missing)
+
+    def _numbers(self, name: str, values: Array) -> Column:
+        for word in self._missing:
+            try:
+                values = np.where(values == float(word), np.nan, values)
+            except ValueError:
+                continue
         wrong = np.abs(values) > _LARGEST
         if wrong.any():
             row = int(np.argmax(wrong))
@@ -282,31 +266,4 @@ class Table:
                 f"{name!r}; a number must be finite and at most "
                 f"{_LARGEST:.1e}: mend or empty the cell."
             )
-        return Column(name, values)
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return (
-        pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_decimal(kind)
-    )
-
-
-def _is_date(kind: pa.DataType) -> bool:
-    return (
-        pa.types.is_date(kind)
-        or pa.types.is_timestamp(kind)
-        or pa.types.is_time(kind)
-    )
-
-
-def _categories(name: str, cells: pa.ChunkedArray) -> Column:
-    encoded = cells.dictionary_encode().combine_chunks()
-    distinct = encoded.dictionary.to_pylist()
-    order = sorted(range(len(distinct)), key=distinct.__getitem__)
-    rank = np.empty(len(distinct) + 1, np.int32)
-    rank[order] = np.arange(len(distinct), dtype=np.int32)
-    rank[-1] = -1
-    codes = pc.fill_null(encoded.indices, len(distinct)).to_numpy(False)
-    return Column(name, rank[codes], tuple(distinct[i] for i in order))
+        return Column(name, values, absent=self._missing)

@@ -6,7 +6,7 @@ from typing import Any, Union
 import numpy as np
 import numpy.typing as npt
 
-from tff_pipeline.datasets.readers.table import Column
+from tff_pipeline.datasets.readers.column import MISSING, Column
 
 Array = npt.NDArray[Any]
 
@@ -43,16 +43,23 @@ class Category:
       known: The categories that were learned, sorted: known[i] has the code
         i + 2.
       of_numbers: Whether the categories are numbers and not text.
+      absent: The cells that stand for a missing value.
     """
 
     name: str
     known: tuple[Union[str, float], ...]
     of_numbers: bool = False
+    absent: tuple[str, ...] = MISSING
 
     @property
     def codes(self) -> int:
         """The number of codes: UNKNOWN, ABSENT, and one for each known."""
         return len(self.known) + _FIRST
+
+    @property
+    def is_boolean(self) -> bool:
+        """Whether the categories are `false` and `true`, or one of them."""
+        return bool(self.known) and {*self.known} <= {"false", "true"}
 
 
 Feature = Union[Number, Category]
@@ -85,6 +92,7 @@ def fit(
         return Category(
             column.name,
             tuple(names[i] for i in _most_frequent(values, least_count)),
+            absent=column.absent,
         )
     if categorical:
         known = _most_frequent(values.astype(np.float32), least_count)

@@ -4,29 +4,28 @@ Arrow needs four bytes more than the text of a cell, Python's strings need fifty
 more: a table of 5 million cells stays far below 100 MB.
 """
 
-import csv
-import gzip
+import collections
+import hashlib
 import os
 import re
-import zlib
+import urllib.parse
 from collections.abc import Sequence
-from typing import IO
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
 from tff_pipeline import errors
-from tff_pipeline.datasets.readers import quotes
+from tff_pipeline.datasets.readers import table_text
 
 _PARQUET = ".parquet"
 _ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", _PARQUET)
-# Separators between cells, and words for them.
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
-_QUOTED = re.compile(rb'"(?:[^"]|"")*(?:"|$)')
 # Endings of files that often hold a table but are none.
 _PACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar", ".xlsx", ".xls")
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+# A folder as Hive and Spark name it, whose files share a column's value.
+_HIVE = re.compile(r"([^=]+)=(.*)")
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 def find(path: str) -> list[str]:
@@ -34,19 +33,19 @@ def find(path: str) -> list[str]:
 
     Args:
       path: A file that ends in .csv, .tsv (or either with .gz) or .parquet, or
-        a folder of such files, which are parts of one table.
+        a folder of such files, which are parts of one table. Folders in it that
+        are named `column=value` hold further parts.
 
     Returns:
       At least one path, in the order of names. A folder's hidden files and
       files with other endings are left out.
 
     Raises:
-      DataError: If there is no such file, or there is an archive or a
-        spreadsheet.
+      DataError: If there is no such file, there is an archive or a spreadsheet,
+        or two files hold the same rows.
     """
     if os.path.isdir(path):
-        names = sorted(n for n in os.listdir(path) if not n.startswith("."))
-        files = [os.path.join(path, name) for name in names]
+        files = list(_in_folder(path))
     elif os.path.exists(path):
         files = [path]
     else:
@@ -66,7 +65,83 @@ def find(path: str) -> list[str]:
             f"{path} is no table file and holds none; a table's name ends in "
             f"{', '.join(_ENDINGS)}."
         )
+    _check_are_parts(tables)
     return tables
+
+
+def _in_folder(path: str) -> list[str]:
+    """Returns the files of a folder and of its `column=value` folders."""
+    files = []
+    for name in sorted(os.listdir(path)):
+        whole = os.path.join(path, name)
+        if name.startswith((".", "_")):
+            continue
+        if os.path.isdir(whole) and _HIVE.fullmatch(name):
+            files += _in_folder(whole)
+        else:
+            files.append(whole)
+    return files
+
+
+def _check_are_parts(files: Sequence[str]) -> None:
+    """Raises `DataError` if two files are one table in two forms, or equal."""
+    stems: dict[str, str] = {}
+    of_size = collections.defaultdict(list)
+    for file in files:
+        stem = os.path.join(os.path.dirname(file), file_name(file))
+        if stem in stems:
+            raise errors.DataError(
+                f"{file} and {stems[stem]} have one name and would both be "
+                "read, as parts of one table; take one out of the folder."
+            )
+        stems[stem] = file
+        of_size[os.path.getsize(file)].append(file)
+    for same in of_size.values():
+        hashes: dict[bytes, str] = {}
+        for file in same if len(same) > 1 else ():
+            with open(file, "rb") as content:
+                digest = hashlib.sha256(content.read()).digest()
+            if digest in hashes:
+                raise errors.DataError(
+                    f"{file} and {hashes[digest]} are the same, so that each "
+                    "row would be there twice; take one out of the folder."
+                )
+            hashes[digest] = file
+
+
+def file_name(path: str) -> str:
+    """Returns a file's name without its folder and endings.
+
+    >>> file_name("sites/North.csv.gz")
+    'North'
+    """
+    name = os.path.basename(path)
+    for ending in (".gz", ".csv", ".tsv", ".parquet"):
+        if name.lower().endswith(ending):
+            name = name[: -len(ending)]
+    return name
+
+
+def folder_columns(path: str, root: str) -> dict[str, str]:
+    """Returns the columns that the names of a file's folders give.
+
+    Args:
+      path: A file that `find` returned.
+      root: What `find` was given.
+
+    Returns:
+      The value of each column, "" where it is missing.
+
+    >>> folder_columns("data/hospital=North/a.parquet", "data")
+    {'hospital': 'North'}
+    """
+    found = {}
+    for folder in os.path.relpath(path, root).split(os.sep)[:-1]:
+        match = _HIVE.fullmatch(folder)
+        if match:
+            key, value = map(urllib.parse.unquote, match.groups())
+            found[key] = "" if value == _NO_VALUE else value
+    return found
 
 
 def column_names(path: str) -> list[str]:
@@ -87,10 +162,11 @@ def column_names(path: str) -> list[str]:
             names = pa.parquet.read_schema(path).names
         # The last comes from names that are not UTF-8.
         except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-            raise _unreadable(path, error) from None
+            raise table_text.unreadable(path, error) from None
         names = [name for name in names if not _PANDAS_INDEX.fullmatch(name)]
     else:
-        names = _header(path)
+        table_text.check_quotes(path)
+        names = table_text.layout(path).names
     for name in names:
         if names.count(name) > 1:
             raise errors.DataError(
@@ -98,24 +174,6 @@ def column_names(path: str) -> list[str]:
                 "each a name of its own."
             )
     return names
-
-
-def _header(path: str) -> list[str]:
-    try:
-        delimiter = _delimiter(path)
-        with _opened(path) as file:
-            quotes.check(path, file, delimiter)
-        with _opened(path) as file:
-            text = (line.decode("utf-8-sig") for line in file)
-            return next(csv.reader(text, delimiter=delimiter))
-    except StopIteration:
-        raise errors.DataError(
-            f"{path} is empty; a table starts with a line of column names."
-        ) from None
-    except UnicodeDecodeError:
-        raise _not_utf8(path) from None
-    except (OSError, EOFError, zlib.error, csv.Error) as error:
-        raise _unreadable(path, error) from None
 
 
 def read(path: str, names: Sequence[str]) -> pa.Table:
@@ -141,77 +199,48 @@ def read(path: str, names: Sequence[str]) -> pa.Table:
             # Damaged files have wrong places of categories, and wrong text.
             table.validate(full=True)
             return table
-        return pa.csv.read_csv(
-            path,
-            # One thread, so that errors name the row.
-            read_options=pa.csv.ReadOptions(use_threads=False),
-            parse_options=pa.csv.ParseOptions(
-                delimiter=_delimiter(path), newlines_in_values=True
-            ),
-            convert_options=pa.csv.ConvertOptions(
-                include_columns=list(names),
-                column_types={name: pa.string() for name in names},
-                strings_can_be_null=False,
-            ),
-        )
+        layout = table_text.layout(path)
+        written = dict(zip(layout.names, layout.written))
+        with table_text.opened(path) as text:
+            table = pa.csv.read_csv(
+                text,
+                # One thread, so that errors name the row.
+                read_options=pa.csv.ReadOptions(
+                    use_threads=False, skip_rows=layout.skipped
+                ),
+                parse_options=pa.csv.ParseOptions(
+                    delimiter=layout.delimiter, newlines_in_values=True
+                ),
+                convert_options=pa.csv.ConvertOptions(
+                    include_columns=[written[name] for name in names],
+                    column_types={written[n]: pa.string() for n in names},
+                    strings_can_be_null=False,
+                ),
+            )
+        return _without_end(table.rename_columns(list(names)))
     except (OSError, pa.ArrowException) as error:
         if "UTF8" in str(error):
-            raise _not_utf8(path) from None
+            raise table_text.not_utf8(path) from None
         row = re.search(
             r"Row #(\d+): Expected (\d+) columns, got (\d+)", str(error)
         )
         if row:
             number, expected, count = map(int, row.groups())
+            parts = table_text.SEPARATORS.get(layout.delimiter, "separators")
             raise errors.DataError(
                 f"{path}: row {number - 1} below the header has {count} cells "
                 f"where the header has {expected}; mend it (the header's cells "
-                f"have {_SEPARATORS[_delimiter(path)]} between them; other "
-                "cells with such in them need quotes)."
+                f"have {parts} between them; other cells with such in them "
+                "need quotes)."
             ) from None
-        raise _unreadable(path, error) from None
+        raise table_text.unreadable(path, error) from None
 
 
-def _delimiter(path: str) -> str:
-    """Returns the most frequent separator in the header, outside of quotes.
-
-    If there is none, or two are as frequent, the file's ending decides.
-    """
-    with _opened(path) as file:
-        names = _QUOTED.sub(b"", file.readline())
-    usual = "," if ".csv" in path.lower()[-len(".csv.gz") :] else "\t"
-    return max(
-        _SEPARATORS,
-        key=lambda each: (names.count(each.encode()), each == usual),
-    )
-
-
-def _opened(path: str) -> IO[bytes]:
-    if path.lower().endswith(".gz"):
-        return gzip.open(path)  # type: ignore[return-value]
-    return open(path, "rb")
-
-
-def _unreadable(path: str, error: Exception) -> errors.DataError:
-    reason = str(error).strip().rstrip(".")
-    return errors.DataError(
-        f"{path} cannot be read ({reason}); it may be damaged or only half "
-        "there: fetch or write it again."
-    )
-
-
-def _not_utf8(path: str) -> errors.DataError:
-    """Builds the error that names the first line that is not UTF-8."""
-    position = 0
-    with _opened(path) as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                wrong = line[error.start]
-                return errors.DataError(
-                    f"{path}: line {number} has the byte 0x{wrong:02x} (byte "
-                    f"{position + error.start} of the file), which is not "
-                    "UTF-8; save the whole file as UTF-8."
-                )
-            position += len(line)
-    return errors.DataError(f"{path} is not UTF-8; save it as UTF-8.")
+def _without_end(table: pa.Table) -> pa.Table:
+    """Takes rows without any cell off the end, which spreadsheets leave."""
+    rows = table.num_rows
+    while rows and not any(
+        str(column[rows - 1]).strip() for column in table.columns
+    ):
+        rows -= 1
+    return table.slice(0, rows) if table.num_columns else table
