@@ -95,7 +95,7 @@ def test_a_column_is_decided_as_a_whole(tmp_path):
     assert taken(path, decimal_mark=",").values.tolist() == [1.234, 12]
     # One wrong among many spelt with a comma is a mistake as well.
     path = csv_of(tmp_path, [*[f"{i},5" for i in range(30)], "twelve"])
-    with pytest.raises(errors.DataError, match="'twelve'.*--missing_values"):
+    with pytest.raises(errors.DataError, match=r"'twelve'.*--missing_values"):
         taken(path)
     assert np.isnan(taken(path, missing=["", "twelve"]).values[-1])
     # Numbers that mean nothing, in whatever spelling.
@@ -134,7 +134,7 @@ def read(path):
         text_of().replace("age", "age\N{NO-BREAK SPACE}"),
         text_of().replace("\n", ",,\n"),
         text_of() + ",,,\n" * 3,
-        ",".join(f' "{name}"' for name in NAMES) + text_of()[20:].lstrip("sick"),
+        ", ".join(f'"{name}"' for name in NAMES) + text_of()[22:],
     ],
 )
 def test_files_of_all_kinds_are_read(tmp_path, content):
@@ -165,7 +165,7 @@ def test_what_is_packed_is_told_by_its_bytes(tmp_path):
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (b"PAR1", "a Parquet file"),
         (b"%PDF-1.7", "PDF"),
-        (b"Loans (in EUR)\n" + text_of().encode(), "line 1 is no line of names"),
+        (b"Loans (EUR)\n" + text_of().encode(), "line 1 is no line of names"),
         (b"\n \n", "is empty"),
         (text_of().encode() + b"Total: 40\n", "row 41 below the header has 1"),
     ],
@@ -269,7 +269,7 @@ def test_columns_of_other_types_are_left_out_unless_named(tmp_path):
     path = tmp_path / "t.parquet"
     lists.to_parquet(path)
     options = options_of(path, min_category_count=1)
-    uses, known, x = table.encoded(
+    uses, _, x = table.encoded(
         table_contents.read(options), np.arange(40), options
     )
     kinds = {use.name: use.kind for use in uses}
@@ -279,7 +279,7 @@ def test_columns_of_other_types_are_left_out_unless_named(tmp_path):
     }
     assert x[0].tolist() == [37, 1.5, 37 * 3600]
     options = options_of(path, feature_columns="age,codes")
-    with pytest.raises(errors.DataError, match="'codes'.*list"):
+    with pytest.raises(errors.DataError, match=r"'codes'.*list"):
         table.encoded(table_contents.read(options), np.arange(40), options)
 
 

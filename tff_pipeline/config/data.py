@@ -23,7 +23,7 @@ TASK_TYPES = {
     "classification": "labels are classes",
     "regression": "labels are numbers",
 }
-DECIMAL_MARKS = (".", ",")
+DECIMAL_MARKS = {".": "1,234.5", ",": "1.234,5"}
 TAG_DECODERS = {
     "softmax": "each token's tag on its own",
     "crf": "a chain of tags (Lafferty et al. 2001)",

@@ -62,7 +62,8 @@ def parse(
       AmbiguousError: If the cells fit both decimal marks, and are other numbers
         by each.
     """
-    plain, units = [], set()
+    plain: list[str] = []
+    units: set[str] = set()
     for cell in cells:
         text, unit = _without_unit(_in_ascii(cell))
         if text is None or len(units) > 1:
