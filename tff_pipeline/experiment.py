@@ -73,8 +73,8 @@ def run(
       profile: Whether to write the time each part took to `profile.txt`, and a
         trace of a few rounds to `tensorboard/`.
       until: The last round to run; by default that of `config`.
-      announce: Called once, before the first round, with a line that describes
-        what leaves a client.
+      announce: Called before the first round with lines that describe how the
+        data were read, where that is not plain, and what leaves a client.
 
     Returns:
       The number of rounds, the last metrics and why the run stopped.
@@ -124,6 +124,8 @@ def _run(
         around_round=around_round,
         until=until,
     )
+    if task.notes:
+        announce(task.notes)
     announce(what_leaves_a_client(loop.algorithm))
     with runtime(config.run):
         outcome = loop.run(loop.algorithm.initial_state(weights))

@@ -146,18 +146,16 @@ def test_tabs_part_columns_where_there_are_some(write):
     [
         ({}, "no training file"),
         ({"test_txt": TEST}, "no training file"),
-        ({"train_txt": TRAIN}, "no test file"),
+        ({"train_txt": TRAIN}, "every 5th"),
         ({"train_txt": TRAIN, "eng_train": TRAIN}, "eng.train and train.txt"),
         ({"train_txt": "", "test_txt": TEST}, "train.txt holds no sentences"),
         ({"train_txt": "-DOCSTART- O\n", "test_txt": TEST}, "no sentences"),
         ({"train_txt": "a b O\nc O\n", "test_txt": TEST}, "txt:2 has 2 col"),
         ({"train_txt": "a\n", "test_txt": TEST}, "txt:1 has one column"),
-        ({"train_txt": "a S-PER\n", "test_txt": TEST}, "1 has the tag 'S-PER'"),
-        ({"train_txt": "a O\n\nb -\n", "test_txt": TEST}, "3 has the tag '-'"),
+        ({"train_txt": "a O\n\nb -\n", "test_txt": TEST}, "3 .* than a tag"),
         ({"train_txt": "a O\n", "test_txt": TEST}, "no entity"),
         ({"train_txt": b"a O\n\xe9 O\n", "test_txt": TEST}, "byte 4 is 0xe9"),
         ({"train_txt": "a O\n\0 O\n", "test_txt": TEST}, "txt:2 has a zero"),
-        ({"train_txt": "a O\n" * 501, "test_txt": TEST}, "txt:501 is in a sen"),
         ({"x_conll": "a B-X\n"}, "every 5th"),
     ],
 )
@@ -481,9 +479,9 @@ def baseline(corpus, tags):
 def test_most_frequent_tag_scores_as_the_flagfile_says(btc):
     tags = Tags({name for names in btc.train.tags for name in names})
     truth, found = baseline(btc, tags)
-    logits = tf.one_hot(found, len(tags)).numpy()
+    legal = tagging.legal_tags(tags, tf.one_hot(found, len(tags))).numpy()
     scores = {
-        name: round(metric(truth, logits), 4)
+        name: round(metric(truth, legal), 4)
         for name, metric in tagging.tag_metrics(tags).items()
     }
     assert scores == {

@@ -41,13 +41,16 @@ class Evaluator:
         self._keep = (model, metrics)
         self._weights = weight_groups(model).sent
 
+        output_shapes: list[tf.TensorShape] = []
+
         @compat.plain
         def update(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
             output = model(x, training=False)
             loss.update_state(loss_fn(y, output), sample_weight=tf.shape(y)[0])
             for metric in metrics[1:]:
                 metric.update_state(y, output)
-            return output
+            output_shapes.append(output.shape)
+            return task.set_output_fn(output)
 
         @compat.plain
         def reset() -> None:
@@ -63,7 +66,7 @@ class Evaluator:
         ).get_concrete_function()
         self.batch_size = _BATCH_SIZE
         # Of sequences over 10,000 words, 1,000 would be most of a gigabyte.
-        numbers = self._update.structured_outputs.shape[1:].num_elements()
+        numbers = output_shapes[0][1:].num_elements()
         if numbers is not None:
             most = max(1, _BATCH_NUMBERS // max(1, numbers))
             self.batch_size = min(_BATCH_SIZE, most)

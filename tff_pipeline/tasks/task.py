@@ -46,6 +46,8 @@ class Task:
       metrics_fn: Makes the metrics; their names become columns.
       set_metrics: Name -> a metric that is no mean over examples and needs a
         whole test set at once, such as a concordance index.
+      set_output_fn: The model's output for a batch -> what `set_metrics` take
+        of it, where that is smaller; it is kept for a whole test set.
       test_clients: Test examples of the clients that train, if there are any.
       unseen: Examples of clients that never train, if there are any.
       augmentations: The names of `--augment` that suit the inputs.
@@ -56,6 +58,8 @@ class Task:
       generate_fn: The trained model -> a function that continues texts, for
         models of next tokens; see `text_generation.generator`.
       classes: The classes' names in order, if they have names.
+      padding_label: The label of places in a sequence that have none, which is
+        no class; `None` if all labels are classes.
       notes: How the data were read and are scored, where figures depend on it.
       frozen_weights: The frozen weights that the model uses, in the order in
         which it uses them first; derived from `model_fn`.
@@ -70,6 +74,7 @@ class Task:
     set_metrics: Mapping[str, SetMetric] = dataclasses.field(
         default_factory=dict
     )
+    set_output_fn: Callable[[tf.Tensor], tf.Tensor] = tf.identity
     test_clients: Optional[FederatedData] = None
     unseen: Optional[FederatedData] = None
     augmentations: Sequence[str] = ()
@@ -80,6 +85,7 @@ class Task:
     serving_fn: Optional[Callable[[tf.keras.Model], tf.keras.Model]] = None
     generate_fn: Optional[Callable[[tf.keras.Model], tf.Module]] = None
     classes: Sequence[str] = ()
+    padding_label: Optional[int] = None
     notes: str = ""
     frozen_weights: tuple[frozen.FrozenWeights, ...] = dataclasses.field(
         init=False, repr=False, default=()
