@@ -30,8 +30,12 @@ Array = npt.NDArray[Any]
 # A word or character that the clients that train have less often is unknown,
 # so that the model learns what unknown ones are like.
 _LEAST_OFTEN = 2
+# A word that no sentence has.
+_NO_WORD = "-docstart-"
 # Characters of a token that the model sees.
 _WIDTH = 20
+# Tokens that are evaluated at once; a token's characters take 10 KB.
+_MOST_AT_ONCE = 8_000
 # Words that a file of vectors adds to those of the clients.
 _MOST_ADDED = 50_000
 
@@ -102,11 +106,13 @@ def ner_tagger(options: DataConfig, seed: int) -> Task:
     if options.word_vectors is not None:
         words, vectors = _with_vectors(options.word_vectors, by_word, seed)
     characters = _characters(counts)
-    if not words or not characters:
+    if not characters:
         raise errors.DataError(
-            f"{data_dir} has no word that the clients that train have "
+            f"{data_dir} has no character that the clients that train have "
             f"{_LEAST_OFTEN} times, so that none is known; give more sentences."
         )
+    # Characters suffice, but a vocabulary must not be empty.
+    words = words or [_NO_WORD]
     to_ids = functools.partial(tagger.TokenIds, words, characters, _WIDTH)
     data = _with_ids(data, to_ids()(tf.constant([["", *tokens]])).numpy()[0])
     loss_fn, accuracy, notes = _DECODERS[options.tag_decoder]
@@ -128,6 +134,7 @@ def ner_tagger(options: DataConfig, seed: int) -> Task:
         set_output_fn=functools.partial(tagging.legal_tags, tags),
         outputs_fn=functools.partial(tagging.tag_outputs, tags),
         serving_fn=functools.partial(_serving, to_ids),
+        most_at_once=max(1, _MOST_AT_ONCE // length),
         classes=tags.names,
         padding_label=0,
         notes=f"{corpus.notes} {notes}",

@@ -48,6 +48,7 @@ class Task:
         whole test set at once, such as a concordance index.
       set_output_fn: The model's output for a batch -> what `set_metrics` take
         of it, where that is smaller; it is kept for a whole test set.
+      most_at_once: The largest number of examples to evaluate at once.
       test_clients: Test examples of the clients that train, if there are any.
       unseen: Examples of clients that never train, if there are any.
       augmentations: The names of `--augment` that suit the inputs.
@@ -75,6 +76,7 @@ class Task:
         default_factory=dict
     )
     set_output_fn: Callable[[tf.Tensor], tf.Tensor] = tf.identity
+    most_at_once: int = 1000
     test_clients: Optional[FederatedData] = None
     unseen: Optional[FederatedData] = None
     augmentations: Sequence[str] = ()
