@@ -75,7 +75,8 @@ def run(
         trace of a few rounds to `tensorboard/`.
       until: The last round to run; by default that of `config`.
       announce: Called before the first round with lines that describe the
-        columns of a table, if there are any, and what leaves a client.
+        columns of a table, how the data were read, where that is not plain, and
+        what leaves a client.
 
     Returns:
       The number of rounds, the last metrics and why the run stopped.
@@ -127,6 +128,8 @@ def _run(
         around_round=around_round,
         until=until,
     )
+    if task.notes:
+        announce(task.notes)
     announce(what_leaves_a_client(loop.algorithm))
     with runtime(config.run):
         outcome = loop.run(loop.algorithm.initial_state(weights))

@@ -79,7 +79,11 @@ TASKS: dict[str, Union[str, TaskEntry]] = {
     ),
     "ner_tagger": TaskEntry(
         "tff_pipeline.tasks.ner:ner_tagger",
-        {"tag_decoder": "softmax", "word_vectors": None},
+        {
+            "tag_decoder": "softmax",
+            "word_vectors": None,
+            "sentences_per_client": 500,
+        },
     ),
     "spoken_digits_cnn": "tff_pipeline.tasks.spoken_digits:spoken_digits_cnn",
     "heart_disease_logistic": (

@@ -206,6 +206,13 @@ class DataConfig(fields.Group):
         "as GloVe has them. Default: vectors are learned. Only for "
         "ner_tagger.",
     )
+    sentences_per_client: Optional[int] = fields.field(
+        None,
+        fields.COUNT,
+        "Joins consecutive documents of a corpus, which lines -DOCSTART- part, "
+        "to clients of at least this many sentences; 1 makes every document a "
+        "client. Default: 500. Only for ner_tagger.",
+    )
     tff_data: Optional[str] = fields.field(
         None,
         fields.known(TFF_DATA),

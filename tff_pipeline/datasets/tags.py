@@ -12,11 +12,14 @@ Array = npt.NDArray[Any]
 class Tags:
     """The tags of a corpus, numbered: 0 for padding, 1 for O, then the others.
 
-    An entity of the type T has B-T for its first token and I-T for the others.
+    An entity of the type T has B-T for its first token and I-T for the others,
+    or B and I where the only type has no name.
 
     Example:
       >>> Tags(["B-PER", "O", "I-LOC"]).names
       ['', 'O', 'B-LOC', 'I-LOC', 'B-PER', 'I-PER']
+      >>> Tags(["B", "O"]).names
+      ['', 'O', 'B', 'I']
 
     Attributes:
       names: The tags' names by number; "" for padding.
@@ -35,10 +38,11 @@ class Tags:
         Args:
           names: Tags such as "O", "B-PER" and "I-PER", repeated or not.
         """
-        kinds = sorted({name[2:] for name in names} - {""})
+        # "-T" of B-T and I-T, and "" of B and I.
+        kinds = sorted({name[1:] for name in names if name not in ("", "O")})
         self.names = ["", "O"]
         for kind in kinds:
-            self.names += [f"B-{kind}", f"I-{kind}"]
+            self.names += [f"B{kind}", f"I{kind}"]
         self.kinds = np.array(
             [0, 0, *np.repeat(np.arange(len(kinds)) + 1, 2)], np.int32
         )

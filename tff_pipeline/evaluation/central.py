@@ -9,7 +9,6 @@ from tff_pipeline.models.weight_groups import weight_groups
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
 
-_BATCH_SIZE = 1000
 # The most numbers in a batch of outputs: 100 MB, and a loss makes a few copies.
 _BATCH_NUMBERS = 25_000_000
 
@@ -41,13 +40,16 @@ class Evaluator:
         self._keep = (model, metrics)
         self._weights = weight_groups(model).sent
 
+        output_shapes: list[tf.TensorShape] = []
+
         @compat.plain
         def update(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
             output = model(x, training=False)
             loss.update_state(loss_fn(y, output), sample_weight=tf.shape(y)[0])
             for metric in metrics[1:]:
                 metric.update_state(y, output)
-            return output
+            output_shapes.append(output.shape)
+            return task.set_output_fn(output)
 
         @compat.plain
         def reset() -> None:
@@ -61,12 +63,12 @@ class Evaluator:
         self._update = tf.function(
             update, input_signature=task.batch_spec
         ).get_concrete_function()
-        self.batch_size = _BATCH_SIZE
+        self.batch_size = task.most_at_once
         # Of sequences over 10,000 words, 1,000 would be most of a gigabyte.
-        numbers = self._update.structured_outputs.shape[1:].num_elements()
+        numbers = output_shapes[0][1:].num_elements()
         if numbers is not None:
             most = max(1, _BATCH_NUMBERS // max(1, numbers))
-            self.batch_size = min(_BATCH_SIZE, most)
+            self.batch_size = min(self.batch_size, most)
         self._reset = tf.function(reset).get_concrete_function()
         self._results = tf.function(results).get_concrete_function()
 

@@ -246,6 +246,8 @@ def _padded(scores: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns scores as long as ids again, and true where there is a word."""
     missing = tf.shape(ids)[1] - tf.shape(scores)[1]
     scores = tf.pad(scores, [[0, 0], [0, missing], [0, 0]])
+    # Evaluation takes as many sentences at once as their outputs allow.
+    scores.set_shape([None, ids.shape[1], None])
     return scores, _is_word(ids)
 
 

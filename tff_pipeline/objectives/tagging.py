@@ -117,17 +117,17 @@ def tag_metrics(tags: Tags) -> Mapping[str, SetMetric]:
     Returns:
       "entity_f1", "entity_precision", "entity_recall", "token_micro_f1",
       "token_macro_f1" and "token_weighted_f1". Each takes tags, an int array
-      [n, length], and what `tagger.bilstm` puts out for them.
+      [n, length], and the `legal_tags` found for them.
     """
 
-    def entity_score(name: str, y: Array, output: Array) -> float:
-        return entity_scores(tags, y, _legal(tags, output))[name]
+    def entity_score(name: str, y: Array, found: Array) -> float:
+        return entity_scores(tags, y, found)[name]
 
-    def token_f1(average: str, y: Array, output: Array) -> float:
+    def token_f1(average: str, y: Array, found: Array) -> float:
         counts = y > 0
         return sklearn.metrics.f1_score(
             y[counts],
-            _legal(tags, output)[counts],
+            found[counts],
             average=average,
             zero_division=0,
         )
@@ -139,10 +139,6 @@ def tag_metrics(tags: Tags) -> Mapping[str, SetMetric]:
     for average in ("micro", "macro", "weighted"):
         metrics[f"token_{average}_f1"] = functools.partial(token_f1, average)
     return metrics
-
-
-def _legal(tags: Tags, output: Array) -> Array:
-    return legal_tags(tags, tf.constant(output)).numpy()
 
 
 def entity_scores(

@@ -30,8 +30,12 @@ Array = npt.NDArray[Any]
 # A word or character that the clients that train have less often is unknown,
 # so that the model learns what unknown ones are like.
 _LEAST_OFTEN = 2
+# A word that no sentence has.
+_NO_WORD = "-docstart-"
 # Characters of a token that the model sees.
 _WIDTH = 20
+# Tokens that are evaluated at once; a token's characters take 10 KB.
+_MOST_AT_ONCE = 8_000
 # Words that a file of vectors adds to those of the clients.
 _MOST_ADDED = 50_000
 
@@ -55,10 +59,11 @@ def ner_tagger(options: DataConfig, seed: int) -> Task:
     """Returns the task of tagging entities in column files.
 
     The model is the char-CNN and BiLSTM of Ma and Hovy 2016. Clients are
-    sections of the Broad Twitter Corpus (Derczynski et al. 2016), or runs of
-    documents of CoNLL-2003. Tags are BIO, whatever the files have; lines
-    -DOCSTART- are no tokens. Words and characters are known if the clients that
-    train have them twice, or if `--word_vectors` has the word.
+    sections of the Broad Twitter Corpus (Derczynski et al. 2016), or documents
+    of CoNLL-2003, joined until they have `--sentences_per_client`; see
+    `conll.load`. Tags are BIO, whatever the files have. Words and characters
+    are known if the clients that train have them twice, or if `--word_vectors`
+    has the word.
 
     Args:
       options: The data files and how their examples are spread over clients.
@@ -72,7 +77,10 @@ def ner_tagger(options: DataConfig, seed: int) -> Task:
         "the folder of column files: eng.train and eng.testb, or a "
         "*.conll file for each client"
     )
-    corpus = conll.load(data_dir)
+    # `DataConfig` settles both.
+    assert options.tag_decoder is not None
+    assert options.sentences_per_client is not None
+    corpus = conll.load(data_dir, options.sentences_per_client)
     parts = (corpus.train, corpus.test)
     tags = Tags({tag for part in parts for tag in _flat(part.tags)})
     tokens = sorted({token for part in parts for token in _flat(part.tokens)})
@@ -98,14 +106,15 @@ def ner_tagger(options: DataConfig, seed: int) -> Task:
     if options.word_vectors is not None:
         words, vectors = _with_vectors(options.word_vectors, by_word, seed)
     characters = _characters(counts)
-    if not words or not characters:
+    if not characters:
         raise errors.DataError(
-            f"{data_dir} has no word that the clients that train have "
+            f"{data_dir} has no character that the clients that train have "
             f"{_LEAST_OFTEN} times, so that none is known; give more sentences."
         )
+    # Characters suffice, but a vocabulary must not be empty.
+    words = words or [_NO_WORD]
     to_ids = functools.partial(tagger.TokenIds, words, characters, _WIDTH)
     data = _with_ids(data, to_ids()(tf.constant([["", *tokens]])).numpy()[0])
-    assert options.tag_decoder is not None  # `DataConfig` settles it.
     loss_fn, accuracy, notes = _DECODERS[options.tag_decoder]
     return Task(
         options.task,
@@ -122,8 +131,12 @@ def ner_tagger(options: DataConfig, seed: int) -> Task:
         loss_fn=loss_fn,
         metrics_fn=lambda: [accuracy()],
         set_metrics=tagging.tag_metrics(tags),
+        set_output_fn=functools.partial(tagging.legal_tags, tags),
         outputs_fn=functools.partial(tagging.tag_outputs, tags),
         serving_fn=functools.partial(_serving, to_ids),
+        most_at_once=max(1, _MOST_AT_ONCE // length),
+        classes=tags.names,
+        padding_label=0,
         notes=f"{corpus.notes} {notes}",
     )
 

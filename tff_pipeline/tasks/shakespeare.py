@@ -105,6 +105,7 @@ def _task(
             recurrent.two_lstms, len(alphabet.symbols), peepholes
         ),
         loss_fn=sequence.TokenCrossEntropy,
+        padding_label=sequences.PADDING,
         metrics_fn=lambda: [sequence.TokenAccuracy()],
         outputs_fn=functools.partial(
             outputs.next_symbol_outputs, alphabet.symbols

@@ -146,6 +146,7 @@ def stackexchange_next_word(options: DataConfig, seed: int) -> Task:
         **vars(data),
         model_fn=recurrent.next_word,
         loss_fn=sequence.TokenCrossEntropy,
+        padding_label=sequences.PADDING,
         metrics_fn=lambda: [
             sequence.TokenAccuracy(),
             sequence.TokenAccuracy("word_accuracy", left_out=no_words),

@@ -47,6 +47,9 @@ class Task:
       metrics_fn: Makes the metrics; their names become columns.
       set_metrics: Name -> a metric that is no mean over examples and needs a
         whole test set at once, such as a concordance index.
+      set_output_fn: The model's output for a batch -> what `set_metrics` take
+        of it, where that is smaller; it is kept for a whole test set.
+      most_at_once: The largest number of examples to evaluate at once.
       test_clients: Test examples of the clients that train, if there are any.
       unseen: Examples of clients that never train, if there are any.
       augmentations: The names of `--augment` that suit the inputs.
@@ -58,6 +61,8 @@ class Task:
         models of next tokens; see `text_generation.generator`.
       classes: The classes' names in order, if they have names.
       columns: What becomes of each column, for data in columns.
+      padding_label: The label of places in a sequence that have none, which is
+        no class; `None` if all labels are classes.
       notes: How the data were read and are scored, where figures depend on it.
       frozen_weights: The frozen weights that the model uses, in the order in
         which it uses them first; derived from `model_fn`.
@@ -72,6 +77,8 @@ class Task:
     set_metrics: Mapping[str, SetMetric] = dataclasses.field(
         default_factory=dict
     )
+    set_output_fn: Callable[[tf.Tensor], tf.Tensor] = tf.identity
+    most_at_once: int = 1000
     test_clients: Optional[FederatedData] = None
     unseen: Optional[FederatedData] = None
     augmentations: Sequence[str] = ()
@@ -83,6 +90,7 @@ class Task:
     generate_fn: Optional[Callable[[tf.keras.Model], tf.Module]] = None
     classes: Sequence[str] = ()
     columns: Sequence[ColumnUse] = ()
+    padding_label: Optional[int] = None
     notes: str = ""
     frozen_weights: tuple[frozen.FrozenWeights, ...] = dataclasses.field(
         init=False, repr=False, default=()

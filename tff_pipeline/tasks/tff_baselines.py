@@ -14,7 +14,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.datasets import tff_data
+from tff_pipeline.datasets import sequences, tff_data
 from tff_pipeline.datasets.federation.augmentation import IMAGE
 from tff_pipeline.datasets.federation.client_data import single_batch
 from tff_pipeline.models import conv, recurrent, residual
@@ -128,6 +128,7 @@ def tff_shakespeare(options: DataConfig, seed: int) -> Task:
         **vars(tff_clients.split(name, options, seed, parts, encode)),
         model_fn=functools.partial(recurrent.two_lstms, _CHARACTER_IDS),
         loss_fn=sequence.TokenCrossEntropy,
+        padding_label=sequences.PADDING,
         metrics_fn=lambda: [sequence.TokenAccuracy()],
         input_name="tokens",
     )
@@ -166,6 +167,7 @@ def tff_stackoverflow_word(options: DataConfig, seed: int) -> Task:
         **vars(tff_clients.split(name, options, seed, parts, encode)),
         model_fn=recurrent.next_word,
         loss_fn=sequence.TokenCrossEntropy,
+        padding_label=sequences.PADDING,
         metrics_fn=lambda: [
             sequence.TokenAccuracy(),
             sequence.TokenAccuracy("word_accuracy", left_out=(0, unknown, end)),

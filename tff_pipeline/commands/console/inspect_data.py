@@ -7,6 +7,7 @@ it to --output.
 """
 
 import typing
+from collections.abc import Sequence
 from typing import Any
 
 from tff_pipeline.flags import experiment as experiment_flags
@@ -45,7 +46,7 @@ def main() -> None:
     if task.columns:
         print(f"\n{column_guard.in_words(task.columns)}")
 
-    train = census.count(task.train)
+    train = census.count(task.train, task.padding_label)
     print(f"\n{'':<40}{'clients':>9}{'examples':>11}", end="")
     print("".join(f"{name:>9}" for name in ("min", "median", "mean", "max")))
     _print_sizes("training clients", train.sizes)
@@ -55,8 +56,8 @@ def main() -> None:
             _print_sizes(words, counted)
     print(f"{'central test set':<40}{'':>9}{len(task.test):>11,}")
     if train.labels is not None:
-        _print_labels(train.labels, train.counts)
-        _print_clients(train)
+        _print_labels(train.labels, train.counts, task.classes)
+        _print_clients(train, task.classes)
     partition_picture.draw(train, output, title)
     print(f"\nPicture  {output}")
 
@@ -76,7 +77,12 @@ def _print_sizes(words: str, sizes: Any) -> None:
     )
 
 
-def _print_labels(labels: Any, counts: Any) -> None:
+def _names(labels: Any, classes: Sequence[str]) -> list[str]:
+    """Returns the names of classes, or their numbers if they have no names."""
+    return [classes[label] if classes else str(label) for label in labels]
+
+
+def _print_labels(labels: Any, counts: Any, classes: Sequence[str]) -> None:
     import numpy as np
 
     totals = np.asarray(counts.sum(axis=0)).ravel()
@@ -84,24 +90,27 @@ def _print_labels(labels: Any, counts: Any) -> None:
     shown = np.argsort(-totals, kind="stable")[:_LABELS]
     if len(shown) == len(totals):
         shown = np.arange(len(totals))
-    print(f"\n{'class':>7}{'labels':>12}{'share':>8}{'clients':>9}")
+    names = _names(labels, classes)
+    width = max(7, *map(len, names))
+    print(f"\n{'class':>{width}}{'labels':>12}{'share':>8}{'clients':>9}")
     for column in shown:
         share = totals[column] / totals.sum()
         bar = "#" * round(_BAR * totals[column] / totals.max())
         print(
-            f"{labels[column]:>7}{totals[column]:>12,}{share:>8.1%}"
+            f"{names[column]:>{width}}{totals[column]:>12,}{share:>8.1%}"
             f"{holders[column]:>9,}  {bar}"
         )
     if len(shown) < len(totals):
-        print(f"{'':>7}and {len(totals) - len(shown):,} rarer classes")
+        print(f"{'':>{width}}and {len(totals) - len(shown):,} rarer classes")
 
 
-def _print_clients(train: "Census") -> None:
+def _print_clients(train: "Census", classes: Sequence[str]) -> None:
     width = max(map(len, train.client_ids[:_CLIENTS]))
     print("\nFirst clients, as class:labels, the most frequent first")
     for position, name in enumerate(train.client_ids[:_CLIENTS]):
         labels, counts = train.client_labels(position)
-        pairs = [f"{k}:{n}" for k, n in zip(labels, counts)][:_LABELS]
+        names = _names(labels, classes)
+        pairs = [f"{k}:{n}" for k, n in zip(names, counts)][:_LABELS]
         more = len(labels) - len(pairs)
         rest = f" and {more:,} rarer" if more else ""
         print(f"  {name:<{width}}  {' '.join(pairs)}{rest}")

@@ -23,8 +23,8 @@ class Census:
       labels: int64 [classes], the classes that occur, ascending; `None` if
         labels are not classes.
       counts: Sparse int64 [clients, classes], the number of times that each
-        client has each class; in a sequence every place counts. `None` if
-        labels are not classes.
+        client has each class; in a sequence every place but padding counts.
+        `None` if labels are not classes.
     """
 
     client_ids: Sequence[str]
@@ -48,7 +48,7 @@ class Census:
         return self.labels[row.indices[order]], row.data[order]
 
 
-def count(clients: FederatedData) -> Census:
+def count(clients: FederatedData, padding: Optional[int] = None) -> Census:
     """Counts the examples and labels of all clients, reading one at a time.
 
     Example:
@@ -62,6 +62,7 @@ def count(clients: FederatedData) -> Census:
 
     Args:
       clients: The clients; labels are classes if all of them are integers.
+      padding: The label of places that have none, which is not counted.
 
     Returns:
       The counts.
@@ -73,6 +74,8 @@ def count(clients: FederatedData) -> Census:
         sizes.append(len(labels))
         is_classes = is_classes and np.issubdtype(labels.dtype, np.integer)
         if is_classes:
+            if padding is not None:
+                labels = labels[labels != padding]
             rows.append(np.unique(labels, return_counts=True))
     if not is_classes:
         return Census(names, np.array(sizes))

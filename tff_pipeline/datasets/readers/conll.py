@@ -1,35 +1,37 @@
 """Reads named entities from column files, as in the CoNLL-2003 shared task.
 
-`column_file` reads a file; here its sentences are assigned to clients and
-divided into training and test sentences.
+`conll_files` finds the files and `column_file` reads one; here their sentences
+are assigned to clients and divided into training and test sentences.
 
 Tjong Kim Sang and De Meulder 2003, "Introduction to the CoNLL-2003 Shared
 Task"; Derczynski, Bontcheva and Roberts 2016, "Broad Twitter Corpus".
 """
 
+import collections
 import dataclasses
-import glob
 import os
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tff_pipeline import errors
-from tff_pipeline.datasets.readers import column_file
+from tff_pipeline.datasets.readers import (
+    column_file,
+    conll_files,
+    entity_scheme,
+)
 from tff_pipeline.datasets.readers.column_file import ColumnFile
+from tff_pipeline.datasets.readers.conll_files import Source
 
 Array = npt.NDArray[Any]
 
-# In a section without a test file one in so many sentences is a test sentence,
-# the same ones for every seed.
+# Where there is no test file, one in so many sentences is a test sentence, the
+# same ones for every seed.
 TEST_EVERY = 5
-# Least number of sentences in the documents that make up a client.
-SENTENCES_PER_CLIENT = 500
-
-# Parts of file names, between dots, that name the use: eng.train, test.txt.
-_TRAIN, _TEST = ("train",), ("testb", "test")
+# File names that notes tell.
+_NAMES = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +51,19 @@ class Sentences:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def take(self, chosen: Array) -> "Sentences":
+        """Selects sentences.
+
+        Args:
+          chosen: bool of shape [sentences], true for those to keep.
+        """
+        places = np.flatnonzero(chosen)
+        return Sentences(
+            [self.tokens[place] for place in places],
+            [self.tags[place] for place in places],
+            self.owners[places],
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
@@ -57,7 +72,8 @@ class Corpus:
     Attributes:
       train: Sentences to train on.
       test: Sentences to test on.
-      notes: Which files were read and in which scheme, in a sentence.
+      notes: Which files were read, in which scheme and who the clients are, and
+        which files were left out, in a few sentences.
     """
 
     train: Sentences
@@ -65,82 +81,83 @@ class Corpus:
     notes: str
 
 
-def load(data_dir: str) -> Corpus:
+def load(data_dir: str, sentences_per_client: int = 500) -> Corpus:
     """Reads the column files of a folder.
 
-    If there is a file with "train" in its name (eng.train, train.txt) and one
-    with "testb" or "test", sentences are trained and tested on accordingly, and
-    clients are documents; consecutive documents are joined until they have
-    `SENTENCES_PER_CLIENT` sentences. Otherwise every `*.conll` file is a
-    section and a client, and every fifth of its sentences is for the test.
+    If there is a file with the word "train" in its name (eng.train, train.txt,
+    en_train.conll), clients are its documents, and test sentences are those of
+    the file with "testb" or "test". Otherwise every `*.conll` file is a section
+    and a client; or, where there are none, every folder is one and has such
+    files. Without a test file every fifth sentence is for the test. Files for
+    validation, such as eng.testa, are left out.
 
     Args:
-      data_dir: The folder. Files are UTF-8; columns are separated by tabs if
-        the line has one, otherwise by blanks.
+      data_dir: The folder. Files are as `column_file.read` takes them.
+      sentences_per_client: Consecutive documents are joined until they have as
+        many sentences; with 1 every document is a client.
 
     Returns:
-      The sentences, with tags in BIO. Files may also be in IOB1, where B- only
-      separates an entity from one of the same type before it.
+      The sentences, with tags in BIO.
 
     Raises:
       DataError: If a file is missing or of another format; the message names
         the file and the line.
     """
-    names = sorted(os.listdir(data_dir)) if os.path.isdir(data_dir) else []
-    train, test = (_named(data_dir, names, what) for what in (_TRAIN, _TEST))
-    if train and test:
-        files = [column_file.read(train), column_file.read(test)]
-        parts = [_by_document(file) for file in files]
-    elif train or test:
+    sources = conll_files.find(data_dir)
+    trains, tests, files = [], [], []
+    for source in sources:
+        train_file = column_file.read(source.train)
+        train = _sentences(train_file, source, sentences_per_client)
+        files.append(train_file)
+        if source.test is None:
+            place = np.arange(len(train)) % TEST_EVERY
+            is_test = place == TEST_EVERY - 1
+            train, test = train.take(~is_test), train.take(is_test)
+        else:
+            test_file = column_file.read(source.test)
+            test = _sentences(test_file, source, sentences_per_client)
+            files.append(test_file)
+        trains.append(train)
+        tests.append(test)
+    corpus_train, corpus_test = _joined(trains), _joined(tests)
+    if not len(corpus_test):
         raise errors.DataError(
-            f"{train or test} is there, but {data_dir} has no "
-            f"{'test' if train else 'training'} file; add one named such as "
-            f"{'eng.testb or test.txt' if train else 'eng.train or train.txt'}."
+            f"{sources[0].train} has {len(corpus_train)} sentences; every "
+            f"{TEST_EVERY}th of a section is for the test, so a section "
+            f"needs at least {TEST_EVERY}."
         )
-    else:
-        paths = sorted(
-            glob.glob(os.path.join(glob.escape(data_dir), "*.conll"))
-        )
-        if not paths:
-            raise errors.DataError(
-                f"{data_dir} has no training file; --data_dir must name a "
-                "folder with eng.train (or train.txt) and eng.testb (or "
-                "test.txt), or with a *.conll file for each client."
-            )
-        files = [column_file.read(path) for path in paths]
-        parts = _by_section(files)
-    if not any(tag != "O" for tags in parts[0].tags for tag in tags):
+    if not any(tag != "O" for tags in corpus_train.tags for tag in tags):
         raise errors.DataError(
             f"{data_dir} has no entity among its training sentences: all tags "
             "are O; the tag must be the last column."
         )
-    return Corpus(parts[0], parts[1], _notes(files))
+    notes = [_read_notes(data_dir, files)]
+    if sources[0].owner is None:
+        clients = len(np.unique(corpus_train.owners))
+        notes.append(_client_notes(files[0], clients, sentences_per_client))
+    notes += _left_out_notes(sources)
+    return Corpus(corpus_train, corpus_test, " ".join(notes))
 
 
-def _named(
-    data_dir: str, names: Sequence[str], what: Sequence[str]
-) -> Optional[str]:
-    """Finds the file whose name has one of the parts `what`, in their order."""
-    for word in what:
-        matches = [name for name in names if word in name.lower().split(".")]
-        if len(matches) > 1:
-            raise errors.DataError(
-                f"{data_dir} has {' and '.join(matches)}, and each could be "
-                f"the {word} file; keep one of them there."
-            )
-        if matches:
-            return os.path.join(data_dir, matches[0])
-    return None
+def _sentences(
+    file: ColumnFile, source: Source, sentences_per_client: int
+) -> Sentences:
+    """Assigns a file's sentences to clients."""
+    if source.owner is None:
+        owners = _by_document(file, sentences_per_client)
+    else:
+        owners = np.full(len(file.tokens), source.owner)
+    return Sentences(file.tokens, file.tags, owners)
 
 
-def _by_document(file: ColumnFile) -> Sentences:
-    """Assigns the file's sentences to clients, runs of its documents."""
+def _by_document(file: ColumnFile, sentences_per_client: int) -> Array:
+    """Returns the sentences' clients, which are runs of documents."""
     sizes = np.bincount(file.documents)
     client_of, first, sentences = np.empty(len(sizes), object), 0, 0
     runs = []
     for document, size in enumerate(sizes):
         sentences += size
-        if sentences >= SENTENCES_PER_CLIENT:
+        if sentences >= sentences_per_client:
             runs.append((first, document + 1))
             first, sentences = document + 1, 0
     if sentences:
@@ -152,45 +169,81 @@ def _by_document(file: ColumnFile) -> Sentences:
     width = len(str(len(sizes)))
     for start, end in runs:
         client_of[start:end] = f"{stem}_{start:0{width}d}-{end - 1:0{width}d}"
-    owners = client_of[file.documents].astype(str)
-    return Sentences(file.tokens, file.tags, owners)
+    return client_of[file.documents].astype(str)
 
 
-def _by_section(files: Sequence[ColumnFile]) -> list[Sentences]:
-    """Divides sections into (train, test), each a client in both."""
-    parts = []
-    for is_test in (False, True):
-        chosen = [
-            (tokens, tags, os.path.splitext(os.path.basename(file.path))[0])
-            for file in files
-            for number, (tokens, tags) in enumerate(zip(file.tokens, file.tags))
-            if (number % TEST_EVERY == TEST_EVERY - 1) == is_test
-        ]
-        if not chosen:
-            raise errors.DataError(
-                f"{files[0].path} has {len(files[0].tokens)} sentences; every "
-                f"{TEST_EVERY}th of a section is for the test, so a section "
-                f"needs at least {TEST_EVERY}."
-            )
-        tokens, tags, owners = zip(*chosen)
-        parts.append(Sentences(tokens, tags, np.array(owners)))
-    return parts
+def _joined(parts: Sequence[Sentences]) -> Sentences:
+    if len(parts) == 1:
+        return parts[0]
+    return Sentences(
+        [tokens for part in parts for tokens in part.tokens],
+        [tags for part in parts for tags in part.tags],
+        np.concatenate([part.owners for part in parts]),
+    )
 
 
-def _notes(files: Sequence[ColumnFile]) -> str:
-    bio = sum(file.bio_starts for file in files)
-    iob1 = sum(file.iob1_starts for file in files)
-    if not iob1:
-        scheme = "BIO"
-    elif not bio:
-        scheme = "IOB1, converted to BIO"
-    else:
-        scheme = f"BIO, where {iob1} entities start with I-, read as B-"
+def _read_notes(data_dir: str, files: Sequence[ColumnFile]) -> str:
+    """Says which files were read, and how."""
+    names = [os.path.relpath(file.path, data_dir) for file in files]
+    schemes = list(zip(names, (file.scheme for file in files)))
     documents = sum(file.document_count for file in files)
     lines = (
         f"{documents} lines -DOCSTART- start documents and are no tokens"
         if documents
         else "no lines -DOCSTART-"
     )
-    names = ", ".join(os.path.basename(file.path) for file in files)
-    return f"{names}: tags {scheme}; {lines}."
+    notes = (
+        f"{_listed(names)}: tags {entity_scheme.describe(schemes)}; {lines}."
+    )
+    files_of: dict[str, list[str]] = collections.defaultdict(list)
+    for name, file in zip(names, files):
+        if file.notes:
+            files_of["; ".join(file.notes)].append(name)
+    for words, among in files_of.items():
+        notes += f" In {_listed(among)}: {words}."
+    return notes
+
+
+def _client_notes(
+    file: ColumnFile, clients: int, sentences_per_client: int
+) -> str:
+    """Says how a training file's documents became clients."""
+    documents = len(set(file.documents))
+    if documents == 1:
+        return (
+            "All sentences to train on are one document and so one client; "
+            "--partition=iid makes more."
+        )
+    if sentences_per_client == 1:
+        return f"Each of the {documents} documents to train on is a client."
+    joined = "one client" if clients == 1 else f"{clients} clients"
+    return (
+        f"The {documents} documents to train on are joined to {joined} of at "
+        f"least {sentences_per_client} sentences where there are as many; "
+        "--sentences_per_client=1 makes each document a client."
+    )
+
+
+def _left_out_notes(sources: Sequence[Source]) -> list[str]:
+    """Says which sentences are held out and which files were not read."""
+    notes = []
+    held_out = sum(source.test is None for source in sources)
+    if held_out and sources[0].owner is None:
+        notes.append(
+            f"There is no test file: every {TEST_EVERY}th sentence is for the "
+            "test."
+        )
+    left_out = [name for source in sources for name in source.left_out]
+    if left_out:
+        one = len(left_out) == 1
+        notes.append(
+            f"{_listed(left_out)} {'is' if one else 'are'} left out: sentences "
+            "for validation are not used."
+        )
+    return notes
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMES
+    rest = [f"{more} more files"] if more > 1 else names[_NAMES:]
+    return ", ".join([*names[:_NAMES], *rest])
