@@ -180,7 +180,6 @@ def refused(data_dir, *words):
     [
         ({"rate": 16000}, "16000 Hz"),
         ({"channels": 2}, "2 channels"),
-        ({"width": 1}, "8 bits"),
     ],
 )
 def test_a_recording_of_another_kind_is_refused(recordings, options, words):
@@ -192,13 +191,40 @@ def test_a_damaged_recording_is_refused_by_name(recordings):
     path = recordings / "1_eve_9.wav"
     write_wave(path, range(100))
     whole = path.read_bytes()
-    for length in (0, 20, 100):
+    for length in (20, 40, 100):
         path.write_bytes(whole[:length])
-        refused(recordings, "1_eve_9.wav", "fetch it again")
+        refused(recordings, "1_eve_9.wav", "fetch or write it again")
+    path.write_bytes(b"")
+    refused(recordings, "1_eve_9.wav", "starts with the bytes none")
     path.write_bytes(b"MThd" + whole[4:])
-    refused(recordings, "1_eve_9.wav", "fetch it again")
+    refused(recordings, "1_eve_9.wav", "is no WAV file")
     write_wave(path, [])
     refused(recordings, "1_eve_9.wav", "0 samples")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_endings_in_capitals_are_read_too(recordings, tmp_path, packed):
+    wanted = spoken_digits.load(str(recordings))
+    path = recordings / "5_ann_12.wav"
+    path.rename(path.with_name("5_ann_12.WAV"))
+    place = recordings
+    if packed:
+        place = tmp_path / "any.zip"
+        with zipfile.ZipFile(place, "w") as archive:
+            for file in recordings.rglob("*.[wW]*"):
+                archive.write(file, file.relative_to(recordings))
+    found = spoken_digits.load(str(place))
+    assert found[0].y.tolist() == wanted[0].y.tolist()
+    assert found[2].tolist() == wanted[2].tolist()
+
+
+def test_other_recordings_are_not_left_out_in_silence(recordings, tmp_path):
+    (recordings / "more" / "6_ann_1.MP3").write_bytes(b"ID3")
+    refused(recordings, "6_ann_1.MP3 is no WAV file", "convert them to .wav")
+    path = tmp_path / "any.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(recordings / "more" / "6_ann_1.MP3", "a/6_ann_1.MP3")
+    refused(path, "any.zip/a/6_ann_1.MP3 is no WAV file")
 
 
 def test_a_misnamed_recording_is_refused(recordings):
