@@ -448,7 +448,12 @@ def test_a_station_that_cannot_be_used_is_refused(tmp_path):
     write(path, table().drop(index=7))
     refused_series(path, "14,399 hours")
     write(path, table(14401).drop(index=7))
-    refused_series(path, "2020-01-01 08:00:00 in line 9", "one hour after")
+    refused_series(
+        path,
+        "2020-01-01 08:00:00 in line 9",
+        "one hour after",
+        "fill in what is missing",
+    )
     text = table().astype({"LUFL": object})
     text.loc[3, "LUFL"] = "broken"
     write(path, text)
@@ -460,6 +465,73 @@ def test_a_station_that_cannot_be_used_is_refused(tmp_path):
     refused_series(path, "cannot be read as CSV")
     path.unlink()
     refused_series(path.parent, "holds no .csv.gz or .csv file")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        *("%d/%m/%Y %H:%M", "%m/%d/%Y %I:%M %p", "%d.%m.%Y %H:%M:%S"),
+        *("%Y/%m/%d %H:%M", "%Y-%m-%dT%H:%M:%SZ", "%d-%m-%y %H:%M", "%s"),
+        "%Y-%m-%d %H:%M:%S+02:00",
+    ],
+)
+def test_dates_may_be_written_otherwise(tmp_path, form):
+    path = write(tmp_path / "s.csv", table())
+    (wanted,) = ett.load(str(path))
+    other = table()
+    if form == "%s":
+        seconds = (other["date"] - pd.Timestamp(0)) // pd.Timedelta(seconds=1)
+        other["date"] = seconds
+    else:
+        if "+02" in form:
+            other["date"] += pd.Timedelta(hours=2)
+        other["date"] = other["date"].dt.strftime(form)
+    write(path, other)
+    (station,) = ett.load(str(path))
+    assert station.months.tolist() == wanted.months.tolist()
+    np.testing.assert_array_equal(station.values, wanted.values)
+
+
+def test_midnight_without_a_time_and_semicolons_are_read(tmp_path):
+    frame = table()
+    text = (
+        frame["date"].dt.strftime("%d/%m/%Y %H:%M").str.removesuffix(" 00:00")
+    )
+    frame = frame.assign(date=text).rename(columns={"date": " Date"})
+    path = tmp_path / "s.CSV"
+    frame.to_csv(path, index=False, sep=";", decimal=",", encoding="utf-8-sig")
+    (station,) = ett.load(str(tmp_path))
+    assert (station.name, station.months[-1]) == ("s", "2021-08")
+    assert station.values[1].tolist() == [1, 1.5, 2, 2.5, 3, 3.5, 4]
+
+
+def test_the_advice_fits_what_is_wrong_with_dates(tmp_path):
+    path = tmp_path / "s.csv"
+    for change, words in (
+        ({9: "31/31/2020"}, "31/31/2020 in line 11, which is not understood"),
+        ({9: "soon"}, "soon in line 11, which is not understood; write all"),
+        ({9: "2020-01-01 08:00:00"}, "it is the same: leave one of them out"),
+        ({9: "2020-01-01 03:00:00"}, "it is earlier: sort the lines by date"),
+    ):
+        frame = table()
+        frame["date"] = frame["date"].astype(str)
+        for row, text in change.items():
+            frame.loc[row, "date"] = text
+        write(path, frame)
+        refused_series(path, "s.csv has the date", words)
+    local = table(14401)
+    local["date"] = (
+        local["date"]
+        .dt.tz_localize("UTC")
+        .dt.tz_convert("Europe/Berlin")
+        .dt.strftime("%d.%m.%Y %H:%M")
+    )
+    write(path, local)
+    refused_series(path, "29.03.2020 03:00", "the clock was changed", "UTC")
+    quarters = table(14400)
+    dates = pd.date_range("2020-01-01", periods=14400, freq="15min")
+    write(path, quarters.assign(date=dates))
+    refused_series(path, "all are 0 days 00:15:00 apart", "one reading an hour")
 
 
 def test_a_truncated_gzip_and_a_station_twice_are_refused(tmp_path):
