@@ -149,11 +149,8 @@ def _check_hours(path: str, texts: pd.Series, hours: pd.Series) -> None:
     step = steps.iloc[wrong[0]]
     if (steps == steps.iloc[0]).all() and step > pd.Timedelta(0):
         advice = f"all are {step} apart: keep or make one reading an hour"
-    elif abs(step - _HOUR) == _HOUR and (np.abs(steps - _HOUR) <= _HOUR).all():
-        advice = (
-            "if these are local times, the clock was changed there: write "
-            "them in UTC; else fill in the hour or leave it out"
-        )
+    elif _is_summer_time(steps):
+        advice = "the clock was changed there: write the times in UTC"
     elif step < pd.Timedelta(0):
         advice = "it is earlier: sort the lines by date"
     elif step == pd.Timedelta(0):
@@ -164,6 +161,14 @@ def _check_hours(path: str, texts: pd.Series, hours: pd.Series) -> None:
     raise errors.DataError(
         f"{path} has the date {texts[line - 2]} in line {line}, not one hour "
         f"after the line before; {advice}."
+    )
+
+
+def _is_summer_time(steps: pd.Series) -> bool:
+    """Returns whether hours are skipped in spring and repeated in autumn."""
+    changes = np.flatnonzero(steps != _HOUR)
+    return set(steps.iloc[changes]) == {0 * _HOUR, 2 * _HOUR} and bool(
+        (np.diff(changes) > _MONTH).all()
     )
 
 
