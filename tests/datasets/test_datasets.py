@@ -233,7 +233,9 @@ def test_gzip_with_a_flipped_bit_is_refused_or_unharmed(tmp_path):
         try:
             read = mnist.read_idx(str(path), np.uint8, [28, 28])
         except errors.DataError as error:
-            assert str(error).startswith(f"{path} cannot be read")
+            # But for a flip in the two bytes that say it is gzipped.
+            words = "cannot be read" if place > 1 else "starts with the bytes"
+            assert str(error).startswith(f"{path} {words}")
         else:
             np.testing.assert_array_equal(read, images)
             unharmed += 1
@@ -242,10 +244,15 @@ def test_gzip_with_a_flipped_bit_is_refused_or_unharmed(tmp_path):
     assert unharmed <= 8
 
 
-def test_plain_content_under_a_gzip_name_is_refused(tmp_path):
-    path = tmp_path / "file.gz"
-    path.write_bytes(IMAGE)
-    assert "cannot be read" in refused(path)
+@pytest.mark.parametrize("name", ["file.gz", "file"])
+def test_the_content_says_whether_it_is_gzipped_not_the_name(tmp_path, name):
+    path = tmp_path / name
+    packed = gzip.compress(IMAGE) if name == "file" else IMAGE
+    path.write_bytes(packed)
+    found = mnist.read_idx(str(path), np.uint8, [28, 28])
+    assert found.shape == (2, 28, 28)
+    path.write_bytes(b"")
+    assert "starts with the bytes none" in refused(path)
 
 
 @given(
@@ -310,8 +317,81 @@ def test_mnist_without_one_of_its_files_is_refused(tmp_path, name):
 
 
 def test_mnist_in_no_folder_is_refused(tmp_path):
-    with pytest.raises(errors.DataError, match="absent/train-images"):
+    with pytest.raises(errors.DataError, match="absent is no folder"):
         mnist.load(str(tmp_path / "absent"))
+
+
+def renamed(folder, change):
+    """Renames all files of a folder."""
+    for file in list(folder.iterdir()):
+        file.rename(file.with_name(change(file.name)))
+
+
+@pytest.mark.parametrize("end", ["", ".gz"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda name: name.replace("-idx", ".idx"),
+        lambda name: name.replace("t10k", "test"),
+        lambda name: name.replace("-", "_").upper(),
+    ],
+    ids=["dot", "test", "capitals"],
+)
+def test_mnist_is_found_under_the_names_that_it_goes_by(tmp_path, end, change):
+    written = write_mnist(tmp_path, end)
+    renamed(tmp_path, change)
+    for part, (images, labels) in zip(mnist.load(str(tmp_path)), written):
+        np.testing.assert_array_equal(part.x, images[..., np.newaxis])
+        np.testing.assert_array_equal(part.y, labels)
+
+
+def test_mnist_in_folders_named_like_its_files_is_found(tmp_path):
+    written = write_mnist(tmp_path)
+    for file in list(tmp_path.iterdir()):
+        content = file.read_bytes()
+        file.unlink()
+        file.mkdir()
+        (file / file.name).write_bytes(content)
+    train, _ = mnist.load(str(tmp_path))
+    np.testing.assert_array_equal(train.y, written[0][1])
+
+
+def test_emnist_lies_column_by_column(tmp_path):
+    written = write_mnist(tmp_path, ".gz")
+    renamed(
+        tmp_path, lambda name: "emnist-digits-" + name.replace("t10k", "test")
+    )
+    train, test = mnist.load(str(tmp_path))
+    images = written[0][0].swapaxes(1, 2)[..., np.newaxis]
+    np.testing.assert_array_equal(train.x, images)
+    np.testing.assert_array_equal(test.y, written[1][1])
+    # Of MNIST's own files beside them it cannot be told which are meant.
+    write_mnist(tmp_path)
+    with pytest.raises(errors.DataError, match="could both be train-images"):
+        mnist.load(str(tmp_path))
+
+
+def test_qmnist_beside_mnist_is_not_taken_for_it(tmp_path):
+    write_mnist(tmp_path)
+    write(tmp_path, "qmnist-train-images-idx3-ubyte.gz", b"other")
+    write_writers(tmp_path, [1], [2])
+    assert len(mnist.load(str(tmp_path))[0]) == 12
+
+
+@pytest.mark.parametrize("dtype", [np.int8, ">i2", ">i4"])
+def test_labels_may_be_of_any_whole_type(tmp_path, dtype):
+    written = write_mnist(tmp_path)
+    labels = written[0][1]
+    code = {1: 9, 2: 11, 4: 12}[np.dtype(dtype).itemsize]
+    head = struct.pack(">4Bi", 0, 0, code, 1, len(labels))
+    path = tmp_path / "train-labels-idx1-ubyte"
+    path.write_bytes(head + labels.astype(dtype).tobytes())
+    train, _ = mnist.load(str(tmp_path))
+    assert train.y.dtype == np.int32
+    np.testing.assert_array_equal(train.y, labels)
+    path.write_bytes(head + (-labels.astype(dtype)).tobytes())
+    with pytest.raises(errors.DataError, match=r"holds the label -\d"):
+        mnist.load(str(tmp_path))
 
 
 @pytest.mark.parametrize("part", ["train", "t10k"])

@@ -228,11 +228,85 @@ def test_movielens_reads_either_file(tmp_path, name, line):
     assert sizes(task.train) == {"12": 2, "9": 2}
 
 
-def test_movielens_with_six_stars_names_the_line(tmp_path):
-    (tmp_path / "u.data").write_text("1\t1\t5\t0\n1\t2\t6\t0\n")
-    with pytest.raises(errors.DataError, match=r"u\.data, line 2, has 6"):
+def rated(tmp_path, name, line, stars, first=""):
+    """Writes ratings by two users, who give films 1 to n these stars."""
+    text = first + "".join(
+        line.format(user, film, star) + "\n"
+        for user in (3, 5)
+        for film, star in enumerate(stars, 1)
+    )
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+HALVES = [0.5, 1, 1.5, 5.0, 2.5]
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "line"),
+    [
+        ("ratings.dat", "", "{}::{}::{}::978300839"),
+        ("ratings.csv", "userId,movieId,rating,timestamp\n", "{},{},{},97"),
+        ("ratings.csv", "\ufeffuser_id,item_id,rating\r\n", "{},{},{}\r"),
+        ("ratings.csv", "", "{},{},{},97"),
+        ("u.data", "", "{}\t{}\t{}"),
+    ],
+)
+def test_half_stars_are_read_from_every_form(tmp_path, name, first, line):
+    path = rated(tmp_path, name, line, HALVES, first)
+    for place in (tmp_path, path):
+        ratings = movielens.load(str(place))
+        assert ratings.users == ("3", "5")
+        assert ratings.stars[:, 0].tolist() == HALVES * 2
+        assert ratings.step == 0.5
+
+
+def test_columns_of_ratings_are_known_by_name(tmp_path):
+    first = "rating,timestamp,movieId,userId\n"
+    (tmp_path / "ratings.csv").write_text(first + "4.5,97,10,2\n1,98,11,2\n")
+    ratings = movielens.load(str(tmp_path))
+    assert (ratings.users, ratings.items) == (("2",), ("10", "11"))
+    assert ratings.stars[:, 0].tolist() == [4.5, 1]
+    (tmp_path / "ratings.csv").write_text("a,b,rating\n1,2,3\n")
+    with pytest.raises(errors.DataError, match="column of its own for the use"):
+        movielens.load(str(tmp_path))
+
+
+def test_half_stars_are_predicted_and_measured_as_such(tmp_path):
+    rated(tmp_path, "ratings.dat", "{}::{}::{}::97", HALVES)
+    task = load("movielens_mf", data_dir=str(tmp_path))
+    model = task.build_model()
+    (within,) = (each for each in model.layers if hasattr(each, "lowest"))
+    assert (within.lowest, within.highest) == (0.5, 5.0)
+    accuracy = task.metrics_fn()[1]
+    accuracy.update_state([[2.5], [2.5]], [[2.7], [2.8]])
+    assert accuracy.result().numpy() == 0.5
+    again = type(accuracy).from_config(accuracy.get_config())
+    assert (again.step, again.name) == (0.5, "accuracy")
+
+
+@pytest.mark.parametrize(
+    ("stars", "words"),
+    [
+        ([5, 6], "line 2, has 6 stars; there are 1 to 5"),
+        ([5, 0], "line 2, has 0 stars"),
+        ([0.5, 0], "line 2, has 0 stars; there are 0.5 to 5"),
+        ([5, 3.7], "line 2, has 3.7 stars; there are 0.5 to 5"),
+    ],
+)
+def test_what_are_no_stars_names_the_line_and_what_to_do(
+    tmp_path, stars, words
+):
+    rated(tmp_path, "u.data", "{}\t{}\t{}\t0", stars)
+    with pytest.raises(errors.DataError) as caught:
         load("movielens_mf", data_dir=str(tmp_path))
-    with pytest.raises(errors.DataError, match=r"neither u\.data"):
+    assert f"u.data, {words}" in str(caught.value)
+    assert "bring other scales to this one" in str(caught.value)
+
+
+def test_ratings_elsewhere_are_refused(tmp_path):
+    with pytest.raises(errors.DataError, match=r"none of u\.data, ratings"):
         movielens.load(str(tmp_path / "elsewhere"))
 
 

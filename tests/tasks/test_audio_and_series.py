@@ -180,7 +180,6 @@ def refused(data_dir, *words):
     [
         ({"rate": 16000}, "16000 Hz"),
         ({"channels": 2}, "2 channels"),
-        ({"width": 1}, "8 bits"),
     ],
 )
 def test_a_recording_of_another_kind_is_refused(recordings, options, words):
@@ -192,13 +191,40 @@ def test_a_damaged_recording_is_refused_by_name(recordings):
     path = recordings / "1_eve_9.wav"
     write_wave(path, range(100))
     whole = path.read_bytes()
-    for length in (0, 20, 100):
+    for length in (20, 40, 100):
         path.write_bytes(whole[:length])
-        refused(recordings, "1_eve_9.wav", "fetch it again")
+        refused(recordings, "1_eve_9.wav", "fetch or write it again")
+    path.write_bytes(b"")
+    refused(recordings, "1_eve_9.wav", "starts with the bytes none")
     path.write_bytes(b"MThd" + whole[4:])
-    refused(recordings, "1_eve_9.wav", "fetch it again")
+    refused(recordings, "1_eve_9.wav", "is no WAV file")
     write_wave(path, [])
     refused(recordings, "1_eve_9.wav", "0 samples")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_endings_in_capitals_are_read_too(recordings, tmp_path, packed):
+    wanted = spoken_digits.load(str(recordings))
+    path = recordings / "5_ann_12.wav"
+    path.rename(path.with_name("5_ann_12.WAV"))
+    place = recordings
+    if packed:
+        place = tmp_path / "any.zip"
+        with zipfile.ZipFile(place, "w") as archive:
+            for file in recordings.rglob("*.[wW]*"):
+                archive.write(file, file.relative_to(recordings))
+    found = spoken_digits.load(str(place))
+    assert found[0].y.tolist() == wanted[0].y.tolist()
+    assert found[2].tolist() == wanted[2].tolist()
+
+
+def test_other_recordings_are_not_left_out_in_silence(recordings, tmp_path):
+    (recordings / "more" / "6_ann_1.MP3").write_bytes(b"ID3")
+    refused(recordings, "6_ann_1.MP3 is no WAV file", "convert them to .wav")
+    path = tmp_path / "any.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(recordings / "more" / "6_ann_1.MP3", "a/6_ann_1.MP3")
+    refused(path, "any.zip/a/6_ann_1.MP3 is no WAV file")
 
 
 def test_a_misnamed_recording_is_refused(recordings):
@@ -422,7 +448,12 @@ def test_a_station_that_cannot_be_used_is_refused(tmp_path):
     write(path, table().drop(index=7))
     refused_series(path, "14,399 hours")
     write(path, table(14401).drop(index=7))
-    refused_series(path, "2020-01-01 08:00:00 in line 9", "one hour after")
+    refused_series(
+        path,
+        "2020-01-01 08:00:00 in line 9",
+        "one hour after",
+        "fill in what is missing",
+    )
     text = table().astype({"LUFL": object})
     text.loc[3, "LUFL"] = "broken"
     write(path, text)
@@ -434,6 +465,73 @@ def test_a_station_that_cannot_be_used_is_refused(tmp_path):
     refused_series(path, "cannot be read as CSV")
     path.unlink()
     refused_series(path.parent, "holds no .csv.gz or .csv file")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        *("%d/%m/%Y %H:%M", "%m/%d/%Y %I:%M %p", "%d.%m.%Y %H:%M:%S"),
+        *("%Y/%m/%d %H:%M", "%Y-%m-%dT%H:%M:%SZ", "%d-%m-%y %H:%M", "%s"),
+        "%Y-%m-%d %H:%M:%S+02:00",
+    ],
+)
+def test_dates_may_be_written_otherwise(tmp_path, form):
+    path = write(tmp_path / "s.csv", table())
+    (wanted,) = ett.load(str(path))
+    other = table()
+    if form == "%s":
+        seconds = (other["date"] - pd.Timestamp(0)) // pd.Timedelta(seconds=1)
+        other["date"] = seconds
+    else:
+        if "+02" in form:
+            other["date"] += pd.Timedelta(hours=2)
+        other["date"] = other["date"].dt.strftime(form)
+    write(path, other)
+    (station,) = ett.load(str(path))
+    assert station.months.tolist() == wanted.months.tolist()
+    np.testing.assert_array_equal(station.values, wanted.values)
+
+
+def test_midnight_without_a_time_and_semicolons_are_read(tmp_path):
+    frame = table()
+    text = (
+        frame["date"].dt.strftime("%d/%m/%Y %H:%M").str.removesuffix(" 00:00")
+    )
+    frame = frame.assign(date=text).rename(columns={"date": " Date"})
+    path = tmp_path / "s.CSV"
+    frame.to_csv(path, index=False, sep=";", decimal=",", encoding="utf-8-sig")
+    (station,) = ett.load(str(tmp_path))
+    assert (station.name, station.months[-1]) == ("s", "2021-08")
+    assert station.values[1].tolist() == [1, 1.5, 2, 2.5, 3, 3.5, 4]
+
+
+def test_the_advice_fits_what_is_wrong_with_dates(tmp_path):
+    path = tmp_path / "s.csv"
+    for change, words in (
+        ({9: "31/31/2020"}, "31/31/2020 in line 11, which is not understood"),
+        ({9: "soon"}, "soon in line 11, which is not understood; write all"),
+        ({9: "2020-01-01 08:00:00"}, "it is the same: leave one of them out"),
+        ({9: "2020-01-01 03:00:00"}, "it is earlier: sort the lines by date"),
+    ):
+        frame = table()
+        frame["date"] = frame["date"].astype(str)
+        for row, text in change.items():
+            frame.loc[row, "date"] = text
+        write(path, frame)
+        refused_series(path, "s.csv has the date", words)
+    local = table(14401)
+    local["date"] = (
+        local["date"]
+        .dt.tz_localize("UTC")
+        .dt.tz_convert("Europe/Berlin")
+        .dt.strftime("%d.%m.%Y %H:%M")
+    )
+    write(path, local)
+    refused_series(path, "29.03.2020 03:00", "the clock was changed", "UTC")
+    quarters = table(14400)
+    dates = pd.date_range("2020-01-01", periods=14400, freq="15min")
+    write(path, quarters.assign(date=dates))
+    refused_series(path, "all are 0 days 00:15:00 apart", "one reading an hour")
 
 
 def test_a_truncated_gzip_and_a_station_twice_are_refused(tmp_path):

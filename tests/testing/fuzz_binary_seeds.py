@@ -194,12 +194,18 @@ WAV_WORDS = (
 def images() -> tuple[Files, ...]:
     draw = np.random.default_rng(0)
     found = []
-    for mode, form in (("L", "png"), ("RGB", "jpeg"), ("P", "png")):
+    for mode, form in (
+        *(("L", "png"), ("RGB", "jpeg"), ("P", "png")),
+        *(("I;16", "png"), ("RGBA", "tiff")),
+    ):
         files = {}
         for name in ("a/cat/1", "a/dog/1", "b/cat/1"):
             target = io.BytesIO()
             pixels = draw.integers(0, 256, (8, 8, 3), np.uint8)
-            Image.fromarray(pixels).convert(mode).save(target, form)
+            image = Image.fromarray(pixels)
+            if mode == "I;16":
+                image = Image.fromarray(pixels[..., 0].astype(np.uint16) << 8)
+            image.convert(mode).save(target, form)
             files[f"{name}.{form}"] = target.getvalue()
         found.append(files)
     return tuple(found)

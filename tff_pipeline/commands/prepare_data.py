@@ -1,7 +1,7 @@
 """Converts a user's data, of several formats, to an SQLite file of clients."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -41,6 +41,9 @@ def write(
     output: str,
     options: Mapping[str, Any],
     image_size: Optional[Sequence[int]] = None,
+    num_clients: Optional[int] = None,
+    *,
+    say: Callable[[str], None] = print,
 ) -> tuple[int, int]:
     """Reads `source` and writes `output`, whole or not at all.
 
@@ -49,11 +52,14 @@ def write(
 
     Args:
       source: A table or a folder of parts of one (see `table_files.find`), an
-        NPZ file, a folder CLIENT/CLASS/*.png or *.jpg, or JSON lines.
+        NPZ file, a folder of images (see `image_folder.read`), or JSON lines.
       output: The SQLite file.
       options: Fields of `DataConfig` by name: task_type, and for tables those
         that name columns.
       image_size: Height and width in pixels that images are scaled to.
+      num_clients: The number of clients that images without folders of clients
+        are dealt to.
+      say: Called with each remark on images that were changed or left out.
 
     Returns:
       (the count of examples, the count of clients).
@@ -80,6 +86,11 @@ def write(
             f"--image_size is for a folder of images, which {source} is not; "
             "leave it out."
         )
+    if num_clients is not None and not images:
+        raise errors.ConfigError(
+            f"--num_clients={num_clients} is for a folder of images without "
+            f"folders of clients, which {source} is not; leave it out."
+        )
     task_type = options.get("task_type", "classification")
     rows: Iterator[Row]
     names: Optional[Sequence[str]]
@@ -89,7 +100,9 @@ def write(
                 f"--task_type={task_type} is not used with a folder of images "
                 "by class; leave it out."
             )
-        rows, names = image_folder.read(source, image_size)
+        rows, names, notes = image_folder.read(source, image_size, num_clients)
+        for note in notes:
+            say(note)
     elif tabular:
         rows, names = _table(source, options)
     elif lower.endswith(".npz"):

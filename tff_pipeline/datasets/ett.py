@@ -1,12 +1,13 @@
 """Reads hourly load and oil temperature of electricity transformers.
 
 Zhou et al. 2021, "Informer" (ETTh1 and ETTh2). Each CSV file of a folder,
-gzipped or not, is a station, so that stations can be added.
+gzipped or not, is a station, so that stations can be added; their dates may be
+written as `readers.dates` understands.
 """
 
 import dataclasses
+import io
 import os
-import zlib
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pandas as pd
 
 from tff_pipeline import errors
 from tff_pipeline.datasets.federation.federated_data import Examples
+from tff_pipeline.datasets.readers import dates, packed
 
 Array = npt.NDArray[Any]
 
@@ -23,6 +25,7 @@ Array = npt.NDArray[Any]
 COLUMNS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 TARGET = COLUMNS.index("OT")
 _ENDS = (".csv.gz", ".csv")
+_HOUR = pd.Timedelta(hours=1)
 _MONTH = 30 * 24
 # Informer's split: 12 months to train on, 4 to choose by, 4 to test on.
 TRAIN_HOURS = 12 * _MONTH
@@ -65,7 +68,7 @@ def load(data_dir: str) -> list[Station]:
             "ETTh1.csv.gz and ETTh2.csv.gz."
         )
     names = sorted(
-        name for name in os.listdir(data_dir) if name.endswith(_ENDS)
+        name for name in os.listdir(data_dir) if name.lower().endswith(_ENDS)
     )
     if not names:
         raise errors.DataError(
@@ -83,12 +86,7 @@ def load(data_dir: str) -> list[Station]:
 
 
 def _read(path: str) -> Station:
-    try:
-        table = pd.read_csv(path)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise errors.DataError(
-            f"{path} cannot be read as CSV ({error}); fetch it again."
-        ) from None
+    table = _table(path)
     missing = [name for name in ("date", *COLUMNS) if name not in table.columns]
     if missing:
         raise errors.DataError(
@@ -101,20 +99,77 @@ def _read(path: str) -> Station:
             f"months of 30 days needs {TEST_HOURS[1]:,}."
         )
     values = np.stack([_numbers(path, table[name]) for name in COLUMNS], axis=1)
-    hours = pd.to_datetime(table["date"], errors="coerce")
-    # Line 1 is the header, so that row i stands in line i + 2.
-    wrong = np.flatnonzero(hours.diff()[1:] != pd.Timedelta(hours=1))
-    if wrong.size:
-        line = wrong[0] + 3
-        raise errors.DataError(
-            f"{path} has the date {table['date'][line - 2]} in line {line}, "
-            "not one hour after the line before; fetch it again, or fill in "
-            "the hours that are missing."
-        )
+    hours = dates.read(table["date"])
+    _check_hours(path, table["date"], hours)
     name = os.path.basename(path)
-    for end in _ENDS:
-        name = name.removesuffix(end)
-    return Station(name, values, hours.dt.strftime("%Y-%m").to_numpy(str))
+    end = next(end for end in _ENDS if name.lower().endswith(end))
+    return Station(
+        name[: -len(end)], values, hours.dt.strftime("%Y-%m").to_numpy(str)
+    )
+
+
+def _table(path: str) -> pd.DataFrame:
+    """Reads a CSV file; semicolons go with decimal commas."""
+    content = packed.read(path)
+    header = content.split(b"\n", 1)[0]
+    european = header.count(b";") > header.count(b",")
+    try:
+        table = pd.read_csv(
+            io.BytesIO(content),
+            sep=";" if european else ",",
+            decimal="," if european else ".",
+            encoding="utf-8-sig",
+        )
+    except ValueError as error:
+        raise errors.DataError(
+            f"{path} cannot be read as CSV ({str(error).strip()}); mend it."
+        ) from None
+    names = {name: str(name).strip() for name in table.columns}
+    names |= {n: "date" for n, bare in names.items() if bare.lower() == "date"}
+    return table.rename(columns=names)
+
+
+def _check_hours(path: str, texts: pd.Series, hours: pd.Series) -> None:
+    """Checks that each date is an hour after the one before.
+
+    The advice is for what is wrong there.
+    """
+    unknown = np.flatnonzero(hours.isna())
+    # Line 1 is the header, so that row i stands in line i + 2.
+    if unknown.size:
+        raise errors.DataError(
+            f"{path} has the date {texts[unknown[0]]} in line "
+            f"{unknown[0] + 2}, which is not understood; write all dates "
+            f"alike, such as {dates.UNDERSTOOD}."
+        )
+    steps = hours.diff()[1:]
+    wrong = np.flatnonzero(steps != _HOUR)
+    if not wrong.size:
+        return
+    step = steps.iloc[wrong[0]]
+    if (steps == steps.iloc[0]).all() and step > pd.Timedelta(0):
+        advice = f"all are {step} apart: keep or make one reading an hour"
+    elif _is_summer_time(steps):
+        advice = "the clock was changed there: write the times in UTC"
+    elif step < pd.Timedelta(0):
+        advice = "it is earlier: sort the lines by date"
+    elif step == pd.Timedelta(0):
+        advice = "it is the same: leave one of them out"
+    else:
+        advice = f"but {step} after it: fill in what is missing between"
+    line = wrong[0] + 3
+    raise errors.DataError(
+        f"{path} has the date {texts[line - 2]} in line {line}, not one hour "
+        f"after the line before; {advice}."
+    )
+
+
+def _is_summer_time(steps: pd.Series) -> bool:
+    """Returns whether hours are skipped in spring and repeated in autumn."""
+    changes = np.flatnonzero(steps != _HOUR)
+    return set(steps.iloc[changes]) == {0 * _HOUR, 2 * _HOUR} and bool(
+        (np.diff(changes) > _MONTH).all()
+    )
 
 
 def _numbers(path: str, column: pd.Series) -> Array:

@@ -1,12 +1,16 @@
 """Reads MNIST from its official IDX files, and QMNIST's names of the writers.
 
 LeCun, Cortes and Burges 1998; Yadav and Bottou 2019, "Cold Case: the Lost
-MNIST Digits" (the writers). Files may be gzipped (`.gz`) or plain.
+MNIST Digits" (the writers). Files may be gzipped or plain, their names have a
+dot or a dash (`train-images.idx3-ubyte`), and each may lie in a folder of its
+name. EMNIST's digits (Cohen et al. 2017) are read too.
 """
 
 import math
+import os
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +22,9 @@ from tff_pipeline.datasets.readers import packed
 Array = npt.NDArray[Any]
 
 _WRITER_COLUMN = 2
+# A file's name with any of these between its words is the same.
+_BETWEEN = "[-._ ]"
+_EMNIST = re.compile(rf"emnist{_BETWEEN}\w+?{_BETWEEN}", re.IGNORECASE)
 
 
 def load(data_dir: str) -> tuple[Examples, Examples]:
@@ -40,7 +47,11 @@ def load(data_dir: str) -> tuple[Examples, Examples]:
         images_path = _find(data_dir, f"{prefix}-images-idx3-ubyte")
         labels_path = _find(data_dir, f"{prefix}-labels-idx1-ubyte")
         images = read_idx(images_path, np.uint8, [28, 28])
-        labels = read_idx(labels_path, np.uint8, [])
+        # Programs that write labels of their own take wider numbers.
+        labels = read_idx(labels_path, None, [])
+        if _EMNIST.match(os.path.basename(images_path)):
+            # EMNIST's images lie column by column.
+            images = images.swapaxes(1, 2)
         if len(images) != len(labels):
             raise errors.DataError(
                 f"{images_path} holds {len(images)} images, but "
@@ -49,10 +60,11 @@ def load(data_dir: str) -> tuple[Examples, Examples]:
             )
         if not len(labels):
             raise errors.DataError(f"{images_path} holds no images.")
-        if labels.max() > 9:
+        if labels.min() < 0 or labels.max() > 9:
+            wrong = labels.max() if labels.max() > 9 else labels.min()
             raise errors.DataError(
-                f"{labels_path} holds the label {labels.max()}; MNIST's are "
-                "0 to 9."
+                f"{labels_path} holds the label {wrong}; MNIST's are 0 to 9: "
+                "other images and labels are for --task=npz."
             )
         return Examples(images[..., np.newaxis], labels.astype(np.int32))
 
@@ -94,32 +106,89 @@ def load_writers(
 
 
 def _find(data_dir: str, name: str) -> str:
-    remedy = "--data_dir must name the folder of MNIST's IDX files"
-    return packed.find(data_dir, name, remedy)
+    """Finds a file by its name's words, see the module's text."""
+    words = name.replace("t10k", "(?:t10k|test)").split("-")
+    pattern = re.compile(
+        rf"(?:{_EMNIST.pattern})?{_BETWEEN.join(words)}(?:\.gz)?",
+        re.IGNORECASE,
+    )
+    found = {}
+    for folder in (data_dir, *_folders(data_dir, pattern)):
+        for file in sorted(os.listdir(folder)):
+            path = os.path.join(folder, file)
+            if pattern.fullmatch(file) and os.path.isfile(path):
+                # Gzipped and plain are the same file; the first is taken.
+                key = os.path.splitext(file)[0] if _is_gz(file) else file
+                if key not in found or _is_gz(file):
+                    found[key] = path
+    if len(found) > 1:
+        raise errors.DataError(
+            f"{' and '.join(sorted(found.values())[:2])} could both be "
+            f"{name}; keep one of them in --data_dir."
+        )
+    if not found:
+        raise errors.DataError(
+            f"{os.path.join(data_dir, name)}.gz does not exist (nor without "
+            ".gz, nor with dots for dashes); --data_dir must name the folder "
+            "of MNIST's IDX files."
+        )
+    return next(iter(found.values()))
+
+
+def _is_gz(name: str) -> bool:
+    return name.lower().endswith(".gz")
+
+
+def _folders(data_dir: str, pattern: re.Pattern[str]) -> list[str]:
+    """Returns folders that are named like the file in them."""
+    if not os.path.isdir(data_dir):
+        raise errors.DataError(
+            f"{data_dir} is no folder; --data_dir must name the folder of "
+            "MNIST's IDX files."
+        )
+    paths = [
+        os.path.join(data_dir, name)
+        for name in sorted(os.listdir(data_dir))
+        if pattern.fullmatch(name)
+    ]
+    return [path for path in paths if os.path.isdir(path)]
 
 
 # IDX: two zero bytes, a type code, the number of dimensions, each dimension
 # as a big-endian int32, then the values.
-_TYPE_CODES = {np.dtype(np.uint8): 0x08, np.dtype(">i4"): 0x0C}
+_TYPE_CODES: dict[np.dtype[Any], int] = {
+    np.dtype(np.uint8): 0x08,
+    np.dtype(np.int8): 0x09,
+    np.dtype(">i2"): 0x0B,
+    np.dtype(">i4"): 0x0C,
+}
 
 
-def read_idx(path: str, dtype: npt.DTypeLike, shape: Sequence[int]) -> Array:
-    """Reads an IDX file, gzipped if its name ends in `.gz`.
+def read_idx(
+    path: str, dtype: Optional[npt.DTypeLike], shape: Sequence[int]
+) -> Array:
+    """Reads an IDX file, gzipped or plain.
 
     Args:
       path: The file.
-      dtype: The expected type of its values, uint8 or big-endian int32.
+      dtype: The expected type of its values: uint8, int8, or big-endian int16
+        or int32; `None` for any of these.
       shape: The expected shape of one item.
 
     Returns:
-      An array of this type, of shape [n, *shape].
+      An array of this type (of the file's, for `None`), of shape [n, *shape].
 
     Raises:
       DataError: If the file cannot be read, or has another type or shape.
     """
     content = packed.read(path)
-    dtype = np.dtype(dtype)
-    magic = bytes([0, 0, _TYPE_CODES[dtype], 1 + len(shape)])
+    if dtype is None:
+        code = content[2] if len(content) > 2 else None
+        known = (each for each in _TYPE_CODES if _TYPE_CODES[each] == code)
+        kind = next(known, np.dtype(np.uint8))
+    else:
+        kind = np.dtype(dtype)
+    magic = bytes([0, 0, _TYPE_CODES[kind], 1 + len(shape)])
     if content[:4] != magic:
         raise errors.DataError(
             f"{path} starts with the bytes {content[:4].hex() or 'none'}, not "
@@ -137,10 +206,10 @@ def read_idx(path: str, dtype: npt.DTypeLike, shape: Sequence[int]) -> Array:
             f"{path} holds items of shape {dimensions[1:]}, not "
             f"{list(shape)}; it is not the IDX file that its name says."
         )
-    expected = math.prod(dimensions) * dtype.itemsize
+    expected = math.prod(dimensions) * kind.itemsize
     if len(content) - header != expected:
         raise errors.DataError(
             f"{path} holds {len(content) - header} bytes of values where its "
             f"header promises {expected}; fetch it again."
         )
-    return np.frombuffer(content, dtype, offset=header).reshape(dimensions)
+    return np.frombuffer(content, kind, offset=header).reshape(dimensions)

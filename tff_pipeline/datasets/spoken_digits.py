@@ -8,12 +8,10 @@ extracted.
 
 import contextlib
 import functools
-import io
 import pathlib
 import re
-import wave
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,12 +19,14 @@ import numpy.typing as npt
 
 from tff_pipeline import errors
 from tff_pipeline.datasets.federation.federated_data import Examples
-from tff_pipeline.datasets.readers import packed
+from tff_pipeline.datasets.readers import packed, wav_file
 
 Array = npt.NDArray[Any]
 
 RATE = 8000  # Samples per second, and samples of a recording.
-_NAME = re.compile(r"(\d)_(.+)_(\d+)\.wav")
+_NAME = re.compile(r"(\d)_(.+)_(\d+)\.wave?", re.IGNORECASE)
+_ENDINGS = (".wav", ".wave")
+_UNREAD = (".mp3", ".m4a", ".flac", ".ogg", ".opus", ".aac", ".wma", ".aiff")
 # FSDD tests on these indices of every speaker and digit.
 _TEST_INDICES = range(5)
 # A second is 16 kB; files that state a much larger size are no recordings.
@@ -49,7 +49,8 @@ def load(data_dir: str) -> tuple[Examples, Examples, Array, Array]:
 
     Raises:
       DataError: If there are no recordings, or one is damaged, misnamed, not
-        mono, not of 16 bits or not of 8 kHz; the message names it.
+        mono or not of 8 kHz, or one is of another format than WAV; the message
+        names it.
     """
     waves, labels, speakers, tests = [], [], [], []
     with contextlib.ExitStack() as stack:
@@ -96,11 +97,8 @@ def _recordings(
             "fsdd.zip or of its recordings."
         )
     if place.is_dir():
-        waves = sorted(
-            path
-            for path in place.rglob("*.wav")
-            if not path.name.startswith(".")
-        )
+        files = [str(path) for path in place.rglob("*") if path.is_file()]
+        waves = sorted(map(pathlib.Path, _chosen(files)))
         for path in waves:
             yield str(path), path.read_bytes
         if waves:
@@ -117,6 +115,25 @@ def _recordings(
     yield from _zipped(str(place), stack)
 
 
+def _chosen(paths: Sequence[str], container: str = "") -> list[str]:
+    """Returns those that are recordings, sorted.
+
+    Raises:
+      DataError: If there are recordings of other formats, which would be left
+        out.
+    """
+    names = {path: re.split(r"[/\\]", path)[-1].lower() for path in paths}
+    visible = sorted(path for path in paths if not names[path].startswith("."))
+    unread = [path for path in visible if names[path].endswith(_UNREAD)]
+    if unread:
+        raise errors.DataError(
+            f"{container}{unread[0]} is no WAV file (nor are "
+            f"{len(unread) - 1} other recordings); convert them to .wav, or "
+            "remove them."
+        )
+    return [path for path in visible if names[path].endswith(_ENDINGS)]
+
+
 def _zipped(
     path: str, stack: contextlib.ExitStack
 ) -> Iterator[tuple[str, Reader]]:
@@ -126,8 +143,9 @@ def _zipped(
         raise errors.DataError(
             f"{path} cannot be read as a zip file ({error}); fetch it again."
         ) from None
-    for info in sorted(archive.infolist(), key=lambda info: info.filename):
-        name = info.filename
+    infos = {info.filename: info for info in archive.infolist()}
+    chosen = set(_chosen(list(infos), f"{path}/"))
+    for name, info in sorted(infos.items()):
         folders = re.split(r"[/\\]", name)
         # Nothing is extracted, but a file with such names cannot be trusted.
         if ".." in folders or not folders[0] or ":" in folders[0]:
@@ -135,7 +153,7 @@ def _zipped(
                 f"{path} holds the name {name!r}, which points outside its "
                 "folder; do not use this file, fetch it again from its source."
             )
-        if not name.endswith(".wav") or folders[-1].startswith("."):
+        if name not in chosen:
             continue
         if info.file_size > _MOST_BYTES:
             raise errors.DataError(
@@ -148,30 +166,19 @@ def _zipped(
 def _second(path: str, read: Reader) -> Array:
     """Reads the first second of a recording, int16 [8000]."""
     try:
-        with wave.open(io.BytesIO(read())) as file:
-            sound = (
-                file.getnchannels(),
-                file.getsampwidth(),
-                file.getframerate(),
-            )
-            promised = file.getnframes()
-            samples = file.readframes(RATE)
-    except (*packed.ZIP_ERRORS, wave.Error) as error:
+        content = read()
+    except packed.ZIP_ERRORS as error:
         why = str(error) or "it ends too early"
         raise errors.DataError(
-            f"{path} cannot be read as a WAV file ({why}); fetch it again."
+            f"{path} cannot be read ({why}); fetch it again."
         ) from None
-    if sound != (1, 2, RATE):
-        channels, width, rate = sound
+    recording = wav_file.read(path, content, RATE)
+    if (recording.channels, recording.rate) != (1, RATE):
         raise errors.DataError(
-            f"{path} has {channels} channels of {8 * width} bits at {rate} Hz; "
-            f"recordings must be mono, of 16 bits at {RATE} Hz: convert it."
-        )
-    if not promised or len(samples) != 2 * min(promised, RATE):
-        raise errors.DataError(
-            f"{path} holds {len(samples) // 2} samples where its header "
-            f"promises {promised}; fetch it again."
+            f"{path} has {recording.channels} channels at {recording.rate} Hz; "
+            f"recordings must be mono at {RATE} Hz: convert it (ffmpeg -i "
+            f"IN.wav -ac 1 -ar {RATE} OUT.wav)."
         )
     second = np.zeros(RATE, np.int16)
-    second[: len(samples) // 2] = np.frombuffer(samples, "<i2")
+    second[: len(recording.samples)] = recording.samples[:, 0]
     return second

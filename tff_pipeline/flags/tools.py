@@ -40,6 +40,12 @@ def define_prepare_flags() -> None:
             "Resizes images to this height x width in pixels, such as 32x32. "
             "Default: all must have the size of the first.",
         ),
+        (
+            "num_clients",
+            fields.COUNT,
+            "Deals images to this many clients, every class in equal parts, "
+            "where no folder names clients.",
+        ),
     ):
         parsing.define_flag("Files", name, allowed, help_text)
     parsing.define_switch(
@@ -53,12 +59,14 @@ def define_prepare_flags() -> None:
         )
 
 
-def prepare_question() -> tuple[str, str, dict[str, Any], Optional[list[int]]]:
+def prepare_question() -> tuple[
+    str, str, dict[str, Any], tuple[Optional[list[int]], Optional[int]]
+]:
     """Returns the flags of scripts/prepare_data.py, checked.
 
     Returns:
-      --input; --output; fields of `DataConfig` that are set, by name; height
-      and width of images in pixels, or `None`.
+      --input; --output; fields of `DataConfig` that are set, by name; and for
+      images (their height and width in pixels, or `None`; --num_clients).
 
     Raises:
       ConfigError: If one is missing or not allowed; the message names it.
@@ -77,16 +85,15 @@ def prepare_question() -> tuple[str, str, dict[str, Any], Optional[list[int]]]:
         for name in _PREPARE_OPTIONS
         if parsing.FLAGS[name].value is not None
     }
-    size = parsing.FLAGS["image_size"].value
-    if size is None:
-        return paths["input"], paths["output"], options, None
-    _IMAGE_SIZE.check("image_size", size)
-    return (
-        paths["input"],
-        paths["output"],
-        options,
-        list(map(int, size.split("x"))),
-    )
+    clients = parsing.FLAGS["num_clients"].value
+    if clients is not None:
+        fields.COUNT.check("num_clients", clients)
+    text = parsing.FLAGS["image_size"].value
+    size = None
+    if text is not None:
+        _IMAGE_SIZE.check("image_size", text)
+        size = list(map(int, text.split("x")))
+    return paths["input"], paths["output"], options, (size, clients)
 
 
 _PRIVACY_FLAGS: tuple[tuple[str, Allowed, Any, str], ...] = (

@@ -23,11 +23,11 @@ _GENERATED_RANK = 4
 def movielens_mf(options: DataConfig, seed: int) -> Task:
     """Returns the task of predicting the stars that a user gives a film.
 
-    With `--data_dir`, MovieLens 100k or 1M (Harper and Konstan 2015) and
-    factors of rank 8; without, ratings drawn from known factors of rank 4, see
+    With `--data_dir`, MovieLens (Harper and Konstan 2015) and factors of rank
+    8; without, ratings drawn from known factors of rank 4, see
     `datasets.movielens`. A fifth of each user's ratings, drawn by the seed, is
     tested on. Measures "root_mean_squared_error" and, as "accuracy", how often
-    the nearest star is right.
+    the nearest star (half star, where there are such) is right.
 
     The server averages the factors of all users, though each client moves its
     own alone; Singhal et al. 2021 ("Federated Reconstruction") never send them.
@@ -62,19 +62,19 @@ def movielens_mf(options: DataConfig, seed: int) -> Task:
             len(ratings.items),
             rank,
             float(np.concatenate(stars).mean()),
-            (1.0, 5.0),
+            (ratings.step, 5.0),
         ),
         loss_fn=tf.keras.losses.MeanSquaredError,
-        metrics_fn=_metrics,
+        metrics_fn=functools.partial(_metrics, ratings.step),
         outputs_fn=outputs.value_outputs,
         serving_fn=functools.partial(_serving, ratings.users, ratings.items),
     )
 
 
-def _metrics() -> list[tf.keras.metrics.Metric]:
+def _metrics(step: float) -> list[tf.keras.metrics.Metric]:
     return [
         tf.keras.metrics.RootMeanSquaredError(name="root_mean_squared_error"),
-        StarAccuracy(name="accuracy"),
+        StarAccuracy(step, name="accuracy"),
     ]
 
 

@@ -5,9 +5,10 @@ python scripts/prepare_data.py --input=patients.csv --output=patients.sqlite \
     --client_column=hospital --label_column=outcome
 
 --input is a table (.csv, .tsv, either also in .gz, or .parquet) or a folder of
-such files; an .npz of x, y and client_id; a folder CLIENT/CLASS/*.png or *.jpg;
-or a .jsonl (also .gz) of objects with client_id, x and y. The file that comes
-out is of TFF's format; clients are read from it when they take part.
+such files; an .npz of x, y and client_id; a folder CLIENT/CLASS/*.png (*.jpg,
+*.tif, ...), with train/ and test/ above where there are such; or a .jsonl (also
+.gz) of objects with client_id, x and y. The file that comes out is of TFF's
+format; clients are read from it when they take part.
 """
 
 from tff_pipeline.commands.main import as_typed
@@ -21,11 +22,11 @@ def define_flags() -> None:
 
 def main() -> None:
     """Writes the SQLite file and prints how to train on it."""
-    source, output, options, image_size = tools.prepare_question()
+    source, output, options, images = tools.prepare_question()
     # Here and not above: flags are refused before TensorFlow is imported.
     from tff_pipeline.commands import prepare_data
 
-    examples, clients = prepare_data.write(source, output, options, image_size)
+    examples, clients = prepare_data.write(source, output, options, *images)
     task_type = options.get("task_type", "classification")
     print(
         f"{output}: {examples} examples of {clients} clients. Next:\n"

@@ -72,12 +72,20 @@ def read(
         raise errors.DataError(
             f"{path} does not exist; --data_dir must name its folder."
         ) from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
         raise errors.DataError(
-            f"{path} cannot be read ({error}); fetch it again."
+            f"{path} cannot be read ({error.strerror}); it must be a file that "
+            "you may read."
+        ) from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise errors.DataError(
+            f"{path} cannot be read ({error}); it must be text in {encoding}: "
+            "save it as such."
         ) from None
     if not rows:
-        raise errors.DataError(f"{path} has no rows; fetch it again.")
+        raise errors.DataError(
+            f"{path} has no rows; add some, or fetch it again."
+        )
     return pd.DataFrame(rows, index=lines, columns=list(columns or []))
 
 

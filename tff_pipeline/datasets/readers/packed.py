@@ -1,4 +1,4 @@
-"""Reads files that may be gzipped, which their name then says by `.gz`."""
+"""Reads files that may be gzipped, which their names mostly say by `.gz`."""
 
 import gzip
 import os
@@ -13,6 +13,8 @@ ZIP_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, OSError, EOFError),
     *(ValueError, RuntimeError),
 )
+
+_GZIP = b"\x1f\x8b"
 
 
 def find(data_dir: str, name: str, remedy: str) -> str:
@@ -40,7 +42,9 @@ def find(data_dir: str, name: str, remedy: str) -> str:
 
 
 def read(path: str) -> bytes:
-    """Reads a file, and unpacks it if its name ends in `.gz`.
+    """Reads a file, and unpacks it if it is gzipped, whatever its name says.
+
+    Browsers and archivers unpack files without changing their names.
 
     Args:
       path: The file.
@@ -54,8 +58,17 @@ def read(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
             content = file.read()
-        return gzip.decompress(content) if path.endswith(".gz") else content
+    except OSError as error:
+        raise errors.DataError(
+            f"{path} cannot be read ({error.strerror}); it must be a file that "
+            "you may read."
+        ) from None
+    if not content.startswith(_GZIP):
+        return content
+    try:
+        return gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
         raise errors.DataError(
-            f"{path} cannot be read ({error}); fetch it again."
+            f"{path} cannot be read ({error}); it is damaged or only half "
+            "there: fetch it again."
         ) from None
