@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import tff_pipeline
 from tests.testing.scripts import ROOT, SCRIPTS, start_script
 from tff_pipeline.commands import main
 
@@ -55,6 +56,21 @@ def test_help_has_a_line_for_each_command(argument):
     lines = [line.split() for line in output.splitlines()]
     shown = {words[0] for words in lines if len(words) > 3}
     assert set(main.COMMANDS) <= shown
+    assert len(output.splitlines()) < 40
+
+
+def test_the_version_is_the_packages():
+    version = tff_pipeline.__version__
+    assert start("--version") == (0, f"tff-pipeline {version}", "", False)
+
+
+def test_quickstart_is_train_with_the_packages_own_flagfile(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    status, output, stderr, imported = start("quickstart", "--seed=-1")
+    assert (status, output, imported) == (2, "", False)
+    assert stderr.startswith("error: --seed=-1: must be")
 
 
 @pytest.mark.parametrize("name", ["trian", "train.py", "--task=mnist", "a\nb"])

@@ -10,6 +10,8 @@ import importlib
 import os
 import sys
 
+import tff_pipeline
+
 _CONSOLE = "tff_pipeline.commands.console"
 COMMANDS = (
     "train",
@@ -24,6 +26,14 @@ COMMANDS = (
     "serve",
     "doctor",
 )
+# Words that stand for a command and flags, which more flags may follow.
+_SHORT = {
+    "quickstart": (
+        "train",
+        "--flagfile=configs/quickstart.flags",
+        "--output_dir=runs/quickstart",
+    ),
+}
 
 
 def main() -> None:
@@ -32,15 +42,19 @@ def main() -> None:
     if name in ("--help", "-h", "help"):
         print(_help())
         sys.exit(0)
-    if name not in COMMANDS:
+    if name in ("--version", "version"):
+        print(f"tff-pipeline {tff_pipeline.__version__}")
+        sys.exit(0)
+    command, *flags = _SHORT.get(name, [name.replace("_", "-")])
+    if command not in COMMANDS:
         print(
             f"error: {' '.join(name.split())!r} is not a command of "
-            f"tff-pipeline; choose one of: {', '.join(COMMANDS)}.",
+            f"tff-pipeline; choose one of: {', '.join([*COMMANDS, *_SHORT])}.",
             file=sys.stderr,
         )
         sys.exit(2)
-    sys.argv[:2] = [f"tff-pipeline {name}"]
-    run(name)
+    sys.argv[:2] = [f"tff-pipeline {command}", *flags]
+    run(command)
 
 
 def run(name: str) -> None:
@@ -99,9 +113,15 @@ def _help() -> str:
     for name in COMMANDS:
         document = importlib.import_module(_module(name)).__doc__ or ""
         lines.append(f"  {name:<14}{document.splitlines()[0]}")
-    return "\n".join(
-        [*lines, "", "tff-pipeline COMMAND --help shows the flags of one."]
-    )
+    lines += [
+        f"  {'quickstart':<14}Trains on handwritten digits, in under a minute.",
+        "",
+        "tff-pipeline COMMAND --help shows the flags of one, --version the "
+        "version.",
+        "A flagfile that is not found here is taken from the package, such as",
+        "--flagfile=configs/quickstart.flags.",
+    ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

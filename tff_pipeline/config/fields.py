@@ -115,6 +115,8 @@ TEXT = Allowed(
         and re.search("[\0\ud800-\udfff]", v) is None
     ),
 )
+# The same, and a path: ~ at its start is the home folder to the flags.
+PATH = dataclasses.replace(TEXT)
 REFERENCE = Allowed(
     str,
     "package.module:function",

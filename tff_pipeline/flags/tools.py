@@ -29,8 +29,8 @@ _IMAGE_SIZE = Allowed(
 def define_prepare_flags() -> None:
     """Defines the flags of scripts/prepare_data.py."""
     for name, allowed, help_text in (
-        ("input", fields.TEXT, "Names the file or folder to read."),
-        ("output", fields.TEXT, "Names the SQLite file to write."),
+        ("input", fields.PATH, "Names the file or folder to read."),
+        ("output", fields.PATH, "Names the SQLite file to write."),
         (
             "image_size",
             _IMAGE_SIZE,
@@ -163,7 +163,7 @@ _PRIVACY_FLAGS: tuple[tuple[str, Allowed, Any, str], ...] = (
     ),
     (
         "curve",
-        fields.TEXT,
+        fields.PATH,
         None,
         "Names a PNG file, to which epsilon over the rounds is drawn.",
     ),
