@@ -3,7 +3,8 @@
 A command is a module of `console`: its docstring is what --help shows first,
 `define_flags` defines its flags and `main` does the work and returns an exit
 status, or `None` for 0. It imports TensorFlow in `main` alone, so that a
-mistyped flag is answered at once.
+mistyped flag is answered at once. `FIRST_ARGUMENT`, where it has one, is the
+flag that a first argument without a name stands for.
 """
 
 import importlib
@@ -14,6 +15,7 @@ import tff_pipeline
 
 _CONSOLE = "tff_pipeline.commands.console"
 COMMANDS = (
+    "init",
     "train",
     "evaluate",
     "export",
@@ -69,6 +71,9 @@ def run(name: str) -> None:
         sys.exit(command.main())
     from tff_pipeline.flags import parsing
 
+    first = getattr(command, "FIRST_ARGUMENT", None)
+    if first and len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
+        sys.argv[1] = f"--{first}={sys.argv[1]}"
     command.define_flags()
     usage = command.__doc__ or ""
     for other in COMMANDS:

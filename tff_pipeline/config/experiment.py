@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import re
 from typing import Any
 
 from tff_pipeline import errors
@@ -19,9 +18,6 @@ from tff_pipeline.config.privacy import (
     PrivacyConfig,
 )
 from tff_pipeline.config.run import RunConfig
-
-# What a value in a flagfile means something else with: see flags/flagfile.py.
-_SPECIAL = re.compile(r"""^["'~]|\s#|\s\\$|\$""")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +169,7 @@ class ExperimentConfig:
         if self.data.data_dir is not None:
             values["data_dir"] = os.path.abspath(self.data.data_dir)
         return "".join(
-            f"--{flag}={_in_flagfile(value)}\n"
+            f"--{flag}={fields.in_flagfile(value)}\n"
             for flag, value in values.items()
             if value is not None
         )
@@ -199,13 +195,6 @@ class ExperimentConfig:
                 f"The configuration is not JSON: {error}."
             ) from None
         return _from_dict(cls, values, "configuration")
-
-
-def _in_flagfile(value: Any) -> Any:
-    """Returns a flag's value, in single quotes if a flagfile demands them."""
-    if isinstance(value, str) and _SPECIAL.search(value):
-        return f"'{value}'"
-    return value
 
 
 def _from_dict(cls: type, values: Any, where: str) -> Any:
