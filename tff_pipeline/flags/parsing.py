@@ -20,12 +20,8 @@ _LONGEST_NAME = 40
 _HELP_COLUMNS = 80
 _HELP_FULL = "--helpfull"
 _HELP = {"--help", "-h", _HELP_FULL}
-# Modules of packages that `pip install` of this one leaves to a second step.
-_APART = {
-    "tensorflow_federated": (
-        "pip install --no-deps tensorflow-federated==0.87.0"
-    ),
-}
+# Modules that `pip install` of this package leaves to a second step.
+_SECOND_STEP = ("tensorflow_federated", "tensorflow_privacy")
 # Heading -> names of the flags below it, in the order of --help.
 SECTIONS: dict[str, list[str]] = {}
 # What --help is limited to, where there is more than a beginner can use.
@@ -97,11 +93,12 @@ def run(main: Callable[[], Optional[int]], usage: str) -> None:
         print("error:", *str(error).split(), file=sys.stderr)
         status = error.exit_status
     except ModuleNotFoundError as error:
-        if error.name not in _APART:
+        if error.name not in _SECOND_STEP:
             raise
         print(
-            f"error: {error.name} is not installed; install what README.md "
-            f"names: {_APART[error.name]}.",
+            f"error: {error.name} is not installed; run: pip install --no-deps "
+            "tensorflow-federated==0.87.0 tensorflow-privacy==0.9.0 (README.md "
+            "says why that is a step of its own).",
             file=sys.stderr,
         )
         status = 1
