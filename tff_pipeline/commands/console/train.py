@@ -7,6 +7,7 @@ the last one counts. The same command again goes on where the run was stopped.
 """
 
 import functools
+import typing
 from collections.abc import Mapping
 from typing import Optional
 
@@ -15,8 +16,9 @@ from tff_pipeline.commands.main import as_typed, python
 from tff_pipeline.files import storage
 from tff_pipeline.flags import experiment as experiment_flags
 from tff_pipeline.flags import parsing
-from tff_pipeline.runs import complete
-from tff_pipeline.runs.directory import RunDirectory
+
+if typing.TYPE_CHECKING:
+    from tff_pipeline.runs.directory import RunDirectory
 
 
 def define_flags() -> None:
@@ -27,6 +29,10 @@ def define_flags() -> None:
 def main() -> None:
     """Trains, exports and prints the results and where they lie."""
     config = experiment_flags.experiment_config()
+    # Here and not above: flags are refused before NumPy is imported.
+    from tff_pipeline.runs import complete
+    from tff_pipeline.runs.directory import RunDirectory
+
     overwrite, profile = parsing.FLAGS.overwrite, parsing.FLAGS.profile
     directory = RunDirectory(str(config.run.output_dir))
     if not overwrite and not profile:
@@ -46,7 +52,7 @@ def main() -> None:
             return
     before_start.check(config)
     print(f"{config.data.task}: starting TensorFlow Federated", flush=True)
-    # Here and not above: flags are refused before TensorFlow is imported.
+    # And this only now, for it takes TensorFlow's seconds to load.
     from tff_pipeline import experiment
 
     result = experiment.run(
@@ -76,7 +82,7 @@ def main() -> None:
 
 
 def _print_results(
-    directory: RunDirectory,
+    directory: "RunDirectory",
     after: str,
     evaluation: Mapping[str, float],
     epsilon: Optional[float],
