@@ -123,3 +123,22 @@ def test_a_command_answers_as_its_script():
     status, output, stderr, imported = start("privacy", *question)
     assert (status, stderr, imported) == (0, "", False)
     assert output + "\n" == start_script("privacy.py", *question).stdout
+
+
+@pytest.mark.parametrize("name", ["tensorflow_federated", "tensorflow_privacy"])
+def test_what_pip_leaves_to_a_second_step_is_named(tmp_path, name):
+    """As in an environment where `pip install .` was all."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            f"import sys; sys.modules[{name!r}] = None\n"
+            "from tff_pipeline.commands import main; main.main()",
+            *("train", f"--output_dir={tmp_path / 'run'}"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"error: {name} is not installed; run: pip install" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

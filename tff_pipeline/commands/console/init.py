@@ -1,7 +1,7 @@
-r"""Looks at a table, and writes a flagfile for it, to read and to change.
+"""Looks at a table, and writes a flagfile for it, to read and to change.
 
 python scripts/init.py data.csv
-python scripts/init.py data.csv --client_column=hospital --label_column=sick
+python scripts/init.py --data_dir=data.csv --label_column=sick
 
 Guesses which column names clients, which is to be predicted and whether it is
 a class or a number; what a flag says is not guessed. Trains nothing.
