@@ -1,11 +1,14 @@
 # The first Python that will do; or name one: make PYTHON=/path/to/python3.10
+# Where there is none, uv fetches a Python 3.11 of its own (see FETCHED).
+SUITS := import sys; sys.exit(not (3, 9) <= sys.version_info < (3, 12))
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.10 python3.9 python3,$(shell \
-	$(p) -c 'import sys; sys.exit(not (3, 9) <= sys.version_info < (3, 12))' \
-	>/dev/null 2>&1 && echo $(p))) python3)
+	$(p) -c '$(SUITS)' >/dev/null 2>&1 && echo $(p))))
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 UV_VERSION := 0.13.8
+# A file that holds the path of the Python that uv fetched.
+FETCHED := .uv/python
 PEERS := benchmarks/.venvs
 
 .PHONY: help install quickstart figures test soak lint lock benchmark \
@@ -25,17 +28,29 @@ help:
 
 install: $(INSTALLED)
 
-$(INSTALLED): requirements.txt setup.cfg pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 9) <= sys.version_info < (3, 12))' \
-		2>/dev/null || { echo "Python 3.9, 3.10 or 3.11 is needed and" \
-		"$(PYTHON) is $$($(PYTHON) --version 2>&1); install one of them, or" \
-		"name it: make PYTHON=/path/to/python3.11" >&2; exit 2; }
-	$(PYTHON) -m venv --clear $(VENV)
+$(INSTALLED): requirements.txt setup.cfg pyproject.toml $(if $(PYTHON),,$(FETCHED))
+	@[ -z "$(PYTHON)" ] || $(PYTHON) -c '$(SUITS)' 2>/dev/null || { \
+		echo "Python 3.9, 3.10 or 3.11 is needed and $(PYTHON) is" \
+		"$$($(PYTHON) --version 2>&1); name one of them, make" \
+		"PYTHON=/path/to/python3.11, or none, and uv fetches one" >&2; exit 2; }
+	$(or $(PYTHON),"$$(cat $(FETCHED))") -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet \
 		--no-deps -r requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet \
 		--no-deps --no-build-isolation -e .
 	@touch $@
+
+# uv is the one that is here, or is put into a venv of its own by any Python 3.
+$(FETCHED):
+	@echo "No Python 3.9, 3.10 or 3.11 is here; uv fetches a Python 3.11" >&2
+	@uv=$$(command -v uv) || { uv=.uv/bin/uv && python3 -m venv --clear .uv && \
+		.uv/bin/python -m pip install --disable-pip-version-check --quiet \
+		uv==$(UV_VERSION); } || { echo "uv cannot be installed; install" \
+		"Python 3.11, or uv, and try again" >&2; exit 2; }; \
+	mkdir -p $(@D) && $$uv python install 3.11 && \
+		$$uv python find --managed-python 3.11 >$@.new && mv $@.new $@ || { \
+		echo "uv cannot fetch a Python; install Python 3.11, and try again" \
+		>&2; exit 2; }
 
 quickstart: install
 	$(BIN)/python scripts/train.py --flagfile=configs/quickstart.flags \
@@ -66,7 +81,7 @@ lint: install
 lock: install
 	$(BIN)/python -m venv $(VENV)/lock
 	$(VENV)/lock/bin/python -m pip install --quiet uv==$(UV_VERSION)
-	$(VENV)/lock/bin/uv pip compile setup.cfg --extra dev --universal \
+	$(VENV)/lock/bin/uv pip compile setup.cfg --extra federated --extra dev --universal \
 		--python-version 3.9 --generate-hashes --no-annotate --no-header \
 		--no-emit-index-url --quiet --output-file requirements.txt
 	sed -i -e "s/ ; python_full_version < '3.12' and platform_machine == 'x86_64' and sys_platform == 'linux' / /" \
@@ -84,15 +99,15 @@ benchmark-peers: $(patsubst benchmarks/peers/%.txt,$(PEERS)/%/.installed,\
 		$(wildcard benchmarks/peers/*.txt))
 
 $(PEERS)/%/.installed: benchmarks/peers/%.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+	@$(or $(PYTHON),python3) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
 		echo "The peers need Python 3.11 and $(PYTHON) is" \
-		"$$($(PYTHON) --version 2>&1); name it:" \
+		"$$($(or $(PYTHON),python3) --version 2>&1); name it:" \
 		"make benchmark-peers PYTHON=/path/to/python3.11" >&2; exit 2; }
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install --disable-pip-version-check --quiet -r $<
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(PEERS) *.egg-info build .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf $(VENV) .uv $(PEERS) *.egg-info build .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis runs/quickstart
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -25,10 +25,10 @@ from tff_pipeline.cohorts.source import CohortSource
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.datasets.readers import column_guard
 from tff_pipeline.files import durable
-from tff_pipeline.runs import lock
+from tff_pipeline.runs import lock, metrics_file
 from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.runs.state_files import digest, flatten
-from tff_pipeline.training import columns, finish
+from tff_pipeline.training import finish
 from tff_pipeline.training.profile import Profile
 
 __all__ = ["Result", "load_task", "run"]
@@ -144,7 +144,7 @@ def _run(
     return Result(
         directory,
         rounds,
-        columns.last_evaluation(directory.metrics),
+        metrics_file.last_evaluation(directory.metrics),
         outcome.target_reached,
         outcome.budget_spent,
         None if budget is None else budget.epsilon(rounds),

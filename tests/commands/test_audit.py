@@ -25,8 +25,8 @@ from tff_pipeline.export import attacked, saved_model
 from tff_pipeline.objectives import sequence
 from tff_pipeline.privacy import membership
 from tff_pipeline.reporting import audit_text
+from tff_pipeline.runs import metrics_file
 from tff_pipeline.runs.directory import RunDirectory
-from tff_pipeline.training import columns
 
 FIGURES = {"auc", "auc_interval", "advantage", "advantage_interval", "low_rate"}
 
@@ -202,7 +202,7 @@ def test_binary_labels_and_columns_by_name(tmp_path):
     _, report = audit.audit(str(tmp_path))
     assert report["members"]["examples"] == len(task.test)
     loss = report["non_members"]["mean_loss"]
-    evaluated = columns.last_evaluation(str(tmp_path / "metrics.csv"))
+    evaluated = metrics_file.last_evaluation(str(tmp_path / "metrics.csv"))
     assert loss == pytest.approx(evaluated["loss"], rel=1e-5)
     assert any("in any step" in each for each in report["differences"])
 

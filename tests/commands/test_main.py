@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import tff_pipeline
 from tests.testing.scripts import ROOT, SCRIPTS, start_script
 from tff_pipeline.commands import main
 
@@ -55,6 +56,21 @@ def test_help_has_a_line_for_each_command(argument):
     lines = [line.split() for line in output.splitlines()]
     shown = {words[0] for words in lines if len(words) > 3}
     assert set(main.COMMANDS) <= shown
+    assert len(output.splitlines()) < 40
+
+
+def test_the_version_is_the_packages():
+    version = tff_pipeline.__version__
+    assert start("--version") == (0, f"tff-pipeline {version}", "", False)
+
+
+def test_quickstart_is_train_with_the_packages_own_flagfile(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    status, output, stderr, imported = start("quickstart", "--seed=-1")
+    assert (status, output, imported) == (2, "", False)
+    assert stderr.startswith("error: --seed=-1: must be")
 
 
 @pytest.mark.parametrize("name", ["trian", "train.py", "--task=mnist", "a\nb"])
@@ -107,3 +123,22 @@ def test_a_command_answers_as_its_script():
     status, output, stderr, imported = start("privacy", *question)
     assert (status, stderr, imported) == (0, "", False)
     assert output + "\n" == start_script("privacy.py", *question).stdout
+
+
+@pytest.mark.parametrize("name", ["tensorflow_federated", "tensorflow_privacy"])
+def test_what_pip_leaves_to_a_second_step_is_named(tmp_path, name):
+    """As in an environment where `pip install .` was all."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            f"import sys; sys.modules[{name!r}] = None\n"
+            "from tff_pipeline.commands import main; main.main()",
+            *("train", f"--output_dir={tmp_path / 'run'}"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"error: {name} is not installed; run: pip install" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -138,8 +138,11 @@ def test_evaluate_names_the_worst_clients(own_model_run):
 @pytest.mark.parametrize(
     ("argument", "words"),
     [
-        ("--model_fn=nowhere:tiny", "No module named 'nowhere'"),
-        ("--model_fn=mine:absent", "no attribute 'absent'"),
+        (
+            "--model_fn=nowhere:tiny",
+            "the module nowhere, which Python does not find",
+        ),
+        ("--model_fn=mine:absent", "has no function absent; it has"),
         ("--model_fn=mine:broken", "ValueError: no such layer"),
         ("--model_fn=mine:words", "returned str"),
         ("--model_fn=mine", "must be package.module:function"),

@@ -3,15 +3,19 @@
 A command is a module of `console`: its docstring is what --help shows first,
 `define_flags` defines its flags and `main` does the work and returns an exit
 status, or `None` for 0. It imports TensorFlow in `main` alone, so that a
-mistyped flag is answered at once.
+mistyped flag is answered at once. `FIRST_ARGUMENT`, where it has one, is the
+flag that a first argument without a name stands for.
 """
 
 import importlib
 import os
 import sys
 
+import tff_pipeline
+
 _CONSOLE = "tff_pipeline.commands.console"
 COMMANDS = (
+    "init",
     "train",
     "evaluate",
     "export",
@@ -24,6 +28,14 @@ COMMANDS = (
     "serve",
     "doctor",
 )
+# Words that stand for a command and flags, which more flags may follow.
+_SHORT = {
+    "quickstart": (
+        "train",
+        "--flagfile=configs/quickstart.flags",
+        "--output_dir=runs/quickstart",
+    ),
+}
 
 
 def main() -> None:
@@ -32,15 +44,19 @@ def main() -> None:
     if name in ("--help", "-h", "help"):
         print(_help())
         sys.exit(0)
-    if name not in COMMANDS:
+    if name in ("--version", "version"):
+        print(f"tff-pipeline {tff_pipeline.__version__}")
+        sys.exit(0)
+    command, *flags = _SHORT.get(name, [name.replace("_", "-")])
+    if command not in COMMANDS:
         print(
             f"error: {' '.join(name.split())!r} is not a command of "
-            f"tff-pipeline; choose one of: {', '.join(COMMANDS)}.",
+            f"tff-pipeline; choose one of: {', '.join([*COMMANDS, *_SHORT])}.",
             file=sys.stderr,
         )
         sys.exit(2)
-    sys.argv[:2] = [f"tff-pipeline {name}"]
-    run(name)
+    sys.argv[:2] = [f"tff-pipeline {command}", *flags]
+    run(command)
 
 
 def run(name: str) -> None:
@@ -55,6 +71,9 @@ def run(name: str) -> None:
         sys.exit(command.main())
     from tff_pipeline.flags import parsing
 
+    first = getattr(command, "FIRST_ARGUMENT", None)
+    if first and len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
+        sys.argv[1] = f"--{first}={sys.argv[1]}"
     command.define_flags()
     usage = command.__doc__ or ""
     for other in COMMANDS:
@@ -99,9 +118,15 @@ def _help() -> str:
     for name in COMMANDS:
         document = importlib.import_module(_module(name)).__doc__ or ""
         lines.append(f"  {name:<14}{document.splitlines()[0]}")
-    return "\n".join(
-        [*lines, "", "tff-pipeline COMMAND --help shows the flags of one."]
-    )
+    lines += [
+        f"  {'quickstart':<14}Trains on handwritten digits, in under a minute.",
+        "",
+        "tff-pipeline COMMAND --help shows the flags of one, --version the "
+        "version.",
+        "A flagfile that is not found here is taken from the package, such as",
+        "--flagfile=configs/quickstart.flags.",
+    ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

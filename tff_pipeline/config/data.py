@@ -18,7 +18,9 @@ PARTITION_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "natural": {},
 }
 # The options of holding clients out, which comes before partitioning, likewise.
-_HOLD_OUT_OPTIONS = {"natural": {"unseen_clients": 0}}
+HOLD_OUT_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "natural": {"unseen_clients": 0}
+}
 TASK_TYPES = {
     "classification": "labels are classes",
     "regression": "labels are numbers",
@@ -53,7 +55,7 @@ class DataConfig(fields.Group):
     )
     data_dir: Optional[str] = fields.field(
         None,
-        fields.TEXT,
+        fields.PATH,
         "Names the folder that holds the task's data files; for csv, npz "
         "and sqlite it may be the file itself.",
         identity=False,
@@ -201,7 +203,7 @@ class DataConfig(fields.Group):
     )
     word_vectors: Optional[str] = fields.field(
         None,
-        fields.TEXT,
+        fields.PATH,
         "Names a text file of word vectors, a word and its numbers a line, "
         "as GloVe has them. Default: vectors are learned. Only for "
         "ner_tagger.",
@@ -233,7 +235,7 @@ class DataConfig(fields.Group):
                 f"--split_column={self.split_column}, which says what is held "
                 "out; leave one of them out."
             )
-        for options in (PARTITION_OPTIONS, _HOLD_OUT_OPTIONS):
+        for options in (PARTITION_OPTIONS, HOLD_OUT_OPTIONS):
             self.settle(
                 "partition",
                 {name: options.get(name, {}) for name in registry.PARTITIONS},

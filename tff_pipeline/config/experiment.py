@@ -169,7 +169,7 @@ class ExperimentConfig:
         if self.data.data_dir is not None:
             values["data_dir"] = os.path.abspath(self.data.data_dir)
         return "".join(
-            f"--{flag}={value}\n"
+            f"--{flag}={fields.in_flagfile(value)}\n"
             for flag, value in values.items()
             if value is not None
         )

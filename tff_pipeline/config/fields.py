@@ -12,6 +12,9 @@ from typing import Any, Optional
 
 from tff_pipeline import errors
 
+# What means something to flags/flagfile.py: quotes, ~, comments, variables.
+_SPECIAL = re.compile(r"""^["'~]|\s#|\s\\$|\$""")
+
 
 @dataclasses.dataclass(frozen=True)
 class Allowed:
@@ -115,6 +118,8 @@ TEXT = Allowed(
         and re.search("[\0\ud800-\udfff]", v) is None
     ),
 )
+# The same, and a path: ~ at its start is the home folder to the flags.
+PATH = dataclasses.replace(TEXT)
 REFERENCE = Allowed(
     str,
     "package.module:function",
@@ -247,6 +252,21 @@ class Group:
                     f"--{flag}={chosen}; leave it out, or choose one "
                     f"that uses it: {', '.join(users)}."
                 )
+
+
+def in_flagfile(value: Any) -> Any:
+    """Returns a flag's value as a flagfile has it.
+
+    >>> in_flagfile("cost in $"), in_flagfile("age"), in_flagfile(3)
+    ("'cost in $'", 'age', 3)
+
+    Args:
+      value: The value. Text that a flagfile would take for something else
+        comes back in single quotes.
+    """
+    if isinstance(value, str) and _SPECIAL.search(value):
+        return f"'{value}'"
+    return value
 
 
 def differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

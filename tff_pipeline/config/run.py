@@ -37,7 +37,7 @@ class RunConfig(fields.Group):
 
     output_dir: Optional[str] = fields.field(
         None,
-        fields.TEXT,
+        fields.PATH,
         "Names the folder for the run's results; a run that is there "
         "already is resumed.",
         identity=False,
@@ -95,7 +95,7 @@ class RunConfig(fields.Group):
     )
     signing_key: Optional[str] = fields.field(
         None,
-        fields.TEXT,
+        fields.PATH,
         "Names a PEM file with an Ed25519 private key, with which the round"
         " log is signed. Default: no signature.",
         identity=False,

@@ -33,7 +33,7 @@ class ServingConfig(fields.Group):
 
     model: Optional[str] = fields.field(
         None,
-        fields.TEXT,
+        fields.PATH,
         "Names the SavedModel to serve, or a folder of numbered versions of"
         " one, of which the newest is served.",
     )

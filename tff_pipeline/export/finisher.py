@@ -2,9 +2,8 @@
 
 from tff_pipeline.export import saved_model
 from tff_pipeline.export.model_card import Provenance
-from tff_pipeline.runs import environment
+from tff_pipeline.runs import environment, metrics_file
 from tff_pipeline.runs.state_files import digest, flatten
-from tff_pipeline.training import columns
 from tff_pipeline.training.finish import FinishContext
 
 
@@ -27,7 +26,7 @@ def export(context: FinishContext) -> None:
             context.config.to_json(),
             context.round_number,
             context.state_digest,
-            {"central": columns.last_evaluation(directory.metrics)},
+            {"central": metrics_file.last_evaluation(directory.metrics)},
             directory.privacy_statement(),
         ),
     )

@@ -12,6 +12,16 @@ from tff_pipeline import config, errors
 from tff_pipeline.flags import parsing
 
 _SIDES = ("client", "server")
+# What --help of train.py shows; --helpfull shows all.
+_FIRST = (
+    *("task", "data_dir", "model_fn", "partition", "num_clients"),
+    *("client_column", "label_column", "feature_columns", "task_type"),
+    *("clients_per_round", "client_epochs_per_round", "client_batch_size"),
+    *("client_optimizer", "client_learning_rate"),
+    *("server_optimizer", "server_learning_rate"),
+    *("aggregator", "dp_clip", "dp_target_epsilon"),
+    *("output_dir", "total_rounds", "seed", "overwrite"),
+)
 
 
 def define_experiment_flags() -> None:
@@ -45,6 +55,7 @@ def define_experiment_flags() -> None:
         "Measures where the time goes (profile.txt), and traces a few rounds "
         "for TensorBoard.",
     )
+    parsing.FIRST.update(_FIRST)
 
 
 def _define(
@@ -137,6 +148,7 @@ def define_inspection_flags() -> None:
     define_experiment_flags()
     data = parsing.SECTIONS["Task and data"]
     parsing.SECTIONS.clear()
+    parsing.FIRST.clear()
     parsing.SECTIONS["Task and data"] = [*data, "seed"]
     flags.DEFINE_string(
         "output", "partition.png", "Names the PNG file to draw to."

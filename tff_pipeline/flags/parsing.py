@@ -4,21 +4,29 @@ import logging
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Optional
 
 from absl import flags
 from absl import logging as absl_logging  # noqa: F401  (--verbosity)
 
 from tff_pipeline import errors, silence
+from tff_pipeline.config import fields
 from tff_pipeline.config.fields import Allowed
-from tff_pipeline.flags import flagfile
+from tff_pipeline.flags import flagfile, foreign, last_word
 
 FLAGS = flags.FLAGS
 _LONGEST_NAME = 40
 _HELP_COLUMNS = 80
+_HELP_FULL = "--helpfull"
+_HELP = {"--help", "-h", _HELP_FULL}
+# Modules that `pip install` of this package leaves to a second step.
+_SECOND_STEP = ("tensorflow_federated", "tensorflow_privacy")
 # Heading -> names of the flags below it, in the order of --help.
 SECTIONS: dict[str, list[str]] = {}
+# What --help is limited to, where there is more than a beginner can use.
+FIRST: set[str] = set()
+_ALLOWED: dict[str, Allowed] = {}
 
 
 def define_flag(
@@ -43,6 +51,7 @@ def define_flag(
         help_text += f" One of: {', '.join(allowed.names)}."
     define(name, default, help_text)
     SECTIONS.setdefault(title, []).append(name)
+    _ALLOWED[name] = allowed
 
 
 def define_switch(title: str, name: str, help_text: str) -> None:
@@ -83,6 +92,16 @@ def run(main: Callable[[], Optional[int]], usage: str) -> None:
         # One line, whatever a flag's value holds.
         print("error:", *str(error).split(), file=sys.stderr)
         status = error.exit_status
+    except ModuleNotFoundError as error:
+        if error.name not in _SECOND_STEP:
+            raise
+        print(
+            f"error: {error.name} is not installed; run: pip install --no-deps "
+            "tensorflow-federated==0.87.0 tensorflow-privacy==0.9.0 (README.md "
+            "says why that is a step of its own).",
+            file=sys.stderr,
+        )
+        status = 1
     except KeyboardInterrupt:
         print(
             "error: interrupted; what was saved still stands.", file=sys.stderr
@@ -98,7 +117,9 @@ def run(main: Callable[[], Optional[int]], usage: str) -> None:
 def parse(argv: Sequence[str], usage: str = "") -> None:
     """Sets `FLAGS` from a command line and the flagfiles that it names.
 
-    With --help or -h it prints all flags and exits with status 0.
+    With --help or -h it prints the flags that one begins with, with --helpfull
+    all, and exits with status 0. Options that a flagfile gives to what the
+    command line replaces are dropped, and that is printed.
 
     Args:
       argv: The program's name, and its arguments.
@@ -108,42 +129,70 @@ def parse(argv: Sequence[str], usage: str = "") -> None:
       ConfigError: If a flag is unknown or its value cannot be read, an
         argument is no flag, or a flagfile cannot be read.
     """
-    if {"--help", "-h"} & set(argv[1:]):
-        print(_help(usage), flush=True)
+    if asked := _HELP & set(argv[1:]):
+        print(_help(usage, () if asked == {_HELP_FULL} else FIRST), flush=True)
         sys.exit(0)
-    expanded = flagfile.expanded(argv[1:])
-    for name in (each.partition("=")[0] for each in expanded):
+    paths = [name for name, rule in _ALLOWED.items() if rule is fields.PATH]
+    expanded = flagfile.expanded(argv[1:], paths)
+    for name in (each.text.partition("=")[0] for each in expanded):
         # absl would look for minutes which flag was meant.
         if name.startswith("-") and len(name) > _LONGEST_NAME:
             raise errors.ConfigError(
                 f"{name[:_LONGEST_NAME]!r}... is not a flag; flags are written "
                 "--name=value, see --help."
             )
+    _set([each.text for each in expanded if each.file is None])
+    last = {each.text.partition("=")[0].lstrip("-"): each for each in expanded}
+    chosen = {
+        name: FLAGS[name].value
+        for name, argument in last.items()
+        if argument.file is None and name in _ALLOWED
+    }
+    arguments, notes = last_word.settled(expanded, chosen)
+    _set(arguments)
+    for name, allowed in _ALLOWED.items():
+        foreign.check_value(name, FLAGS[name].value, allowed.test)
+    for note in notes:
+        print(f"note: {note}", flush=True)
+
+
+def _set(arguments: Sequence[str]) -> None:
+    """Sets `FLAGS` from arguments in which no flagfile is named."""
     try:
-        arguments = FLAGS([argv[0], *expanded])
+        rest = FLAGS(["", *arguments])
+    except flags.UnrecognizedFlagError as error:
+        known = [name for names in SECTIONS.values() for name in names]
+        raise foreign.unknown_flag(error.flagname, known) from None
     except flags.Error as error:
         raise errors.ConfigError(str(error).replace("ERROR:: ", "")) from None
-    if len(arguments) > 1:
+    if len(rest) > 1:
         raise errors.ConfigError(
-            f"{arguments[1]!r} is not a flag; flags are written --name=value, "
+            f"{rest[1]!r} is not a flag; flags are written --name=value, "
             "see --help."
         )
 
 
-def _help(usage: str) -> str:
+def _help(usage: str, only: Collection[str]) -> str:
+    """Returns the text of --help, with those flags alone unless empty."""
     lines = [usage]
     for title, names in SECTIONS.items():
-        lines.append(f"{title}:")
-        for name in names:
+        shown_names = [name for name in names if not only or name in only]
+        if shown_names:
+            lines.append(f"{title}:")
+        for name in shown_names:
             default = FLAGS[name].default
             shown = "" if default is None or default is False else f"={default}"
             lines += _flag_help(name + shown, FLAGS[name].help or "")
-        lines.append("")
+        if shown_names:
+            lines.append("")
     lines += [
         "Output:",
         *_flag_help("verbosity=0", "Shows the messages of TensorFlow and TFF."),
         *_flag_help("flagfile=FILE", "Reads flags from a file, one a line."),
     ]
+    if only:
+        count = sum(map(len, SECTIONS.values()))
+        lines += ["", f"{_HELP_FULL} shows all {count} flags."]
     return "\n".join(lines)
 
 

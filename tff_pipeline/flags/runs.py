@@ -12,25 +12,27 @@ from tff_pipeline.flags import parsing
 
 def define_run_dir_flags() -> None:
     """Defines the flags of scripts that look at a run."""
-    for name, help_text in (
-        ("run_dir", "Names the folder of a run of train.py."),
+    for name, allowed, help_text in (
+        ("run_dir", fields.PATH, "Names the folder of a run of train.py."),
         (
             "round",
+            fields.TEXT,
             "Chooses the checkpoint: the number of a saved round, or best. "
             "Default: the last.",
         ),
         (
             "data_dir",
+            fields.PATH,
             "Names the task's data files, if they have moved since the run.",
         ),
     ):
-        parsing.define_flag("Run", name, fields.TEXT, help_text)
+        parsing.define_flag("Run", name, allowed, help_text)
 
 
 def define_export_flags() -> None:
     """Defines the flags by which scripts/export.py writes a model."""
     for name, allowed, help_text, default in (
-        ("output", fields.TEXT, "Names the folder or file to write.", None),
+        ("output", fields.PATH, "Names the folder or file to write.", None),
         (
             "format",
             fields.TEXT,
@@ -153,12 +155,12 @@ def define_check_flags() -> None:
     for name, allowed, help_text in (
         (
             "model",
-            fields.TEXT,
+            fields.PATH,
             "Names the file or folder that scripts/export.py wrote.",
         ),
         (
             "replay",
-            fields.TEXT,
+            fields.PATH,
             "Names an .npz file of inputs and expected outputs. Default: the "
             "one that lies with the model.",
         ),
@@ -202,7 +204,7 @@ def define_verify_flags() -> None:
             "Names a PEM file of the public key that must have signed the log.",
         ),
     ):
-        parsing.define_flag("Run", name, fields.TEXT, help_text)
+        parsing.define_flag("Run", name, fields.PATH, help_text)
     parsing.define_switch(
         "Run", "rerun", "Trains once more, elsewhere, and compares every bit."
     )

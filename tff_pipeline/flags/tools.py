@@ -1,4 +1,4 @@
-"""Flags of prepare_data, privacy and serve, which need no run."""
+"""Flags of init, prepare_data, privacy and serve, which need no run."""
 
 import dataclasses
 import os
@@ -22,6 +22,7 @@ _PREPARE_OPTIONS = (
     "task_type",
     "split_column",
 )
+_INIT_OPTIONS = ("client_column", "label_column", "task_type")
 _IMAGE_SIZE = Allowed(
     str,
     "height x width in pixels, such as 32x32",
@@ -29,11 +30,78 @@ _IMAGE_SIZE = Allowed(
 )
 
 
+def define_init_flags() -> None:
+    """Defines the flags of scripts/init.py."""
+    for name, help_text in (
+        (
+            "data_dir",
+            "Names the table's file, or a folder of its parts; it may stand "
+            "first, without --data_dir=.",
+        ),
+        (
+            "output",
+            "Names the flagfile to write. Default: the table's name, with "
+            ".flags for its ending, in the current folder.",
+        ),
+    ):
+        parsing.define_flag("Files", name, fields.PATH, help_text)
+    parsing.define_switch(
+        "Files", "overwrite", "Replaces the flagfile, if it is there."
+    )
+    options = dict(config.DataConfig().options())
+    for name in _INIT_OPTIONS:
+        metadata = options[name].metadata
+        parsing.define_flag(
+            "Not to be guessed", name, metadata["allowed"], metadata["help"]
+        )
+
+
+def init_question() -> tuple[str, str, dict[str, Any]]:
+    """Returns the flags of scripts/init.py, checked.
+
+    Returns:
+      --data_dir; the flagfile to write; `client`, `label` and `task_type`,
+      each `None` if it is to be guessed.
+
+    Raises:
+      ConfigError: If one is missing or not allowed; the message names it.
+    """
+    path, output = (
+        parsing.FLAGS[name].value for name in ("data_dir", "output")
+    )
+    if path is None:
+        raise errors.ConfigError(
+            "No table is named; give its file, as in: init data.csv."
+        )
+    if output is None:
+        name = os.path.basename(os.path.abspath(path))
+        output = f"{name.partition('.')[0] or name}.flags"
+    if os.path.exists(output) and not parsing.FLAGS["overwrite"].value:
+        raise errors.ConfigError(
+            f"{output} exists; name another by --output, or give --overwrite "
+            "to replace it."
+        )
+    options = dict(config.DataConfig().options())
+    values = {name: parsing.FLAGS[name].value for name in _INIT_OPTIONS}
+    for name, value in values.items():
+        if value is not None:
+            options[name].metadata["allowed"].check(name, value)
+    return (
+        path,
+        output,
+        {
+            "client": values["client_column"],
+            "label": values["label_column"],
+            "task_type": values["task_type"],
+        },
+    )
+
+
 def define_prepare_flags() -> None:
     """Defines the flags of scripts/prepare_data.py."""
     for name, allowed, help_text in (
-        ("input", fields.TEXT, "Names the file or folder to read."),
-        ("output", fields.TEXT, "Names the SQLite file to write."),
+        ("input", fields.PATH, "Names the file or folder to read."),
+        ("output", fields.PATH, "Names the SQLite file to write."),
         (
             "image_size",
             _IMAGE_SIZE,
@@ -173,7 +241,7 @@ _PRIVACY_FLAGS: tuple[tuple[str, Allowed, Any, str], ...] = (
     ),
     (
         "curve",
-        fields.TEXT,
+        fields.PATH,
         None,
         "Names a PNG file, to which epsilon over the rounds is drawn.",
     ),

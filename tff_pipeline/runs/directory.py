@@ -138,7 +138,7 @@ class RunDirectory:
                     storage.remove_any(os.path.join(self.path, name))
             durable.remove_temporary(self.path)
         if storage.exists(self.config):
-            self._check_same(config)
+            self.check_same(config)
             self._check_data(environment)
         else:
             self._check_unclaimed()
@@ -207,7 +207,16 @@ class RunDirectory:
                     "the run."
                 )
 
-    def _check_same(self, config: ExperimentConfig) -> None:
+    def check_same(self, config: ExperimentConfig) -> None:
+        """Checks that the run that is here is of this experiment.
+
+        Args:
+          config: The experiment that is about to run.
+
+        Raises:
+          ConfigError: If it is of another.
+          RunDirectoryError: If none is here, or it cannot be read.
+        """
         here = self.read_config().flags(identity_only=True)
         now = config.flags(identity_only=True)
         if differing := fields.differences(here, now):

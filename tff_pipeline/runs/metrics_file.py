@@ -130,6 +130,27 @@ def read(path: str) -> list[dict[str, Value]]:
     return rows
 
 
+def last_evaluation(metrics_csv: str) -> dict[str, float]:
+    """Reads the newest central metrics of a run.
+
+    Args:
+      metrics_csv: The path of the run's metrics.csv.
+
+    Returns:
+      The values by metric, from the last row that has any; empty if no row
+      does.
+    """
+    for row in reversed(read(metrics_csv)):
+        values = {
+            name.partition("_")[2]: value
+            for name, value in row.items()
+            if name.startswith("eval_")
+        }
+        if values:
+            return values
+    return {}
+
+
 def _number(cell: str) -> Value:
     try:
         return int(cell)

@@ -9,7 +9,6 @@ from tff_pipeline.algorithms.algorithm import Algorithm
 from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.evaluation import over_clients, spread
 from tff_pipeline.evaluation.central import Evaluator
-from tff_pipeline.runs import metrics_file
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.tasks.task import Task
 
@@ -116,24 +115,3 @@ class Evaluation:
         return lambda client_id: algorithm.client_weights(
             state, rows.rows([client_id])[0]
         )
-
-
-def last_evaluation(metrics_csv: str) -> dict[str, float]:
-    """Reads the newest central metrics of a run.
-
-    Args:
-      metrics_csv: The path of the run's metrics.csv.
-
-    Returns:
-      The values by metric, from the last row that has any; empty if no row
-      does.
-    """
-    for row in reversed(metrics_file.read(metrics_csv)):
-        values = {
-            name.partition("_")[2]: value
-            for name, value in row.items()
-            if name.startswith("eval_")
-        }
-        if values:
-            return values
-    return {}

@@ -12,8 +12,8 @@ from tff_pipeline.algorithms.algorithm import Algorithm, is_finite
 from tff_pipeline.cohorts.read_ahead import Cohort, CohortReader
 from tff_pipeline.config import RunConfig
 from tff_pipeline.runs.kept_states import KeptStates
-from tff_pipeline.runs.metric_names import lower_is_better
-from tff_pipeline.runs.metrics_file import Row, Value
+from tff_pipeline.runs.metric_names import reaches_target
+from tff_pipeline.runs.metrics_file import Value
 from tff_pipeline.training import failures
 from tff_pipeline.training.interrupt import StopRequest
 from tff_pipeline.training.progress import Progress
@@ -104,7 +104,7 @@ class Loop:
             start.number,
             start.state,
             start.kept,
-            bool(rows) and self._reached(rows[-1]),
+            bool(rows) and reaches_target(self.config, rows[-1]),
             not self._allowed(start.number + 1),
         )
         total = min(self.config.total_rounds, self.until or sys.maxsize)
@@ -125,7 +125,7 @@ class Loop:
                         number,
                         done.state,
                         done.kept,
-                        self._reached(done.row),
+                        reaches_target(self.config, done.row),
                         number < total and not self._allowed(number + 1),
                         stop.signal_name,
                     )
@@ -266,11 +266,3 @@ class Loop:
         # A value without a column must not be shown either.
         row = {name: row[name] for name in row if name in self.columns}
         return Round(number, after.state, after.kept, client_ids, row)
-
-    def _reached(self, row: Row) -> bool:
-        name, target = self.config.target_metric, self.config.target_value
-        if name is None or target is None or name not in row:
-            return False
-        if lower_is_better(name):
-            return row[name] <= target
-        return row[name] >= target

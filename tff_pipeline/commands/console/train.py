@@ -7,10 +7,18 @@ the last one counts. The same command again goes on where the run was stopped.
 """
 
 import functools
+import typing
+from collections.abc import Mapping
+from typing import Optional
 
+from tff_pipeline.commands import before_start
 from tff_pipeline.commands.main import as_typed, python
+from tff_pipeline.files import storage
 from tff_pipeline.flags import experiment as experiment_flags
 from tff_pipeline.flags import parsing
+
+if typing.TYPE_CHECKING:
+    from tff_pipeline.runs.directory import RunDirectory
 
 
 def define_flags() -> None:
@@ -21,19 +29,39 @@ def define_flags() -> None:
 def main() -> None:
     """Trains, exports and prints the results and where they lie."""
     config = experiment_flags.experiment_config()
+    # Here and not above: flags are refused before NumPy is imported.
+    from tff_pipeline.runs import complete
+    from tff_pipeline.runs.directory import RunDirectory
+
+    overwrite, profile = parsing.FLAGS.overwrite, parsing.FLAGS.profile
+    directory = RunDirectory(str(config.run.output_dir))
+    if not overwrite and not profile:
+        done = complete.find(directory, config)
+        if done is not None:
+            print(
+                f"{directory.path} holds this run, complete; --total_rounds "
+                "trains on, --overwrite starts again."
+            )
+            reason = " (target reached)" if done.target_reached else ""
+            _print_results(
+                directory,
+                f"{done.round_number} rounds{reason}",
+                done.evaluation,
+                done.epsilon,
+            )
+            return
+    before_start.check(config)
     print(f"{config.data.task}: starting TensorFlow Federated", flush=True)
-    # Here and not above: flags are refused before TensorFlow is imported.
+    # And this only now, for it takes TensorFlow's seconds to load.
     from tff_pipeline import experiment
-    from tff_pipeline.files import storage
 
     result = experiment.run(
         config,
-        overwrite=parsing.FLAGS.overwrite,
-        profile=parsing.FLAGS.profile,
+        overwrite=overwrite,
+        profile=profile,
         announce=functools.partial(print, flush=True),
     )
-    directory = result.directory
-    if parsing.FLAGS.profile:
+    if profile:
         print(f"\n{storage.read_text(directory.profile)}", end="")
     if result.interrupted_by is not None:
         print(
@@ -42,13 +70,28 @@ def main() -> None:
             "saved; the same command goes on from there."
         )
         return
-    reached = " (target reached)" if result.target_reached else ""
+    reason = " (target reached)" if result.target_reached else ""
     if result.budget_spent:
-        reached = " (another would exceed --dp_max_epsilon)"
-    print(f"\nDone after {result.round_number} rounds{reached}. Test set:")
-    for name, value in result.evaluation.items():
+        reason = " (another would exceed --dp_max_epsilon)"
+    _print_results(
+        directory,
+        f"{result.round_number} rounds{reason}",
+        result.evaluation,
+        result.epsilon,
+    )
+
+
+def _print_results(
+    directory: "RunDirectory",
+    after: str,
+    evaluation: Mapping[str, float],
+    epsilon: Optional[float],
+) -> None:
+    """Prints what a run reached, where it lies and what may follow."""
+    print(f"\nDone after {after}. Test set:")
+    for name, value in evaluation.items():
         print(f"  {name:<12} {value:.4f}")
-    if result.epsilon is not None:
+    if epsilon is not None:
         print(f"\nPrivacy         {directory.privacy_text}")
         statement = storage.read_text(directory.privacy_text).split("\n\n")[0]
         print("  " + statement.replace("\n", "\n  "))

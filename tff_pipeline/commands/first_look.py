@@ -1,0 +1,209 @@
+"""Looks at a table, and guesses client, label and type of task.
+
+What is found holds names of columns and counts, never a cell.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Sequence
+from typing import Optional
+
+import numpy as np
+
+from tff_pipeline import errors
+from tff_pipeline.datasets.readers.table import Column, Table
+
+# Words that name a column of clients, and of labels, the likelier first.
+_CLIENT_WORDS = (
+    *("client", "hospital", "clinic", "site", "center", "centre", "silo"),
+    *("institution", "institute", "ward", "department", "practice", "lab"),
+    *("user", "customer", "patient", "subject", "participant", "person"),
+    *("device", "sensor", "machine", "phone", "meter", "vehicle", "owner"),
+    *("bank", "branch", "store", "shop", "school", "company", "tenant"),
+    *("writer", "author", "speaker", "account", "household", "region"),
+    *("country", "state", "city", "location", "provider", "group"),
+)
+_LABEL_WORDS = (
+    *("label", "labels", "target", "class", "outcome", "y", "response"),
+    *("diagnosis", "disease", "diseased", "sick", "ill", "positive"),
+    *("readmitted", "died", "death", "deceased", "mortality", "survived"),
+    *("default", "churn", "churned", "fraud", "risk", "approved", "bought"),
+    *("species", "quality", "category", "income", "salary", "price"),
+    *("creditability", "rating", "grade", "score", "result", "num"),
+)
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+# Whole numbers with more different values are quantities, not classes.
+_MOST_CLASSES = 20
+_ROWS_OF_A_CLIENT = 2  # On average, at least.
+_FEWEST_CODES, _MOST_CODES = 3, 12
+
+
+@dataclasses.dataclass(frozen=True)
+class ColumnLook:
+    """A column as it was found.
+
+    Attributes:
+      name: Its name.
+      kind: "numbers", "whole numbers", "text" or "empty".
+      distinct: The number of different cells, without missing ones.
+      missing: The share of missing cells, 0 to 1.
+    """
+
+    name: str
+    kind: str
+    distinct: int
+    missing: float
+
+
+@dataclasses.dataclass(frozen=True)
+class FirstLook:
+    """A table, and what its columns seem to be.
+
+    Attributes:
+      path: The table's file or folder.
+      rows: The number of rows.
+      columns: All columns that have a name, in the file's order.
+      client: The column that names clients; `None` if none seems to.
+      clients: How many clients it names; 0 without one.
+      label: The column to predict.
+      task_type: "classification" or "regression".
+    """
+
+    path: str
+    rows: int
+    columns: Sequence[ColumnLook]
+    client: Optional[str]
+    clients: int
+    label: str
+    task_type: str
+
+    def named(self, name: str) -> ColumnLook:
+        """Returns the column of a name."""
+        return next(each for each in self.columns if each.name == name)
+
+    def codes(self) -> list[str]:
+        """Lists columns whose few whole numbers may be codes of categories."""
+        return [
+            each.name
+            for each in self.columns
+            if each.name not in (self.client, self.label)
+            and each.kind == "whole numbers"
+            and _FEWEST_CODES <= each.distinct <= _MOST_CODES
+        ]
+
+
+def look(
+    path: str,
+    *,
+    client: Optional[str] = None,
+    label: Optional[str] = None,
+    task_type: Optional[str] = None,
+) -> FirstLook:
+    """Looks at a table.
+
+    Args:
+      path: A table's file, or a folder of parts of one.
+      client: The column of clients, if it need not be guessed.
+      label: The column to predict, likewise.
+      task_type: "classification" or "regression", likewise.
+
+    Returns:
+      What was found and guessed.
+
+    Raises:
+      DataError: If the table cannot be read, lacks a column that is named, or
+        has none that could be a label.
+    """
+    table = Table(path)
+    for name, flag in ((client, "client_column"), (label, "label_column")):
+        if name is not None:
+            table.require(name, flag)
+    names = [name for name in table.names if name]
+    rows = table.load(names)
+    columns = [_looked_at(table.take(name, strict=False)) for name in names]
+    if client is None:
+        client = _guess_client(columns, rows, label)
+    if label is None:
+        label = _guess_label(columns, rows, client)
+        if label is None:
+            raise errors.DataError(
+                f"{path} has no column that could be a label: only "
+                f"{', '.join(names)}; name it by --label_column."
+            )
+    found = {each.name: each for each in columns}
+    clients = found[client].distinct if client is not None else 0
+    if task_type is None:
+        task_type = _guess_type(found[label])
+    return FirstLook(path, rows, columns, client, clients, label, task_type)
+
+
+def _looked_at(column: Column) -> ColumnLook:
+    cells = column.values[~column.missing]
+    if not len(cells):
+        kind = "empty"
+    elif column.categories is not None:
+        kind = "text"
+    elif (cells == np.round(cells)).all():
+        kind = "whole numbers"
+    else:
+        kind = "numbers"
+    missing = float(np.mean(column.missing))
+    return ColumnLook(column.name, kind, len(np.unique(cells)), missing)
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(name)]
+
+
+def _by_words(
+    columns: Sequence[ColumnLook], words: Sequence[str]
+) -> Iterator[ColumnLook]:
+    """Yields columns whose name has one of the words, the best first."""
+    ranked = []
+    for place, column in enumerate(columns):
+        own = _words(column.name)
+        hits = [words.index(word) for word in own if word in words]
+        if hits:
+            # Names of one word first, "client_id" as well as "client".
+            others = [word for word in own if word not in (*words, "id")]
+            ranked.append((len(others), min(hits), place))
+    for _, _, place in sorted(ranked):
+        yield columns[place]
+
+
+def _guess_client(
+    columns: Sequence[ColumnLook], rows: int, label: Optional[str]
+) -> Optional[str]:
+    for column in _by_words(columns, _CLIENT_WORDS):
+        if (
+            column.name != label
+            and column.kind in ("text", "whole numbers")
+            and not column.missing
+            and 2 <= column.distinct <= rows / _ROWS_OF_A_CLIENT
+        ):
+            return column.name
+    return None
+
+
+def _guess_label(
+    columns: Sequence[ColumnLook], rows: int, client: Optional[str]
+) -> Optional[str]:
+    """Guesses by name; else takes the last column, as most files have it."""
+    possible = [
+        column
+        for column in columns
+        if column.name != client
+        and column.distinct >= 2
+        and not (column.kind == "text" and column.distinct > rows / 5)
+    ]
+    named = next(_by_words(possible, _LABEL_WORDS), None)
+    if named is None and possible:
+        named = possible[-1]
+    return None if named is None else named.name
+
+
+def _guess_type(label: ColumnLook) -> str:
+    few = label.distinct == 2 or (
+        label.kind == "whole numbers" and label.distinct <= _MOST_CLASSES
+    )
+    return "classification" if label.kind == "text" or few else "regression"

@@ -1,0 +1,151 @@
+"""Writes a commented flagfile for a table that was looked at."""
+
+import os
+
+from tff_pipeline import errors
+from tff_pipeline.commands.first_look import FirstLook
+from tff_pipeline.config import fields
+
+# What is no table, by how its name ends -> what to do instead.
+_NO_TABLES = {
+    (
+        ".npz",
+    ): "arrays need no columns: train with --task=npz --data_dir={path}",
+    (".sqlite", ".sqlite3", ".db"): "clients in SQLite need no columns: train "
+    "with --task=sqlite --data_dir={path}",
+    (".jsonl", ".jsonl.gz", ".json"): "turn it into clients first, with "
+    "prepare-data --input={path} --output=own.sqlite",
+    (".conll", ".iob", ".bio"): "train with --task=ner_tagger and the folder "
+    "of the corpus as --data_dir",
+}
+_PICTURES = (".png", ".jpg", ".jpeg")
+_ROUNDS = 50
+_MOST_CLIENTS_A_ROUND = 10
+_MADE_CLIENTS = 5
+
+
+def refuse_no_table(path: str) -> None:
+    """Refuses what `init` cannot look at, and says what to do with it.
+
+    Args:
+      path: The file or folder.
+
+    Raises:
+      ConfigError: If its name is that of arrays, SQLite, JSON lines or a
+        corpus, or it is a folder of images.
+    """
+    for endings, advice in _NO_TABLES.items():
+        if path.lower().endswith(endings):
+            raise errors.ConfigError(
+                f"{path} is no table; {advice.format(path=path)}."
+            )
+    if os.path.isdir(path):
+        for _, _, names in os.walk(path):
+            if any(name.lower().endswith(_PICTURES) for name in names):
+                raise errors.ConfigError(
+                    f"{path} holds images; turn them into clients first, with "
+                    f"prepare-data --input={path} --output=own.sqlite."
+                )
+
+
+def flagfile(found: FirstLook, output_dir: str, command: str) -> str:
+    """Returns the text of a flagfile that trains on a table.
+
+    Args:
+      found: The table, and what its columns seem to be.
+      output_dir: The folder for the run's results.
+      command: How the command is typed that made the flagfile.
+    """
+    label = found.named(found.label)
+    lines = [
+        f"# {os.path.basename(found.path)}: {found.rows:,} rows, "
+        f"{len(found.columns)} columns; made by {command}.",
+        "# What is guessed here is yours to change; lines with # do nothing.",
+        "--task=csv",
+        f"--data_dir={fields.in_flagfile(found.path)}",
+        "",
+        f"# What to predict, and from it {_type_in_words(found)}.",
+        f"--label_column={fields.in_flagfile(found.label)}",
+        f"--task_type={found.task_type}",
+    ]
+    if label.missing:
+        lines.append(
+            f"# {label.missing:.1%} of the rows have none: leave them out of "
+            "the file first."
+        )
+    lines += ["", *_clients(found), "", *_features(found), ""]
+    clients = found.clients or _MADE_CLIENTS
+    lines += [
+        "# How long, and how a client trains in a round.",
+        f"--clients_per_round={min(clients, _MOST_CLIENTS_A_ROUND)}",
+        f"--total_rounds={_ROUNDS}",
+        "--client_epochs_per_round=1",
+        "--client_batch_size=16",
+        "--client_learning_rate=0.05",
+        "--rounds_per_eval=5",
+        "",
+        f"--output_dir={fields.in_flagfile(output_dir)}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _type_in_words(found: FirstLook) -> str:
+    label = found.named(found.label)
+    if found.task_type == "regression":
+        return f"a number ({label.distinct:,} different ones)"
+    return f"one of {label.distinct:,} classes"
+
+
+def _clients(found: FirstLook) -> list[str]:
+    if found.client is None:
+        return [
+            "# No column seems to name a hospital, a user or whose rows they "
+            "are: clients",
+            "# are made, with equal parts. If one does, put it in here in "
+            "their place:",
+            "# --client_column=...",
+            "--partition=iid",
+            f"--num_clients={_MADE_CLIENTS}",
+        ]
+    return [
+        f"# Whose rows they are: {found.clients:,} clients, of "
+        f"{found.rows / found.clients:,.0f} rows on average.",
+        f"--client_column={fields.in_flagfile(found.client)}",
+    ]
+
+
+def _features(found: FirstLook) -> list[str]:
+    lines = ["# To predict from, with different values and missing cells:"]
+    others = [
+        each
+        for each in found.columns
+        if each.name not in (found.client, found.label)
+    ]
+    width = max((len(each.name) for each in others), default=0)
+    lines += [
+        f"#   {each.name:<{width}}  {each.kind:<13}  {each.distinct:>7,}"
+        f"  {each.missing:>6.1%}"
+        for each in others
+    ]
+    lines += [
+        "# inspect-data says what becomes of each. To choose, with commas "
+        "between:",
+        f"# --feature_columns={_listed([each.name for each in others])}",
+    ]
+    if codes := found.codes():
+        lines += [
+            "# Few different whole numbers: if they are codes, not amounts, "
+            "take off the #:",
+            f"# --categorical_columns={_listed(codes)}",
+        ]
+    return lines
+
+
+def _listed(names: list[str]) -> str:
+    return ",".join(
+        '"{}"'.format(name.replace('"', '""'))
+        if set(name) & set(',"')
+        else name
+        for name in names
+    )

@@ -1,0 +1,117 @@
+"""Tells whether a run has nothing left to do, without loading TensorFlow."""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Optional
+
+from tff_pipeline import errors
+from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.files import storage
+from tff_pipeline.runs import (
+    environment,
+    metric_names,
+    metrics_file,
+    round_log,
+)
+from tff_pipeline.runs.checkpoint import CheckpointStore
+from tff_pipeline.runs.directory import RunDirectory
+
+
+@dataclasses.dataclass(frozen=True)
+class Complete:
+    """A run that has been trained to its end, and what it reached.
+
+    Attributes:
+      round_number: The number of rounds trained.
+      evaluation: The metrics of the last central evaluation, by name.
+      target_reached: Whether it ended because of `--target_value`.
+      epsilon: The epsilon spent; `None` if no plan protects clients.
+    """
+
+    round_number: int
+    evaluation: Mapping[str, float]
+    target_reached: bool
+    epsilon: Optional[float]
+
+
+def find(
+    directory: RunDirectory, config: ExperimentConfig
+) -> Optional[Complete]:
+    """Returns what a complete run reached; `None` if there is more to do.
+
+    Whatever is damaged, missing or not known here counts as more to do: to
+    train on finds out what it is.
+
+    Args:
+      directory: The run directory; nothing in it is changed.
+      config: The experiment that is to run in it.
+
+    Raises:
+      ConfigError: If another experiment's run is in the directory.
+      RunDirectoryError: If its config.json cannot be read.
+    """
+    if not storage.exists(directory.config):
+        return None
+    directory.check_same(config)
+    try:
+        rows = metrics_file.read(directory.metrics)
+        return _found(directory, config, rows)
+    except (OSError, ValueError, KeyError, errors.PipelineError):
+        return None
+
+
+def _found(
+    directory: RunDirectory,
+    config: ExperimentConfig,
+    rows: Sequence[metrics_file.Row],
+) -> Optional[Complete]:
+    store = CheckpointStore(
+        directory.checkpoints, config=config.flags(identity_only=True)
+    )
+    last = max(store.rounds(), default=0)
+    if not rows or rows[-1]["round"] != last:
+        return None
+    store.check(last)
+    reached = metric_names.reaches_target(config.run, rows[-1])
+    if last < config.run.total_rounds and not reached:
+        return None
+    needed = []
+    if config.run.signing_key is not None:
+        needed.append(directory.signature)
+    if config.private or config.clients.dp_target_epsilon is not None:
+        needed += [directory.privacy_text, directory.privacy_json]
+    if not all(map(storage.exists, needed)):
+        return None
+    for name in config.run.finishers.split(","):
+        if not _is_finished(name, directory, last):
+            return None
+    epsilon = rows[-1].get("epsilon")
+    return Complete(
+        last, metrics_file.last_evaluation(directory.metrics), reached, epsilon
+    )
+
+
+def _is_finished(name: str, directory: RunDirectory, last: int) -> bool:
+    """Returns whether a finisher has done its work after the last round."""
+    if name == "none":
+        return True
+    if name == "export":
+        exported = [
+            record.content
+            for record in round_log.read(directory.rounds)
+            if record.content["kind"] == "exported"
+        ]
+        return bool(exported) and (
+            exported[-1]["round"] == last
+            and exported[-1]["files"]
+            == environment.hashes(directory.saved_model)
+        )
+    picture = directory.learning_curve
+    return (
+        name == "learning_curve"
+        and storage.is_local(picture)
+        and os.path.exists(picture)
+        # Drawn after the last row was written.
+        and os.path.getmtime(picture) >= os.path.getmtime(directory.metrics)
+    )
