@@ -15,7 +15,7 @@ def unfit(model: tf.keras.Model, other: tf.keras.Model) -> Optional[str]:
     """Finds the first reason for which a user's model cannot be trained.
 
     Args:
-      model: A model that has its variables.
+      model: A model that has been called with examples.
       other: The model that the same function made next.
 
     Returns:
@@ -25,6 +25,7 @@ def unfit(model: tf.keras.Model, other: tf.keras.Model) -> Optional[str]:
         _shared(model, other)
         or _unequal(model, other)
         or _layers(model)
+        or _losses(model)
         or _weights(model)
     )
 
@@ -82,6 +83,18 @@ def _layers(model: tf.keras.Model) -> Optional[str]:
                 f"has {name} with stateful=True, whose state would go from one "
                 "client's examples to the next's; leave stateful out"
             )
+    return None
+
+
+def _losses(model: tf.keras.Model) -> Optional[str]:
+    # A regularizer's loss is computed whenever it is asked for; a loss that
+    # the last call left behind is the same tensor each time.
+    if any(each is again for each, again in zip(model.losses, model.losses)):
+        return (
+            "adds a loss while it is called (add_loss or "
+            "activity_regularizer), which TFF's graphs do not take; take it "
+            "out (a kernel_regularizer is kept)"
+        )
     return None
 
 

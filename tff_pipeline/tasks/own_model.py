@@ -156,13 +156,13 @@ def fit(task: Task, model_fn: ModelFn, name: str) -> Fitting:
     else:
         x = task.encoder_fn()(task.test.x[:_SHOWN]).numpy()
     model, takes, way_in = _entered(task, model_fn, x, name)
+    output = own_ends.enter(model, x, way_in)
     other = model_fn()
     if not other.built:
         own_ends.enter(other, x, way_in)
     reason = own_limits.unfit(model, other)
     if reason is not None:
         raise errors.ConfigError(f"{name} {reason}.")
-    output = own_ends.enter(model, x, way_in)
     way_out = _exit(task, model, other, output, expected, (x, way_in), name)
     return Fitting(
         takes,
