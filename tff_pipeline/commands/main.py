@@ -20,6 +20,7 @@ COMMANDS = (
     "audit",
     "privacy",
     "inspect-data",
+    "check-model",
     "prepare-data",
     "serve",
     "doctor",

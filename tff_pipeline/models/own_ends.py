@@ -362,4 +362,5 @@ def fitted(
             output = output - tf.math.log(1.0 - p)
     if way_out.two:
         output = tf.concat([tf.zeros_like(output), output], axis=-1)
-    return tf.keras.Model(inputs, output, name="own_model")
+    # No column of a table is called so; see `table.input_names`.
+    return tf.keras.Model(inputs, output, name="own.model")

@@ -251,6 +251,16 @@ def _code_of_numbers(cells: tf.Tensor, feature: Category) -> tf.Tensor:
     return code + ABSENT * tf.cast(tf.math.is_nan(cells), tf.float32)
 
 
+def column_names(features: Sequence[Feature]) -> dict[str, str]:
+    """Returns each column's own name by its input of `serving_model`.
+
+    Args:
+      features: The statistics of each column.
+    """
+    names = [feature.name for feature in features]
+    return dict(zip(input_names(names), names))
+
+
 def input_names(columns: Sequence[str]) -> list[str]:
     """Returns names that a SavedModel's inputs may have, one a column.
 

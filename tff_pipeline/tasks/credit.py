@@ -154,5 +154,5 @@ def _task(
         classes=classes,
         serving_fn=functools.partial(table.serving_model, known),
         encoder_fn=functools.partial(table.encoder, known),
-        column_names=[feature.name for feature in known],
+        column_names=table.column_names(known),
     )

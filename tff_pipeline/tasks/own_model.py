@@ -64,11 +64,25 @@ def use(task: Task, reference: str) -> Task:
     Raises:
       ConfigError: If the model cannot be used.
     """
+    own, _ = used(task, reference)
+    return own
+
+
+def used(task: Task, reference: str) -> tuple[Task, Fitting]:
+    """Returns a task with a user's model, and how this was brought to it.
+
+    Args:
+      task: The task.
+      reference: As for `load`.
+
+    Raises:
+      ConfigError: If the model cannot be used.
+    """
     model_fn = load(reference)
     fitting = fit(task, model_fn, f"--model_fn={reference}")
     own = with_model(task, model_fn, fitting)
     _check_graph(own, f"--model_fn={reference}")
-    return own
+    return own, fitting
 
 
 def with_model(task: Task, model_fn: ModelFn, fitting: Fitting) -> Task:

@@ -96,7 +96,7 @@ def csv(options: DataConfig, seed: int) -> Task:
         model_fn=model_fn,
         serving_fn=functools.partial(models.serving_model, known),
         encoder_fn=functools.partial(models.encoder, known),
-        column_names=[feature.name for feature in known],
+        column_names=models.column_names(known),
     )
 
 
