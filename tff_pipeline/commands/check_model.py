@@ -11,7 +11,6 @@ from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.evaluation.central import Evaluator
 from tff_pipeline.models.weight_groups import weight_groups
 from tff_pipeline.tasks import own_model
-from tff_pipeline.tasks.task import Task
 
 # Test examples that the loss is computed on.
 _SHOWN = 1000
@@ -49,20 +48,9 @@ def lines(config: ExperimentConfig) -> list[str]:
         f"{_count(groups.frozen)} frozen",
         f"untrained, on {len(shown):,} test examples: "
         + ", ".join(f"{name} {value:.4g}" for name, value in measured.items()),
-        *_advice(own, fitting),
         "It can be trained.",
     ]
     return told
-
-
-def _advice(task: Task, fitting: own_model.Fitting) -> list[str]:
-    x = task.test.x
-    if x.dtype == np.uint8 and fitting.way_in.dtype != "uint8":
-        return [
-            f"Bytes are cast as they are, 0 to {int(x.max())}: a model that "
-            "expects 0 to 1 begins with tf.keras.layers.Rescaling."
-        ]
-    return []
 
 
 def _of(spec: Any) -> str:

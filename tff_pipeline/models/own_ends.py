@@ -1,8 +1,8 @@
 """Brings the two ends of a user's own Keras model to those of a task.
 
-Data are cast and shaped as the model's `Input` says, and a softmax or sigmoid
-at its end is taken off, as a task's loss is computed from logits: a softmax of
-a softmax never happens.
+Data are cast, scaled and shaped as the model's `Input` says, and a softmax or
+sigmoid at its end is taken off, as a task's loss is computed from logits: a
+softmax of a softmax never happens.
 """
 
 import dataclasses
@@ -13,6 +13,8 @@ from typing import Any, Optional
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+
+from tff_pipeline.runtime import compat
 
 Array = npt.NDArray[Any]
 Shape = tuple[Optional[int], ...]
@@ -25,6 +27,11 @@ _ACTIVATIONS = {
     "softmax_v2": _SOFTMAX,
     "sigmoid": _SIGMOID,
 }
+_SCALING = (tf.keras.layers.Normalization, tf.keras.layers.Rescaling)
+_OPERATIONS = ("Lambda", "SlicingOpLambda", "TFOpLambda")
+# What white is in images of bytes: in pictures of two colours, in the digits of
+# scikit-learn, in all others.
+_WHITES = (1.0, 16.0, 255.0)
 # Layers whose activation is the last thing that they do.
 _WITH_ACTIVATION = (
     tf.keras.layers.Activation,
@@ -43,6 +50,7 @@ class Entrance:
     Attributes:
       dtype: The type that the model takes.
       shape: The shape of one example as the model takes it.
+      white: The number that images are divided by; 1 for none.
       size: Height and width that images are resized to; `None` for none.
       encoder_fn: Makes the layers that come first, such as those that scale
         the numbers of a table and make its categories one-hot; or `None`.
@@ -51,6 +59,7 @@ class Entrance:
 
     dtype: str
     shape: Shape
+    white: float = 1.0
     size: Optional[tuple[int, int]] = None
     encoder_fn: Optional[Callable[[], tf.keras.Model]] = None
     words: tuple[str, ...] = ()
@@ -66,12 +75,14 @@ class Exit:
       inverse: "softmax" or "sigmoid" where the model gives probabilities by
         other means, and their logarithm or logit is taken; else "".
       two: Whether one logit, of class 1, becomes one for each of two classes.
+      cast: Whether its numbers become float32.
       words: What is done, in words; empty if nothing is.
     """
 
     activation: str = ""
     inverse: str = ""
     two: bool = False
+    cast: bool = False
     words: tuple[str, ...] = ()
 
 
@@ -100,11 +111,10 @@ def entrance(
     wanted = tuple(takes.shape[1:])
     if _fits(shape, wanted):
         return Entrance(to, shape, words=words)
-    if _without_ones(shape) == _without_ones(wanted) or wanted == (
-        math.prod(shape),
-    ):
-        words += (f"{_words(shape)} is reshaped to {_words(wanted)}",)
-        return Entrance(to, wanted, words=words)
+    for other in ((*shape, 1), _without_ones(shape), (math.prod(shape),)):
+        if _fits(other, wanted):
+            words += (f"{_words(shape)} is reshaped to {_words(other)}",)
+            return Entrance(to, other, words=words)
     image, target = _as_image(shape), _as_image(wanted)
     if (
         dtype == "uint8"
@@ -115,7 +125,7 @@ def entrance(
     ):
         size = (target[0], target[1])
         words += (f"images are resized to {size[0]} x {size[1]}",)
-        return Entrance(to, wanted, size, words=words)
+        return Entrance(to, wanted, size=size, words=words)
     return None
 
 
@@ -141,6 +151,40 @@ def entrances(shape: Sequence[int], dtype: str) -> list[Entrance]:
     return found
 
 
+def scaled(
+    way_in: Entrance, model: tf.keras.Model, brightest: float
+) -> Entrance:
+    """Returns an entrance that brings images of bytes to 0 to 1 for a model.
+
+    Most models expect that; a model that scales its inputs itself does not, and
+    gets them as they are.
+
+    Args:
+      way_in: The entrance of the model, of images of bytes.
+      model: The model, with its layers.
+      brightest: The largest number in the images.
+    """
+    if way_in.dtype == "uint8" or _scales_itself(model):
+        return way_in
+    white = next(each for each in _WHITES if each >= brightest)
+    words = f"pixels of 0 to {white:g} are divided by {white:g}"
+    return dataclasses.replace(
+        way_in, white=white, words=(*way_in.words, words)
+    )
+
+
+def _scales_itself(model: tf.keras.Model) -> bool:
+    if any(isinstance(layer, _SCALING) for layer in compat.all_layers(model)):
+        return True
+    # Numbers that are computed with before they come to a layer.
+    layers = [
+        layer
+        for layer in model.layers
+        if not isinstance(layer, tf.keras.layers.InputLayer)
+    ]
+    return bool(layers) and type(layers[0]).__name__ in _OPERATIONS
+
+
 def enter(model: tf.keras.Model, x: Array, way_in: Entrance) -> Any:
     """Returns what a model gives for examples.
 
@@ -160,6 +204,8 @@ def _brought(values: tf.Tensor, way_in: Entrance) -> tf.Tensor:
         values = tf.keras.layers.Resizing(*way_in.size)(values)
     if values.dtype.name != way_in.dtype:
         values = tf.cast(values, way_in.dtype)
+    if way_in.white != 1:
+        values = values / way_in.white
     if tuple(values.shape[1:]) != way_in.shape:
         values = tf.keras.layers.Reshape(way_in.shape)(values)
     return values
@@ -321,7 +367,6 @@ def fitted(
     dtype: str,
     way_in: Entrance,
     way_out: Exit,
-    compiled: bool,
 ) -> tf.keras.Model:
     """Returns a model with the ends of a task.
 
@@ -331,20 +376,19 @@ def fitted(
       dtype: The type of the examples.
       way_in: How they are brought into the model.
       way_out: How its outputs are brought to those of the task.
-      compiled: Whether the model is compiled, which TFF does not take.
 
     Returns:
-      `model` itself if its ends are those of the task already.
+      `model` itself, not compiled, if its ends are those of the task already.
     """
+    compat.undo_compile(model)
     if way_out.activation:
         model = without_activation(model)
     if not (
-        compiled
-        or way_in.words
+        way_in.words
         or way_in.encoder_fn
         or way_out.inverse
         or way_out.two
-        or way_out.words
+        or way_out.cast
     ):
         return model
     inputs = tf.keras.Input(shape, dtype=dtype)
@@ -353,7 +397,7 @@ def fitted(
         values = way_in.encoder_fn()(values)
     values = _brought(values, way_in)
     output = model(values)
-    if output.dtype.name != "float32":
+    if way_out.cast:
         output = tf.cast(output, tf.float32)
     if way_out.inverse:
         p = tf.clip_by_value(output, _LEAST, 1 - _LEAST)

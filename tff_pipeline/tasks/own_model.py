@@ -113,7 +113,6 @@ def _fitted(
         dtype,
         fitting.way_in,
         fitting.way_out,
-        fitting.compiled,
     )
 
 
@@ -170,6 +169,8 @@ def fit(task: Task, model_fn: ModelFn, name: str) -> Fitting:
     else:
         x = task.encoder_fn()(task.test.x[:_SHOWN]).numpy()
     model, takes, way_in = _entered(task, model_fn, x, name)
+    if x.dtype.name == "uint8" and x.ndim > 2:
+        way_in = own_ends.scaled(way_in, model, float(task.test.x.max()))
     output = own_ends.enter(model, x, way_in)
     other = model_fn()
     if not other.built:
@@ -271,12 +272,15 @@ def _exit(
             f"{name} gives {_spec(output)}; {task.name} needs {what}: change "
             "the last layer."
         )
+    words, cast = [], output.dtype != tf.float32
+    if cast:
+        words.append(f"its {output.dtype.name} outputs are cast to float32")
     loss = compiled.loss_of(model)
     if not kind:
         by_values = "value" in task.outputs_fn(expected)
         if loss and not (by_values and loss.is_squared_error):
             _refuse_loss(task, loss, name)
-        return Exit(words=_cast_words(output))
+        return Exit(cast=cast, words=tuple(words))
     if loss and not loss.is_cross_entropy:
         _refuse_loss(task, loss, name)
     activation = own_ends.activation_of(model)
@@ -293,7 +297,6 @@ def _exit(
             f"{name} ends in a {end}, but {task.name} has "
             f"{_meant(kind, outputs, two)}; end in that or in logits."
         )
-    words = []
     if activation:
         words.append(f"the {activation} at its end is taken off")
         below = own_ends.without_activation(other)
@@ -310,13 +313,7 @@ def _exit(
         )
     if two:
         words.append("its one output is the logit of the second of two classes")
-    return Exit(activation, inverse, two, (*words, *_cast_words(output)))
-
-
-def _cast_words(output: tf.Tensor) -> tuple[str, ...]:
-    if output.dtype == tf.float32:
-        return ()
-    return (f"its {output.dtype.name} outputs are cast to float32",)
+    return Exit(activation, inverse, two, cast, tuple(words))
 
 
 def _meant(kind: str, outputs: int, two: bool) -> str:
