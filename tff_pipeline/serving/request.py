@@ -138,12 +138,7 @@ def _by_input(
 ) -> Mapping[str, Any]:
     """Returns values by input, where they are by the columns' own names."""
     columns = signature.columns
-    if values.keys() == columns.keys():
-        return {columns[name]: value for name, value in values.items()}
-    return {
-        name if name in signature.inputs else columns.get(name, name): value
-        for name, value in values.items()
-    }
+    return {columns.get(name, name): value for name, value in values.items()}
 
 
 def _named(inputs: Any, signature: Signature) -> dict[str, Any]:
