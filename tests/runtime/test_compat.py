@@ -429,3 +429,25 @@ def test_no_other_module_uses_names_that_are_not_public():
         if (names := sorted(private_names(source, ours)))
     }
     assert private == {}
+
+
+def test_a_compiled_model_is_as_if_it_never_was(tmp_path):
+    def model():
+        inner = tf.keras.Sequential(
+            [tf.keras.Input([2]), tf.keras.layers.Dense(2)]
+        )
+        inner.compile("adam", "mse")
+        outer = tf.keras.Sequential([tf.keras.Input([2]), inner])
+        outer.compile("adam", "mse")
+        return outer
+
+    compiled = model()
+    compat.undo_compile(compiled)
+    wrapped = tff.learning.models.from_keras_model(
+        compiled,
+        loss=tf.keras.losses.MeanSquaredError(),
+        input_spec=(tf.TensorSpec([None, 2]), tf.TensorSpec([None, 2])),
+    )
+    assert len(wrapped.trainable_variables) == 2
+    path = tf.train.Checkpoint(model=compiled).save(str(tmp_path / "kept"))
+    assert "optimizer" not in str(tf.train.list_variables(path))

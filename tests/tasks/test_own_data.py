@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import keyword
 import os
 import pathlib
 import sqlite3
@@ -262,8 +263,29 @@ def test_input_names_are_legal_and_unique():
     names = ["a b", "a-b", "A_B", "9 lives", "ü", "_x", "class", "a.b/c"]
     assert table_models.input_names(names) == [
         *("a_b", "a_b_2", "A_B_3", "column_9_lives", "column__"),
-        *("column__x", "class", "a_b_c"),
+        *("column__x", "column_class", "a_b_c"),
     ]
+
+
+@settings(deadline=None)
+@given(
+    names=st.lists(
+        st.one_of(
+            st.text(max_size=5),
+            st.sampled_from(
+                [*keyword.kwlist, "self", "column_class", "A", "a"]
+            ),
+        ),
+        unique=True,
+    )
+)
+def test_input_names_can_be_arguments_whatever_columns_are_called(names):
+    found = table_models.input_names(names)
+    assert len({name.lower() for name in found}) == len(names)
+    for name in found:
+        assert name.isascii() and name.isidentifier()
+        assert not keyword.iskeyword(name) and name != "self"
+        assert name[0] != "_"
 
 
 SERVE = """

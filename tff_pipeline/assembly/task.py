@@ -1,7 +1,6 @@
 """Makes the task of an experiment, and checks settings against it."""
 
 import concurrent.futures
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,8 +32,7 @@ def load_task(config: ExperimentConfig) -> Task:
     task = task_fn(config.data, config.run.seed)
     if config.data.model_fn is None:
         return task
-    model_fn = own_model.load(config.data.model_fn)
-    return dataclasses.replace(task, model_fn=model_fn)
+    return own_model.use(task, config.data.model_fn)
 
 
 def load_described_task(

@@ -24,6 +24,7 @@ COMMANDS = (
     "audit",
     "privacy",
     "inspect-data",
+    "check-model",
     "prepare-data",
     "serve",
     "doctor",

@@ -112,6 +112,8 @@ def card(
         "pixel_max": _pixel_max(task),
         "limits": list(_LIMITS),
     }
+    if task.column_names:
+        stated["column_names"] = dict(task.column_names)
     if provenance is not None:
         stated |= {
             "rounds": provenance.round_number,
@@ -210,6 +212,13 @@ def in_words(stated: Mapping[str, Any]) -> str:
             for part in (each["inputs"].items(), each["outputs"].items())
         )
         lines.append(f"| `{name}` | {takes} | {gives} |")
+    renamed = [
+        f"`{name}` is the column {own!r}"
+        for name, own in stated.get("column_names", {}).items()
+        if name != own
+    ]
+    if renamed:
+        lines += ["", f"Of the inputs, {', '.join(renamed)}."]
     if "metrics" in stated:
         lines += [
             "",

@@ -139,21 +139,40 @@ def experiment_config() -> config.ExperimentConfig:
     return experiment
 
 
+def define_task_flags() -> None:
+    """Defines the flags of scripts/check_model.py: as of inspect_data.py."""
+    define_experiment_flags()
+    data = parsing.SECTIONS["Task and data"]
+    parsing.SECTIONS.clear()
+    parsing.FIRST.clear()
+    parsing.SECTIONS["Task and data"] = [*data, "seed"]
+
+
 def define_inspection_flags() -> None:
     """Defines the flags of scripts/inspect_data.py.
 
     All of train.py's are taken, so that its flagfiles can be read; --help shows
     those that make a difference.
     """
-    define_experiment_flags()
-    data = parsing.SECTIONS["Task and data"]
-    parsing.SECTIONS.clear()
-    parsing.FIRST.clear()
-    parsing.SECTIONS["Task and data"] = [*data, "seed"]
+    define_task_flags()
     flags.DEFINE_string(
         "output", "partition.png", "Names the PNG file to draw to."
     )
     parsing.SECTIONS["Picture"] = ["output"]
+
+
+def task_config() -> config.ExperimentConfig:
+    """Returns the configuration of a task: its data, model and seed.
+
+    Raises:
+      ConfigError: If one of these is not allowed; the message names it.
+    """
+    return config.ExperimentConfig(
+        data=_group(config.DataConfig),
+        # At least one client exists, however small --num_clients is.
+        clients=config.ClientConfig(clients_per_round=1),
+        run=config.RunConfig(seed=parsing.FLAGS["seed"].value),
+    )
 
 
 def inspection() -> tuple[config.ExperimentConfig, str]:
@@ -164,15 +183,9 @@ def inspection() -> tuple[config.ExperimentConfig, str]:
     Raises:
       ConfigError: If one of these is not allowed; the message names it.
     """
-    experiment = config.ExperimentConfig(
-        data=_group(config.DataConfig),
-        # At least one client exists, however small --num_clients is.
-        clients=config.ClientConfig(clients_per_round=1),
-        run=config.RunConfig(seed=parsing.FLAGS["seed"].value),
-    )
     output = parsing.FLAGS["output"].value
     if not output.lower().endswith(".png"):
         raise errors.ConfigError(
             f"--output={output}: must end in .png, for it is a picture."
         )
-    return experiment, output
+    return task_config(), output

@@ -1,5 +1,6 @@
 """Networks for rows of a table with numbers and categories."""
 
+import keyword
 import re
 from collections.abc import Sequence
 from typing import Any, Optional
@@ -15,6 +16,9 @@ from tff_pipeline.datasets.readers.table_features import (
 from tff_pipeline.models.scaling import Scaling
 
 _HIDDEN = (64, 32)
+# The inputs of a signature are arguments of a function; TensorFlow has taken
+# the first of them.
+_NO_ARGUMENTS = {"self", *keyword.kwlist}
 
 
 def two_hidden_layers(
@@ -68,6 +72,39 @@ def two_hidden_layers(
             label_scaling.deviation, label_scaling.mean
         )(output)
     return tf.keras.Model(row, output, name="table.model")
+
+
+def encoder(features: Sequence[Feature]) -> tf.keras.Model:
+    """Makes the layers that come before a user's own model of a table.
+
+    Args:
+      features: The statistics of each column, in the order of a row.
+
+    Returns:
+      A model without weights from a row, as `two_hidden_layers` takes it, to
+      float32 [batch, inputs]: first all numbers, filled in and scaled, then
+      for each category one for missing and one for each known value, 0 or 1;
+      an unknown value is all zeros.
+    """
+    row = tf.keras.Input([len(features)])
+    parts = []
+    numbers = [f for f in features if not isinstance(f, Category)]
+    if numbers:
+        parts.append(
+            Numbers(
+                _places(features, numbers),
+                [float(feature.median) for feature in numbers],
+                [float(feature.mean) for feature in numbers],
+                [float(feature.deviation) for feature in numbers],
+            )(row)
+        )
+    for place, feature in enumerate(features):
+        if isinstance(feature, Category):
+            code = tf.cast(row[:, place], tf.int32)
+            # Those of ABSENT and up; UNKNOWN, which is below, has none.
+            parts.append(tf.one_hot(code - ABSENT, feature.codes - ABSENT))
+    values = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
+    return tf.keras.Model(row, values, name="encoder")
 
 
 @tf.keras.utils.register_keras_serializable("tff_pipeline")
@@ -221,12 +258,23 @@ def _code_of_numbers(cells: tf.Tensor, feature: Category) -> tf.Tensor:
     return code + ABSENT * tf.cast(tf.math.is_nan(cells), tf.float32)
 
 
+def column_names(features: Sequence[Feature]) -> dict[str, str]:
+    """Returns each column's own name by its input of `serving_model`.
+
+    Args:
+      features: The statistics of each column.
+    """
+    names = [feature.name for feature in features]
+    return dict(zip(input_names(names), names))
+
+
 def input_names(columns: Sequence[str]) -> list[str]:
     """Returns names that a SavedModel's inputs may have, one a column.
 
     Other characters than ASCII's letters, digits and "_" become "_"; a name
-    that does not start with a letter gets "column_" before it; one that is
-    taken, whatever the case of its letters, gets "_2", "_3" and so on.
+    that does not start with a letter, or is a word that no argument of a
+    Python function can be called, gets "column_" before it; one that is taken,
+    whatever the case of its letters, gets "_2", "_3" and so on.
 
     Args:
       columns: Names of columns, which may be any text.
@@ -237,7 +285,7 @@ def input_names(columns: Sequence[str]) -> list[str]:
     taken: dict[str, str] = {}
     for column in columns:
         name = re.sub(r"\W", "_", column, flags=re.ASCII)
-        if not re.match("[A-Za-z]", name):
+        if not re.match("[A-Za-z]", name) or name in _NO_ARGUMENTS:
             name = f"column_{name}"
         unique, number = name, 1
         while unique.lower() in taken:

@@ -196,6 +196,25 @@ def all_layers(model: tf.keras.Model) -> list[Any]:
     return list(model._flatten_layers(include_self=False))
 
 
+def undo_compile(model: tf.keras.Model) -> None:
+    """Takes back what `compile` did to a model and the models within it.
+
+    TFF takes no compiled model, and the optimizer would be saved with it.
+
+    Args:
+      model: A model that may be compiled.
+    """
+    inner = all_layers(model) if model.built else model.layers
+    for each in (model, *inner):
+        if getattr(each, "_is_compiled", False):
+            each._is_compiled = False
+            each.optimizer = None
+            each._delete_tracking("optimizer")
+            each.loss = None
+            each.compiled_loss = None
+            each.compiled_metrics = None
+
+
 def resnet18(shape: Sequence[int], classes: int) -> tf.keras.Model:
     """Makes TFF's ResNet-18 with group normalization, ending in a softmax.
 

@@ -38,6 +38,8 @@ class Signature:
       inputs: A TensorSpec for each input by name.
       outputs: A TensorSpec for each output by name.
       batches: Whether rows of several requests may share a call.
+      columns: The input's name by the name that its column has in the user's
+        data, for inputs that are columns of a table.
     """
 
     def __init__(self, name: str, definition: Any, session: Any):
@@ -51,6 +53,7 @@ class Signature:
         self.name = name
         self.inputs = _specs(definition.inputs)
         self.outputs = _specs(definition.outputs)
+        self.columns: Mapping[str, str] = {}
         # Whether rows of several requests may go through one call. They may
         # where every input and output has rows of one size, known beforehand:
         # a row whose size is not known may have been padded to the longest of
@@ -187,12 +190,24 @@ def load(place: Place) -> Model:
             f"--model: {place.folder} has no signature to ask; export it with "
             "scripts/export.py, or with tf.saved_model.save(..., signatures=)."
         )
+    card = _read_card(place.folder)
+    for signature in signatures.values():
+        signature.columns = _columns(card, signature)
     return Model(
         place,
         signatures,
         {name: _as_json(each) for name, each in definitions.items()},
-        _read_card(place.folder),
+        card,
     )
+
+
+def _columns(card: Mapping[str, Any], signature: Signature) -> dict[str, str]:
+    """Returns the input by its column's own name, as the model card has it."""
+    names = card.get("column_names")
+    if not isinstance(names, dict) or names.keys() != signature.inputs.keys():
+        return {}
+    columns = {own: name for name, own in names.items() if type(own) is str}
+    return columns if len(columns) == len(names) else {}
 
 
 def _specs(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:

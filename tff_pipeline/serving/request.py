@@ -123,10 +123,22 @@ def _columns(instances: Any, signature: Signature) -> dict[str, list[Any]]:
             f"one, with the inputs: {', '.join(names)}.",
         )
     expected = set(names)
+    rows = []
     for place, row in enumerate(instances):
         if row.keys() != expected:
+            row = _by_input(row, signature)
+        if row.keys() != expected:
             _refuse_names(row, names, f"'instances' at {place}")
-    return {name: [row[name] for row in instances] for name in names}
+        rows.append(row)
+    return {name: [row[name] for row in rows] for name in names}
+
+
+def _by_input(
+    values: Mapping[str, Any], signature: Signature
+) -> Mapping[str, Any]:
+    """Returns values by input, where they are by the columns' own names."""
+    columns = signature.columns
+    return {columns.get(name, name): value for name, value in values.items()}
 
 
 def _named(inputs: Any, signature: Signature) -> dict[str, Any]:
@@ -134,6 +146,8 @@ def _named(inputs: Any, signature: Signature) -> dict[str, Any]:
     if isinstance(inputs, dict) and not (
         len(names) == 1 and tensor_json.is_base64(inputs)
     ):
+        if inputs.keys() != set(names):
+            inputs = dict(_by_input(inputs, signature))
         if inputs.keys() != set(names):
             _refuse_names(inputs, names, "'inputs'")
         return inputs

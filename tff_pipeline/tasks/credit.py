@@ -153,4 +153,6 @@ def _task(
         outputs_fn=functools.partial(outputs.named_class_outputs, classes),
         classes=classes,
         serving_fn=functools.partial(table.serving_model, known),
+        encoder_fn=functools.partial(table.encoder, known),
+        column_names=table.column_names(known),
     )

@@ -91,6 +91,8 @@ def csv(options: DataConfig, seed: int) -> Task:
         model_fn=model_fn,
         serving_fn=functools.partial(models.serving_model, known),
         columns=uses,
+        encoder_fn=functools.partial(models.encoder, known),
+        column_names=models.column_names(known),
     )
 
 

@@ -57,6 +57,10 @@ class Task:
       outputs_fn: The model's output -> the exported model's outputs by name.
       serving_fn: The trained model -> a model whose named inputs are as users
         have them, which is exported in its place.
+      encoder_fn: Makes the layers from `x` to what a user's own model takes,
+        for data that no model takes as they are, such as a table's rows.
+      column_names: The name that a column has in the users' data by the input
+        of `serving_fn`'s model that it is; empty for data without columns.
       generate_fn: The trained model -> a function that continues texts, for
         models of next tokens; see `text_generation.generator`.
       classes: The classes' names in order, if they have names.
@@ -87,6 +91,8 @@ class Task:
         outputs.class_outputs
     )
     serving_fn: Optional[Callable[[tf.keras.Model], tf.keras.Model]] = None
+    encoder_fn: Optional[Callable[[], tf.keras.Model]] = None
+    column_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     generate_fn: Optional[Callable[[tf.keras.Model], tf.Module]] = None
     classes: Sequence[str] = ()
     columns: Sequence[ColumnUse] = ()
