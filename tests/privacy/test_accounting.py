@@ -13,7 +13,8 @@ from tests.testing.closed_forms import gaussian_delta
 from tests.testing.scripts import run_script
 from tests.testing.soaked import soaked
 from tff_pipeline import errors
-from tff_pipeline.privacy import accounting
+from tff_pipeline.privacy import accounting, calibration
+from tff_pipeline.privacy import delta as deltas
 from tff_pipeline.privacy.setting import ADJACENCIES, Setting
 
 INTEGER_ORDERS = list(range(2, 256))
@@ -74,7 +75,7 @@ def test_headline_of_mcmahan_2018_table_1():
 def test_table_1_of_mcmahan_2018(population, cohort_size, noise, improved):
     for exponent, published in enumerate(improved):
         setting = poisson(population, cohort_size, 10**exponent)
-        delta = accounting.default_delta(population)
+        delta = deltas.default(population)
         found = accounting.epsilon(setting, noise, delta, "rdp")
         # Three digits, as published.
         assert found == pytest.approx(published, rel=5e-4, abs=6e-4)
@@ -105,7 +106,7 @@ def test_tutorial_of_tff(cohort_size, epsilon):
 )
 def test_table_1_of_andrew_2021(noise, cohort_size, rounds, epsilon):
     setting = uniform(10**6, cohort_size, rounds)
-    delta = accounting.default_delta(10**6)
+    delta = deltas.default(10**6)
     found = accounting.epsilon(setting, noise, delta)
     assert found == pytest.approx(epsilon, abs=6e-4)
     assert ADJACENCIES[setting.adjacency] == ("replace one client by another")
@@ -190,7 +191,7 @@ def test_epsilon_falls_with_noise_and_rises_with_rounds_and_cohort(
     ids=["poisson", "uniform", "tree_restart"],
 )
 def test_the_noise_that_is_found_keeps_the_target_closely(setting, target):
-    noise = accounting.noise_multiplier(setting, target, 1e-5, "rdp")
+    noise = calibration.noise_multiplier(setting, target, 1e-5, "rdp")
     found = accounting.epsilon(setting, noise, 1e-5, "rdp")
     assert 0.998 * target <= found <= target
 
@@ -256,8 +257,8 @@ def test_a_setting_that_makes_no_sense_is_refused(change, words):
         (lambda s: accounting.epsilon(s, -1.0, 1e-5), "=-1.0"),
         (lambda s: accounting.epsilon(s, 1.0, 0.0), "--delta=0.0"),
         (lambda s: accounting.epsilon(s, 1.0, 1e-5, "moments"), "moments"),
-        (lambda s: accounting.noise_multiplier(s, math.nan, 1e-5), "nan"),
-        (lambda s: accounting.noise_multiplier(s, 0.0, 1e-5), "=0.0"),
+        (lambda s: calibration.noise_multiplier(s, math.nan, 1e-5), "nan"),
+        (lambda s: calibration.noise_multiplier(s, 0.0, 1e-5), "=0.0"),
     ],
 )
 def test_numbers_out_of_range_are_refused(call, words):
@@ -310,7 +311,7 @@ def test_the_script_finds_the_cheapest_cohort_and_draws(tmp_path):
 
     def epsilon(size):
         setting = poisson(3383, size, 20)
-        delta = accounting.default_delta(3383)
+        delta = deltas.default(3383)
         return accounting.epsilon(setting, 0.01 * size, delta, "rdp")
 
     assert epsilon(cohort) <= 2 < epsilon(cohort - 1)

@@ -25,6 +25,7 @@ def main() -> None:
     # Here and not above: flags are refused before TensorFlow is imported.
     from tff_pipeline import experiment
     from tff_pipeline.files import storage
+    from tff_pipeline.privacy import paper
 
     result = experiment.run(
         config,
@@ -48,10 +49,9 @@ def main() -> None:
     print(f"\nDone after {result.round_number} rounds{reached}. Test set:")
     for name, value in result.evaluation.items():
         print(f"  {name:<12} {value:.4f}")
-    if result.epsilon is not None:
+    if storage.exists(directory.privacy_json):
         print(f"\nPrivacy         {directory.privacy_text}")
-        statement = storage.read_text(directory.privacy_text).split("\n\n")[0]
-        print("  " + statement.replace("\n", "\n  "))
+        print(paper.on_screen(storage.read_text(directory.privacy_json)))
     places = {
         "SavedModel": directory.saved_model,
         "Metrics": directory.metrics,
