@@ -29,10 +29,11 @@ _RENYI_ONLY = ("distributed",)
 _FINE = (0.05, 5e-3)
 _COARSE = (0.1, 1e-2)
 _MOST_FINE_ROUNDS = 20_000
-# Above it, losses are too many to be told apart; a bound will do.
+# Above these, losses are too many to be told apart; a bound will do.
 _LARGEST_EXACT = 300.0
+_MOST_EXACT_ROUNDS = 300_000
 # Quick ones, for a bound.
-_FEW_ORDERS = (*range(2, 17), 20, 24, 28, 32, 40, 48, 64, 128, 512, 1024)
+_FEW_ORDERS = (*range(2, 17), 20, 24, 28, 32, 40, 48, 63, 128, 512, 1024)
 # With more noise the best order is a high one, and those between the integers
 # take many seconds.
 _MOST_NOISE_OF_ALL_ORDERS = 20.0
@@ -157,7 +158,7 @@ def _amplified(
     event, times = setting.events(noise_multiplier)
     if accountant == "pld":
         bound = _amplified(setting, noise_multiplier, delta, "rdp", quick=True)
-        if bound > _LARGEST_EXACT:
+        if bound > _LARGEST_EXACT or times > _MOST_EXACT_ROUNDS:
             return bound
         coarse = quick or times > _MOST_FINE_ROUNDS
         losses = _losses(event, *(_COARSE if coarse else _FINE))

@@ -17,9 +17,10 @@ _LARGEST_MULTIPLIER = 1e4
 # With less noise no target is told apart from having none.
 _SMALLEST_MULTIPLIER = 1e-3
 _TOLERANCE = 2e-3  # How far a target epsilon may be undershot, relatively.
-_NARROW = 0.01  # Where epsilon leaps, how closely the leap is found.
+# Where epsilon leaps, how closely the leap is found: less so with every try.
+_NARROW = 4e-3
 _FIRST_STEP = 1.02
-_MOST_ESTIMATES = 4
+_MOST_SECANTS = 6
 _MOST_TRIES = 60  # Steps and halves come to an end long before.
 
 
@@ -97,9 +98,10 @@ def _search(
 ) -> float:
     """Finds where the falling function `epsilon` is the target.
 
-    It goes by the estimate for a target that is as much lower as the last one
-    was missed; where that leads nowhere, outwards in growing steps, and then by
-    halving. `enough` is a noise multiplier that is known to keep the target.
+    It starts from the estimate, and goes on by secants, for in logarithms
+    epsilon is nearly a falling line; where these lead nowhere, outwards in
+    growing steps, and then by halving. `enough` is a noise multiplier that is
+    known to keep the target.
     """
     low, high = _SMALLEST_MULTIPLIER, _LARGEST_MULTIPLIER
     tried: set[bool] = set()
@@ -107,9 +109,11 @@ def _search(
         # A hair more, for rounding.
         high, tried = enough * (1 + 1e-6), {True}
     aim = target * (1 - _TOLERANCE / 2)
-    corrected, step = aim, _FIRST_STEP
-    here = min(max(estimate(corrected), low), high)
-    for number in range(_MOST_TRIES):
+    here = min(max(estimate(aim), low), high)
+    before: Optional[tuple[float, float]] = None
+    step = _FIRST_STEP
+    hopeless = estimate(aim) > 2 * _LARGEST_MULTIPLIER
+    for number in range(1, 1 if hopeless else _MOST_TRIES):
         value = epsilon(here)
         keeps = value <= target
         if keeps and value >= (1 - _TOLERANCE) * target:
@@ -120,12 +124,14 @@ def _search(
             break
         low, high = (low, here) if keeps else (here, high)
         tried.add(keeps)
-        if len(tried) == 2 and high / low < 1 + _NARROW:
+        if len(tried) == 2 and high / low < 1 + _NARROW * number:
             return high
-        ratio = aim / value if value else math.inf
-        corrected *= min(max(ratio, 0.01), 100.0)
-        proposed = estimate(corrected)
-        if number < _MOST_ESTIMATES and low < proposed < high:
+        # How far below the aim it is, in logarithms; both must be finite.
+        missed = math.log(aim / min(max(value, 1e-12), 1e12))
+        slope = _slope(before, here, missed)
+        before = here, missed
+        proposed = here * math.exp(min(max(missed / slope, -3.0), 3.0))
+        if number <= _MOST_SECANTS and low < proposed < high:
             here = proposed
         elif len(tried) == 2:
             here = math.sqrt(low * high)
@@ -137,3 +143,13 @@ def _search(
         f"up to {_LARGEST_MULTIPLIER:g}; raise it, or take fewer rounds or a "
         "larger population."
     )
+
+
+def _slope(
+    before: Optional[tuple[float, float]], here: float, missed: float
+) -> float:
+    """Returns the slope of the logarithm of epsilon, which is never flat."""
+    if before is None or before[0] == here:
+        return -1.0
+    rise = (before[1] - missed) / math.log(here / before[0])
+    return min(max(rise, -10.0), -0.5)
