@@ -390,7 +390,7 @@ def test_run_resumes_with_the_same_noise(tmp_path):
     assert stated["unit"] == "one example"
     assert stated["steps_in_all_rounds"] == 8
     assert sum(each["clients"] for each in stated["clients"]) == 6
-    assert "no privacy" in (run / "privacy.txt").read_text()
+    assert "NO PRIVACY" in (run / "privacy.txt").read_text()
     assert not (run / "noise_secret").exists()
     # As if it had been killed after its first round.
     shutil.rmtree(run / "checkpoints" / "round_000002")

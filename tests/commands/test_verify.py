@@ -789,7 +789,7 @@ def test_a_private_run_holds_and_runs_again_with_its_secret(
     findings = [*verify.verify(str(path)), *rerun.rerun(str(path))]
     assert all(finding.holds for finding in findings)
     said = "\n".join(finding.text for finding in findings)
-    assert f"{path}/privacy.json is of the 2 rounds that are saved." in said
+    assert f"{path}/privacy.json is of the 2 rounds that are saved, and" in said
     assert "all 2 rounds gave the same state, bit by bit." in said
 
 
