@@ -141,6 +141,10 @@ def _run(
             config, task, directory, rounds, weights, final, log
         )
         finish.finish(context)
+        if sign is not None:
+            # The records of what was exported are signed as well.
+            log.sync()
+            sign(rounds, log.head)
     return Result(
         directory,
         rounds,

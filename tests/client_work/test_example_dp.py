@@ -27,9 +27,10 @@ from tff_pipeline.config import (
     ServerConfig,
 )
 from tff_pipeline.datasets.federation.federated_data import Examples
-from tff_pipeline.privacy import accounting
+from tff_pipeline.privacy import accounting, example_plan
 from tff_pipeline.privacy.example_plan import ExamplePlan
 from tff_pipeline.runs.checkpoint import CheckpointStore
+from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.runtime.in_process import InProcessContext
 
 layers = tf.keras.layers
@@ -353,7 +354,7 @@ def test_real_processes_take_the_same_step(make):
 def digits(path, rounds=2, **changes):
     private = {
         "dp_target_epsilon": 2.0,
-        "dp_delta": 1e-3,
+        "dp_delta": 1e-4,
         "dp_clip": 0.5,
         "dp_noise_seed": 5,
     }
@@ -388,8 +389,8 @@ def test_run_resumes_with_the_same_noise(tmp_path):
     assert stated["epsilon"] == 2.0
     assert stated["unit"] == "one example"
     assert stated["steps_in_all_rounds"] == 8
-    assert len(stated["clients"]) == 6
-    assert "no privacy" in (run / "privacy.txt").read_text()
+    assert sum(each["clients"] for each in stated["clients"]) == 6
+    assert "NO PRIVACY" in (run / "privacy.txt").read_text()
     assert not (run / "noise_secret").exists()
     # As if it had been killed after its first round.
     shutil.rmtree(run / "checkpoints" / "round_000002")
@@ -418,6 +419,31 @@ def test_secret_is_drawn_once_and_kept_to_its_owner(tmp_path):
     secret.unlink()
     with pytest.raises(errors.RunDirectoryError, match="noise_secret"):
         experiment.run(digits(run, rounds=1, dp_noise_seed=None))
+
+
+def test_a_delta_of_one_example_or_more_is_refused(tmp_path):
+    with pytest.raises(errors.ConfigError) as caught:
+        experiment.run(digits(tmp_path / "run", dp_delta=1e-3))
+    said = str(caught.value)
+    assert "--client_dp_delta=0.001 is 1 / " in said
+    assert "examples or more" in said and "--dp_allow_large_delta" in said
+    assert not (tmp_path / "run").exists()
+    forced = dataclasses.replace(
+        digits(tmp_path / "run", dp_delta=1e-3, dp_noise_seed=None),
+        privacy=PrivacyConfig(dp_allow_large_delta=True),
+    )
+    planned = example_plan.for_run(
+        forced, RunDirectory(str(tmp_path / "run")), False, 1000
+    )
+    stated = example_plan.content(planned, {"Mrs Marple": 7, "Poirot": 7})
+    assert stated["private"] is False
+    assert stated["clients"][0]["clients"] == 2
+    words = example_plan.in_words(stated)
+    assert "NO PRIVACY" in words and "No guarantee" in words
+    assert "Marple" not in words
+    # Where nobody's examples are protected it says nothing.
+    with pytest.raises(errors.ConfigError, match="dp_allow_large_delta=True"):
+        ExperimentConfig(privacy=PrivacyConfig(dp_allow_large_delta=True))
 
 
 def test_noise_keeps_the_target_for_every_size():

@@ -25,7 +25,7 @@ from tff_pipeline.config import (
     AlgorithmConfig,
     PrivacyConfig,
 )
-from tff_pipeline.runs import round_log, signature
+from tff_pipeline.runs import environment, round_log, signature
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.round_log import Record, RoundLog
@@ -789,7 +789,7 @@ def test_a_private_run_holds_and_runs_again_with_its_secret(
     findings = [*verify.verify(str(path)), *rerun.rerun(str(path))]
     assert all(finding.holds for finding in findings)
     said = "\n".join(finding.text for finding in findings)
-    assert f"{path}/privacy.json is of the 2 rounds that are saved." in said
+    assert f"{path}/privacy.json is of the 2 rounds that are saved, and" in said
     assert "all 2 rounds gave the same state, bit by bit." in said
 
 
@@ -822,6 +822,110 @@ def test_a_privacy_statement_that_was_changed_is_found(
     assert wrong(path).startswith(f"{path}/privacy.json cannot be read")
 
 
+@pytest.mark.parametrize("name", ["privacy.json", "privacy.txt"])
+def test_any_bit_of_a_privacy_statement_is_found(
+    trained_in_private, copy, name
+):
+    path = copy(trained_in_private[0])
+    size = (path / name).stat().st_size
+    for place in (0, size // 3, size // 2, size - 2):
+        flip(path / name, place)
+        assert wrong(path).startswith(f"{path}/{name} "), place
+        flip(path / name, place)
+    assert wrong(path) == ""
+    (path / name).unlink()
+    assert wrong(path).startswith(f"{path}/{name} ")
+
+
+def test_a_statement_that_the_log_does_not_know_is_found(
+    trained_in_private, copy
+):
+    path = copy(trained_in_private[0])
+
+    def of_an_earlier_round(content):
+        if content["kind"] == "privacy":
+            content["round"] = 1
+        return content
+
+    rewrite(path, of_an_earlier_round)
+    assert "has no hash of it after round 2" in wrong(path)
+
+
+def test_the_card_of_a_private_model_carries_the_whole_statement(
+    trained_in_private,
+):
+    path, _ = trained_in_private
+    folder = path / "saved_model" / "assets.extra"
+    card = json.loads((folder / "model_card.json").read_text())
+    assert card["differential_privacy"] is True
+    assert card["privacy"] == json.loads((path / "privacy.json").read_text())
+    text = (path / "privacy.txt").read_text()
+    assert card["privacy_statement"] == text
+    assert text.strip() in (folder / "model_card.md").read_text()
+    hashes = json.loads((path / "environment.json").read_text())["data"]
+    assert card["privacy"]["data_files"] == len(hashes)
+    assert card["privacy"]["run"] == "run"
+
+
+def test_of_a_large_delta_nothing_is_called_private(tmp_path):
+    """Six silos, whose default delta would fail for one run in seven."""
+    path = tmp_path / "run"
+    flags = (
+        *("--task=digits_2nn", "--partition=iid", "--num_clients=6"),
+        *("--clients_per_round=6", "--total_rounds=1"),
+        *("--aggregator=dp_gaussian", "--dp_clip=0.5"),
+        *("--dp_target_epsilon=8", f"--output_dir={path}"),
+    )
+    done = run_script("train.py", *flags)
+    assert done.returncode == 2
+    (said,) = done.stderr.strip().splitlines()
+    assert "--dp_delta is not set and its default 0.139" in said
+    assert "6 clients" in said and "--dp_allow_large_delta" in said
+    assert not path.exists()
+    done = run_script("train.py", *flags, "--dp_allow_large_delta")
+    assert done.returncode == 0, done.stderr
+    stated = json.loads((path / "privacy.json").read_text())
+    assert stated["private"] is False
+    folder = path / "saved_model" / "assets.extra"
+    card = json.loads((folder / "model_card.json").read_text())
+    assert card["differential_privacy"] is False
+    for text in (
+        done.stdout,
+        (path / "privacy.txt").read_text(),
+        (folder / "model_card.md").read_text(),
+    ):
+        assert "NO PRIVACY: nothing of this run may be called private" in (
+            " ".join(text.split())
+        )
+        assert "-differential privacy" not in text
+    assert wrong(path) == ""
+
+
+def test_a_signature_is_of_the_exported_model_too(signed_run, copy, keys):
+    path, public = copy(signed_run), keys / "ours_public.pem"
+    records = records_of(path)
+    assert records[-1].content["kind"] == "exported"
+    content = json.loads((path / "signature.json").read_text())
+    assert content["head"] == records[-1].sha256
+    # What the newest checkpoint's signature would not tell.
+    card = path / "saved_model" / "assets.extra" / "model_card.md"
+    card.write_text("It was never wrong.")
+    model = environment.hashes(str(path / "saved_model"))
+
+    def another_model(content):
+        return {**content, "files": model} if "files" in content else content
+
+    heads = rewrite(path, another_model)
+    assert wrong(path) == ""
+    assert wrong(path, public) == f"{path}/signature.json is of another log."
+    signer = signature.Signer(str(keys / "ours.pem"))
+    before = heads[records[-2].sha256]
+    signer.write(str(path / "signature.json"), ROUNDS, before)
+    assert wrong(path, public).startswith(
+        f"{path}/signature.json does not sign the record of the exported model"
+    )
+
+
 def test_a_statement_that_a_kill_kept_from_being_written_is_made_up_for(
     trained_in_private, copy
 ):
@@ -831,7 +935,10 @@ def test_a_statement_that_a_kill_kept_from_being_written_is_made_up_for(
     (path / "privacy.json").write_text(json.dumps(old))
     # No round is left to be run.
     experiment.run(config_of(path, PRIVATE, total_rounds=2))
-    assert (path / "privacy.json").read_text() == whole
+    found = json.loads((path / "privacy.json").read_text())
+    # Its folder is another by now, and it may be another day.
+    other = {"run": "copy", "date": found["date"]}
+    assert found == {**json.loads(whole), **other}
     assert wrong(path) == ""
 
 

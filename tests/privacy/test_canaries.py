@@ -176,6 +176,7 @@ def test_a_run_with_canaries_states_what_they_found(tmp_path):
             privacy=PrivacyConfig(
                 dp_clip=0.5,
                 dp_noise_multiplier=0.05,
+                dp_delta=1e-3,
                 audit_canaries=20,
             ),
             run=RunConfig(output_dir=str(tmp_path), total_rounds=6),

@@ -1,5 +1,6 @@
 """Plans: what the flags promise is what is run, or they are refused."""
 
+import json
 import math
 import os
 
@@ -20,9 +21,16 @@ from tff_pipeline.config.privacy import (
     SAMPLINGS_OF,
     PrivacyConfig,
 )
-from tff_pipeline.privacy import accounting, plan, secret_file, statement
+from tff_pipeline.privacy import (
+    accounting,
+    paper,
+    plan,
+    secret_file,
+    statement,
+)
 from tff_pipeline.privacy.ledger import Ledger
 from tff_pipeline.privacy.setting import Setting
+from tff_pipeline.runs.directory import RunDirectory
 
 SECRET = 0x0123456789ABCDEF0123456789ABCDEF
 POPULATION = 1000
@@ -286,7 +294,7 @@ def test_a_ledger_goes_on_with_its_own_terms_alone():
         (ledger(dp_noise_multiplier=1.5), "noise_multiplier (was 1.0, now 1.5"),
         (ledger(size=40), "cohort_size (was 50, now 40"),
         (ledger(population=999), "population (was 1000, now 999"),
-        (ledger(dp_delta=1e-3), "delta"),
+        (ledger(dp_delta=1e-4), "delta"),
     ):
         with pytest.raises(errors.ConfigError, match="other terms") as caught:
             other.check(saved, 10)
@@ -330,7 +338,7 @@ def test_a_statement_says_all_that_epsilon_rests_on(name):
     said = statement.content(planned, 30)
     assert said["epsilon"] == planned.epsilon(30)
     assert said["epsilon_of_all_planned_rounds"] == planned.epsilon(50)
-    assert said["epsilon_without_amplification"] >= said["epsilon"] * 0.999
+    assert said["epsilon_without_amplification"] >= said["epsilon"]
     assert said["rounds"] == 30 and said["population"] == POPULATION
     words = statement.in_words(said)
     for fact in (
@@ -360,9 +368,92 @@ def test_exact_metrics_are_confessed():
     assert np.linalg.norm(held["matrix"]) == pytest.approx(1)
 
 
-def test_a_delta_that_may_be_a_whole_client_is_warned_of():
-    said = statement.content(made(dp_delta=0.01), 1)
-    assert "above 1 / population" in said["warning"]
+def test_a_delta_that_may_be_a_whole_client_is_never_called_private():
+    planned = made(dp_delta=0.01, dp_allow_large_delta=True)
+    said = statement.content(planned, 1)
+    assert said["private"] is False and not planned.private
+    assert "Delta 0.01 is too large for 1000 clients" in said["warning"]
+    assert said["verdict"].startswith("NO PRIVACY")
+    words = statement.in_words(said)
+    assert "No guarantee" in words
+    assert "-differential privacy" not in words
+
+
+@pytest.mark.parametrize(
+    ("delta", "population", "words"),
+    [
+        (0.01, 1000, ["--dp_delta=0.01", "1 / 1000 clients or more", "=1e-05"]),
+        # To the letter.
+        (1e-3, 1000, ["--dp_delta=0.001", "1 / 1000 clients"]),
+        (0.5, 1, ["--dp_delta=0.5"]),
+        (1e-6, 10**6, ["--dp_delta=1e-06", "--dp_delta=1e-07"]),
+        # Six silos, whose default would fail for one in seven.
+        (None, 6, ["--dp_delta is not set", "0.139", "--dp_delta=1e-05"]),
+        (0.1, 6, ["--dp_delta=0.1", "above 0.01", "6 clients"]),
+    ],
+)
+def test_a_delta_that_protects_nobody_is_refused(delta, population, words):
+    options = {} if delta is None else {"dp_delta": delta}
+    size = min(population, 50)
+    with pytest.raises(errors.ConfigError) as caught:
+        made(size=size, population=population, **options)
+    assert str(caught.value).count(". ") == 0
+    for word in [*words, "--dp_allow_large_delta"]:
+        assert word in str(caught.value)
+    forced = made(
+        size=size, population=population, dp_allow_large_delta=True, **options
+    )
+    assert not forced.private
+    # The advice is good.
+    advised = str(caught.value).split("give --dp_delta=")[1].split(",")[0]
+    assert made(
+        size=size, population=population, dp_delta=float(advised)
+    ).private
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "delta", "word"),
+    [
+        (0.0, 1e-5, "NOTHING"),
+        (1.0, 1e-5, "STRONG"),
+        (1.1, 1e-5, "MODERATE"),
+        (10.1, 1e-5, "WEAK"),
+        (None, 1e-5, "NO PRIVACY"),
+    ],
+)
+def test_a_verdict_is_in_plain_words(epsilon, delta, word):
+    said = paper.verdict(None, epsilon, delta, "client")
+    assert said.startswith(word)
+
+
+def test_a_statement_can_be_signed(tmp_path):
+    directory = RunDirectory(str(tmp_path / "silos"))
+    hashes = {"Mrs Marple.csv": "ab" * 32, "Mr Stringer.csv": "cd" * 32}
+    directory.claim(config(), environment={"data": hashes})
+    head = paper.head(directory)
+    said = statement.content(made(), 3, head=head)
+    words = statement.in_words(said)
+    for fact in (
+        "PRIVACY STATEMENT",
+        "run         silos",
+        f"date        {said['date']}",
+        "ab" * 32,
+        "cd" * 32,
+        "verdict",
+        "signature   ____",
+    ):
+        assert fact in words, fact
+    # A file a client: its name is the client's.
+    assert "Marple" not in words + json.dumps(said)
+    many = {f"{i}.csv": f"{i:064x}" for i in range(100)}
+    directory.claim(config(), True, {"data": many})
+    words = statement.in_words(
+        statement.content(made(), 3, head=paper.head(directory))
+    )
+    assert "100 files in all" in words
+    assert max(map(len, words.splitlines())) <= 80
+    directory.claim(config(), True)
+    assert paper.head(directory)["data_files"] == 0
 
 
 def test_an_audit_above_the_promise_is_called_broken():

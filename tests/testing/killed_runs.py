@@ -103,7 +103,7 @@ def papers(path):
         "ledger": content["notes"].get("privacy"),
         "metrics": rows_of(path),
         "log": log,
-        "statement": _text(path / "privacy.json"),
+        "statement": _statement(path / "privacy.json"),
         "checkpoints": sorted(os.listdir(path / "checkpoints")),
         "rest": sorted(set(os.listdir(path)) - {"noise_secret"}),
     }
@@ -124,5 +124,9 @@ def _kept(checkpoints, folder):
     return digests
 
 
-def _text(path):
-    return path.read_text() if path.exists() else None
+def _statement(path):
+    """The privacy statement, but for the folder's name and the day."""
+    if not path.exists():
+        return None
+    stated = json.loads(path.read_text())
+    return {k: v for k, v in stated.items() if k not in ("run", "date")}

@@ -105,7 +105,7 @@ def test_a_run_says_what_it_gave(private_run):
     text = (path / "privacy.txt").read_text()
     assert f"({said['epsilon']:.4g}, 0.001)-differential privacy" in text
     # And on the screen.
-    assert text.splitlines()[0] in output
+    assert said["verdict"] in " ".join(output.split())
 
 
 def test_epsilon_is_written_after_every_round(private_run):
@@ -302,7 +302,8 @@ def test_seeded_noise_is_no_privacy_and_repeats_anywhere(tmp_path):
     assert not (one / "noise_secret").exists()
     said = statement(one)
     assert said["private"] is False
-    assert "Simulation only, no privacy" in (one / "privacy.txt").read_text()
+    words = " ".join((one / "privacy.txt").read_text().split())
+    assert "Simulation only, no privacy" in words
     assert "--dp_release_exact_metrics" in said["not_covered"][0]
     assert {*WITHHELD} <= set(rows_of(one)[0])
 

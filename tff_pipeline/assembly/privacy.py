@@ -17,6 +17,7 @@ from tff_pipeline.privacy import (
     canaries,
     example_plan,
     mechanisms,
+    paper,
     plan,
     secret_file,
     statement,
@@ -28,6 +29,7 @@ from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.tasks.task import Task
 
 _CHECKED_EXAMPLES = 10  # Test examples whose loss is checked.
+_MOST_COUNTED = 10_000  # Clients, whose sizes may have to be read one by one.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +118,9 @@ def protect(
       ConfigError: If no plan meets the settings.
       RunDirectoryError: If a secret of the run cannot be read.
     """
-    examples = example_plan.for_run(config, directory, overwrite)
+    examples = example_plan.for_run(
+        config, directory, overwrite, _num_examples(task)
+    )
     return Protection(
         plan_of_clients(
             config,
@@ -185,6 +189,14 @@ def _example_hook(planned: ExamplePlan, task: Task) -> ExampleDp:
     )
 
 
+def _num_examples(task: Task) -> int:
+    """Counts the clients' examples, or fewer where that takes long."""
+    ids = task.train.client_ids
+    counted = ids[:_MOST_COUNTED]
+    # Each of the others has one or more.
+    return sum(map(task.train.size, counted)) + len(ids) - len(counted)
+
+
 def _listed(task: Task) -> dict[str, int]:
     """Numbers of examples of the clients that the statement lists, by id."""
     ids = task.train.client_ids[: example_plan.MOST_LISTED]
@@ -210,5 +222,5 @@ def _state(
     statement.write(
         directory.privacy_json,
         directory.privacy_text,
-        statement.content(planned, rounds, audit),
+        statement.content(planned, rounds, audit, paper.head(directory)),
     )

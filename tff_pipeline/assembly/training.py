@@ -96,6 +96,7 @@ def build_loop(
         config.run.target_metric,
         protection.cohort_key,
         sign,
+        statement=directory.privacy_hashes,
     )
     kept = None
     if algorithm.initial_kept_state is not None:

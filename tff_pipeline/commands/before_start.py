@@ -132,7 +132,7 @@ def _check_table(config: ExperimentConfig) -> None:
     if data.client_column is None or data.partition != "natural":
         return
     table.load([data.client_column])
-    clients = table.text(data.client_column)
+    clients = table.codes(data.client_column)
     if clients.missing.any():
         return  # Which is refused with its row, later.
     there = len(clients.categories or ()) - (data.unseen_clients or 0)
@@ -151,9 +151,12 @@ def _names(data: DataConfig, flag: str, known: list[str]) -> list[str]:
     value = getattr(data, flag)
     if value is None:
         return []
-    if value in known or not flag.endswith("_columns"):
+    several = flag.endswith("_columns") or (
+        flag == "label_column" and data.task_type == "regression"
+    )
+    if value in known or not several:
         return [value]
     return [
-        name.strip()
+        " ".join(name.split())
         for name in next(csv.reader([value], skipinitialspace=True))
     ]

@@ -11,7 +11,8 @@ from typing import Optional
 import numpy as np
 
 from tff_pipeline import errors
-from tff_pipeline.datasets.readers.table import Column, Table
+from tff_pipeline.datasets.readers.column import Column
+from tff_pipeline.datasets.readers.table import Table
 
 # Words that name a column of clients, and of labels, the likelier first.
 _CLIENT_WORDS = (

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import os
 from collections.abc import Callable
 from typing import Any, Optional
 
@@ -80,8 +81,9 @@ def verify(run_dir: str, public_key: Optional[str] = None) -> list[Finding]:
     store = CheckpointStore(directory.checkpoints, config=identity)
     for number in store.rounds():
         check(functools.partial(_check_checkpoint, store, number, records))
-    if storage.exists(directory.privacy_json) and store.rounds():
-        check(lambda: _check_privacy(directory, store, rounds))
+    stated = [r for r in records if r.content["kind"] == "privacy"]
+    if (stated or storage.exists(directory.privacy_json)) and store.rounds():
+        check(lambda: _check_privacy(directory, store, rounds, stated))
     exported = [r for r in records if r.content["kind"] == "exported"]
     if exported or storage.exists(directory.saved_model):
         check(lambda: _check_model(directory, store, exported))
@@ -174,7 +176,10 @@ def _check_checkpoint(
 
 
 def _check_privacy(
-    directory: RunDirectory, store: CheckpointStore, logged: list[Record]
+    directory: RunDirectory,
+    store: CheckpointStore,
+    logged: list[Record],
+    recorded: list[Record],
 ) -> str:
     last = store.rounds()[-1]
     try:
@@ -203,7 +208,33 @@ def _check_privacy(
             f"{directory.privacy_json} has epsilon {stated.get('epsilon')}, "
             f"and the log has {spent[0]}."
         )
-    return f"{directory.privacy_json} is of the {last} rounds that are saved."
+    _check_statement(directory, last, recorded)
+    return (
+        f"{directory.privacy_json} is of the {last} rounds that are saved, and "
+        f"it and {directory.privacy_text} are as they were written."
+    )
+
+
+def _check_statement(
+    directory: RunDirectory, last: int, recorded: list[Record]
+) -> None:
+    """Raises unless the files of the privacy statement are the log's."""
+    again = "the command that trained the run writes it anew."
+    if not recorded or recorded[-1].content["round"] != last:
+        raise _Wrong(
+            f"{directory.privacy_json} is there, and the log has no hash of it "
+            f"after round {last}; {again}"
+        )
+    logged, found = recorded[-1].content["files"], directory.privacy_hashes()
+    for path in (directory.privacy_json, directory.privacy_text):
+        name = os.path.basename(path)
+        if name not in found:
+            raise _Wrong(f"{path} is missing; {again}")
+        if found[name] != logged.get(name):
+            raise _Wrong(
+                f"{path} does not have the SHA-256 that the log has of it; "
+                f"{again}"
+            )
 
 
 def _check_model(
@@ -245,4 +276,15 @@ def _check_signature(
         )
     if signed["head"] not in [record.sha256 for record in records]:
         raise _Wrong(f"{directory.signature} is of another log.")
+    heads = [record.sha256 for record in records]
+    later = records[heads.index(signed["head"]) + 1 :]
+    for kind, what in (
+        ("privacy", "privacy statement"),
+        ("exported", "exported model"),
+    ):
+        if kind in [record.content["kind"] for record in later]:
+            raise _Wrong(
+                f"{directory.signature} does not sign the record of the "
+                f"{what}; the command that trained the run signs it."
+            )
     return f"{directory.signature} signs the log up to round {last}."

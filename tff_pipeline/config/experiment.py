@@ -79,7 +79,9 @@ class ExperimentConfig:
                 f"all noise; give --aggregator={aggregation.last}."
             )
         privacy = dataclasses.replace(self.privacy)
-        privacy.settle_for(aggregation.name)
+        privacy.settle_for(
+            aggregation.name, self.clients.dp_target_epsilon is not None
+        )
         object.__setattr__(self, "privacy", privacy)
 
     def _settle_clients(self) -> None:

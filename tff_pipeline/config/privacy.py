@@ -32,6 +32,7 @@ _ALL = {
     "dp_noise_multiplier": None,
     "dp_target_epsilon": None,
     "dp_delta": None,
+    "dp_allow_large_delta": False,
     "dp_accountant": None,
     "dp_max_epsilon": None,
     "dp_noise_seed": None,
@@ -98,7 +99,14 @@ class PrivacyConfig(fields.Group):
         None,
         fields.PROBABILITY,
         "Sets the probability with which the guarantee of epsilon may fail."
-        " Default: 1 / population^1.1.",
+        " Default: 1 / population^1.1, where that is at most 0.01.",
+    )
+    dp_allow_large_delta: Optional[bool] = fields.field(
+        None,
+        fields.SWITCH,
+        "Takes a delta of 1 / population or more, or above 0.01, for "
+        "simulations; the run is then never called private. Also for "
+        "--client_dp_delta, whose population are all examples.",
     )
     dp_clip: Optional[float] = fields.field(
         None,
@@ -172,17 +180,22 @@ class PrivacyConfig(fields.Group):
         "Default: none.",
     )
 
-    def settle_for(self, aggregator: str) -> None:
+    def settle_for(self, aggregator: str, examples: bool = False) -> None:
         """Fills in the options of `aggregator` and refuses all others.
 
         Args:
           aggregator: A name in `registry.AGGREGATORS`, private or not.
+          examples: Whether clients protect single examples, whose delta may be
+            too large as well.
 
         Raises:
           ConfigError: If an option is set that `aggregator` does not take, or
             one that it needs is missing.
         """
-        self.settle_options("aggregator", aggregator, PRIVACY_OPTIONS)
+        table = dict(PRIVACY_OPTIONS)
+        if examples:
+            table.setdefault(aggregator, {"dp_allow_large_delta": False})
+        self.settle_options("aggregator", aggregator, table)
         if aggregator not in PRIVACY_OPTIONS:
             return
         if (self.dp_noise_multiplier is None) == (

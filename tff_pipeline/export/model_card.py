@@ -119,9 +119,19 @@ def card(
             "rounds": provenance.round_number,
             "state_sha256": provenance.state,
             "metrics": _public(provenance.metrics),
-            "differential_privacy": "privacy.json" in provenance.privacy,
+            "differential_privacy": _statement(provenance).get(
+                "private", False
+            ),
+            # Whole, for the card is often all that is handed on.
+            "privacy": _statement(provenance) or None,
+            "privacy_statement": provenance.privacy.get("privacy.txt"),
         }
     return stated
+
+
+def _statement(provenance: Provenance) -> dict[str, Any]:
+    """Returns the privacy statement; empty without one."""
+    return dict(json.loads(provenance.privacy.get("privacy.json", "{}")))
 
 
 def _training_examples(task: Task) -> Optional[int]:
@@ -237,15 +247,13 @@ def in_words(stated: Mapping[str, Any]) -> str:
                 figures = (spread[k] for k in ("mean", "p10", "median", "p90"))
                 shown = " | ".join(f"{figure:.4g}" for figure in figures)
                 lines.append(f"| {name} | {shown} |")
-        private = stated["differential_privacy"]
-        lines += [
-            "",
-            "## Privacy",
-            "",
-            "See privacy.txt."
-            if private
-            else "Trained without differential privacy.",
-        ]
+        text = stated["privacy_statement"]
+        lines += ["", "## Privacy", ""]
+        if text is None:
+            lines.append("Trained without differential privacy.")
+        else:
+            # As it stands: its columns and lines are part of it.
+            lines += ["```text", text.rstrip("\n"), "```"]
     if stated["columns"]:
         lines += [
             "",

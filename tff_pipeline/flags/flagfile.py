@@ -16,7 +16,10 @@ from tff_pipeline import errors
 
 _FLAGS = ("--flagfile", "-flagfile")
 # Flags of several names, where double quotes part one name from the next.
-_LISTS = ("--feature_columns", "--categorical_columns")
+_LISTS = (
+    *("--feature_columns", "--categorical_columns", "--label_column"),
+    "--missing_values",
+)
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NAME_AND_VALUE = re.compile(r"(--?\w+)\s+([^=\s].*)")
 # What ends a line without being part of its value: a comment, and the shell's

@@ -224,7 +224,14 @@ _PRIVACY_FLAGS: tuple[tuple[str, Allowed, Any, str], ...] = (
         fields.FRACTION,
         None,
         "Sets the probability with which the guarantee may fail. Default: 1 / "
-        "population^1.1.",
+        "population^1.1, where that is at most 0.01.",
+    ),
+    (
+        "dp_allow_large_delta",
+        fields.SWITCH,
+        False,
+        "Takes a delta of 1 / population or more, or above 0.01; the answer is "
+        "then no privacy.",
     ),
     (
         "accountant",

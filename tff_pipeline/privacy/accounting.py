@@ -1,11 +1,10 @@
-"""Computes epsilon of a setting, and the noise that a target epsilon needs.
+"""Computes epsilon of a setting: the least of the bounds that hold.
 
-`setting` defines both. Needs no TensorFlow.
+`setting` defines what it depends on. Needs no TensorFlow.
 """
 
 import functools
 import math
-from collections.abc import Sequence
 from typing import Any, Optional
 
 import dp_accounting
@@ -15,6 +14,7 @@ from dp_accounting import pld, rdp
 
 from tff_pipeline import errors
 from tff_pipeline.config.privacy import ACCOUNTANTS
+from tff_pipeline.privacy import gaussian
 from tff_pipeline.privacy.setting import Setting, check_name
 
 Array = npt.NDArray[Any]
@@ -24,16 +24,20 @@ _RENYI_ONLY = ("distributed",)
 
 
 # How finely privacy losses are told apart, always rounded to the safe side: in
-# standard deviations of a round's loss, and at most. With these epsilon is less
-# than 0.1% too high.
-_LOSS_STEP = 0.05
-_LARGEST_LOSS_STEP = 1e-3
-# Above it, losses are too many to be told apart; a bound will do.
-_LARGEST_EXACT = 100.0
+# standard deviations of a round's loss, and at most. With either epsilon is
+# less than 0.1% too high.
+_FINE = (0.05, 5e-3)
+_COARSE = (0.1, 1e-2)
+_MOST_FINE_ROUNDS = 20_000
+# Above these, losses are too many to be told apart; a bound will do.
+_LARGEST_EXACT = 300.0
+_MOST_EXACT_ROUNDS = 300_000
 # Quick ones, for a bound.
-FEW_ORDERS = (*range(2, 33), 48, 64, 128, 256, 512)
-_LARGEST_MULTIPLIER = 1e4
-_TOLERANCE = 2e-3  # How far a target epsilon may be undershot, relatively.
+_FEW_ORDERS = (*range(2, 17), 20, 24, 28, 32, 40, 48, 63, 128, 512, 1024)
+# With more noise the best order is a high one, and those between the integers
+# take many seconds.
+_MOST_NOISE_OF_ALL_ORDERS = 20.0
+_INTEGER_ORDERS = (*range(2, 64), 128, 256, 512, 1024)
 
 
 def check_delta(delta: float) -> None:
@@ -64,18 +68,6 @@ def finite(epsilon: float) -> Optional[float]:
     return epsilon if math.isfinite(epsilon) else None
 
 
-def default_delta(population: int) -> float:
-    """Returns population**-1.1, as McMahan et al. 2018 chose it.
-
-    >>> round(default_delta(1000), 6)
-    0.000501
-
-    Args:
-      population: The count of clients.
-    """
-    return float(max(population, 2)) ** -1.1
-
-
 def default_accountant(setting: Setting) -> str:
     """Returns the tightest accountant that knows the setting.
 
@@ -92,7 +84,7 @@ def epsilon(
     noise_multiplier: float,
     delta: float,
     accountant: Optional[str] = None,
-    orders: Optional[Sequence[float]] = None,
+    quick: bool = False,
 ) -> float:
     """Computes epsilon of (epsilon, delta)-differential privacy.
 
@@ -108,7 +100,8 @@ def epsilon(
       noise_multiplier: Standard deviation over sensitivity; at least 0.
       delta: The probability that is left out.
       accountant: One of `ACCOUNTANTS`; by default `default_accountant`.
-      orders: The orders of Renyi divergences, if not dp-accounting's.
+      quick: Whether a bound will do that is up to 1% higher, of fewer orders
+        of Renyi divergences or coarser losses.
 
     Returns:
       At least 0; infinite without noise.
@@ -128,50 +121,87 @@ def epsilon(
     if noise_multiplier == 0:
         return math.inf
     check_accountant(setting, accountant)
-    event, times = setting.events(noise_multiplier)
+    if not setting.amplified:
+        return _unamplified(setting, noise_multiplier, delta, accountant)
+    bounds = (
+        _amplified(setting, noise_multiplier, delta, accountant, quick),
+        # It holds as well: a sample's output is a mixture of those of fixed
+        # cohorts, none of which tells more than everyone in every round.
+        _unamplified(setting, noise_multiplier, delta, "pld"),
+    )
+    return min(bounds)
+
+
+def _unamplified(
+    setting: Setting, noise_multiplier: float, delta: float, accountant: str
+) -> float:
+    """Computes epsilon of all rounds as one Gaussian mechanism."""
+    noise = noise_multiplier / math.sqrt(setting.squared_sensitivity())
     if accountant == "pld":
-        bound = epsilon(setting, noise_multiplier, delta, "rdp", FEW_ORDERS)
-        if bound > _LARGEST_EXACT:
-            return epsilon(setting, noise_multiplier, delta, "rdp", orders)
-        losses = _losses(event).self_compose(times)
-        return float(losses.get_epsilon_for_delta(delta))
+        return gaussian.epsilon(noise, delta)
+    rho = 0.5 / noise**2
     if accountant == "zcdp":
         # Bun and Steinke 2016, proposition 1.3.
-        rho = 0.5 / event.noise_multiplier**2
         return rho + 2 * math.sqrt(-rho * math.log(delta))
-    alphas, divergences = _divergences(
-        event, setting.adjacency, None if orders is None else tuple(orders)
-    )
+    alphas = np.asarray(rdp.RdpAccountant().orders)
+    return _converted(alphas, rho * alphas, delta, accountant)
+
+
+def _amplified(
+    setting: Setting,
+    noise_multiplier: float,
+    delta: float,
+    accountant: str,
+    quick: bool,
+) -> float:
+    """Computes epsilon of rounds of which nobody knows who took part."""
+    event, times = setting.events(noise_multiplier)
+    if accountant == "pld":
+        bound = _amplified(setting, noise_multiplier, delta, "rdp", quick=True)
+        if bound > _LARGEST_EXACT or times > _MOST_EXACT_ROUNDS:
+            return bound
+        coarse = quick or times > _MOST_FINE_ROUNDS
+        losses = _losses(event, *(_COARSE if coarse else _FINE))
+        losses = losses.self_compose(times)
+        return float(losses.get_epsilon_for_delta(delta))
+    orders: Optional[tuple[float, ...]] = None
+    if quick:
+        orders = _FEW_ORDERS
+    elif noise_multiplier > _MOST_NOISE_OF_ALL_ORDERS:
+        orders = _INTEGER_ORDERS
+    alphas, divergences = _divergences(event, setting.adjacency, orders)
     divergences = times * divergences
-    if setting.amplified and setting.sampling == "uniform":
-        # The bound for a sample may be above that for everyone in every round,
-        # which holds as well: a sample's output is a mixture of such.
+    if setting.sampling == "uniform":
+        # The bound for a sample may be above that for everyone.
         everyone = times * alphas / (2 * noise_multiplier**2)
         divergences = np.minimum(divergences, everyone)
+    return _converted(alphas, divergences, delta, accountant)
+
+
+def _converted(
+    alphas: Array, divergences: Array, delta: float, accountant: str
+) -> float:
+    """Converts Renyi divergences to epsilon."""
     if accountant == "rdp":
-        return rdp.compute_epsilon(alphas, divergences, delta)[0]
+        return float(rdp.compute_epsilon(alphas, divergences, delta)[0])
     # Mironov 2017, proposition 3.
     bounds = divergences - math.log(delta) / (alphas - 1)
     return float(max(0.0, np.min(bounds)))
 
 
 @functools.lru_cache(maxsize=8)
-def _losses(event: dp_accounting.DpEvent) -> Any:
+def _losses(
+    event: dp_accounting.PoissonSampledDpEvent, step: float, largest_step: float
+) -> Any:
     """Computes the privacy loss distribution of an event."""
-    if isinstance(event, dp_accounting.PoissonSampledDpEvent):
-        noise, probability = event.event, event.sampling_probability
-    else:
-        noise, probability = event, 1.0
+    noise, probability = event.event, event.sampling_probability
     # Nearly; from the divergence of order 2.
     square = min(noise.noise_multiplier**-2, 20.0)
     stddev = probability * math.sqrt(math.expm1(square))
-    # Without sampling, a Gaussian's loss is the same for all adjacencies.
     return pld.privacy_loss_distribution.from_gaussian_mechanism(
         noise.noise_multiplier,
         sampling_prob=probability,
-        value_discretization_interval=min(
-            _LARGEST_LOSS_STEP, _LOSS_STEP * stddev
-        ),
+        value_discretization_interval=min(largest_step, step * stddev),
     )
 
 
@@ -213,59 +243,3 @@ def check_accountant(setting: Setting, accountant: str) -> None:
             "--accountant=zcdp does not know what sampling gains, with "
             f"--sampling={setting.sampling}; use --accountant=rdp."
         )
-
-
-def noise_multiplier(
-    setting: Setting,
-    target_epsilon: float,
-    delta: float,
-    accountant: Optional[str] = None,
-    orders: Optional[Sequence[float]] = None,
-) -> float:
-    """Finds a noise multiplier whose epsilon is the target or up to 0.2% below.
-
-    Args:
-      setting: The mechanism, the sampling and the counts.
-      target_epsilon: The epsilon that must not be exceeded; above 0.
-      delta: The probability that is left out.
-      accountant: One of `ACCOUNTANTS`; by default `default_accountant`.
-      orders: The orders of Renyi divergences, if not dp-accounting's.
-
-    Raises:
-      ConfigError: If no noise multiplier up to 10,000 keeps the target.
-    """
-    if not (math.isfinite(target_epsilon) and target_epsilon > 0):
-        raise errors.ConfigError(
-            f"--target_epsilon={target_epsilon}: must be a finite number "
-            "above 0."
-        )
-
-    @functools.cache
-    def excess(logarithm: float) -> float:
-        """Returns the logarithm of epsilon over the target."""
-        value = epsilon(setting, math.exp(logarithm), delta, accountant, orders)
-        # Both ends must be finite for the root's search.
-        return math.log(min(max(value, 1e-12), 1e12) / target_epsilon)
-
-    # Secants: in logarithms, epsilon is nearly a falling line. They aim within
-    # the tolerance, so that what they hit is on the safe side.
-    if orders is None:
-        # Quick, and near.
-        near = noise_multiplier(
-            setting, target_epsilon, delta, "rdp", FEW_ORDERS
-        )
-        before, here = math.log(near), math.log(near) - 0.05
-    else:
-        before, here = 0.0, max(min(excess(0.0), 2.0), -2.0) or _TOLERANCE
-    while not -_TOLERANCE <= excess(here) <= 0:
-        if here > math.log(_LARGEST_MULTIPLIER):
-            raise errors.ConfigError(
-                f"--target_epsilon={target_epsilon} cannot be kept with any "
-                f"noise multiplier up to {_LARGEST_MULTIPLIER:g}; raise it, or "
-                "take fewer rounds or a larger population."
-            )
-        slope = (excess(here) - excess(before)) / (here - before)
-        # It falls, and not by so little that a step would lead far away.
-        step = -(excess(here) + _TOLERANCE / 2) / min(slope, -0.5)
-        before, here = here, here + max(min(step, 2.0), -2.0)
-    return math.exp(here)

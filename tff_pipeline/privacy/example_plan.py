@@ -6,6 +6,7 @@ leaves it is private against everyone else, the server too. Noise, sampling and
 accounting come from here and from nowhere else. Needs no TensorFlow.
 """
 
+import collections
 import dataclasses
 import functools
 import json
@@ -18,7 +19,8 @@ import numpy.typing as npt
 from tff_pipeline import errors
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.files import durable
-from tff_pipeline.privacy import accounting, secret_file
+from tff_pipeline.privacy import calibration, paper, secret_file
+from tff_pipeline.privacy import delta as deltas
 from tff_pipeline.privacy.setting import Setting
 from tff_pipeline.runs.directory import RunDirectory
 
@@ -41,6 +43,7 @@ class ExamplePlan:
       steps: The number of a client's steps in all rounds.
       secret: 128 bits, from which batches and noise are drawn.
       seeded: Whether the secret can be guessed, so that there is no privacy.
+      large_delta: Whether delta is so large that nothing is promised.
     """
 
     target_epsilon: float
@@ -50,6 +53,12 @@ class ExamplePlan:
     steps: int
     secret: int = dataclasses.field(repr=False)
     seeded: bool = False
+    large_delta: bool = False
+
+    @property
+    def private(self) -> bool:
+        """True if the guarantee is one that may be called privacy."""
+        return not self.seeded and not self.large_delta
 
     @property
     def key(self) -> Array:
@@ -97,11 +106,14 @@ class ExamplePlan:
 # Calibrating takes a second or two, and many clients are of one size.
 @functools.cache
 def _multiplier(setting: Setting, target_epsilon: float, delta: float) -> float:
-    return accounting.noise_multiplier(setting, target_epsilon, delta)
+    return calibration.noise_multiplier(setting, target_epsilon, delta)
 
 
 def for_run(
-    config: ExperimentConfig, directory: RunDirectory, overwrite: bool
+    config: ExperimentConfig,
+    directory: RunDirectory,
+    overwrite: bool,
+    examples: int,
 ) -> Optional[ExamplePlan]:
     """Returns the plan of a run with its secret, or `None` if it has none.
 
@@ -109,8 +121,10 @@ def for_run(
       config: The experiment.
       directory: The run's folder, if it was begun.
       overwrite: Whether it begins anew.
+      examples: The number of examples of all clients, or fewer.
 
     Raises:
+      ConfigError: If delta is too large for so many.
       RunDirectoryError: If the secret cannot be read, or is gone.
     """
     clients = config.clients
@@ -120,14 +134,22 @@ def for_run(
     assert clients.dp_delta is not None
     assert clients.dp_clip is not None
     assert clients.steps_per_round is not None
+    delta = deltas.settled(
+        clients.dp_delta,
+        examples,
+        flag="client_dp_delta",
+        unit="examples",
+        allow_large=bool(config.privacy.dp_allow_large_delta),
+    )
     return ExamplePlan(
         clients.dp_target_epsilon,
-        clients.dp_delta,
+        delta,
         clients.dp_clip,
         clients.batch_size,
         config.run.total_rounds * clients.steps_per_round,
         secret_file.secret_of_run(directory, clients.dp_noise_seed, overwrite),
         clients.dp_noise_seed is not None,
+        deltas.is_large(delta, examples),
     )
 
 
@@ -147,29 +169,38 @@ def publish(
     """
     if not plan.seeded:
         secret_file.keep(directory.noise_secret, plan.secret)
-    stated = content(plan, sizes)
+    stated = content(plan, sizes, paper.head(directory))
     durable.write_text(
         directory.privacy_json, json.dumps(stated, indent=2) + "\n"
     )
     durable.write_text(directory.privacy_text, in_words(stated))
 
 
-def content(plan: ExamplePlan, sizes: Mapping[str, int]) -> dict[str, Any]:
+def content(
+    plan: ExamplePlan,
+    sizes: Mapping[str, int],
+    head: Optional[Mapping[str, Any]] = None,
+) -> dict[str, Any]:
     """Returns the statement as a JSON object.
 
     Args:
       plan: The run's plan.
       sizes: The number of examples of each client that is to be listed.
+      head: The run's name, date and data: the result of `paper.head`.
 
     Raises:
       ConfigError: If no noise keeps the target for one of these.
     """
+    warning = _warning(plan)
+    counts = collections.Counter(sizes.values())
     return {
-        "private": not plan.seeded,
-        "warning": None
-        if not plan.seeded
-        else "Simulation only, no privacy: batches and noise come from a seed "
-        "(--client_dp_noise_seed) that can be guessed.",
+        **(head or {}),
+        "private": plan.private,
+        "verdict": paper.verdict(
+            warning, plan.target_epsilon, plan.delta, "example"
+        ),
+        "guarantee": _guarantee(plan),
+        "warning": warning,
         "epsilon": plan.target_epsilon,
         "delta": plan.delta,
         "unit": "one example",
@@ -193,13 +224,40 @@ def content(plan: ExamplePlan, sizes: Mapping[str, int]) -> dict[str, Any]:
         ],
         "clients": [
             {
-                "client": client_id,
+                "clients": counts[size],
                 "examples": size,
                 "noise_multiplier": plan.noise_multiplier(size),
             }
-            for client_id, size in sizes.items()
+            for size in sorted(counts)
         ],
     }
+
+
+def _warning(plan: ExamplePlan) -> Optional[str]:
+    """Returns the reason why nothing is private, or `None`."""
+    if plan.seeded:
+        return (
+            "Simulation only, no privacy: batches and noise come from a seed "
+            "(--client_dp_noise_seed) that can be guessed."
+        )
+    if plan.large_delta:
+        return (
+            f"Delta {plan.delta:.3g} is too large for so few examples "
+            "(--dp_allow_large_delta): the promise may fail for a whole one."
+        )
+    return None
+
+
+def _guarantee(plan: ExamplePlan) -> str:
+    """Returns the guarantee in a sentence, or that there is none."""
+    figures = f"epsilon {plan.target_epsilon:g} at delta {plan.delta:g}"
+    if not plan.private:
+        return f"No guarantee: {figures} is the figure of a simulation."
+    return (
+        f"Every client's update is ({plan.target_epsilon:g}, {plan.delta:g})-"
+        "differentially private for one example, over all rounds, against "
+        "everyone but the client, the server too."
+    )
 
 
 def in_words(stated: dict[str, Any]) -> str:
@@ -209,10 +267,7 @@ def in_words(stated: dict[str, Any]) -> str:
       stated: The JSON object of `content`.
     """
     lines = [
-        *([stated["warning"]] if stated["warning"] else []),
-        f"Every client's update is ({stated['epsilon']:g}, "
-        f"{stated['delta']:g})-differentially private for {stated['unit']}, "
-        f"over all rounds, against {stated['against']}.",
+        paper.filled(stated["guarantee"]),
         "",
         f"adjacency    {stated['adjacency']}",
         f"mechanism    {stated['mechanism']}: gradients of examples clipped at "
@@ -224,11 +279,13 @@ def in_words(stated: dict[str, Any]) -> str:
         "Not covered:",
         *(f"  {each}" for each in stated["not_covered"]),
         "",
-        f"{'client':<24}{'examples':>10}{'noise multiplier':>20}",
+        f"{'clients':<12}{'examples of each':>18}{'noise multiplier':>20}",
         *(
-            f"{each['client']:<24}{each['examples']:>10}"
+            f"{each['clients']:<12}{each['examples']:>18}"
             f"{each['noise_multiplier']:>20.4g}"
             for each in stated["clients"]
         ),
+        "",
+        paper.to_sign(),
     ]
-    return "\n".join(lines) + "\n"
+    return paper.in_words(stated) + "\n".join(lines)

@@ -20,10 +20,12 @@ from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.config.privacy import MECHANISM_OF, PrivacyConfig
 from tff_pipeline.privacy import (
     accounting,
+    calibration,
     discrete_plan,
     matrix,
     secret_file,
 )
+from tff_pipeline.privacy import delta as deltas
 from tff_pipeline.privacy.setting import Setting
 
 Array = npt.NDArray[Any]
@@ -62,6 +64,20 @@ class Plan:
     def seeded(self) -> bool:
         """True if the noise has a seed, so that there is no privacy."""
         return self.options.dp_noise_seed is not None
+
+    @property
+    def private(self) -> bool:
+        """True if the guarantee is one that may be called privacy."""
+        return (
+            not self.seeded
+            and self.noise_multiplier > 0
+            and not self.large_delta
+        )
+
+    @property
+    def large_delta(self) -> bool:
+        """True if delta is so large that nothing is promised to anyone."""
+        return deltas.is_large(self.delta, self.setting.population)
 
     @property
     def columns(self) -> list[str]:
@@ -213,14 +229,19 @@ def make(
         config.run.total_rounds,
         min_separation,
     )
-    delta = options.dp_delta or accounting.default_delta(population)
+    delta = deltas.settled(
+        options.dp_delta,
+        population,
+        flag="dp_delta",
+        allow_large=bool(options.dp_allow_large_delta),
+    )
     accountant = options.dp_accountant or accounting.default_accountant(setting)
     multiplier = options.dp_noise_multiplier
     with _flags_of_training():
         accounting.check_accountant(setting, accountant)
         if multiplier is None:
             assert options.dp_target_epsilon is not None
-            multiplier = setting.sensitivity * accounting.noise_multiplier(
+            multiplier = setting.sensitivity * calibration.noise_multiplier(
                 setting, options.dp_target_epsilon, delta, accountant
             )
             if setting.mechanism == "distributed":

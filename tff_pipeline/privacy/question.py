@@ -9,7 +9,8 @@ from typing import Any, Optional
 from tff_pipeline import errors
 from tff_pipeline.config.privacy import ACCOUNTANTS, SAMPLINGS_OF
 from tff_pipeline.files import durable
-from tff_pipeline.privacy import accounting
+from tff_pipeline.privacy import accounting, calibration
+from tff_pipeline.privacy import delta as deltas
 from tff_pipeline.privacy.setting import (
     ADJACENCIES,
     MECHANISMS,
@@ -34,7 +35,7 @@ class Question:
       setting: The mechanism, the sampling and the counts; if a cohort is asked
         for, its cohort size is the population.
       delta: The probability that is left out.
-      accountant: One of `config.aggregation.ACCOUNTANTS`.
+      accountant: One of `config.privacy.ACCOUNTANTS`.
       noise_multiplier: Standard deviation over sensitivity, or `None` to find
         the least that `target_epsilon` needs.
       target_epsilon: The epsilon that must not be exceeded, or `None`.
@@ -92,9 +93,13 @@ class Question:
                 if field.name in rest
             }
         )
-        delta, accountant = rest.pop("delta"), rest.pop("accountant")
-        if delta is None:
-            delta = accounting.default_delta(setting.population)
+        accountant = rest.pop("accountant")
+        delta = deltas.settled(
+            rest.pop("delta"),
+            setting.population,
+            flag="delta",
+            allow_large=bool(rest.pop("dp_allow_large_delta")),
+        )
         return cls(
             setting,
             delta,
@@ -136,12 +141,14 @@ def figures_of(question: Question) -> dict[str, Any]:
         setting = _smallest_cohort(question, question.mean_noise)
     multiplier = question.noise_multiplier
     if question.target_epsilon is not None:
-        multiplier = accounting.noise_multiplier(
+        multiplier = calibration.noise_multiplier(
             setting, question.target_epsilon, delta, question.accountant
         )
     assert multiplier is not None
     clips = multiplier * setting.sensitivity
+    large = deltas.is_large(delta, setting.population)
     return {
+        "private": multiplier > 0 and not large,
         "epsilon": accounting.finite(
             accounting.epsilon(setting, multiplier, delta, question.accountant)
         ),
@@ -193,7 +200,7 @@ def _smallest_cohort(question: Question, mean_noise: float) -> Setting:
             mean_noise * cohort_size / sensitivity,
             question.delta,
             "rdp",
-            accounting.FEW_ORDERS,
+            quick=True,
         )
         return epsilon <= (question.target_epsilon or 0)
 
@@ -214,6 +221,8 @@ def _smallest_cohort(question: Question, mean_noise: float) -> Setting:
 def _in_words(question: Question, figures: dict[str, Any]) -> str:
     epsilon = figures["epsilon"]
     shown = "infinite: no privacy" if epsilon is None else f"{epsilon:.4g}"
+    if deltas.is_large(figures["delta"], figures["population"]):
+        shown = f"No privacy, for delta is too large: {shown}"
     lines = [
         ("epsilon", f"{shown} at delta {figures['delta']:.3g}"),
         ("unit", figures["unit"]),

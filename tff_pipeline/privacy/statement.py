@@ -7,12 +7,12 @@ unit, adjacency, accountant, and the epsilon without amplification.
 import dataclasses
 import json
 import math
-import textwrap
+from collections.abc import Mapping
 from typing import Any, Optional
 
 from tff_pipeline.config.privacy import ACCOUNTANTS
 from tff_pipeline.files import durable
-from tff_pipeline.privacy import accounting
+from tff_pipeline.privacy import accounting, paper
 from tff_pipeline.privacy.plan import Plan
 from tff_pipeline.privacy.question import CONVERSIONS
 from tff_pipeline.privacy.setting import ADJACENCIES, MECHANISMS
@@ -52,7 +52,10 @@ _STATEFUL = (
 
 
 def content(
-    plan: Plan, rounds: int, audit: Optional[dict[str, Any]] = None
+    plan: Plan,
+    rounds: int,
+    audit: Optional[dict[str, Any]] = None,
+    head: Optional[Mapping[str, Any]] = None,
 ) -> dict[str, Any]:
     """Returns the statement as a JSON object; infinite numbers are `null`.
 
@@ -60,16 +63,21 @@ def content(
       plan: The run's plan.
       rounds: The number of rounds run so far.
       audit: The result of the canaries' audit, if there were some.
+      head: The run's name, date and data: the result of `paper.head`.
     """
     setting = plan.setting
     run = dataclasses.replace(setting, rounds=max(rounds, 1))
     multiplier = plan.noise_over_sensitivity
     known = dataclasses.replace(run, cohorts_known=True)
     unamplified = accounting.epsilon(known, multiplier, plan.delta)
+    warning, epsilon = _warning(plan), accounting.finite(plan.epsilon(rounds))
     return {
-        "private": not plan.seeded and plan.noise_multiplier > 0,
-        "warning": _warning(plan),
-        "epsilon": accounting.finite(plan.epsilon(rounds)),
+        **(head or {}),
+        "private": plan.private,
+        "verdict": paper.verdict(warning, epsilon, plan.delta, "client"),
+        "guarantee": _guarantee(plan, rounds, epsilon),
+        "warning": warning,
+        "epsilon": epsilon,
         "delta": plan.delta,
         "epsilon_without_amplification": accounting.finite(
             unamplified if rounds else 0
@@ -125,17 +133,7 @@ def in_words(statement: dict[str, Any]) -> str:
       statement: The JSON object of `content`.
     """
     s = statement
-    rounds = f"{s['rounds']} of {s['rounds_planned']} rounds"
     epsilon = s["epsilon"]
-    if epsilon is None:
-        first = f"No guarantee: {rounds} were run without noise."
-    else:
-        first = (
-            f"({epsilon:.4g}, {s['delta']:.3g})-differential privacy after "
-            f"{rounds}: what was released would have been nearly as likely, by "
-            f"a factor of e^{epsilon:.3g} and but for a probability of "
-            f"{s['delta']:.3g}, whatever any one client's data."
-        )
     clip = s["clip"]
     if s["adaptive_clip"] is not None:
         adaptive = s["adaptive_clip"]
@@ -172,7 +170,13 @@ def in_words(statement: dict[str, Any]) -> str:
         (
             "without",
             f"epsilon {_shown(s['epsilon_without_amplification'])} if it were "
-            "known who took part in which round",
+            "known who took part in which round"
+            + (
+                "; that is the least bound here, and is the one stated"
+                if s["epsilon"] == s["epsilon_without_amplification"]
+                and s["sampling"] in ("poisson", "uniform")
+                else ""
+            ),
         ),
         (
             "planned",
@@ -183,16 +187,14 @@ def in_words(statement: dict[str, Any]) -> str:
     ]
     if s["audit"] is not None:
         facts.append(("audit", _audit_in_words(s["audit"], epsilon)))
-    paragraphs = [first]
-    if s["warning"]:
-        paragraphs.insert(0, s["warning"])
-    lines = [_filled(each) for each in paragraphs]
-    lines.append("\n".join(_filled(f"{a:<12}{b}", 12) for a, b in facts))
+    lines = [paper.filled(s["guarantee"])]
+    lines.append("\n".join(paper.filled(f"{a:<12}{b}", 12) for a, b in facts))
     lines.append(
         "Not covered:\n"
-        + "\n".join(_filled(f"- {each}", 2) for each in s["not_covered"])
+        + "\n".join(paper.filled(f"- {each}", 2) for each in s["not_covered"])
     )
-    return "\n\n".join(lines) + "\n"
+    lines.append(paper.to_sign())
+    return paper.in_words(s) + "\n\n".join(lines)
 
 
 def _audit_in_words(audit: dict[str, Any], epsilon: Optional[float]) -> str:
@@ -211,10 +213,6 @@ def _audit_in_words(audit: dict[str, Any], epsilon: Optional[float]) -> str:
     return f"{words}; not more than promised"
 
 
-def _filled(text: str, indent: int = 0) -> str:
-    return textwrap.fill(text, 78, subsequent_indent=" " * indent)
-
-
 def _shown(epsilon: Optional[float]) -> str:
     return "infinite" if epsilon is None else f"{epsilon:.4g}"
 
@@ -224,12 +222,31 @@ def _warning(plan: Plan) -> Optional[str]:
         return _SEEDED
     if plan.noise_multiplier == 0:
         return "No noise, no privacy: the noise multiplier is 0."
-    if plan.delta > 1 / plan.setting.population:
+    if plan.large_delta:
         return (
-            f"Delta {plan.delta:.3g} is above 1 / population: that much is "
-            "promised to no one in particular, and may be a whole client."
+            f"Delta {plan.delta:.3g} is too large for "
+            f"{plan.setting.population} clients (--dp_allow_large_delta): the "
+            "promise may fail for a whole client."
         )
     return None
+
+
+def _guarantee(plan: Plan, rounds: int, epsilon: Optional[float]) -> str:
+    """Returns the guarantee in a sentence, or that there is none."""
+    count = f"{rounds} of {plan.setting.rounds} rounds"
+    if epsilon is None:
+        return f"No guarantee: {count} were run without noise."
+    if not plan.private:
+        return (
+            f"No guarantee after {count}: epsilon {epsilon:.4g} at delta "
+            f"{plan.delta:.3g} is the figure of a simulation."
+        )
+    return (
+        f"({epsilon:.4g}, {plan.delta:.3g})-differential privacy after "
+        f"{count}: what was released would have been nearly as likely, by "
+        f"a factor of e^{epsilon:.3g} and but for a probability of "
+        f"{plan.delta:.3g}, whatever any one client's data."
+    )
 
 
 def _adaptive(plan: Plan) -> Optional[dict[str, Any]]:

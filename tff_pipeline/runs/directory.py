@@ -30,6 +30,7 @@ from tff_pipeline import errors
 from tff_pipeline.config import ExperimentConfig, fields
 from tff_pipeline.files import durable, storage
 from tff_pipeline.runs.checkpoint import CheckpointStore
+from tff_pipeline.runs.environment import hashes
 
 _CONTENTS = (
     "config.json",
@@ -156,6 +157,19 @@ class RunDirectory:
             os.path.basename(path): storage.read_text(path)
             for path in (self.privacy_json, self.privacy_text)
             if storage.exists(path)
+        }
+
+    def privacy_hashes(self) -> dict[str, str]:
+        """Returns SHA-256 of the privacy statement's files by name.
+
+        Raises:
+          DataError: If one cannot be read.
+        """
+        paths = (self.privacy_json, self.privacy_text)
+        return {
+            name: sha256
+            for path in paths
+            for name, sha256 in hashes(path).items()
         }
 
     def read_environment(self) -> dict[str, Any]:

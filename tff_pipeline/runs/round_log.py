@@ -9,6 +9,7 @@ resumed   after which round, where
 round     hashes of the state, of what clients keep if they keep something,
           and of the cohort; the row of metrics.csv
 failure   why a round failed, and what was decided
+privacy   hashes of the privacy statement, as it was after a checkpoint
 exported  the SavedModel's files, and the state it is of
 
 There may be records of other kinds: `Recorder.event` writes what else happened

@@ -1,4 +1,8 @@
-"""Signs a run's log: an Ed25519 signature of its newest checkpoint's record."""
+"""Signs a run's log: an Ed25519 signature of its newest record.
+
+That is the one of the newest checkpoint, of the privacy statement after it or,
+in the end, of the exported model.
+"""
 
 import base64
 import json
@@ -54,7 +58,8 @@ class Signer:
         Args:
           path: The file to write, JSON.
           round_number: The round of the newest checkpoint.
-          head: SHA-256 of the log's last record at that checkpoint.
+          head: SHA-256 of the log's last record, with which all before it are
+            signed.
 
         Raises:
           RunDirectoryError: If it cannot be written.

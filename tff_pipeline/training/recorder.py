@@ -98,6 +98,7 @@ class Recorder:
         cohort_key: bytes = b"",
         sign: Optional[Callable[[int, str], None]] = None,
         subscribers: Sequence[Subscriber] = (),
+        statement: Callable[[], Mapping[str, str]] = dict,
     ):
         """Makes a recorder; `start` comes before all else.
 
@@ -111,7 +112,10 @@ class Recorder:
             cohorts cannot be guessed at without it.
           sign: Signs the log; takes a round and the log's head after it.
           subscribers: Functions that hear of every event, in this order.
+          statement: Returns the SHA-256 of the files of the privacy statement
+            by name; none without one.
         """
+        self._statement = statement
         self._metrics = metrics
         self._log = log
         self._checkpoints = checkpoints
@@ -228,10 +232,15 @@ class Recorder:
 
     def _publish(self, number: int, state: Any, head: str) -> None:
         """Says outside of a checkpoint that it was saved."""
-        if self._sign is not None:
-            self._sign(number, head)
         if self._budget is not None:
             self._budget.publish(number, state)
+        files = self._statement()
+        if files:
+            self._log.add("privacy", round=number, files=dict(files))
+            self._log.sync()
+            head = self._log.head
+        if self._sign is not None:
+            self._sign(number, head)
 
     def _cohort(self, done: Round) -> str:
         text = json.dumps(list(done.client_ids))

@@ -9,7 +9,6 @@ the last one counts. The same command again goes on where the run was stopped.
 import functools
 import typing
 from collections.abc import Mapping
-from typing import Optional
 
 from tff_pipeline.commands import before_start
 from tff_pipeline.commands.main import as_typed, python
@@ -47,7 +46,6 @@ def main() -> None:
                 directory,
                 f"{done.round_number} rounds{reason}",
                 done.evaluation,
-                done.epsilon,
             )
             return
     before_start.check(config)
@@ -77,7 +75,6 @@ def main() -> None:
         directory,
         f"{result.round_number} rounds{reason}",
         result.evaluation,
-        result.epsilon,
     )
 
 
@@ -85,16 +82,17 @@ def _print_results(
     directory: "RunDirectory",
     after: str,
     evaluation: Mapping[str, float],
-    epsilon: Optional[float],
 ) -> None:
     """Prints what a run reached, where it lies and what may follow."""
+    from tff_pipeline.files import storage
+    from tff_pipeline.privacy import paper
+
     print(f"\nDone after {after}. Test set:")
     for name, value in evaluation.items():
         print(f"  {name:<12} {value:.4f}")
-    if epsilon is not None:
+    if storage.exists(directory.privacy_json):
         print(f"\nPrivacy         {directory.privacy_text}")
-        statement = storage.read_text(directory.privacy_text).split("\n\n")[0]
-        print("  " + statement.replace("\n", "\n  "))
+        print(paper.on_screen(storage.read_text(directory.privacy_json)))
     places = {
         "SavedModel": directory.saved_model,
         "Metrics": directory.metrics,

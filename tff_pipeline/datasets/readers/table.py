@@ -178,6 +178,17 @@ class Table:
         """
         return cells.is_text(self._columns[name].type)
 
+    def text(self, name: str) -> Column:
+        """Returns a loaded column as the text it is, and releases its memory.
+
+        Args:
+          name: The column's name.
+
+        Raises:
+          DataError: If it holds neither numbers nor text.
+        """
+        return self._categories(name, self._text(name))
+
     def codes(self, name: str) -> Column:
         """Returns a loaded column of codes, and releases its memory.
 
