@@ -144,22 +144,13 @@ def _numbers_of(
 
 def _check_for_mistakes(text: pa.ChunkedArray, distinct: Sequence[str]) -> None:
     sample = distinct[:: len(distinct) // _LOOKED_AT + 1]
-    if sum(map(_is_number, sample)) < len(sample) / 2:
+    if len(number_spelling.odd_ones(sample)) > len(sample) / 2:
         return
-    wrong = [cell for cell in distinct if not _is_number(cell)]
-    if not wrong:
-        return
-    count = pc.sum(pc.is_in(text, pa.array(wrong))).as_py()
+    wrong = number_spelling.odd_ones(distinct)
+    count = pc.sum(pc.is_in(text, pa.array(wrong, pa.string()))).as_py()
     few = len(wrong) <= _FEW_DISTINCT * len(distinct)
-    if few or count <= _FEW * (len(text) - text.null_count):
+    if wrong and (few or count <= _FEW * (len(text) - text.null_count)):
         raise MistakeError(wrong[0], count)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        return number_spelling.parse([cell]) is not None
-    except number_spelling.AmbiguousError:
-        return True
 
 
 def without_zeros(text: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -4,6 +4,7 @@ A column is decided as a whole: only if all of its cells fit one spelling do
 they hold numbers. What fits two spellings, such as `1,234`, is not guessed.
 """
 
+import collections
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -81,6 +82,32 @@ def parse(
     raise AmbiguousError(
         next(cell for cell in plain if re.search("[.,]", cell))
     )
+
+
+def odd_ones(cells: Sequence[str]) -> list[str]:
+    """Returns the cells that are no numbers as most of the others are.
+
+    Example:
+      >>> odd_ones(["1,5", "2,5", "3.5", "none", "4 mg"])
+      ['3.5', 'none', '4 mg']
+
+    Args:
+      cells: Cells that are not missing, without spaces around them.
+    """
+    split = [_without_unit(_in_ascii(cell)) for cell in cells]
+    units = collections.Counter(unit for text, unit in split if text)
+    if not units:
+        return list(cells)
+    usual = units.most_common(1)[0][0]
+    by_mark = [
+        [
+            cell
+            for cell, (text, unit) in zip(cells, split)
+            if text is None or unit != usual or not spelling.fullmatch(text)
+        ]
+        for spelling in (_POINT, _COMMA)
+    ]
+    return min(by_mark, key=len)
 
 
 def _in_ascii(cell: str) -> str:

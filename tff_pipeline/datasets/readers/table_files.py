@@ -217,7 +217,7 @@ def read(path: str, names: Sequence[str]) -> pa.Table:
                     strings_can_be_null=False,
                 ),
             )
-        return _without_end(table.rename_columns(list(names)))
+        return _without_end(table.rename_columns(list(names)), path)
     except (OSError, pa.ArrowException) as error:
         if "UTF8" in str(error):
             raise table_text.not_utf8(path) from None
@@ -236,11 +236,9 @@ def read(path: str, names: Sequence[str]) -> pa.Table:
         raise table_text.unreadable(path, error) from None
 
 
-def _without_end(table: pa.Table) -> pa.Table:
+def _without_end(table: pa.Table, path: str) -> pa.Table:
     """Takes rows without any cell off the end, which spreadsheets leave."""
     rows = table.num_rows
-    while rows and not any(
-        str(column[rows - 1]).strip() for column in table.columns
-    ):
-        rows -= 1
-    return table.slice(0, rows) if table.num_columns else table
+    if not rows or any(str(each[rows - 1]).strip() for each in table.columns):
+        return table  # What is not read may hold something, so lines decide.
+    return table.slice(0, rows - table_text.empty_lines_at_the_end(path))

@@ -149,6 +149,23 @@ def check_quotes(path: str) -> None:
         raise unreadable(path, error) from None
 
 
+def empty_lines_at_the_end(path: str) -> int:
+    """Counts the last lines of a file that hold separators and nothing else.
+
+    Args:
+      path: A CSV or TSV file.
+    """
+    separator = layout(path).delimiter.encode()
+    count = 0
+    with opened(path) as file:
+        for line in file:
+            cells = line.strip().split(separator)
+            # An empty line is no row to begin with.
+            if len(cells) > 1 or cells[0]:
+                count = 0 if any(map(bytes.strip, cells)) else count + 1
+    return count
+
+
 def _unpacked(path: str) -> IO[bytes]:
     with open(path, "rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
