@@ -177,7 +177,9 @@ def test_members_of_a_private_run_hang_on_its_secret(tmp_path):
     data = {"task": "digits_2nn", "num_clients": 30}
     private = {
         "aggregation": AggregationConfig("dp_gaussian"),
-        "privacy": PrivacyConfig(dp_noise_multiplier=0.1, dp_clip=1.0),
+        "privacy": PrivacyConfig(
+            dp_noise_multiplier=0.1, dp_clip=1.0, dp_delta=1e-3
+        ),
     }
     # Poisson sampling: this many or so.
     run_here(tmp_path, data, private, clients_per_round=10)

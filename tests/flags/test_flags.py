@@ -384,7 +384,7 @@ def test_help_to_a_reader_of_one_line_says_nothing_more():
         (
             ["--task=mnist_2nn", "--data_dir=/nowhere"],
             1,
-            ["/nowhere/train-images-idx3-ubyte.gz ", "--data_dir"],
+            ["/nowhere is no folder", "--data_dir"],
         ),
         (
             ["--task=digits_2nn", "--data_dir=/nowhere"],

@@ -73,7 +73,7 @@ TABLES = (
     {"t.csv": ROWS.replace(b", ", b"").replace(b",", b";")},
     {"t.tsv": ROWS.replace(b", ", b"").replace(b",", b"\t")},
     {"t.csv": ROWS.replace(b"x, ", b'x ""\r\n').replace(b"\n", b"\r\n")},
-    {"1.csv": ROWS, "2.csv": ROWS},
+    {"1.csv": ROWS, "2.csv": ROWS.replace(b"k0", b"k3")},
     {"t.csv.gz": gzip.compress(ROWS, mtime=0)},
 )
 CELLS = (

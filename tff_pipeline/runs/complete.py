@@ -81,6 +81,8 @@ def _found(
         needed.append(directory.signature)
     if config.private or config.clients.dp_target_epsilon is not None:
         needed += [directory.privacy_text, directory.privacy_json]
+        if config.privacy.dp_noise_seed is None:
+            needed.append(directory.noise_secret)
     if not all(map(storage.exists, needed)):
         return None
     for name in config.run.finishers.split(","):
