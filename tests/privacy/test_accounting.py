@@ -194,7 +194,7 @@ def test_epsilon_falls_with_noise_and_rises_with_rounds_and_cohort(
 def test_the_noise_that_is_found_keeps_the_target_closely(setting, target):
     noise = calibration.noise_multiplier(setting, target, 1e-5, "rdp")
     found = accounting.epsilon(setting, noise, 1e-5, "rdp")
-    assert 0.99 * target <= found <= target
+    assert 0.998 * target <= found <= target
 
 
 def tree_by_brute_force(rounds, positions):
@@ -296,7 +296,7 @@ def test_the_script_answers_in_json_and_names_what_it_assumes():
 def test_the_script_finds_the_noise_for_an_epsilon():
     done = run_script("privacy.py", *TFF, "--target_epsilon=2", "--format=json")
     figures = json.loads(done.stdout)
-    assert 1.99 <= figures["epsilon"] <= 2.0
+    assert 1.996 <= figures["epsilon"] <= 2.0
 
 
 def test_the_script_finds_the_cheapest_cohort_and_draws(tmp_path):

@@ -252,10 +252,10 @@ def test_an_unchanged_model_is_the_users_own(two_classes):
 def test_a_table_is_encoded_before_the_model(tmp_path):
     frame = pd.DataFrame(
         {
-            "who": np.arange(40) % 4,
-            "age": np.arange(40.0),
-            "city": ["Oslo", "Paris", "Rome", None] * 10,
-            "ill": ["no", "yes"] * 20,
+            "who": np.arange(160) % 5,
+            "age": np.arange(160) % 37 + 0.5,
+            "city": ["Oslo", "Paris", "Rome", None] * 40,
+            "ill": ["no", "yes"] * 80,
         }
     )
     frame.to_csv(tmp_path / "t.csv", index=False)

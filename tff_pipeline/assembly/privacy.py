@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any, Optional
 
@@ -192,7 +193,7 @@ def _example_hook(planned: ExamplePlan, task: Task) -> ExampleDp:
 def _num_examples(task: Task) -> int:
     """Counts the clients' examples, or fewer where that takes long."""
     ids = task.train.client_ids
-    counted = ids[:_MOST_COUNTED]
+    counted = list(itertools.islice(ids, _MOST_COUNTED))
     # Each of the others has one or more.
     return sum(map(task.train.size, counted)) + len(ids) - len(counted)
 

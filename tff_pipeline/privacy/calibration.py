@@ -21,6 +21,7 @@ _TOLERANCE = 2e-3  # How far a target epsilon may be undershot, relatively.
 _NARROW = 4e-3
 _FIRST_STEP = 1.02
 _MOST_SECANTS = 6
+_FINE_STEPS = 3
 _MOST_TRIES = 60  # Steps and halves come to an end long before.
 
 
@@ -58,9 +59,9 @@ def noise_multiplier(
         )
     accounting.check_delta(delta)
 
-    def epsilon(multiplier: float) -> float:
+    def epsilon(multiplier: float, quick: bool = True) -> float:
         return accounting.epsilon(
-            setting, multiplier, delta, accountant, quick=True
+            setting, multiplier, delta, accountant, quick=quick
         )
 
     def estimate(target: float) -> float:
@@ -71,7 +72,10 @@ def noise_multiplier(
         setting.squared_sensitivity()
     )
     known = setting.amplified and enough <= _LARGEST_MULTIPLIER
-    return _search(epsilon, estimate, target_epsilon, enough if known else None)
+    found = _search(
+        epsilon, estimate, target_epsilon, enough if known else None
+    )
+    return _closer(lambda n: epsilon(n, quick=False), found, target_epsilon)
 
 
 def _estimate(setting: Setting, target_epsilon: float, delta: float) -> float:
@@ -143,6 +147,28 @@ def _search(
         f"up to {_LARGEST_MULTIPLIER:g}; raise it, or take fewer rounds or a "
         "larger population."
     )
+
+
+def _closer(
+    epsilon: Callable[[float], float], found: float, target: float
+) -> float:
+    """Goes from what a coarse account found to where a fine one has the target.
+
+    Epsilon is nearly a falling line in logarithms: two steps get there.
+    """
+    aim = target * (1 - _TOLERANCE / 2)
+    best, here, before = found, found, None
+    for _ in range(_FINE_STEPS):
+        value = epsilon(here)
+        if value <= target:
+            best = min(best, here)
+            if value >= (1 - _TOLERANCE) * target:
+                break
+        missed = math.log(aim / min(max(value, 1e-12), 1e12))
+        slope = _slope(before, here, missed)
+        before = here, missed
+        here *= math.exp(min(max(missed / slope, -0.3), 0.3))
+    return best
 
 
 def _slope(
