@@ -4,6 +4,7 @@ A reduction takes the values one after the other, in the clients' order, and
 holds a running result, not the values. Reductions of consecutive clients can be
 merged: one takes the `partial` result of the other. Values are nested tuples of
 tensors or arrays; arithmetic is NumPy's, in place, in the values' own types.
+Sums may overflow; `shards`, which folds, keeps NumPy from warning of it.
 """
 
 import abc
