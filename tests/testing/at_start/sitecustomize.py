@@ -25,8 +25,12 @@ def begin(folder):
     """Writes what this process and its forks ran, as each of them ends.
 
     Args:
-      folder: The folder for the files, one a process: JSON, from a module's
-        file to its lines.
+      folder: The folder for the files, one or more a process: JSON, from a
+        module's file to its lines.
+
+    Returns:
+      A function without arguments that writes what ran so far, for a process
+      that may be killed before its end.
     """
     lines = slipcover.Slipcover(d_miss_threshold=_NEVER)
     matcher = slipcover.FileMatcher(sources=[str(_PACKAGE)])
@@ -52,7 +56,9 @@ def begin(folder):
 
     atexit.register(write)
     os._exit = write_and_leave
+    return write
 
 
+write_lines_run = None
 if slipcover is not None and "LINE_COVERAGE" in os.environ:
-    begin(os.environ["LINE_COVERAGE"])
+    write_lines_run = begin(os.environ["LINE_COVERAGE"])
