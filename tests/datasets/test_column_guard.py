@@ -205,8 +205,17 @@ def contents(folder):
 @pytest.mark.parametrize("private", [False, True])
 def test_no_text_of_a_few_rows_reaches_a_run(tmp_path, private):
     said = []
-    groups = {}
+    groups, chosen = {}, {}
     if private:
+        (tmp_path / "c.csv").write_text(
+            "column,category\ny,ill\ny,well\ncity,Oslo\njob,nurse\n"
+        )
+        (tmp_path / "b.csv").write_text("column,low,high\nage,0,100\n")
+        chosen = {
+            "feature_columns": "age,city,job",
+            "categories_file": str(tmp_path / "c.csv"),
+            "column_bounds_file": str(tmp_path / "b.csv"),
+        }
         groups = {
             "aggregation": AggregationConfig("dp_gaussian"),
             "privacy": PrivacyConfig(
@@ -215,12 +224,7 @@ def test_no_text_of_a_few_rows_reaches_a_run(tmp_path, private):
         }
     result = experiment.run(
         ExperimentConfig(
-            # Even where they are named.
-            data=options_of(
-                with_secrets(),
-                tmp_path,
-                feature_columns="age,city,job,patient_id" if private else None,
-            ),
+            data=options_of(with_secrets(), tmp_path, **chosen),
             clients=ClientConfig(clients_per_round=4, batch_size=16),
             run=RunConfig(
                 output_dir=str(tmp_path / "run"),
@@ -238,13 +242,17 @@ def test_no_text_of_a_few_rows_reaches_a_run(tmp_path, private):
     ]
     assert found == []
     assert "S3CR" not in "".join(said)
-    assert "categories, 1 known and 134 rare ones as others" in said[0]
     card = pathlib.Path(result.directory.saved_model, "assets.extra")
     columns = json.loads((card / "model_card.json").read_text())["columns"]
     assert {use["name"] for use in columns if use["is_input"]} >= {"age", "job"}
-    assert "| job | category | 0.0% | 81 |" in (
-        (card / "model_card.md").read_text()
-    )
+    words = (card / "model_card.md").read_text()
+    if private:
+        # How many cells are missing, or differ, is not said either.
+        assert "| job | category |  |  | 1 categories that you name |" in words
+        assert "--categories_file" in words
+    else:
+        assert "| job | category | 0.0% | 81 |" in words
+        assert "categories, 1 known and 134 rare ones as others" in said[0]
 
 
 def test_prepared_clients_leave_out_the_same_columns(tmp_path):

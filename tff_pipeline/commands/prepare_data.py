@@ -132,8 +132,8 @@ def _table(
     rows_read = table_contents.read(config)
     everything = np.arange(len(rows_read.y))
     columns: list[Array] = []
-    _, features, encoded = table_task.encoded(rows_read, everything, config)
-    for feature, values in zip(features, encoded.T):
+    inputs = table_task.encoded(rows_read, everything, config)
+    for feature, values in zip(inputs.features, inputs.x.T):
         if isinstance(feature, table_features.Number):
             columns.append(values)
         else:

@@ -63,6 +63,25 @@ class Category:
 
 
 Feature = Union[Number, Category]
+# Bounds are taken for two deviations on either side of the mean, between which
+# 95 % of a normal distribution lie.
+_DEVIATIONS = 4.0
+
+
+def within(name: str, low: float, high: float) -> Number:
+    """Returns statistics of a column from bounds that a user names.
+
+    Example:
+      >>> within("age", 0.0, 100.0)
+      Number(name='age', median=50.0, mean=50.0, deviation=25.0)
+
+    Args:
+      name: The column's name.
+      low: The number that nearly all cells are not below.
+      high: The number that nearly all cells are not above.
+    """
+    middle = (low + high) / 2
+    return Number(name, middle, middle, (high - low) / _DEVIATIONS)
 
 
 def fit(
