@@ -20,7 +20,7 @@ from tff_pipeline.config import (
 )
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.config.privacy import PRIVACY_OPTIONS
-from tff_pipeline.datasets.readers import column_descriptions, column_guard
+from tff_pipeline.datasets.readers import column_guard
 from tff_pipeline.datasets.readers.table_features import Category, Number
 
 ROWS = 60
@@ -153,7 +153,7 @@ def test_a_wrong_line_is_named(folder, name, text, said):
 def test_bounds_of_text_are_refused(folder):
     (folder / "c.csv").write_text("column,category\nsick,no\nsick,yes\n")
     (folder / "b.csv").write_text(BOUNDS + "city,0,1\n")
-    with pytest.raises(errors.DataError, match="'city'.*are not numbers"):
+    with pytest.raises(errors.DataError, match=r"'city'.*are not numbers"):
         task_of(options_of(folder))
 
 
@@ -163,7 +163,7 @@ def test_a_file_that_is_not_there_is_named(folder):
         task_of(options_of(folder))
 
 
-def test_booms_of_excel_do_not_count(folder):
+def test_what_excel_adds_do_not_count(folder):
     (folder / "b.csv").write_text("\ufeff" + BOUNDS + "\n,,\n\n")
     assert features(task_of(options_of(folder)))["age"].mean == 50
 
@@ -282,7 +282,7 @@ def test_words_of_a_corpus_are_described(tmp_path):
     characters = task.model_fn.keywords["num_characters"]
     assert (words, characters) == (4, 4)
     path.write_text("column,category\ntag,B-LOC\n")
-    with pytest.raises(errors.DataError, match="tag 'B-PER'.*tag,B-PER"):
+    with pytest.raises(errors.DataError, match=r"tag 'B-PER'.*tag,B-PER"):
         task_of(told)
 
 

@@ -209,8 +209,8 @@ def _private(paths: Sequence[str]) -> list[str]:
         ]
     first, second = paths
     return [
-        "# For differential privacy: fill in both files (docs/privacy.md), from "
-        "what is",
+        "# For differential privacy (docs/privacy.md): fill in both files, "
+        "from what is",
         "# known of the columns and not from the data, and take off the #:",
         f"# --categories_file={fields.in_flagfile(first)}",
         f"# --column_bounds_file={fields.in_flagfile(second)}",

@@ -133,10 +133,13 @@ def _table(
     everything = np.arange(len(rows_read.y))
     columns: list[Array] = []
     inputs = table_task.encoded(rows_read, everything, config)
-    for feature, values in zip(inputs.features, inputs.x.T):
-        if isinstance(feature, table_features.Number):
-            columns.append(values)
+    widths = map(table_features.width, inputs.features)
+    parts = np.split(inputs.x, np.cumsum([*widths])[:-1], axis=1)
+    for feature, part in zip(inputs.features, parts):
+        if not isinstance(feature, table_features.Category):
+            columns += part.T
         else:
+            values = part[:, 0]
             columns += [
                 (values == code).astype(np.float32)
                 for code in range(feature.codes)

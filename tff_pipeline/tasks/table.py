@@ -20,11 +20,14 @@ from tff_pipeline.datasets.readers.column import Column
 from tff_pipeline.datasets.readers.column_guard import ColumnUse
 from tff_pipeline.models import scaling
 from tff_pipeline.models import table as models
+from tff_pipeline.models.hashed_words import hashed_words
 from tff_pipeline.objectives import targets
 from tff_pipeline.tasks.table_contents import Contents, listed_labels, read
 from tff_pipeline.tasks.task import Task
 
 Array = npt.NDArray[Any]
+
+_ROWS_AT_ONCE = 10_000  # Whose words are hashed.
 
 
 def csv(options: DataConfig, seed: int) -> Task:
@@ -112,7 +115,8 @@ class Inputs:
     Attributes:
       uses: What becomes of each column.
       features: The statistics of those that are inputs, in order.
-      x: Their values, float32 [rows, inputs]; see `table_features.encode`.
+      x: Their values, float32 [rows, numbers of a row]; see
+        `table_features.encode` and `hashed_words`.
       fitted: The columns whose statistics were computed from the rows, with
         the flag of the file that could have told them.
     """
@@ -147,7 +151,7 @@ def encoded(contents: Contents, rows: Array, options: DataConfig) -> Inputs:
             column, feature = _described(contents, name, options)
             uses.append(column_guard.described(feature))
             known.append(feature)
-            columns.append(table_features.encode(column, feature))
+            columns.append(_encoded(column, feature))
             continue
         if name not in contents.named and not contents.table.is_readable(name):
             uses.append(column_guard.unreadable(name))
@@ -155,17 +159,20 @@ def encoded(contents: Contents, rows: Array, options: DataConfig) -> Inputs:
         column = _column(contents, name)
         use = column_guard.judge(column, rows, name in contents.named)
         if use.is_input:
-            feature = table_features.fit(
-                column, rows, False, options.min_category_count or 1
+            feature = (
+                table_features.Text(name)
+                if use.kind == "free text" and name not in contents.categorical
+                else table_features.fit(
+                    column, rows, False, options.min_category_count or 1
+                )
             )
             known.append(feature)
-            columns.append(table_features.encode(column, feature))
+            columns.append(_encoded(column, feature))
             use = _with_counts(use, feature, column, contents.y)
-            fitted[name] = (
-                "categories_file"
-                if isinstance(feature, table_features.Category)
-                else "column_bounds_file"
-            )
+            if isinstance(feature, table_features.Number):
+                fitted[name] = "column_bounds_file"
+            elif isinstance(feature, table_features.Category):
+                fitted[name] = "categories_file"
         uses.append(use)
     if not columns:
         reasons = "; ".join(f"{use.name!r}: {use.why}" for use in uses)
@@ -180,7 +187,7 @@ def encoded(contents: Contents, rows: Array, options: DataConfig) -> Inputs:
             dataclasses.replace(use, missing=None, distinct=None)
             for use in uses
         ]
-    return Inputs(uses, known, np.stack(columns, axis=1), fitted)
+    return Inputs(uses, known, np.concatenate(columns, axis=1), fitted)
 
 
 def _column(contents: Contents, name: str) -> Column:
@@ -188,6 +195,18 @@ def _column(contents: Contents, name: str) -> Column:
     if name in contents.categorical:
         return contents.table.codes(name)
     return contents.table.take(name)
+
+
+def _encoded(column: Column, feature: table_features.Feature) -> Array:
+    """Returns a column's numbers of each row, float32 [rows, numbers]."""
+    if not isinstance(feature, table_features.Text):
+        return table_features.encode(column, feature)[:, np.newaxis]
+    cells, buckets = column.strings(), feature.buckets
+    parts = [
+        hashed_words(cells[start : start + _ROWS_AT_ONCE], buckets).numpy()
+        for start in range(0, len(cells), _ROWS_AT_ONCE)
+    ]
+    return np.concatenate(parts)
 
 
 def _described(
@@ -239,6 +258,8 @@ def _with_counts(
 ) -> ColumnUse:
     """Adds to a column that is an input how many categories are known."""
     why = use.why
+    if isinstance(feature, table_features.Text):
+        why += f": words' hashes in {feature.buckets} numbers"
     if isinstance(feature, table_features.Category):
         rare = use.distinct - len(feature.known)
         why += f", {len(feature.known):,} known"
