@@ -952,7 +952,7 @@ def test_json_lines_and_tables_become_clients(tmp_path, patients_csv):
             str(patients_csv), output, {"label_column": "y", "partition": "iid"}
         )
     source.write_bytes(gzip.compress(b'{"client_id": 1, "x": "a", "y": 1}'))
-    with pytest.raises(errors.DataError, match="object 1 has an x that is no"):
+    with pytest.raises(errors.DataError, match="line 1 has an x that is text"):
         prepare_data.write(str(source), output, {})
 
 

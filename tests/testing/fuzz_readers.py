@@ -163,7 +163,7 @@ def _read_json_lines(folder, output, draw):
             return
     kind = "classification"
     for path in folder.iterdir():
-        if b'"b0"' not in path.read_bytes():
+        if path.is_dir() or b'"b0"' not in path.read_bytes():
             kind = draw.choice(("classification", "regression"))
         prepare_data.write(str(path), str(output / "o.db"), {"task_type": kind})
 

@@ -151,6 +151,9 @@ def json_lines() -> tuple[Files, ...]:
     )
     post = '{"client": "a/1", "posts": [{"text": "t", "title": "u", "tags": '
     post += '["v"]}, {"text": "w"}]}\n'
+    leaf = b'{"users": ["u", "v"], "num_samples": [2, 1], "user_data": {"u": '
+    leaf += b'{"x": [[1, 0.5], [2, null]], "y": [0, 1]}, "v": {"x": [[3, 4]], '
+    leaf += b'"y": [1]}}, "hierarchies": ["g", "g"]}'
     role = '{"client": "A", "speeches": [["To be", "or"], ["not", "to"]]}\n'
     return (
         {"o.jsonl": own},
@@ -158,6 +161,9 @@ def json_lines() -> tuple[Files, ...]:
         {"o.jsonl.gz": gzip.compress(own, mtime=0)},
         {stackexchange.FILE: post.encode() * 2},
         {shakespeare.FILE: role.encode() * 2},
+        {"leaf/train/a.json": leaf, "leaf/test/a.json": leaf},
+        {"a.json": leaf},
+        {"a.json": b"[" + own.strip().replace(b"\n", b",") + b"]"},
     )
 
 

@@ -13,7 +13,13 @@ _NO_TABLES = {
     ): "arrays need no columns: train with --task=npz --data_dir={path}",
     (".sqlite", ".sqlite3", ".db"): "clients in SQLite need no columns: train "
     "with --task=sqlite --data_dir={path}",
-    (".jsonl", ".jsonl.gz", ".json"): "turn it into clients first, with "
+    (
+        ".jsonl",
+        ".jsonl.gz",
+        ".json",
+        ".json.gz",
+        ".ndjson",
+    ): "turn it into clients first, with "
     "prepare-data --input={path} --output=own.sqlite",
     (".conll", ".iob", ".bio"): "train with --task=ner_tagger and the folder "
     "of the corpus as --data_dir",

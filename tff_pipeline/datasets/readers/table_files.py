@@ -16,7 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from tff_pipeline import errors
-from tff_pipeline.datasets.readers import table_text
+from tff_pipeline.datasets.readers import json_files, table_text
 
 _PARQUET = ".parquet"
 _ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", _PARQUET)
@@ -60,6 +60,11 @@ def find(path: str) -> list[str]:
                 f"save what is in it as {' or '.join(_ENDINGS)}."
             )
     tables = [file for file in files if file.lower().endswith(_ENDINGS)]
+    if not tables and json_files.find(path):
+        raise errors.DataError(
+            f"{path} holds JSON, which is no table; turn it into clients "
+            f"first, with prepare-data --input={path} --output=own.sqlite."
+        )
     if not tables:
         raise errors.DataError(
             f"{path} is no table file and holds none; a table's name ends in "
@@ -67,6 +72,18 @@ def find(path: str) -> list[str]:
         )
     _check_are_parts(tables)
     return tables
+
+
+def has_tables(path: str) -> bool:
+    """Returns whether a folder holds files whose names end as tables' do.
+
+    Args:
+      path: The folder.
+    """
+    return any(
+        file.lower().endswith((*_ENDINGS, *_PACKED))
+        for file in _in_folder(path)
+    )
 
 
 def _in_folder(path: str) -> list[str]:
