@@ -15,7 +15,11 @@ from tff_pipeline.datasets.federation.federated_data import (
     FederatedData,
 )
 from tff_pipeline.datasets.federation.split import Split, split_where
-from tff_pipeline.datasets.readers import column_guard, table_features
+from tff_pipeline.datasets.readers import (
+    column_guard,
+    date_columns,
+    table_features,
+)
 from tff_pipeline.datasets.readers.column import Column
 from tff_pipeline.datasets.readers.column_guard import ColumnUse
 from tff_pipeline.models import scaling
@@ -122,14 +126,18 @@ def encoded(
             continue
         column = _column(contents, name)
         use = column_guard.judge(column, rows, name in contents.named)
-        if use.is_input:
-            feature = table_features.fit(
-                column, rows, False, options.min_category_count or 1
-            )
-            known.append(feature)
-            columns.append(table_features.encode(column, feature))
-            use = _described(use, feature, column, contents.y)
-        uses.append(use)
+        taken = [(use, column)]
+        if use.is_input and use.kind == "date":
+            taken = _as_numbers(use, column, rows, contents)
+        for use, column in taken:
+            if use.is_input:
+                feature = table_features.fit(
+                    column, rows, False, options.min_category_count or 1
+                )
+                known.append(feature)
+                columns.append(table_features.encode(column, feature))
+                use = _described(use, feature, column, contents.y)
+            uses.append(use)
     if not columns:
         reasons = "; ".join(f"{use.name!r}: {use.why}" for use in uses)
         raise errors.DataError(
@@ -144,6 +152,43 @@ def _column(contents: Contents, name: str) -> Column:
     if name in contents.categorical:
         return contents.table.codes(name)
     return contents.table.take(name)
+
+
+def _as_numbers(
+    use: ColumnUse, column: Column, rows: Array, contents: Contents
+) -> list[tuple[ColumnUse, Column]]:
+    """Returns a column of dates that is no input, and the numbers that are."""
+    if column.name in contents.categorical:
+        return [(use, column)]
+    parts, problem = date_columns.split(column)
+    if problem:
+        why = f"dates or times, but {problem}; left out"
+        return [(dataclasses.replace(use, is_input=False, why=why), column)]
+    for part in parts:
+        if part.name in contents.features:
+            raise errors.DataError(
+                f"The column {use.name!r} holds dates and becomes numbers such "
+                f"as {part.name!r}, which is a column too; take one of them "
+                "out of --feature_columns."
+            )
+    judged = [column_guard.judge(part, rows, True) for part in parts]
+    why = f"dates or times; becomes {len(parts)} numbers"
+    return [
+        (dataclasses.replace(use, is_input=False, why=why), column),
+        *(
+            (
+                dataclasses.replace(
+                    each, kind="number", why=f"a number, {word}"
+                )
+                if each.is_input
+                else each,
+                part,
+            )
+            for each, part, word in zip(
+                judged, parts, date_columns.PARTS.values()
+            )
+        ),
+    ]
 
 
 def _described(
