@@ -120,6 +120,16 @@ def test_latin_1_is_read_and_said(write):
     assert "In esp.train: read as LATIN-1." in corpus.notes
 
 
+def test_quotes_and_dashes_of_windows_are_read(write):
+    text = "Peña\u2019s B-PER\n\u2013 O\n"
+    path = write({"a": text.encode("cp1252")}) + "/a"
+    file = column_file.read(path)
+    assert (file.tokens, file.notes) == (
+        [["Peña\u2019s", "\u2013"]],
+        ["read as WINDOWS-1252"],
+    )
+
+
 @pytest.mark.parametrize(
     ("encoding", "word"),
     [
@@ -127,6 +137,7 @@ def test_latin_1_is_read_and_said(write):
         ("koi8-r", "Москва"),
         ("cp1253", "Αθήνα"),
         ("gb18030", "北京大学"),
+        ("cp1250", "Łódź"),
     ],
 )
 def test_other_alphabets_are_not_taken_for_latin_1(write, encoding, word):
