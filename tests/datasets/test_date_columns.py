@@ -196,7 +196,13 @@ def test_prepared_clients_have_the_numbers(table, tmp_path):
         "feature_columns": "admitted",
     }
     prepare_data.write(table(admitted=ADMITTED), output, options)
-    data = SqliteData(Database(output), ["0"], ["train"])
+    data = SqliteData(
+        Database(output),
+        ["0"],
+        ["train"],
+        chosen=lambda _, count: np.arange(count),
+        labels=lambda y: y,
+    )
     assert data.load("0").x[0].tolist() == [2019, 12, 7, 18231]
 
 
@@ -212,9 +218,10 @@ def test_dates_of_parquet_are_dates(tmp_path):
             "y": row % 2,
             "seen": times,
             "day": times.tz_localize(None).date,
+            "part": np.where(row < ROWS - 6, "train", "test"),
         }
     ).to_parquet(path)
-    task = task_of(str(path), feature_columns="seen,day", test_fraction=0.01)
+    task = task_of(str(path), feature_columns="seen,day", split_column="part")
     names = [use.name for use in task.columns if use.is_input]
     assert [*map(len, (names, [n for n in names if "hour" in n]))] == [9, 1]
     x = task.train.load("0").x

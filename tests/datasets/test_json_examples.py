@@ -72,6 +72,17 @@ def counts(path):
     return dict(collections.Counter((r.split, r.client_id) for r in rows))
 
 
+def training_data(path, client):
+    """The examples that a client of an SQLite file trains on."""
+    return sqlite.SqliteData(
+        sqlite.Database(path),
+        [client],
+        ["train"],
+        chosen=lambda _, count: np.arange(count),
+        labels=lambda y: y,
+    ).load(client)
+
+
 def refused(path, *words):
     with pytest.raises(errors.PipelineError) as caught:
         list(json_examples.read(str(path)))
@@ -90,11 +101,11 @@ def test_leaf_folders_are_splits_and_new_users_unseen(write, tmp_path):
     assert said == ["Examples by split: 4 test, 7 train."]
     config = DataConfig(task="sqlite", data_dir=output)
     task = registry.load("sqlite", registry.TASKS)(config, 0)
-    assert task.train.client_ids == ["u1", "u2"]
+    assert task.train.client_ids == ("u1", "u2")
     assert task.train.load("u1").x[:, 0].tolist() == [0, 1, 2, 3]
     assert task.train.load("u1").y.tolist() == [0, 1, 0, 1]
-    assert task.test_clients.client_ids == ["u1"]
-    assert task.unseen.client_ids == ["u3"]
+    assert task.test_clients.client_ids == ("u1",)
+    assert task.unseen.client_ids == ("u3",)
     assert len(task.test) == 2
 
 
@@ -135,14 +146,14 @@ def test_vectors_are_images_of_a_size_that_is_given(write, tmp_path):
     folder = write(one=leaf(u1=2, u2=2))
     output = str(tmp_path / "o.sqlite")
     prepare_data.write(str(folder), output, {}, [2, 2])
-    data = sqlite.SqliteData(sqlite.Database(output), ["u1"], ["train"])
-    assert data.load("u1").x.tolist() == [
+    data = training_data(output, "u1")
+    assert data.x.tolist() == [
         [[0, 0.5], [1, 0]],
         [[1, 0.5], [1, 0]],
     ]
     prepare_data.write(str(folder), output, {}, [1, 2])
-    data = sqlite.SqliteData(sqlite.Database(output), ["u1"], ["train"])
-    assert data.load("u1").x.shape == (2, 1, 2, 2)
+    data = training_data(output, "u1")
+    assert data.x.shape == (2, 1, 2, 2)
     with pytest.raises(errors.ConfigError, match="--image_size=3x1 does not"):
         prepare_data.write(str(folder), output, {}, [3, 1])
 

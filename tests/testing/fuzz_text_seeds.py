@@ -60,6 +60,10 @@ ROWS = b"who,a,b,c,part,y\n" + b"".join(
 )
 
 
+def _a_date(match: "re.Match[bytes]") -> bytes:
+    return b",%d/12/2020 8:30," % (13 + int(match[1]))
+
+
 def parquet() -> bytes:
     table = pa.csv.read_csv(io.BytesIO(ROWS))
     table = table.append_column("b2", table["b"].dictionary_encode())
@@ -75,6 +79,7 @@ TABLES = (
     {"t.csv": ROWS.replace(b"x, ", b'x ""\r\n').replace(b"\n", b"\r\n")},
     {"1.csv": ROWS, "2.csv": ROWS.replace(b"k0", b"k3")},
     {"t.csv.gz": gzip.compress(ROWS, mtime=0)},
+    {"t.csv": re.sub(rb",(\d+)\.5,", _a_date, ROWS)},
 )
 CELLS = (
     *(
@@ -89,6 +94,7 @@ CELLS = (
         b"x" * 300,
     ),
     *(b"\r", b"\t", b"+1", b"x" * 300, b"Test", b"0x1", b"1e38", b"1970-01-01"),
+    *(b"31.12.1999 23:59:59Z", b"0000-00-00", b"9999-99-99T99:99+99:99"),
 )
 
 
@@ -190,6 +196,16 @@ CONLL = (
     {
         "a.conll": b"EU\tB-ORG\nrejects\tO\n\n" * 6,
         "b.conll": "@EU \U0001f600\tB-PER\r\nI\tI-PER\r\n\r\n".encode() * 5,
+    },
+    {
+        "ner.csv": b"Sentence #,Word,POS,Tag\n"
+        + b"".join(b'%d,EU,N,B-X\n,"a, b",N,I-X\n' % i for i in range(5)),
+    },
+    {
+        "train.txt": b"#begin document (b); part 000\n"
+        + b"b 0 0 EU N * - - - - (X* -\nb 0 1 a N * - - - - *) -\n\n" * 2
+        + b"b 1 0 EU N * - - - - (Y) -\n\n",
+        "test.txt": b"EU B-X\n\n",
     },
     {"vectors.txt": b"2 3\neu 0.5 1 -2\nthe 1e-3 0 0\n"},
 )
