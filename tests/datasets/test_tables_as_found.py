@@ -180,7 +180,7 @@ def test_what_is_no_table_is_said(tmp_path, content, words):
 
 def test_names_are_stripped_as_cells_are(tmp_path):
     path = tmp_path / "t.csv"
-    path.write_text('"hospital", "bp,  mm\n(Hg)" ,sick\nN,1.5,no\n')
+    path.write_text('\u200bhospital, "bp,  mm\n(Hg)" ,sick\nN,1.5,no\n')
     assert Table(str(path)).names == ["hospital", "bp, mm (Hg)", "sick"]
     assert table_contents.listed('age, "bp,  mm (Hg)"')[1] == "bp, mm (Hg)"
 

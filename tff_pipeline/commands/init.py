@@ -5,6 +5,7 @@ import os
 from tff_pipeline import errors
 from tff_pipeline.commands.first_look import FirstLook
 from tff_pipeline.config import fields
+from tff_pipeline.datasets.readers.table import FILE_NAME
 
 # What is no table, by how its name ends -> what to do instead.
 _NO_TABLES = {
@@ -80,6 +81,12 @@ def flagfile(found: FirstLook, output_dir: str, command: str) -> str:
             "the file first."
         )
     lines += ["", *_clients(found), "", *_features(found), ""]
+    if found.split is not None:
+        lines += [
+            "# What says train or test in each row.",
+            f"--split_column={fields.in_flagfile(found.split)}",
+            "",
+        ]
     clients = found.clients or _MADE_CLIENTS
     lines += [
         "# How long, and how a client trains in a round.",
@@ -114,6 +121,11 @@ def _clients(found: FirstLook) -> list[str]:
             "--partition=iid",
             f"--num_clients={_MADE_CLIENTS}",
         ]
+    if found.client == FILE_NAME:
+        return [
+            "# Whose rows they are: each file's, unless a column says so.",
+            f"--client_column={found.client}",
+        ]
     return [
         f"# Whose rows they are: {found.clients:,} clients, of "
         f"{found.rows / found.clients:,.0f} rows on average.",
@@ -126,7 +138,7 @@ def _features(found: FirstLook) -> list[str]:
     others = [
         each
         for each in found.columns
-        if each.name not in (found.client, found.label)
+        if each.name not in (found.client, found.label, found.split)
     ]
     width = max((len(each.name) for each in others), default=0)
     lines += [

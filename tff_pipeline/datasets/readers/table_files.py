@@ -10,6 +10,7 @@ import os
 import re
 import urllib.parse
 from collections.abc import Sequence
+from typing import Optional
 
 import pyarrow as pa
 import pyarrow.csv
@@ -60,6 +61,13 @@ def find(path: str) -> list[str]:
                 f"save what is in it as {' or '.join(_ENDINGS)}."
             )
     tables = [file for file in files if file.lower().endswith(_ENDINGS)]
+    folder = None if tables else _folder_of_tables(path)
+    if folder is not None:
+        raise errors.DataError(
+            f"{folder} holds tables, but only folders named column=value, such "
+            "as hospital=North, are parts of the table above: rename the "
+            f"folders in {path} so, or put all files into one."
+        )
     if not tables and json_files.find(path):
         raise errors.DataError(
             f"{path} holds JSON, which is no table; turn it into clients "
@@ -72,6 +80,17 @@ def find(path: str) -> list[str]:
         )
     _check_are_parts(tables)
     return tables
+
+
+def _folder_of_tables(path: str) -> Optional[str]:
+    """Finds a folder in a folder that holds tables but is not searched."""
+    if not os.path.isdir(path):
+        return None
+    for name in sorted(os.listdir(path)):
+        whole = os.path.join(path, name)
+        if os.path.isdir(whole) and has_tables(whole):
+            return whole
+    return None
 
 
 def has_tables(path: str) -> bool:
