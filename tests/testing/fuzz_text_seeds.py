@@ -160,6 +160,8 @@ def json_lines() -> tuple[Files, ...]:
     leaf = b'{"users": ["u", "v"], "num_samples": [2, 1], "user_data": {"u": '
     leaf += b'{"x": [[1, 0.5], [2, null]], "y": [0, 1]}, "v": {"x": [[3, 4]], '
     leaf += b'"y": [1]}}, "hierarchies": ["g", "g"]}'
+    windows = b'{"users": ["u"], "num_samples": [2], "user_data": {"u": {'
+    windows += b'"x": ["abc", "bcd"], "y": ["d", "e"]}}}'
     role = '{"client": "A", "speeches": [["To be", "or"], ["not", "to"]]}\n'
     return (
         {"o.jsonl": own},
@@ -169,6 +171,7 @@ def json_lines() -> tuple[Files, ...]:
         {shakespeare.FILE: role.encode() * 2},
         {"leaf/train/a.json": leaf, "leaf/test/a.json": leaf},
         {"a.json": leaf},
+        {"windows/a.json": windows, "windows/test.json": windows},
         {"a.json": b"[" + own.strip().replace(b"\n", b",") + b"]"},
     )
 

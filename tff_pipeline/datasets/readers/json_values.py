@@ -171,8 +171,9 @@ def _advice(value: Any) -> str:
     first = _first(value)
     if isinstance(first, str):
         return (
-            "turn text into numbers (such as counts of words), and put images "
-            "that it names into folders CLIENT/CLASS"
+            "turn text into numbers (such as counts of words), put images that "
+            "it names into folders CLIENT/CLASS, and train on LEAF's windows "
+            "of characters with --task=shakespeare_next_char"
         )
     if isinstance(first, dict):
         return "write its values as a list, in the same order in all examples"
