@@ -214,7 +214,7 @@ def test_a_flagfile_that_is_there_is_kept():
         ("x.sqlite", 2, "--task=sqlite"),
         ("x.jsonl", 2, "prepare-data --input=x.jsonl"),
         ("photos", 2, "photos holds images;"),
-        ("leaf", 1, "prepare-data --input=leaf"),
+        ("leaf", 2, "prepare-data --input=leaf"),
         ("sites", 1, "sites/North holds tables, but only folders named"),
         ("absent.csv", 1, "absent.csv does not exist"),
         ("empty.csv", 1, "empty.csv"),

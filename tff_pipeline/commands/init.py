@@ -5,27 +5,9 @@ import os
 from tff_pipeline import errors
 from tff_pipeline.commands.first_look import FirstLook
 from tff_pipeline.config import fields
+from tff_pipeline.datasets.readers import other_kinds
 from tff_pipeline.datasets.readers.table import FILE_NAME
 
-# What is no table, by how its name ends -> what to do instead.
-_NO_TABLES = {
-    (
-        ".npz",
-    ): "arrays need no columns: train with --task=npz --data_dir={path}",
-    (".sqlite", ".sqlite3", ".db"): "clients in SQLite need no columns: train "
-    "with --task=sqlite --data_dir={path}",
-    (
-        ".jsonl",
-        ".jsonl.gz",
-        ".json",
-        ".json.gz",
-        ".ndjson",
-    ): "turn it into clients first, with "
-    "prepare-data --input={path} --output=own.sqlite",
-    (".conll", ".iob", ".bio"): "train with --task=ner_tagger and the folder "
-    "of the corpus as --data_dir",
-}
-_PICTURES = (".png", ".jpg", ".jpeg")
 _ROUNDS = 50
 _MOST_CLIENTS_A_ROUND = 10
 _MADE_CLIENTS = 5
@@ -38,21 +20,14 @@ def refuse_no_table(path: str) -> None:
       path: The file or folder.
 
     Raises:
-      ConfigError: If its name is that of arrays, SQLite, JSON lines or a
-        corpus, or it is a folder of images.
+      ConfigError: If its name, or those of most files in it, are those of
+        arrays, SQLite, JSON, images or a corpus.
     """
-    for endings, advice in _NO_TABLES.items():
-        if path.lower().endswith(endings):
-            raise errors.ConfigError(
-                f"{path} is no table; {advice.format(path=path)}."
-            )
-    if os.path.isdir(path):
-        for _, _, names in os.walk(path):
-            if any(name.lower().endswith(_PICTURES) for name in names):
-                raise errors.ConfigError(
-                    f"{path} holds images; turn them into clients first, with "
-                    f"prepare-data --input={path} --output=own.sqlite."
-                )
+    kind = other_kinds.kind_of(path)
+    if kind is not None and kind != other_kinds.TABLE:
+        raise errors.ConfigError(
+            f"{path} holds {kind.words}; {kind.advice.format(path=path)}."
+        )
 
 
 def flagfile(found: FirstLook, output_dir: str, command: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tff_pipeline import errors
-from tff_pipeline.datasets.readers import npz_file
+from tff_pipeline.datasets.readers import npz_file, other_kinds
 
 Array = npt.NDArray[Any]
 
@@ -83,9 +83,10 @@ def _find(path: str) -> str:
     if os.path.isdir(path):
         names = sorted(n for n in os.listdir(path) if n.endswith(".npz"))
         if len(names) != 1:
+            other = "" if names else _other(path)
             raise errors.DataError(
-                f"{path} holds {len(names)} files that end in .npz; name one "
-                "with --data_dir."
+                f"{path} holds {len(names)} files that end in .npz; "
+                f"{other or 'name one with --data_dir'}."
             )
         path = os.path.join(path, names[0])
     if not os.path.exists(path):
@@ -93,11 +94,16 @@ def _find(path: str) -> str:
             f"{path} does not exist; --data_dir must name an NPZ file."
         )
     if not zipfile.is_zipfile(path):
+        advice = _other(path) or "write it with numpy.savez_compressed"
         raise errors.DataError(
-            f"{path} is not an NPZ file, or only part of one; write it with "
-            "numpy.savez_compressed."
+            f"{path} is not an NPZ file, or only part of one; {advice}."
         )
     return path
+
+
+def _other(path: str) -> str:
+    """Says what to do with data that are no arrays; "" if nothing is known."""
+    return other_kinds.in_words(path, other_kinds.ARRAYS)
 
 
 def as_input(x: Array, source: str) -> Array:

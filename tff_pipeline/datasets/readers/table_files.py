@@ -17,7 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from tff_pipeline import errors
-from tff_pipeline.datasets.readers import json_files, table_text
+from tff_pipeline.datasets.readers import other_kinds, table_text
 
 _PARQUET = ".parquet"
 _ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", _PARQUET)
@@ -68,15 +68,11 @@ def find(path: str) -> list[str]:
             "as hospital=North, are parts of the table above: rename the "
             f"folders in {path} so, or put all files into one."
         )
-    if not tables and json_files.find(path):
-        raise errors.DataError(
-            f"{path} holds JSON, which is no table; turn it into clients "
-            f"first, with prepare-data --input={path} --output=own.sqlite."
-        )
     if not tables:
+        other = other_kinds.in_words(path, other_kinds.TABLE)
+        advice = f"a table's name ends in {', '.join(_ENDINGS)}"
         raise errors.DataError(
-            f"{path} is no table file and holds none; a table's name ends in "
-            f"{', '.join(_ENDINGS)}."
+            f"{path} is no table file and holds none; {other or advice}."
         )
     _check_are_parts(tables)
     return tables
