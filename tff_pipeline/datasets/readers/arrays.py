@@ -83,10 +83,11 @@ def _find(path: str) -> str:
     if os.path.isdir(path):
         names = sorted(n for n in os.listdir(path) if n.endswith(".npz"))
         if len(names) != 1:
-            other = "" if names else _other(path)
+            advice = "name one with --data_dir"
+            if not names:
+                advice = other_kinds.advice(path, other_kinds.ARRAYS, advice)
             raise errors.DataError(
-                f"{path} holds {len(names)} files that end in .npz; "
-                f"{other or 'name one with --data_dir'}."
+                f"{path} holds {len(names)} files that end in .npz; {advice}."
             )
         path = os.path.join(path, names[0])
     if not os.path.exists(path):
@@ -94,16 +95,13 @@ def _find(path: str) -> str:
             f"{path} does not exist; --data_dir must name an NPZ file."
         )
     if not zipfile.is_zipfile(path):
-        advice = _other(path) or "write it with numpy.savez_compressed"
+        advice = other_kinds.advice(
+            path, other_kinds.ARRAYS, "write it with numpy.savez_compressed"
+        )
         raise errors.DataError(
             f"{path} is not an NPZ file, or only part of one; {advice}."
         )
     return path
-
-
-def _other(path: str) -> str:
-    """Says what to do with data that are no arrays; "" if nothing is known."""
-    return other_kinds.in_words(path, other_kinds.ARRAYS)
 
 
 def as_input(x: Array, source: str) -> Array:

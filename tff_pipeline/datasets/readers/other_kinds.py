@@ -78,24 +78,24 @@ def kind_of(path: str) -> Optional[Kind]:
     return max(counts, key=counts.__getitem__, default=None)
 
 
-def in_words(path: str, own: Kind) -> str:
-    """Says what to do with data of another kind than a task reads.
+def advice(path: str, own: Kind, otherwise: str) -> str:
+    """Says what to do with data that a task cannot read.
 
     Example:
-      >>> in_words("photos/1.png", TABLE)
-      'it holds images: turn it into clients first, with prepare-data \
---input=photos/1.png --output=own.sqlite'
+      >>> advice("own.npz", TABLE, otherwise="fetch it again")
+      'it holds arrays: train with --task=npz --data_dir=own.npz'
 
     Args:
       path: A file or a folder.
       own: The kind that the task reads.
+      otherwise: What to do if it is no other kind, or none that is known.
 
     Returns:
-      The end of a sentence; "" if the kind is not known or is `own`.
+      The end of a sentence.
     """
     kind = kind_of(path)
     if kind is None or kind == own:
-        return ""
+        return otherwise
     return f"it holds {kind.words}: {kind.advice.format(path=path)}"
 
 

@@ -69,10 +69,13 @@ def find(path: str) -> list[str]:
             f"folders in {path} so, or put all files into one."
         )
     if not tables:
-        other = other_kinds.in_words(path, other_kinds.TABLE)
-        advice = f"a table's name ends in {', '.join(_ENDINGS)}"
+        advice = other_kinds.advice(
+            path,
+            other_kinds.TABLE,
+            f"a table's name ends in {', '.join(_ENDINGS)}",
+        )
         raise errors.DataError(
-            f"{path} is no table file and holds none; {other or advice}."
+            f"{path} is no table file and holds none; {advice}."
         )
     _check_are_parts(tables)
     return tables
