@@ -48,6 +48,10 @@ def numbers(*cells):
         (["31/12/1999", "01/02/1999"], [1999, 12, 5, 0, 10956]),
         (["31.12.1999 6:45", "1.2.1999 0:00"], [1999, 12, 5, 6.75, 10956]),
         (["12/31/1999 11:15 PM"], [1999, 12, 5, 23.25, 10956]),
+        (["29FEB2000:18:30:00"], [2000, 2, 2, 18.5, 11016]),
+        (["29-Feb-2000", "1-MAR-2000"], [2000, 2, 2, 0, 11016]),
+        (["29 February 2000 6:00 PM"], [2000, 2, 2, 18, 11016]),
+        (["Feb. 29, 2000"], [2000, 2, 2, 0, 11016]),
         # Either way round it is the same day.
         (["03/03/2020"], [2020, 3, 2, 0, 18324]),
     ],
@@ -94,7 +98,10 @@ def test_numbers_that_are_days_are_dates():
         (["9999-12-31", "2020-01-01"], "not all are written"),
         (["2020-01-01", "31/12/2020"], "not all are written"),
         (["31/12/2020", "12/31/2020"], "not all are written"),
-        (["3 March 2020"], "not all are written"),
+        (["3 Mai 2020"], "not all are written"),
+        (["3 Ju 2020"], "not all are written"),
+        (["31 June 2020"], "not all are written"),
+        (["3 March 20"], "not all are written"),
         (["08:15"], "not all are written"),
     ],
 )

@@ -73,7 +73,7 @@ def _of_objects(content: Any, file: File) -> Iterator[Row]:
             if not isinstance(value, dict) or name not in value:
                 raise errors.DataError(
                     f"{where} has no {name!r}; every example is an object with "
-                    "client_id, x and y."
+                    "client_id, x and y (save records of columns as CSV)."
                 )
         yield Row(
             json_values.client_name(value["client_id"], where),
