@@ -226,7 +226,7 @@ KAGGLE = "Sentence #,Word,POS,Tag\n"
             id="all rows do",
         ),
         pytest.param(
-            '"word";"tag"\r\n' + sentence(form='"{word}";"{tag}"\r\n'),
+            '\r\n"word";"tag"\r\n' + sentence(form='"{word}";"{tag}"\r\n'),
             id="semicolons and quotes",
         ),
         pytest.param(

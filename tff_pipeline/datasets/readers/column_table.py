@@ -66,7 +66,9 @@ def read(path: str, lines: Sequence[str]) -> Tokens:
     rows = csv.reader(lines, delimiter=_separator(lines))
     last = None
     try:
-        next(rows)
+        # The line of names, and blank ones above it.
+        while not any(map(str.strip, next(rows))):
+            pass
         for row in rows:
             cells = [cell.strip() for cell in row]
             if not any(cells):
@@ -94,14 +96,19 @@ def read(path: str, lines: Sequence[str]) -> Tokens:
 
 
 def _separator(lines: Sequence[str]) -> str:
-    first = lines[0] if lines else ""
-    return max(_SEPARATORS, key=first.count)
+    return max(_SEPARATORS, key=_first(lines).count)
+
+
+def _first(lines: Sequence[str]) -> str:
+    """Returns the first line that is not blank."""
+    return next((line for line in lines if line.strip()), "")
 
 
 def _names(lines: Sequence[str]) -> list[str]:
-    if not lines or len(lines[0]) > csv.field_size_limit():
+    first = _first(lines)
+    if len(first) > csv.field_size_limit():
         return []
-    cells = next(csv.reader(lines[:1], delimiter=_separator(lines)), [])
+    cells = next(csv.reader([first], delimiter=_separator(lines)), [])
     return [cell.strip().lower() for cell in cells]
 
 
