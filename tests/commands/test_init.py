@@ -5,11 +5,12 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.testing.scripts import SCRIPTS, run_script
 from tff_pipeline import errors
-from tff_pipeline.commands import before_start, first_look
+from tff_pipeline.commands import before_start, first_look, init
 from tff_pipeline.flags import experiment, parsing
 
 ROWS = 60
@@ -127,6 +128,62 @@ def test_the_flagfile_is_one_that_train_takes(command):
     assert "\n# --categorical_columns=kind\n" in text
 
 
+def of_parts(*names):
+    """Writes a folder of files, each with a table of its own."""
+    os.mkdir("d")
+    for seed, name in enumerate(names):
+        write(f"d/{name}.csv", "age,sick", [AGES + seed, whole(1, seed)])
+
+
+@pytest.mark.parametrize(
+    ("names", "client", "split"),
+    [
+        (["North", "South", "East"], "file_name", None),
+        (["site_1", "site_2"], "file_name", None),
+        (["part-0", "part-1"], None, None),
+        (["data_2019", "data_2020"], None, None),
+        (["2019", "2020"], None, None),
+        (["train", "test"], None, "file_name"),
+        (["only"], None, None),
+    ],
+)
+def test_names_of_files_are_clients_or_splits(names, client, split):
+    of_parts(*names)
+    found = first_look.look("d")
+    assert (found.client, found.split, found.label) == (client, split, "sick")
+    assert found.clients == (len(names) if client else 0)
+    text = init.flagfile(found, "runs/d", "init")
+    assert ("\n--client_column=file_name\n" in text) == (client is not None)
+    assert ("\n--split_column=file_name\n" in text) == (split is not None)
+
+
+def test_a_client_that_is_named_may_be_the_files():
+    of_parts("part-0", "part-1")
+    found = first_look.look("d", client="file_name")
+    assert (found.client, found.clients) == ("file_name", 2)
+
+
+def test_a_column_of_train_and_test_is_the_split():
+    parts = ["train", "Test"] * (ROWS // 2)
+    path = write("d.csv", "age,sick,fold", [AGES, whole(1), parts])
+    found = first_look.look(path)
+    assert (found.split, found.label) == ("fold", "sick")
+    text = init.flagfile(found, "runs/d", "init")
+    assert "\n--split_column=fold\n" in text
+    assert "fold " not in text
+    # What is named is that, and nothing else.
+    assert first_look.look(path, label="fold").split is None
+
+
+def test_columns_that_no_model_takes_are_passed_over():
+    table = {"age": AGES, "codes": [[1, 2]] * ROWS, "sick": whole(1)}
+    pd.DataFrame(table).to_parquet("d.parquet")
+    found = first_look.look("d.parquet")
+    assert [each.name for each in found.columns] == ["age", "sick"]
+    with pytest.raises(errors.DataError, match="'codes'"):
+        first_look.look("d.parquet", label="codes")
+
+
 def test_no_cell_is_in_the_flagfile_or_on_the_screen():
     secrets = [f"secret{i}" for i in range(ROWS)]
     clients = [f"secret client {i % 3}" for i in range(ROWS)]
@@ -157,13 +214,18 @@ def test_a_flagfile_that_is_there_is_kept():
         ("x.sqlite", 2, "--task=sqlite"),
         ("x.jsonl", 2, "prepare-data --input=x.jsonl"),
         ("photos", 2, "photos holds images;"),
+        ("leaf", 2, "prepare-data --input=leaf"),
+        ("sites", 1, "sites/North holds tables, but only folders named"),
         ("absent.csv", 1, "absent.csv does not exist"),
         ("empty.csv", 1, "empty.csv"),
         ("one.csv", 1, "one.csv has no column that could be a label"),
     ],
 )
 def test_what_is_no_table_is_a_sentence(path, status, words):
-    os.makedirs("photos/a/b")
+    for folder in ("photos/a/b", "leaf/train", "sites/North"):
+        os.makedirs(folder)
+    write("sites/North/d.csv", "a,b", [range(3), range(3)])
+    open("leaf/train/a.json", "w").close()
     for name in ("x.npz", "x.sqlite", "x.jsonl", "photos/a/b/1.PNG"):
         open(name, "w").close()
     open("empty.csv", "w").close()

@@ -120,6 +120,16 @@ def test_latin_1_is_read_and_said(write):
     assert "In esp.train: read as LATIN-1." in corpus.notes
 
 
+def test_quotes_and_dashes_of_windows_are_read(write):
+    text = "Peña\u2019s B-PER\n\u2013 O\n"
+    path = write({"a": text.encode("cp1252")}) + "/a"
+    file = column_file.read(path)
+    assert (file.tokens, file.notes) == (
+        [["Peña\u2019s", "\u2013"]],
+        ["read as WINDOWS-1252"],
+    )
+
+
 @pytest.mark.parametrize(
     ("encoding", "word"),
     [
@@ -127,6 +137,7 @@ def test_latin_1_is_read_and_said(write):
         ("koi8-r", "Москва"),
         ("cp1253", "Αθήνα"),
         ("gb18030", "北京大学"),
+        ("cp1250", "Łódź"),
     ],
 )
 def test_other_alphabets_are_not_taken_for_latin_1(write, encoding, word):
@@ -192,11 +203,82 @@ def test_an_entity_that_is_too_long_is_two(write):
     assert [tags[:2] for tags in file.tags] == [["B-A", "I-A"]] * 2
 
 
+ONTONOTES = "#begin document (b/c); part 000\n" + sentence(
+    tags=["*", "(PER*", "*)", "*", "(LOC)"],
+    form="b/c 0 {number} {word} N (S* - - - - {tag} (0)\n",
+)
+KAGGLE = "Sentence #,Word,POS,Tag\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(
+            KAGGLE
+            + sentence(form=",{word},NN,{tag}\n").replace(
+                ",the", "Sentence: 1,the"
+            ),
+            id="the first row numbers the sentence",
+        ),
+        pytest.param(
+            ",pos,sentence_idx,word,tag\n"
+            + sentence(form="{number},NN,1.0,{word},{tag}\n"),
+            id="all rows do",
+        ),
+        pytest.param(
+            '\r\n"word";"tag"\r\n' + sentence(form='"{word}";"{tag}"\r\n'),
+            id="semicolons and quotes",
+        ),
+        pytest.param(
+            "Tokens\tNER_Tags\n" + sentence() + "\t\n", id="tabs and names"
+        ),
+        pytest.param("\n" + ONTONOTES + "\n#end document\n", id="OntoNotes"),
+        pytest.param(
+            # As many more columns as there are predicates.
+            ONTONOTES.replace(" (0)", " * * (0)"),
+            id="OntoNotes' predicates",
+        ),
+    ],
+)
+def test_tables_and_brackets_are_read_alike(write, content):
+    file = column_file.read(write({"a": content}) + "/a")
+    assert (file.tokens, file.tags) == ([WORDS], [BIO])
+
+
+def test_sentences_of_a_table_end_where_their_column_changes(write):
+    content = KAGGLE + '1,a,N,O\n,"b, c",N,B-X\n2,d,N,O\n2,,N,O\n,,,\n,e,N,O\n'
+    file = column_file.read(write({"a.csv": content}) + "/a.csv")
+    assert file.tokens == [["a", "b, c"], ["d", " "], ["e"]]
+    assert "a table, a token a row" in file.notes
+
+
+def test_documents_of_ontonotes_are_their_first_two_columns(write):
+    form = "{} 0 x N * - - - - {} -\n"
+    content = "".join(
+        form.format(place, tag)
+        for place, tag in [
+            ("d 0", "(X*"),
+            ("d 1", "*"),
+            ("d 1", "(Y*"),
+            ("d 1", "*"),
+            ("e 1", "(Z)"),
+        ]
+    )
+    file = column_file.read(write({"a": content}) + "/a")
+    assert file.documents == [0, 1, 2]
+    # No entity goes on in another document, or after its sentence.
+    assert file.tags == [["B-X"], ["O", "B-Y", "I-Y"], ["B-Z"]]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         ("a O\nsecret x9\n", r"a:2 has something other than a tag"),
-        ("bc/c 0 0 x N * - - - - (GPE) -\n" * 2, r"a:1 .* as CoNLL-2012"),
+        (ONTONOTES + "b/c 0 9 x N * - - - - GPE -\n", r"a:7 has no entity in"),
+        (ONTONOTES + "b/c 0 9 x\n", r"a:7 has no entity in brackets"),
+        ("Word,Tag\nsecret\n", r"a:2 has 1 cells where the first line has 2"),
+        ("Word,Tag\nsecret,x9\n", r"a:2 has something other than a tag"),
+        ("Word,Tag\n", r"holds no sentences"),
         ("a O\n\nb\n", r"a:3 has one column"),
         ("a O\nb x O\n", r"a:2 has 3 columns, but line 1 has 2"),
         ("# only\n", r"holds no sentences"),
@@ -335,9 +417,35 @@ def test_folders_are_clients(write):
     assert "hosp1/train.txt, hosp2/train.txt, hosp2/test.txt:" in corpus.notes
 
 
-def test_a_table_with_commas_is_named(write):
-    folder = write({"ner_dataset.csv": "Sentence #,Word,POS,Tag\n"})
-    with pytest.raises(errors.DataError, match=r"ner_dataset.csv is a table"):
+def test_a_table_alone_is_the_training_file(write):
+    rows = "".join(f"{number},a,N,B-X\n" for number in range(10))
+    folder = write({"ner_dataset.csv": KAGGLE + rows})
+    corpus = conll.load(folder)
+    assert (len(corpus.train), len(corpus.test)) == (8, 2)
+    assert "In ner_dataset.csv: a table, a token a row." in corpus.notes
+    write({"ner.csv": KAGGLE + rows})
+    with pytest.raises(errors.DataError, match=r"either could be the training"):
+        conll.load(folder)
+
+
+def test_tables_are_training_and_test_files_and_clients(write):
+    rows = "".join(f"{number},a,N,B-X\n" for number in range(10))
+    folder = write({"train.csv": KAGGLE + rows, "test.csv": KAGGLE + rows[:20]})
+    corpus = conll.load(folder)
+    assert (len(corpus.train), len(corpus.test)) == (10, 2)
+
+
+def test_a_folder_a_client_may_hold_tables(write):
+    rows = "".join(f"{number},a,N,B-X\n" for number in range(10))
+    folder = write({"n/data.csv": KAGGLE + rows, "s/data.csv": KAGGLE + rows})
+    assert set(conll.load(folder).train.owners) == {"n", "s"}
+
+
+def test_a_table_without_words_and_tags_is_said(write):
+    folder = write(
+        {"a.csv": "Sentence #,Sentence,POS,Tag\n1,a b,\"['N']\",x\n"}
+    )
+    with pytest.raises(errors.DataError, match=r"a.csv is a table without a"):
         conll.load(folder)
 
 

@@ -95,6 +95,24 @@ def test_codes_are_what_is_written(tmp_path, cells, known):
     assert used(tmp_path, cells * 20, codes=True).distinct == known
 
 
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        (["250.1", "250.10", "401.9"], True),
+        (["007", "8"], True),
+        (["01234", "", "99999"], True),
+        (["0.5", "0", "0.25"], False),
+        (["1", "1.0", "2"], False),
+        (["-1,5", "2,25"], False),
+        (["10", "100"], False),
+    ],
+)
+def test_numbers_that_are_written_like_codes_are_said(tmp_path, cells, told):
+    use = used(tmp_path, cells * 20)
+    assert use.kind == "number"
+    assert ("name it in --categorical_columns" in use.why) == told
+
+
 def test_a_column_that_stands_for_the_label_is_said(tmp_path):
     y = np.arange(ROWS) % 2
     frame = frame_of(y=np.where(y, "ill", "well"), paid=1 - y)

@@ -12,7 +12,7 @@ from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets.readers import number_spelling
 from tff_pipeline.datasets.readers.table import Table
-from tff_pipeline.tasks import table, table_contents
+from tff_pipeline.tasks import table_contents, table_inputs
 
 NAMES = ["hospital", "age", "cost", "sick"]
 ROWS = [["North", "37", "1.5", "no"], ["South", "77", "2.5", "yes"]] * 20
@@ -180,7 +180,7 @@ def test_what_is_no_table_is_said(tmp_path, content, words):
 
 def test_names_are_stripped_as_cells_are(tmp_path):
     path = tmp_path / "t.csv"
-    path.write_text('"hospital", "bp,  mm\n(Hg)" ,sick\nN,1.5,no\n')
+    path.write_text('\u200bhospital, "bp,  mm\n(Hg)" ,sick\nN,1.5,no\n')
     assert Table(str(path)).names == ["hospital", "bp, mm (Hg)", "sick"]
     assert table_contents.listed('age, "bp,  mm (Hg)"')[1] == "bp, mm (Hg)"
 
@@ -269,7 +269,9 @@ def test_columns_of_other_types_are_left_out_unless_named(tmp_path):
     path = tmp_path / "t.parquet"
     lists.to_parquet(path)
     options = options_of(path, min_category_count=1)
-    inputs = table.encoded(table_contents.read(options), np.arange(40), options)
+    inputs = table_inputs.encoded(
+        table_contents.read(options), np.arange(40), options
+    )
     kinds = {use.name: use.kind for use in inputs.uses}
     assert kinds == {
         **dict.fromkeys(["age", "cost", "stay"], "number"),
@@ -278,7 +280,9 @@ def test_columns_of_other_types_are_left_out_unless_named(tmp_path):
     assert inputs.x[0].tolist() == [37, 1.5, 37 * 3600]
     options = options_of(path, feature_columns="age,codes")
     with pytest.raises(errors.DataError, match=r"'codes'.*list"):
-        table.encoded(table_contents.read(options), np.arange(40), options)
+        table_inputs.encoded(
+            table_contents.read(options), np.arange(40), options
+        )
 
 
 def test_words_that_are_values_stay_values(tmp_path):
@@ -322,13 +326,14 @@ def test_booleans_are_understood_in_every_spelling(tmp_path, form):
     else:
         rows.to_parquet(path)
     from tff_pipeline.models import table as models
+    from tff_pipeline.models import table_serving
 
     options = options_of(path, min_category_count=1, feature_columns="smoker")
-    known = table.encoded(
+    known = table_inputs.encoded(
         table_contents.read(options), np.arange(40), options
     ).features
     model = models.two_hidden_layers(known, 2)
-    served = models.serving_model(known, model)
+    served = table_serving.serving_model(known, model)
 
     def logits(word):
         return served({"smoker": np.array([word], object)}).numpy()

@@ -144,6 +144,70 @@ def next_char():
     )
 
 
+def windows_of(text, length=4):
+    """LEAF's windows of a text, and what follows each."""
+    starts = range(len(text) - length)
+    return {
+        "x": [text[at : at + length] for at in starts],
+        "y": [text[at + length] for at in starts],
+    }
+
+
+def write_leaf(path, texts):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    users = {name: windows_of(text) for name, text in texts.items()}
+    counts = [len(each["y"]) for each in users.values()]
+    content = {
+        "users": [*users],
+        "num_samples": counts,
+        "hierarchies": ["PLAY"] * len(users),
+        "user_data": users,
+    }
+    path.write_text(json.dumps(content))
+
+
+def test_leafs_windows_are_texts_again(tmp_path):
+    texts = {"A": "To be, or not to be", "B": "aaaaaaaaaa"}
+    write_leaf(tmp_path / "train" / "all_data_train_9.json", texts)
+    write_leaf(tmp_path / "test" / "all_data_test_9.json", {"A": "that is"})
+    roles = shakespeare.load(str(tmp_path), "task")
+    assert [(role.name, role.train, role.test) for role in roles] == [
+        ("A", ["To be, or not to be"], ["that is"]),
+        ("B", ["aaaaaaaaaa"], []),
+    ]
+    # What was not split is split here; a sample of windows is several texts.
+    path = tmp_path / "train" / "all_data_train_9.json"
+    (role, _) = shakespeare.load(str(path), "task")
+    assert (role.train, role.test) == (["To be, or not to"], [" be"])
+    content = json.loads(path.read_text())
+    for values in content["user_data"]["A"].values():
+        del values[5]
+    content["num_samples"][0] -= 1
+    path.write_text(json.dumps(content))
+    (role, _) = shakespeare.load(str(tmp_path), "task")
+    assert role.train == ["To be, or", " or not to be"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"To b"', "3", "user 1 has an example that is no text with the"),
+        ('"To b"', '""', "user 1 has an example that is no text"),
+        ('"To b"', '"\\ud800"', "half a character"),
+        ('"user_data"', '"data"', "is no file of LEAF"),
+        ('"A": {', '"A": {"z": 1}, "B": {', "names in"),
+    ],
+)
+def test_leafs_files_without_text_are_refused(tmp_path, old, new, words):
+    path = tmp_path / "a.json"
+    write_leaf(path, {"A": "To be, or not to be"})
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(errors.DataError, match=words):
+        shakespeare.load(str(tmp_path), "task")
+
+
 def test_shakespeare_has_its_clients_characters_and_parameters(next_char):
     assert len(next_char.train) == len(next_char.test_clients) == 1144
     # All characters of the last fifth of the lines, and an end each speech.

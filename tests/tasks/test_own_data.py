@@ -38,7 +38,7 @@ from tff_pipeline.datasets.readers.sqlite_writer import Row
 from tff_pipeline.datasets.readers.table import Table
 from tff_pipeline.models import arrays as array_models
 from tff_pipeline.models import scaling
-from tff_pipeline.models import table as table_models
+from tff_pipeline.models import table_serving
 
 # Columns as users have them: names that no signature may have, commas in
 # quotes, several words for missing, whole numbers that stand for categories.
@@ -261,7 +261,7 @@ def test_class_names_are_sorted_numbers_by_value(tmp_path):
 
 def test_input_names_are_legal_and_unique():
     names = ["a b", "a-b", "A_B", "9 lives", "ü", "_x", "class", "a.b/c"]
-    assert table_models.input_names(names) == [
+    assert table_serving.input_names(names) == [
         *("a_b", "a_b_2", "A_B_3", "column_9_lives", "column__"),
         *("column__x", "column_class", "a_b_c"),
     ]
@@ -280,7 +280,7 @@ def test_input_names_are_legal_and_unique():
     )
 )
 def test_input_names_can_be_arguments_whatever_columns_are_called(names):
-    found = table_models.input_names(names)
+    found = table_serving.input_names(names)
     assert len({name.lower() for name in found}) == len(names)
     for name in found:
         assert name.isascii() and name.isidentifier()
@@ -952,7 +952,7 @@ def test_json_lines_and_tables_become_clients(tmp_path, patients_csv):
             str(patients_csv), output, {"label_column": "y", "partition": "iid"}
         )
     source.write_bytes(gzip.compress(b'{"client_id": 1, "x": "a", "y": 1}'))
-    with pytest.raises(errors.DataError, match="object 1 has an x that is no"):
+    with pytest.raises(errors.DataError, match="line 1 has an x that is text"):
         prepare_data.write(str(source), output, {})
 
 

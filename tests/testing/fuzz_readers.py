@@ -161,9 +161,12 @@ def _read_json_lines(folder, output, draw):
         if (folder / module.FILE).exists():
             module.load(str(folder), "a_task")
             return
+    if (folder / "windows").exists():
+        shakespeare.load(str(folder / "windows"), "a_task")
+        return
     kind = "classification"
     for path in folder.iterdir():
-        if b'"b0"' not in path.read_bytes():
+        if path.is_dir() or b'"b0"' not in path.read_bytes():
             kind = draw.choice(("classification", "regression"))
         prepare_data.write(str(path), str(output / "o.db"), {"task_type": kind})
 

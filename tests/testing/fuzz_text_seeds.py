@@ -60,6 +60,10 @@ ROWS = b"who,a,b,c,part,y\n" + b"".join(
 )
 
 
+def _a_date(match: "re.Match[bytes]") -> bytes:
+    return b",%d/12/2020 8:30," % (13 + int(match[1]))
+
+
 def parquet() -> bytes:
     table = pa.csv.read_csv(io.BytesIO(ROWS))
     table = table.append_column("b2", table["b"].dictionary_encode())
@@ -75,6 +79,7 @@ TABLES = (
     {"t.csv": ROWS.replace(b"x, ", b'x ""\r\n').replace(b"\n", b"\r\n")},
     {"1.csv": ROWS, "2.csv": ROWS.replace(b"k0", b"k3")},
     {"t.csv.gz": gzip.compress(ROWS, mtime=0)},
+    {"t.csv": re.sub(rb",(\d+)\.5,", _a_date, ROWS)},
 )
 CELLS = (
     *(
@@ -89,6 +94,7 @@ CELLS = (
         b"x" * 300,
     ),
     *(b"\r", b"\t", b"+1", b"x" * 300, b"Test", b"0x1", b"1e38", b"1970-01-01"),
+    *(b"31.12.1999 23:59:59Z", b"0000-00-00", b"9999-99-99T99:99+99:99"),
 )
 
 
@@ -151,6 +157,11 @@ def json_lines() -> tuple[Files, ...]:
     )
     post = '{"client": "a/1", "posts": [{"text": "t", "title": "u", "tags": '
     post += '["v"]}, {"text": "w"}]}\n'
+    leaf = b'{"users": ["u", "v"], "num_samples": [2, 1], "user_data": {"u": '
+    leaf += b'{"x": [[1, 0.5], [2, null]], "y": [0, 1]}, "v": {"x": [[3, 4]], '
+    leaf += b'"y": [1]}}, "hierarchies": ["g", "g"]}'
+    windows = b'{"users": ["u"], "num_samples": [2], "user_data": {"u": {'
+    windows += b'"x": ["abc", "bcd"], "y": ["d", "e"]}}}'
     role = '{"client": "A", "speeches": [["To be", "or"], ["not", "to"]]}\n'
     return (
         {"o.jsonl": own},
@@ -158,6 +169,10 @@ def json_lines() -> tuple[Files, ...]:
         {"o.jsonl.gz": gzip.compress(own, mtime=0)},
         {stackexchange.FILE: post.encode() * 2},
         {shakespeare.FILE: role.encode() * 2},
+        {"leaf/train/a.json": leaf, "leaf/test/a.json": leaf},
+        {"a.json": leaf},
+        {"windows/a.json": windows, "windows/test.json": windows},
+        {"a.json": b"[" + own.strip().replace(b"\n", b",") + b"]"},
     )
 
 
@@ -184,6 +199,16 @@ CONLL = (
     {
         "a.conll": b"EU\tB-ORG\nrejects\tO\n\n" * 6,
         "b.conll": "@EU \U0001f600\tB-PER\r\nI\tI-PER\r\n\r\n".encode() * 5,
+    },
+    {
+        "ner.csv": b"Sentence #,Word,POS,Tag\n"
+        + b"".join(b'%d,EU,N,B-X\n,"a, b",N,I-X\n' % i for i in range(5)),
+    },
+    {
+        "train.txt": b"#begin document (b); part 000\n"
+        + b"b 0 0 EU N * - - - - (X* -\nb 0 1 a N * - - - - *) -\n\n" * 2
+        + b"b 1 0 EU N * - - - - (Y) -\n\n",
+        "test.txt": b"EU B-X\n\n",
     },
     {"vectors.txt": b"2 3\neu 0.5 1 -2\nthe 1e-3 0 0\n"},
 )

@@ -11,10 +11,10 @@ from typing import Optional
 import numpy as np
 
 from tff_pipeline import errors
-from tff_pipeline.datasets.readers import column_guard
+from tff_pipeline.datasets.readers import column_guard, table_files
 from tff_pipeline.datasets.readers.column import Column
 from tff_pipeline.datasets.readers.column_guard import ColumnUse
-from tff_pipeline.datasets.readers.table import Table
+from tff_pipeline.datasets.readers.table import FILE_NAME, Table
 
 # Words that name a column of clients, and of labels, the likelier first.
 _CLIENT_WORDS = (
@@ -33,6 +33,11 @@ _LABEL_WORDS = (
     *("default", "churn", "churned", "fraud", "risk", "approved", "bought"),
     *("species", "quality", "category", "income", "salary", "price"),
     *("creditability", "rating", "grade", "score", "result", "num"),
+)
+_SPLITS = {"train", "test"}
+# Words with which the names of a table's parts begin.
+_PART_WORDS = frozenset(
+    ("part", "parts", "chunk", "data", "table", "file", "rows", "shard", "page")
 )
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 # Whole numbers with more different values are quantities, not classes.
@@ -68,10 +73,13 @@ class FirstLook:
       path: The table's file or folder.
       rows: The number of rows.
       columns: All columns that have a name, in the file's order.
-      client: The column that names clients; `None` if none seems to.
+      client: The column that names clients, or `FILE_NAME` if each file may be
+        a client's; `None` if none seems to.
       clients: How many clients it names; 0 without one.
       label: The column to predict.
       task_type: "classification" or "regression".
+      split: The column that says train or test in each row, or `FILE_NAME` if
+        the files do; `None` if none does.
     """
 
     path: str
@@ -81,18 +89,16 @@ class FirstLook:
     clients: int
     label: str
     task_type: str
+    split: Optional[str] = None
 
     def named(self, name: str) -> ColumnLook:
         """Returns the column of a name."""
         return next(each for each in self.columns if each.name == name)
 
     def features(self) -> list[ColumnLook]:
-        """Lists the columns that are neither the label nor the client."""
-        return [
-            each
-            for each in self.columns
-            if each.name not in (self.client, self.label)
-        ]
+        """Lists the columns that flags give no other part to play."""
+        parts = (self.client, self.label, self.split, FILE_NAME)
+        return [each for each in self.columns if each.name not in parts]
 
     def codes(self) -> list[str]:
         """Lists columns whose few whole numbers may be codes of categories."""
@@ -131,28 +137,64 @@ def look(
     for name, flag in ((client, "client_column"), (label, "label_column")):
         if name is not None:
             table.require(name, flag)
+    named = {client, label}
     names = [name for name in table.names if name]
+    names += [FILE_NAME] if FILE_NAME in named - {*names} else []
     rows = table.load(names)
+    # Training leaves out what holds neither numbers nor text.
+    read = {
+        name: table.take(name, strict=False)
+        for name in names
+        if name in named or table.is_readable(name)
+    }
     columns = [
-        _looked_at(table.take(name, strict=False))
-        if table.is_readable(name)
-        else _unreadable(name)
+        _looked_at(read[name]) if name in read else _unreadable(name)
         for name in names
     ]
+    found = {each.name: each for each in columns}
+    split = _guess_split(
+        table, [column for name, column in read.items() if name not in named]
+    )
+    others = [each for each in columns if each.name != split]
     if client is None:
-        client = _guess_client(columns, rows, label)
+        client = _guess_client(others, rows, label)
     if label is None:
-        label = _guess_label(columns, rows, client)
+        label = _guess_label(others, rows, client)
         if label is None:
             raise errors.DataError(
                 f"{path} has no column that could be a label: only "
                 f"{', '.join(names)}; name it by --label_column."
             )
-    found = {each.name: each for each in columns}
     clients = found[client].distinct if client is not None else 0
+    if client is None and split != FILE_NAME and _are_of_clients(table.files):
+        client, clients = FILE_NAME, len(table.files)
     if task_type is None:
         task_type = _guess_type(found[label])
-    return FirstLook(path, rows, columns, client, clients, label, task_type)
+    return FirstLook(
+        path, rows, columns, client, clients, label, task_type, split
+    )
+
+
+def _guess_split(table: Table, columns: Sequence[Column]) -> Optional[str]:
+    """Finds the column, or the files' names, that say train and test."""
+    for column in columns:
+        cells = {cell.lower() for cell in column.categories or ()}
+        if cells == _SPLITS and not column.missing.any():
+            return column.name
+    return FILE_NAME if _names_of(table.files) >= _SPLITS else None
+
+
+def _are_of_clients(files: Sequence[str]) -> bool:
+    """Tells whether files may be a client's each, and not parts of a table."""
+    words = [_words(name) for name in _names_of(files)]
+    return len(files) > 1 and not any(
+        not each or each[0].isdigit() or each[0] in _PART_WORDS
+        for each in words
+    )
+
+
+def _names_of(files: Sequence[str]) -> set[str]:
+    return {table_files.file_name(file).lower() for file in files}
 
 
 def _looked_at(column: Column) -> ColumnLook:

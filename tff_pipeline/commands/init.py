@@ -6,21 +6,13 @@ from collections.abc import Sequence
 from tff_pipeline import errors
 from tff_pipeline.commands.first_look import FirstLook
 from tff_pipeline.config import fields
-from tff_pipeline.datasets.readers import column_descriptions, column_guard
+from tff_pipeline.datasets.readers import (
+    column_descriptions,
+    column_guard,
+    other_kinds,
+)
+from tff_pipeline.datasets.readers.table import FILE_NAME
 
-# What is no table, by how its name ends -> what to do instead.
-_NO_TABLES = {
-    (
-        ".npz",
-    ): "arrays need no columns: train with --task=npz --data_dir={path}",
-    (".sqlite", ".sqlite3", ".db"): "clients in SQLite need no columns: train "
-    "with --task=sqlite --data_dir={path}",
-    (".jsonl", ".jsonl.gz", ".json"): "turn it into clients first, with "
-    "prepare-data --input={path} --output=own.sqlite",
-    (".conll", ".iob", ".bio"): "train with --task=ner_tagger and the folder "
-    "of the corpus as --data_dir",
-}
-_PICTURES = (".png", ".jpg", ".jpeg")
 _ROUNDS = 50
 _MOST_CLIENTS_A_ROUND = 10
 _MADE_CLIENTS = 5
@@ -33,21 +25,14 @@ def refuse_no_table(path: str) -> None:
       path: The file or folder.
 
     Raises:
-      ConfigError: If its name is that of arrays, SQLite, JSON lines or a
-        corpus, or it is a folder of images.
+      ConfigError: If its name, or those of most files in it, are those of
+        arrays, SQLite, JSON, images or a corpus.
     """
-    for endings, advice in _NO_TABLES.items():
-        if path.lower().endswith(endings):
-            raise errors.ConfigError(
-                f"{path} is no table; {advice.format(path=path)}."
-            )
-    if os.path.isdir(path):
-        for _, _, names in os.walk(path):
-            if any(name.lower().endswith(_PICTURES) for name in names):
-                raise errors.ConfigError(
-                    f"{path} holds images; turn them into clients first, with "
-                    f"prepare-data --input={path} --output=own.sqlite."
-                )
+    kind = other_kinds.kind_of(path)
+    if kind is not None and kind != other_kinds.TABLE:
+        raise errors.ConfigError(
+            f"{path} holds {kind.words}; {kind.advice.format(path=path)}."
+        )
 
 
 def flagfile(
@@ -84,6 +69,12 @@ def flagfile(
         )
     lines += ["", *_clients(found), "", *_features(found), ""]
     lines += [*_private(template_paths), ""]
+    if found.split is not None:
+        lines += [
+            "# What says train or test in each row.",
+            f"--split_column={fields.in_flagfile(found.split)}",
+            "",
+        ]
     clients = found.clients or _MADE_CLIENTS
     lines += [
         "# How long, and how a client trains in a round.",
@@ -117,6 +108,11 @@ def _clients(found: FirstLook) -> list[str]:
             "# --client_column=...",
             "--partition=iid",
             f"--num_clients={_MADE_CLIENTS}",
+        ]
+    if found.client == FILE_NAME:
+        return [
+            "# Whose rows they are: each file's, unless a column says so.",
+            f"--client_column={found.client}",
         ]
     return [
         f"# Whose rows they are: {found.clients:,} clients, of "

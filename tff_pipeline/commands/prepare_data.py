@@ -1,5 +1,6 @@
 """Converts a user's data, of several formats, to an SQLite file of clients."""
 
+import collections
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Optional
@@ -12,18 +13,19 @@ from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets.readers import (
     arrays,
     image_folder,
-    json_lines,
+    json_examples,
+    json_files,
+    json_values,
     sqlite_writer,
     table_features,
+    table_files,
 )
 from tff_pipeline.datasets.readers.sqlite_writer import Row
 from tff_pipeline.tasks import arrays as array_task
-from tff_pipeline.tasks import table as table_task
-from tff_pipeline.tasks import table_contents
+from tff_pipeline.tasks import table_contents, table_inputs
 
 Array = npt.NDArray[Any]
 
-_JSON = (".jsonl", ".jsonl.gz")
 _TABLE_OPTIONS = (
     "client_column",
     "label_column",
@@ -52,14 +54,17 @@ def write(
 
     Args:
       source: A table or a folder of parts of one (see `table_files.find`), an
-        NPZ file, a folder of images (see `image_folder.read`), or JSON lines.
+        NPZ file, a folder of images (see `image_folder.read`), or JSON (see
+        `json_examples.read`).
       output: The SQLite file.
       options: Fields of `DataConfig` by name: task_type, and for tables those
         that name columns.
-      image_size: Height and width in pixels that images are scaled to.
+      image_size: Height and width in pixels that images are scaled to, or that
+        vectors of JSON have as images.
       num_clients: The number of clients that images without folders of clients
         are dealt to.
-      say: Called with each remark on images that were changed or left out.
+      say: Called with each remark on splits, and on images that were changed or
+        left out.
 
     Returns:
       (the count of examples, the count of clients).
@@ -74,17 +79,18 @@ def write(
         )
     lower = source.lower()
     images = os.path.isdir(source) and image_folder.has_images(source)
-    tabular = not images and not lower.endswith((*_JSON, ".npz"))
+    json = not images and _is_json(source)
+    tabular = not images and not json and not lower.endswith(".npz")
     for name in () if tabular else _TABLE_OPTIONS:
         if name in options:
             raise errors.ConfigError(
                 f"--{name}={options[name]} is for tables, which {source} is "
                 "not; leave it out."
             )
-    if image_size is not None and not images:
+    if image_size is not None and not images and not json:
         raise errors.ConfigError(
-            f"--image_size is for a folder of images, which {source} is not; "
-            "leave it out."
+            "--image_size is for a folder of images or for JSON, which "
+            f"{source} is not; leave it out."
         )
     if num_clients is not None and not images:
         raise errors.ConfigError(
@@ -105,10 +111,10 @@ def write(
             say(note)
     elif tabular:
         rows, names = _table(source, options)
-    elif lower.endswith(".npz"):
-        rows, names = _arrays(source, task_type)
+    elif json:
+        rows, names = _json(source, task_type, image_size, say)
     else:
-        rows, names = _json(source, task_type)
+        rows, names = _arrays(source, task_type)
     clients: set[str] = set()
 
     def counted() -> Iterator[Row]:
@@ -118,6 +124,13 @@ def write(
 
     examples = sqlite_writer.write(output, counted(), names)
     return examples, len(clients)
+
+
+def _is_json(source: str) -> bool:
+    """Returns whether there is JSON, which beside a table describes that."""
+    if os.path.isdir(source) and table_files.has_tables(source):
+        return False
+    return bool(json_files.find(source))
 
 
 def _table(
@@ -132,7 +145,7 @@ def _table(
     rows_read = table_contents.read(config)
     everything = np.arange(len(rows_read.y))
     columns: list[Array] = []
-    inputs = table_task.encoded(rows_read, everything, config)
+    inputs = table_inputs.encoded(rows_read, everything, config)
     widths = map(table_features.width, inputs.features)
     parts = np.split(inputs.x, np.cumsum([*widths])[:-1], axis=1)
     for feature, part in zip(inputs.features, parts):
@@ -165,48 +178,47 @@ def _arrays(
 
 
 def _json(
-    source: str, task_type: str
+    source: str,
+    task_type: str,
+    image_size: Optional[Sequence[int]],
+    say: Callable[[str], None],
 ) -> tuple[Iterator[Row], Optional[list[str]]]:
-    objects = json_lines.read(source, {})
-    inputs, owners, is_test = [], [], []
-    for number, each in enumerate(objects, start=1):
-        for name in ("client_id", "x", "y"):
-            if name not in each:
-                raise errors.DataError(
-                    f"{source}: object {number} has no {name!r}; every line is "
-                    "an object with client_id, x and y."
-                )
-        where = f"{source}: object {number}"
-        try:
-            with np.errstate(over="ignore"):
-                x = np.asarray(each["x"], np.float32)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise errors.DataError(
-                f"{where} has an x that is no number and no list of numbers "
-                f"({error}); mend it."
-            ) from None
-        inputs.append(arrays.as_input(x, f"{where}: x"))
-        owners.append(str(each["client_id"]))
-        part = each.get("split", "train")
-        if part not in ("train", "test"):
-            raise errors.DataError(
-                f"{where} has the split {part!r}; it must be train or test."
-            )
-        is_test.append(part == "test")
-    labels = [each["y"] for each in objects]
-    kinds = {isinstance(label, str) for label in labels}
-    try:
-        y = np.asarray(labels, str if kinds == {True} else np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise errors.DataError(
-            f"{source}: the y of all objects must be numbers, or all text "
-            f"({error}); mend it."
-        ) from None
-    y, names = array_task.labels(y, task_type, source)
-    rows = zip(owners, is_test, inputs, y)
+    """Reads twice: classes are known before the first example is written."""
+    values: list[Any] = []
+    splits: collections.Counter[str] = collections.Counter()
+    for row in json_examples.read(source):
+        values.append(row.y)
+        splits[row.split] += 1
+    y, names = array_task.labels(
+        json_values.labels(values, source), task_type, source
+    )
+    if len(splits) > 1:
+        counts = ", ".join(f"{splits[name]} {name}" for name in sorted(splits))
+        say(f"Examples by split: {counts}.")
+    if splits["validation"]:
+        say(
+            f"{splits['validation']} examples are in the split validation, "
+            "which neither trains nor is tested on."
+        )
     return (
-        Row(o, "test" if t else "train", x, v) for o, t, x, v in rows
+        row._replace(x=_as_image(row.x, image_size, source), y=label)
+        for row, label in zip(json_examples.read(source), y)
     ), names
+
+
+def _as_image(x: Array, size: Optional[Sequence[int]], source: str) -> Array:
+    """Gives a vector the shape of an image, if there is a size for it."""
+    if size is None:
+        return x
+    height, width = size
+    channels, rest = divmod(x.size, height * width)
+    if x.ndim != 1 or rest or not channels:
+        raise errors.ConfigError(
+            f"--image_size={height}x{width} does not fit x of shape {x.shape} "
+            f"in {source}; it takes vectors of {height * width} numbers, or of "
+            "as many for each channel."
+        )
+    return x.reshape((height, width, channels)[: 2 + (channels > 1)])
 
 
 def _rows(

@@ -150,8 +150,8 @@ class DataConfig(fields.Group):
         None,
         fields.TEXT,
         "Names the columns to predict from, with commas between them. "
-        "Default: all others but identifiers, dates and free text. Only for "
-        "csv.",
+        "Default: all others but identifiers, dates and free text. Dates that "
+        "are named become numbers. Only for csv.",
     )
     categorical_columns: Optional[str] = fields.field(
         None,

@@ -5,8 +5,15 @@ Project Gutenberg's text 100 gives the same roles and lines.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
-from tff_pipeline.datasets.readers import json_lines, packed
+from tff_pipeline.datasets.readers import (
+    json_files,
+    json_lines,
+    leaf_text,
+    packed,
+)
+from tff_pipeline.datasets.readers.json_files import File
 
 FILE = "shakespeare_roles.jsonl"
 _TEST_SHARE = 0.2
@@ -36,9 +43,14 @@ def load(data_dir: str, task: str) -> list[Role]:
     differ only in case are different roles, and 1,144 if not, as here and in
     LEAF.
 
+    Where that file is not, but LEAF's own are, its users' texts are read, each
+    as one speech; their splits are those of the folders, or else the last fifth
+    of a text is to test on.
+
     Args:
       data_dir: The folder of `shakespeare_roles.jsonl.gz`, with an object per
-        role: "client", and "speeches", a list of lists of lines.
+        role: "client", and "speeches", a list of lists of lines; or of LEAF's
+        train/ and test/.
       task: The task's name, for errors.
 
     Returns:
@@ -48,6 +60,9 @@ def load(data_dir: str, task: str) -> list[Role]:
     Raises:
       DataError: If the file is missing or damaged, or has no such role.
     """
+    leaf = [file for file in json_files.find(data_dir) if _is_leaf(file.path)]
+    if leaf:
+        return _leaf_roles(leaf)
     remedy = f"--data_dir of --task={task} must name the folder that holds it"
     path = packed.find(data_dir, FILE, remedy)
     roles = []
@@ -72,6 +87,26 @@ def load(data_dir: str, task: str) -> list[Role]:
         json_lines.refuse(
             path, "the file", "has no role of more than two lines"
         )
+    return roles
+
+
+def _is_leaf(path: str) -> bool:
+    """Tells by its name alone: other files are large."""
+    return path.lower().endswith((".json", ".json.gz"))
+
+
+def _leaf_roles(files: Sequence[File]) -> list[Role]:
+    has_test = any(file.split == "test" for file in files)
+    roles = []
+    for name, texts in leaf_text.read(files).items():
+        train, test = texts.get("train", []), texts.get("test", [])
+        if not has_test:
+            cuts = [len(text) - int(_TEST_SHARE * len(text)) for text in train]
+            test = [text[cut:] for text, cut in zip(train, cuts)]
+            train = [text[:cut] for text, cut in zip(train, cuts)]
+        roles.append(Role(name, train, test))
+    if not any(role.train for role in roles):
+        json_lines.refuse(files[0].path, "the file", "has no text to train on")
     return roles
 
 

@@ -127,8 +127,9 @@ def define_prepare_flags() -> None:
         (
             "image_size",
             _IMAGE_SIZE,
-            "Resizes images to this height x width in pixels, such as 32x32. "
-            "Default: all must have the size of the first.",
+            "Resizes images to this height x width in pixels, such as 32x32; "
+            "says that vectors of JSON are images of this size. Default: all "
+            "must have the size of the first.",
         ),
         (
             "num_clients",

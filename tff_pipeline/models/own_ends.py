@@ -406,5 +406,5 @@ def fitted(
             output = output - tf.math.log(1.0 - p)
     if way_out.two:
         output = tf.concat([tf.zeros_like(output), output], axis=-1)
-    # No column of a table is called so; see `table.input_names`.
+    # No column of a table is called so; see `table_serving.input_names`.
     return tf.keras.Model(inputs, output, name="own.model")

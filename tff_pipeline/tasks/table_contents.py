@@ -10,7 +10,11 @@ import numpy.typing as npt
 
 from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.datasets.readers import column_descriptions, table_files
+from tff_pipeline.datasets.readers import (
+    column_descriptions,
+    date_columns,
+    table_files,
+)
 from tff_pipeline.datasets.readers.column import MISSING, Column
 from tff_pipeline.datasets.readers.column_descriptions import Descriptions
 from tff_pipeline.datasets.readers.table import FILE_NAME, Table
@@ -72,7 +76,8 @@ def read(options: DataConfig) -> Contents:
         options.categories_file, options.column_bounds_file
     )
     for name, flag in descriptions.flags.items():
-        table.require(name, flag.partition("=")[0].lstrip("-"))
+        if date_columns.whole(name) not in table.names:
+            table.require(name, flag.partition("=")[0].lstrip("-"))
     table.load({*features, *labels, *others})
     if options.task_type == "regression":
         numbers = [_numbers(table, name) for name in labels]

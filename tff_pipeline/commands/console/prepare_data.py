@@ -6,8 +6,9 @@ python scripts/prepare_data.py --input=patients.csv --output=patients.sqlite \
 
 --input is a table (.csv, .tsv, either also in .gz, or .parquet) or a folder of
 such files; an .npz of x, y and client_id; a folder CLIENT/CLASS/*.png (*.jpg,
-*.tif, ...), with train/ and test/ above where there are such; or a .jsonl (also
-.gz) of objects with client_id, x and y. The file that comes out is of TFF's
+*.tif, ...), with train/ and test/ above where there are such; a .jsonl or .json
+(also .gz) of objects with client_id, x and y; or LEAF's .json of users, or the
+folder of its train/ and test/. The file that comes out is of TFF's
 format; clients are read from it when they take part.
 """
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tff_pipeline import errors
-from tff_pipeline.datasets.readers import npz_file
+from tff_pipeline.datasets.readers import npz_file, other_kinds
 
 Array = npt.NDArray[Any]
 
@@ -83,9 +83,11 @@ def _find(path: str) -> str:
     if os.path.isdir(path):
         names = sorted(n for n in os.listdir(path) if n.endswith(".npz"))
         if len(names) != 1:
+            advice = "name one with --data_dir"
+            if not names:
+                advice = other_kinds.advice(path, other_kinds.ARRAYS, advice)
             raise errors.DataError(
-                f"{path} holds {len(names)} files that end in .npz; name one "
-                "with --data_dir."
+                f"{path} holds {len(names)} files that end in .npz; {advice}."
             )
         path = os.path.join(path, names[0])
     if not os.path.exists(path):
@@ -93,9 +95,11 @@ def _find(path: str) -> str:
             f"{path} does not exist; --data_dir must name an NPZ file."
         )
     if not zipfile.is_zipfile(path):
+        advice = other_kinds.advice(
+            path, other_kinds.ARRAYS, "write it with numpy.savez_compressed"
+        )
         raise errors.DataError(
-            f"{path} is not an NPZ file, or only part of one; write it with "
-            "numpy.savez_compressed."
+            f"{path} is not an NPZ file, or only part of one; {advice}."
         )
     return path
 

@@ -167,6 +167,23 @@ def without_zeros(text: pa.ChunkedArray) -> pa.ChunkedArray:
     return text
 
 
+def are_like_codes(text: pa.ChunkedArray, numbers: Array) -> bool:
+    """Returns whether numbers have zeros before them, or two spellings.
+
+    Such are 007, and 250.1 beside 250.10, but not 0.5, nor 1.0 beside 1 where
+    all numbers are whole.
+
+    Args:
+      text: The cells, as `as_text` returns them.
+      numbers: The numbers that they are, NaN where missing.
+    """
+    padded = pc.any(pc.match_substring_regex(text, r"^[-+]?0\d")).as_py()
+    if padded or numbers.size == text.null_count:
+        return bool(padded)
+    ways = pc.count_distinct(without_zeros(text)).as_py()
+    return ways > len(np.unique(numbers[~np.isnan(numbers)]))
+
+
 def places(text: pa.ChunkedArray) -> tuple[Array, tuple[str, ...]]:
     """Encodes text as places in its sorted distinct cells.
 

@@ -28,12 +28,15 @@ class Column:
       categories: The distinct cells, sorted, without spaces around them;
         `None` for numbers.
       absent: The cells that stand for a missing value.
+      like_codes: Whether numbers are written as codes are, see
+        `cells.are_like_codes`.
     """
 
     name: str
     values: Array
     categories: Optional[tuple[str, ...]] = None
     absent: tuple[str, ...] = MISSING
+    like_codes: bool = False
 
     @property
     def missing(self) -> Array:

@@ -6,26 +6,30 @@ starts a document and is no token. Of what other corpora have, these are known:
 lines that start with # before a sentence; a first column that numbers the
 tokens; two columns of tags after such numbers, of which the first counts
 (Benikova et al. 2014, "GermEval 2014"); and a language before each token, as
-"en:" (Pan et al. 2017, "Cross-lingual Name Tagging", WikiANN).
+"en:" (Pan et al. 2017, "Cross-lingual Name Tagging", WikiANN). Tables with a
+line of names and OntoNotes' brackets are read as well.
 """
 
-import array
 import dataclasses
 import re
 from collections.abc import Sequence
 from typing import Optional
 
 from tff_pipeline import errors
-from tff_pipeline.datasets.readers import column_text, entity_scheme
+from tff_pipeline.datasets.readers import (
+    column_brackets,
+    column_table,
+    column_text,
+    column_tokens,
+    entity_scheme,
+)
+from tff_pipeline.datasets.readers.column_tokens import Tokens
 
 # A longer sentence is cut, outside entities: every sentence takes as much
 # memory as the longest.
 MAX_TOKENS = 128
 
-_DOCUMENT = "-DOCSTART-"
-_DOCUMENT_COMMENT = re.compile(r"#\s*(begin document|newdoc)\b")
 _ENDS = frozenset([".", "!", "?", "。"])
-_NUMBER = re.compile(r"\d{1,9}")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z]+)?:")
 # Types of the chunks in CoNLL-2003's third column, whose tags name no entity.
 _CHUNKS = frozenset(["NP", "VP", "PP"])
@@ -57,75 +61,13 @@ class ColumnFile:
     notes: list[str] = dataclasses.field(default_factory=list)
 
 
-class _Columns:
-    """The first two and the last two cells of every token, as they stand.
-
-    What they are is only known at the file's end: whether the first numbers
-    tokens, and which is the tag.
-
-    Attributes:
-      cells: For each of the four columns, the cells of all tokens.
-      lines: The number of each token's line.
-      ends: For each sentence, the number of tokens up to its end.
-      documents: For each sentence, the number of its document.
-      document_count: The number of lines that start a document.
-      width: The number of columns.
-      comments: The number of lines that are comments.
-    """
-
-    def __init__(self) -> None:
-        self.cells: tuple[list[str], ...] = ([], [], [], [])
-        self.lines = array.array("q")
-        self.ends = [0]
-        self.documents: list[int] = []
-        self.document_count = 0
-        self.width = 0
-        self.comments = 0
-        # One string for equal cells: a corpus has few different ones.
-        self._same: dict[str, str] = {}
-
-    def add(self, line: int, cells: Sequence[str]) -> None:
-        """Adds a token; `cells` are at least two."""
-        self.lines.append(line)
-        chosen = cells[0], cells[1], cells[-2], cells[-1]
-        for column, cell in zip(self.cells, chosen):
-            column.append(self._same.setdefault(cell, cell))
-
-    def end_sentence(self) -> None:
-        """Ends a sentence, unless it is empty."""
-        if len(self.lines) > self.ends[-1]:
-            self.ends.append(len(self.lines))
-            # Sentences before the first -DOCSTART- are a document as well.
-            self.documents.append(max(self.document_count - 1, 0))
-
-    @property
-    def in_sentence(self) -> bool:
-        """Whether the sentence has a token yet."""
-        return len(self.lines) > self.ends[-1]
-
-    def has_numbers(self) -> bool:
-        """Tells whether the first column numbers the tokens of sentences."""
-        first = self.cells[0]
-        if self.width < 3 or len(self.lines) == len(self.documents):
-            return False
-        for start, end in zip(self.ends, self.ends[1:]):
-            if not _NUMBER.fullmatch(first[start]):
-                return False
-            number = int(first[start])
-            if first[start:end] != list(
-                map(str, range(number, number + end - start))
-            ):
-                return False
-        return True
-
-
 def read(path: str) -> ColumnFile:
     """Reads a column file.
 
     Args:
       path: The file, in UTF-8, or another encoding of
-        `column_text.read_lines`; columns are separated by tabs if the line has
-        one, otherwise by blanks.
+        `column_text.read_lines`; a column file, or a form of it of
+        `column_table` or `column_brackets`.
 
     Returns:
       At least one sentence, with tags converted to BIO from any of
@@ -136,12 +78,9 @@ def read(path: str) -> ColumnFile:
         names the line.
     """
     lines, encoding = column_text.read_lines(path)
-    columns = _columns(path, lines)
-    content = ColumnFile(
-        path,
-        documents=columns.documents,
-        document_count=columns.document_count,
-    )
+    content, columns = ColumnFile(path), _tokens(path, lines)
+    content.documents = columns.documents
+    content.document_count = columns.document_count
     if not columns.lines:
         raise errors.DataError(f"{path} holds no sentences.")
     if encoding != "utf-8":
@@ -150,6 +89,8 @@ def read(path: str) -> ColumnFile:
         content.notes.append(
             f"comments are no tokens ({columns.comments} lines)"
         )
+    if columns.form:
+        content.notes.append(columns.form)
     words, tags = columns.cells[0], columns.cells[-1]
     if columns.has_numbers():
         words = columns.cells[1]
@@ -165,64 +106,13 @@ def read(path: str) -> ColumnFile:
     return content
 
 
-def _columns(path: str, lines: Sequence[str]) -> _Columns:
-    """Splits lines into cells, and the file into sentences and documents."""
-    columns, first_line, width = _Columns(), 0, _width(lines)
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            columns.end_sentence()
-            continue
-        cells = _cells(line)
-        if cells[0] == _DOCUMENT:
-            columns.end_sentence()
-            columns.document_count += 1
-            continue
-        # A tweet may start with #, but then it has a tag.
-        may_be_comment = line.startswith("#") and not columns.in_sentence
-        if may_be_comment and not (
-            len(cells) == width and entity_scheme.parse(cells[-1])
-        ):
-            columns.comments += 1
-            is_start = _DOCUMENT_COMMENT.match(line) is not None
-            columns.document_count += is_start
-            continue
-        if not first_line:
-            first_line, columns.width = number, len(cells)
-        if len(cells) == 1:
-            raise errors.DataError(
-                f"{path}:{number} has one column; a token's line holds the "
-                "word first and the tag last, with tabs or blanks between."
-            )
-        if len(cells) != columns.width:
-            raise errors.DataError(
-                f"{path}:{number} has {len(cells)} columns, but line "
-                f"{first_line} has {columns.width}; every token needs the same."
-            )
-        # A corpus may have lost a word; the place is kept, as its tag is.
-        columns.add(number, [cells[0] or " ", *cells[1:]])
-    columns.end_sentence()
-    return columns
-
-
-def _cells(line: str) -> list[str]:
-    """Splits a line that is not blank into at least one cell."""
-    if "\t" not in line:
-        # Not at other white space: "10 000" may have a no-break space.
-        return [cell for cell in line.split(" ") if cell] or [line]
-    cells = [cell.strip() for cell in line.split("\t")]
-    while len(cells) > 1 and not cells[-1]:
-        cells.pop()
-    return cells
-
-
-def _width(lines: Sequence[str]) -> int:
-    """Counts the columns of the first line that may be a token's."""
-    for line in lines:
-        if line.strip() and not line.startswith("#"):
-            cells = _cells(line)
-            if cells[0] != _DOCUMENT:
-                return len(cells)
-    return 0
+def _tokens(path: str, lines: Sequence[str]) -> Tokens:
+    """Reads tokens in the form that the file has."""
+    if path.lower().endswith(".csv") or column_table.is_table(lines):
+        return column_table.read(path, lines)
+    if column_brackets.has_brackets(lines):
+        return column_brackets.read(path, lines)
+    return column_tokens.read(path, lines)
 
 
 def _are_entities(cells: Sequence[str]) -> bool:
@@ -240,7 +130,7 @@ def _language(words: Sequence[str]) -> str:
 
 
 def _parsed(
-    path: str, columns: _Columns, cells: Sequence[str]
+    path: str, columns: Tokens, cells: Sequence[str]
 ) -> list[entity_scheme.Tag]:
     """Parses the tags of all tokens."""
     known: dict[str, Optional[entity_scheme.Tag]] = {
@@ -255,15 +145,9 @@ def _parsed(
     return tags
 
 
-def _no_tag(path: str, columns: _Columns, position: int) -> str:
+def _no_tag(path: str, columns: Tokens, position: int) -> str:
     """Words for a cell that is no tag; what stands in it is not told."""
     place = f"{path}:{columns.lines[position]}"
-    if columns.width >= 11 and re.search(r"[*()]", columns.cells[-2][position]):
-        return (
-            f"{place} has entities in brackets, as CoNLL-2012 and OntoNotes "
-            "have them; convert the file to two columns, a word and its tag "
-            "such as B-PERSON."
-        )
     return (
         f"{place} has something other than a tag in its last column; tags are "
         "O, or B or I (or E, S, L, U, M in IOBES and BILOU) with the type, "

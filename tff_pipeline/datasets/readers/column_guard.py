@@ -95,6 +95,11 @@ def judge(column: Column, rows: Array, named: bool) -> ColumnUse:
         kind, why = _kind_of_numbers(column.name, cells, distinct)
     else:
         kind, why = _kind_of_text(column, len(cells), distinct)
+    if kind == "number" and column.like_codes:
+        why += (
+            ", written like a code (007, or 1.5 and 1.50): if it is one, name "
+            "it in --categorical_columns"
+        )
     is_input = kind in ("number", "category")
     if kind in ("date", "identifier", "free text"):
         is_input = named

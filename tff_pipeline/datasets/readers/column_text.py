@@ -10,6 +10,10 @@ _MOST_BEYOND_ASCII = 0.2
 # Control characters that no text has; other single-byte encodings have
 # characters there.
 _CONTROLS = re.compile("[\x80-\x9f]")
+# What Windows has there in all its alphabets: quotes, dashes, the euro.
+_MARKS = frozenset(
+    "\x80\x82\x84\x85\x86\x87\x89\x8b\x91\x92\x93\x94\x95\x96\x97\x99\x9b"
+)
 _LETTER = re.compile(r"[^\W\d_]")
 _BOM = "\ufeff"
 
@@ -19,12 +23,12 @@ def read_lines(path: str) -> tuple[list[str], str]:
 
     Args:
       path: The file, in UTF-8, in UTF-16 with its mark, or in Latin-1, in which
-        the corpora of CoNLL-2002 are.
+        the corpora of CoNLL-2002 are, or with Windows' quotes and dashes.
 
     Returns:
       (lines, encoding): the lines without their ends and without byte-order
       marks, which files that were joined have at any line's start; and "utf-8",
-      "utf-16" or "latin-1".
+      "utf-16", "latin-1" or "windows-1252".
 
     Raises:
       DataError: If the file cannot be read or is not text.
@@ -61,13 +65,16 @@ def _decoded(path: str, content: bytes) -> tuple[str, str]:
     try:
         return content.decode("utf-8"), "utf-8"
     except UnicodeDecodeError as error:
-        text = content.decode("latin-1")
+        text, encoding = content.decode("latin-1"), "latin-1"
+        controls = _CONTROLS.findall(text)
+        if controls and _MARKS.issuperset(controls):
+            text, encoding = content.decode("cp1252"), "windows-1252"
         letters = _LETTER.findall(text)
         beyond = sum(letter > "\x7f" for letter in letters)
         if not _CONTROLS.search(text) and (
             beyond <= _MOST_BEYOND_ASCII * len(letters)
         ):
-            return text, "latin-1"
+            return text, encoding
         line = content.count(b"\n", 0, error.start) + 1
         raise errors.DataError(
             f"{path}:{line} is neither UTF-8 nor Latin-1: the file's byte "

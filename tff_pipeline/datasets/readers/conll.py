@@ -188,7 +188,7 @@ def _read_notes(data_dir: str, files: Sequence[ColumnFile]) -> str:
     schemes = list(zip(names, (file.scheme for file in files)))
     documents = sum(file.document_count for file in files)
     lines = (
-        f"{documents} lines -DOCSTART- start documents and are no tokens"
+        f"{documents} documents are marked, as by -DOCSTART-"
         if documents
         else "no lines -DOCSTART-"
     )

@@ -16,6 +16,9 @@ _VALIDATION = ("testa", "dev", "devel", "valid", "validation", "val")
 # Ends of the names of files that are sections.
 _SECTIONS = (".conll", ".iob", ".iob2", ".bio", ".bioes", ".conllu")
 
+# A table with a token a row.
+_TABLE = ".csv"
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
@@ -59,18 +62,6 @@ def find(data_dir: str) -> list[Source]:
             found.append(dataclasses.replace(source, owner=owner))
     if found:
         return found
-    tables = [
-        name
-        for name in _entries(data_dir, os.path.isfile)
-        if name.lower().endswith(".csv")
-    ]
-    if tables:
-        raise errors.DataError(
-            f"{os.path.join(data_dir, tables[0])} is a table with commas, and "
-            f"{data_dir} has no column file; write one named train.txt, with a "
-            "token and its tag a line, a tab between, and a blank line after "
-            "each sentence."
-        )
     raise errors.DataError(
         f"{data_dir} has no training file; --data_dir must name a "
         "folder with eng.train (or train.txt) and eng.testb (or "
@@ -89,6 +80,15 @@ def _in_folder(folder: str) -> list[Source]:
             "training file; add one named such as eng.train or train.txt."
         )
     sections = [name for name in names if name.lower().endswith(_SECTIONS)]
+    tables = [name for name in names if name.lower().endswith(_TABLE)]
+    if train is None and tables and not sections:
+        if len(tables) > 1:
+            raise errors.DataError(
+                f"{folder} has {' and '.join(tables[:2])}, and either could be "
+                "the training file; keep one there, call them train.csv and "
+                "test.csv, or put each client's into a folder of its own."
+            )
+        return [Source(None, os.path.join(folder, tables[0]))]
     if train is None:
         return [
             Source(os.path.splitext(name)[0], os.path.join(folder, name))

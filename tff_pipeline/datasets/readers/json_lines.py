@@ -26,8 +26,23 @@ def read(path: str, fields: Mapping[str, type]) -> list[dict[str, Any]]:
       DataError: If the file cannot be read, or a line is not such an object;
         the message names the line.
     """
+    return [each for _, each in numbered(path, fields)]
+
+
+def numbered(
+    path: str, fields: Mapping[str, type]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Reads all objects of a file, each with its place, such as "line 3".
+
+    Args:
+      path: See `read`.
+      fields: See `read`.
+
+    Raises:
+      DataError: See `read`.
+    """
     try:
-        lines = packed.read(path).decode("utf-8").split("\n")
+        lines = packed.read(path).decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise errors.DataError(
             f"{path} cannot be read ({error}); fetch it again."
@@ -36,13 +51,14 @@ def read(path: str, fields: Mapping[str, type]) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
+        place = f"line {number}"
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            refuse(path, f"line {number}", f"is not JSON ({error})")
+            refuse(path, place, f"is not JSON ({error})")
         if "\\u" in line:
-            _check_characters(value, path, f"line {number}")
-        objects.append(check(value, fields, path, f"line {number}"))
+            _check_characters(value, path, place)
+        objects.append((place, check(value, fields, path, place)))
     if not objects:
         refuse(path, "the file", "is empty")
     return objects

@@ -24,7 +24,11 @@ from tff_pipeline.datasets.federation.federated_data import (
     Examples,
     FederatedData,
 )
-from tff_pipeline.datasets.readers import sqlite_examples, sqlite_features
+from tff_pipeline.datasets.readers import (
+    other_kinds,
+    sqlite_examples,
+    sqlite_features,
+)
 
 Array = npt.NDArray[Any]
 
@@ -117,9 +121,13 @@ class Database:
         # The second comes from names in a damaged schema, the third from a cell
         # whose header says that it has gigabytes.
         except (sqlite3.Error, UnicodeDecodeError, MemoryError) as error:
+            advice = other_kinds.advice(
+                self.path,
+                other_kinds.DATABASE,
+                "it may be damaged or packed: unpack or write it again",
+            )
             raise errors.DataError(
-                f"{self.path} cannot be read as SQLite ({error}); it may be "
-                "damaged or packed: unpack or write it again."
+                f"{self.path} cannot be read as SQLite ({error}); {advice}."
             ) from None
 
     def _read_sizes(self, connection: sqlite3.Connection) -> None:
@@ -277,9 +285,12 @@ def _find(path: str) -> str:
     if os.path.isdir(path):
         names = sorted(n for n in os.listdir(path) if n.endswith(ENDINGS))
         if len(names) != 1:
+            advice = "name one with --data_dir"
+            if not names:
+                advice = other_kinds.advice(path, other_kinds.DATABASE, advice)
             raise errors.DataError(
                 f"{path} holds {len(names)} files that end in "
-                f"{', '.join(ENDINGS)}; name one with --data_dir."
+                f"{', '.join(ENDINGS)}; {advice}."
             )
         path = os.path.join(path, names[0])
     if not os.path.exists(path):

@@ -1,5 +1,6 @@
 """Reads chosen columns of a table in one file or in several parts."""
 
+import dataclasses
 from collections.abc import Collection, Sequence
 from typing import Any, Optional
 
@@ -248,7 +249,10 @@ class Table:
             ) from None
         if numbers is None:
             return self._categories(name, text)
-        return self._numbers(name, numbers)
+        column = self._numbers(name, numbers)
+        return dataclasses.replace(
+            column, like_codes=cells.are_like_codes(text, numbers)
+        )
 
     def _text(self, name: str) -> pa.ChunkedArray:
         column = self._columns.pop(name)

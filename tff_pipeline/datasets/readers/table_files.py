@@ -10,13 +10,14 @@ import os
 import re
 import urllib.parse
 from collections.abc import Sequence
+from typing import Optional
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
 from tff_pipeline import errors
-from tff_pipeline.datasets.readers import table_text
+from tff_pipeline.datasets.readers import other_kinds, table_text
 
 _PARQUET = ".parquet"
 _ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", _PARQUET)
@@ -60,13 +61,47 @@ def find(path: str) -> list[str]:
                 f"save what is in it as {' or '.join(_ENDINGS)}."
             )
     tables = [file for file in files if file.lower().endswith(_ENDINGS)]
-    if not tables:
+    folder = None if tables else _folder_of_tables(path)
+    if folder is not None:
         raise errors.DataError(
-            f"{path} is no table file and holds none; a table's name ends in "
-            f"{', '.join(_ENDINGS)}."
+            f"{folder} holds tables, but only folders named column=value, such "
+            "as hospital=North, are parts of the table above: rename the "
+            f"folders in {path} so, or put all files into one."
+        )
+    if not tables:
+        advice = other_kinds.advice(
+            path,
+            other_kinds.TABLE,
+            f"a table's name ends in {', '.join(_ENDINGS)}",
+        )
+        raise errors.DataError(
+            f"{path} is no table file and holds none; {advice}."
         )
     _check_are_parts(tables)
     return tables
+
+
+def _folder_of_tables(path: str) -> Optional[str]:
+    """Finds a folder in a folder that holds tables but is not searched."""
+    if not os.path.isdir(path):
+        return None
+    for name in sorted(os.listdir(path)):
+        whole = os.path.join(path, name)
+        if os.path.isdir(whole) and has_tables(whole):
+            return whole
+    return None
+
+
+def has_tables(path: str) -> bool:
+    """Returns whether a folder holds files whose names end as tables' do.
+
+    Args:
+      path: The folder.
+    """
+    return any(
+        file.lower().endswith((*_ENDINGS, *_PACKED))
+        for file in _in_folder(path)
+    )
 
 
 def _in_folder(path: str) -> list[str]:

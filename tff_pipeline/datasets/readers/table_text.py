@@ -32,6 +32,8 @@ _QUOTED = re.compile(rb'"(?:[^"]|"")*(?:"|$)')
 # Excel's own line above the names.
 _SEP = re.compile(rb'"?sep=(.)"?', re.IGNORECASE)
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+# Characters that nobody sees, and that no flag would have.
+_NO_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
 _SPACED_QUOTE = re.compile(rb'(^|[,;|\t]) +"', re.MULTILINE)
 # What stands at the start of files that are no text of a table.
 _NO_TABLES = (
@@ -125,7 +127,7 @@ def layout(path: str) -> Layout:
         raise not_utf8(path) from None
     except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise unreadable(path, error) from None
-    names = [" ".join(name.split()) for name in written]
+    names = [" ".join(name.translate(_NO_WIDTH).split()) for name in written]
     while names and not names[-1]:
         names.pop()
     _check_is_names(path, names, skipped, lines)
