@@ -179,7 +179,8 @@ def test_columns_that_no_model_takes_are_passed_over():
     table = {"age": AGES, "codes": [[1, 2]] * ROWS, "sick": whole(1)}
     pd.DataFrame(table).to_parquet("d.parquet")
     found = first_look.look("d.parquet")
-    assert [each.name for each in found.columns] == ["age", "sick"]
+    assert [each.name for each in found.columns] == ["age", "codes", "sick"]
+    assert not found.named("codes").use.is_input
     with pytest.raises(errors.DataError, match="'codes'"):
         first_look.look("d.parquet", label="codes")
 

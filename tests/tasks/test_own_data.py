@@ -37,8 +37,7 @@ from tff_pipeline.datasets.readers.column import MISSING
 from tff_pipeline.datasets.readers.sqlite_writer import Row
 from tff_pipeline.datasets.readers.table import Table
 from tff_pipeline.models import arrays as array_models
-from tff_pipeline.models import scaling
-from tff_pipeline.models import table_serving
+from tff_pipeline.models import scaling, table_serving
 
 # Columns as users have them: names that no signature may have, commas in
 # quotes, several words for missing, whole numbers that stand for categories.

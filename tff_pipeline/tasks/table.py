@@ -29,7 +29,7 @@ def csv(options: DataConfig, seed: int) -> Task:
 
     Training `x` is float32 [rows, columns], see `table_inputs.encoded`; all
     statistics are of the clients that train. The exported model takes the
-    columns by name, see `models.table.serving_model`.
+    columns by name, see `table_serving.serving_model`.
 
     The model has two hidden layers of 64 and 32 units. Classes end in one logit
     each, in the order of their names (of their value, if all are numbers); a
