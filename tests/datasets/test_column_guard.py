@@ -1,23 +1,11 @@
 """What a table's columns are taken for, and what never leaves a table."""
 
-import io
-import json
-import pathlib
-import zipfile
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from tff_pipeline import errors, experiment, registry
+from tff_pipeline import errors, registry
 from tff_pipeline.commands import prepare_data
-from tff_pipeline.config import (
-    AggregationConfig,
-    ClientConfig,
-    ExperimentConfig,
-    PrivacyConfig,
-    RunConfig,
-)
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets.readers import column_guard
 from tff_pipeline.datasets.readers.table import Table
@@ -187,64 +175,6 @@ def test_where_nothing_is_left_the_reasons_are_said(tmp_path):
     for words in ("'patient_id': text that differs", "--feature_columns"):
         assert words in said
     assert "S3CR" not in said
-
-
-def contents(folder):
-    """(path, bytes) of every file; those in archives unpacked."""
-    for path in sorted(pathlib.Path(folder).rglob("*")):
-        if path.is_dir():
-            continue
-        content = path.read_bytes()
-        yield path, content
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                for name in archive.namelist():
-                    yield path / name, archive.read(name)
-
-
-@pytest.mark.parametrize("private", [False, True])
-def test_no_text_of_a_few_rows_reaches_a_run(tmp_path, private):
-    said = []
-    groups = {}
-    if private:
-        groups = {
-            "aggregation": AggregationConfig("dp_gaussian"),
-            "privacy": PrivacyConfig(
-                dp_clip=1.0, dp_delta=1e-3, dp_noise_multiplier=1.0
-            ),
-        }
-    result = experiment.run(
-        ExperimentConfig(
-            # Even where they are named.
-            data=options_of(
-                with_secrets(),
-                tmp_path,
-                feature_columns="age,city,job,patient_id" if private else None,
-            ),
-            clients=ClientConfig(clients_per_round=4, batch_size=16),
-            run=RunConfig(
-                output_dir=str(tmp_path / "run"),
-                total_rounds=2,
-                eval_clients="seen",
-            ),
-            **groups,
-        ),
-        announce=said.append,
-    )
-    found = [
-        str(path)
-        for path, content in contents(result.directory.path)
-        if b"S3CR" in content
-    ]
-    assert found == []
-    assert "S3CR" not in "".join(said)
-    assert "categories, 1 known and 134 rare ones as others" in said[0]
-    card = pathlib.Path(result.directory.saved_model, "assets.extra")
-    columns = json.loads((card / "model_card.json").read_text())["columns"]
-    assert {use["name"] for use in columns if use["is_input"]} >= {"age", "job"}
-    assert "| job | category | 0.0% | 81 |" in (
-        (card / "model_card.md").read_text()
-    )
 
 
 def test_prepared_clients_leave_out_the_same_columns(tmp_path):

@@ -14,7 +14,7 @@ from tff_pipeline.datasets.federation import hold_out
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.datasets.federation.split import Split, split_where
 from tff_pipeline.datasets.readers import table_features
-from tff_pipeline.models import table
+from tff_pipeline.models import table, table_form
 from tff_pipeline.objectives import binary, outputs
 from tff_pipeline.objectives.set_metric import SetMetric
 from tff_pipeline.tasks.task import Task
@@ -155,4 +155,5 @@ def _task(
         serving_fn=functools.partial(table.serving_model, known),
         encoder_fn=functools.partial(table.encoder, known),
         column_names=table.column_names(known),
+        form=table_form.form(known),
     )

@@ -18,10 +18,10 @@ from tff_pipeline.datasets.federation.split import Split, split_where
 from tff_pipeline.datasets.readers import column_guard, table_features
 from tff_pipeline.datasets.readers.column import Column
 from tff_pipeline.datasets.readers.column_guard import ColumnUse
-from tff_pipeline.models import scaling
+from tff_pipeline.models import scaling, table_form
 from tff_pipeline.models import table as models
 from tff_pipeline.objectives import targets
-from tff_pipeline.tasks.table_contents import Contents, read
+from tff_pipeline.tasks.table_contents import Contents, listed_labels, read
 from tff_pipeline.tasks.task import Task
 
 Array = npt.NDArray[Any]
@@ -93,6 +93,8 @@ def csv(options: DataConfig, seed: int) -> Task:
         columns=uses,
         encoder_fn=functools.partial(models.encoder, known),
         column_names=models.column_names(known),
+        form=table_form.form(known),
+        labels=listed_labels(options),
     )
 
 

@@ -64,7 +64,7 @@ def read(options: DataConfig) -> Contents:
     categorical = _categorical(table, options, features)
     client, part = options.client_column, options.split_column
     others = [name for name in (client, part) if name is not None]
-    labels = _label_names(options)
+    labels = listed_labels(options)
     table.load({*features, *labels, *others})
     if options.task_type == "regression":
         numbers = [_numbers(table, name) for name in labels]
@@ -99,6 +99,18 @@ def listed(value: str) -> list[str]:
     ]
 
 
+def listed_labels(options: DataConfig) -> list[str]:
+    """Returns the names of the columns to predict.
+
+    Args:
+      options: The table's options.
+    """
+    label = str(options.label_column)
+    if options.task_type == "regression":
+        return listed(label)
+    return [label]
+
+
 def _missing(options: DataConfig) -> Sequence[str]:
     """Returns the cells that stand for a missing value; empty ones always."""
     if options.missing_values is None:
@@ -118,7 +130,7 @@ def _check_parts_are_told(table: Table, options: DataConfig) -> None:
 
 
 def _features(table: Table, options: DataConfig) -> list[str]:
-    taken = [("label_column", name) for name in _label_names(options)]
+    taken = [("label_column", name) for name in listed_labels(options)]
     for flag in ("client_column", "split_column"):
         if getattr(options, flag) is not None:
             taken.append((flag, getattr(options, flag)))
@@ -170,7 +182,7 @@ def _categorical(
     names = listed(options.categorical_columns)
     for name in names:
         table.require(name, "categorical_columns")
-        if name not in (*features, *_label_names(options)):
+        if name not in (*features, *listed_labels(options)):
             raise errors.ConfigError(
                 f"--categorical_columns has {name!r}, which is neither the "
                 "label nor a column to predict from; take it out."
@@ -188,13 +200,6 @@ def _complete(table: Table, column: Column, what: str) -> None:
             "here, say in --missing_values which words mean that one is "
             "missing."
         )
-
-
-def _label_names(options: DataConfig) -> list[str]:
-    label = str(options.label_column)
-    if options.task_type == "regression":
-        return listed(label)
-    return [label]
 
 
 def _numbers(table: Table, name: str) -> Array:

@@ -1,17 +1,25 @@
-// A field for an input, chosen by its type and shape alone.
+// A field for an input, chosen by what its column holds, where that is known,
+// else by its type and shape alone.
 import { drawing } from "./drawing.js";
-import { labelled } from "./labelled.js";
+import { labelled, noted, wrongValue } from "./labelled.js";
+import { menu } from "./menus.js";
 
 let count = 0;
 
-// {name, element, wide, json(): the value of one row as JSON, clear()}
+// {name, element, wide, json(): the value of one row as JSON, clear(),
+//  example() where there is one, note(kind, sentence)}
 export function inputOf(spec, alone, card) {
+  return noted(made(spec, alone, card));
+}
+
+function made(spec, alone, card) {
   const shape = spec.shape === null ? null : spec.shape.slice(1);
   const id = `input-${++count}`;
   if (isImage(spec, shape)) return drawing(spec, shape, id, card);
   const scalar = shape !== null && shape.every((size) => size === 1);
   const wrap = (json) => shape.reduce((value) => `[${value}]`, json);
   if (!scalar) return anything(spec, shape, id);
+  if (spec.field && spec.field.kind !== "number") return menu(spec, id, wrap);
   if (spec.dtype === "string") return text(spec, id, alone, wrap);
   if (spec.dtype === "bool") return yesOrNo(spec, id, wrap);
   return number(spec, id, wrap);
@@ -56,26 +64,38 @@ function yesOrNo(spec, id, wrap) {
 
 function number(spec, id, wrap) {
   const floating = /float/.test(spec.dtype);
-  const element = labelled(spec, id);
+  const known = spec.field ?? {};
+  const { low, high, unit } = known;
+  const ranged = typeof low === "number";
+  const element = labelled(spec, id, ranged ? `${low} to ${high}` : null);
   // Of type text: a number's field hides what it cannot read.
   const field = control("input", id, {
-    type: "text", inputMode: "decimal", autocomplete: "off",
-    placeholder: floating ? "missing" : "0",
+    type: "text", autocomplete: "off", placeholder: floating ? "missing" : "0",
+    // A phone's keys for decimals have no minus.
+    inputMode: low < 0 ? "text" : known.whole ? "numeric" : "decimal",
   });
-  element.append(field);
+  const beside = document.createElement("div");
+  beside.className = "beside";
+  beside.append(field);
+  if (unit) {
+    beside.insertAdjacentHTML("beforeend", '<span class="hint"></span>');
+    beside.lastChild.textContent = unit;
+  }
+  element.append(beside);
   return {
     name: spec.name, element, wide: false,
     json: () => {
       const written = field.value.trim().replace(",", ".");
       if (written === "") return wrap(floating ? "NaN" : "0");
       if (Number.isNaN(Number(written))) {
-        field.focus();
-        throw new Error(`${spec.name} is “${field.value}”, which is no number.`);
+        const title = known.title ?? spec.name;
+        throw wrongValue(spec, `${title} is “${field.value}”, which is no number.`);
       }
       // 1e5, 0x10, 007 and .5 are numbers to JavaScript, not all to JSON.
       return wrap(/^-?\d{16,}$/.test(written) ? written : String(Number(written)));
     },
     clear: () => { field.value = ""; },
+    example: spec.field && (() => { field.value = known.example ?? ""; }),
   };
 }
 
@@ -101,8 +121,7 @@ function anything(spec, shape, id) {
         // NaN is allowed here as it is by the server.
         JSON.parse(field.value.replace(/-?\b(NaN|Infinity)\b/g, "0"));
       } catch (error) {
-        field.focus();
-        throw new Error(`${spec.name} is not JSON: ${error.message}`);
+        throw wrongValue(spec, `${spec.name} is not JSON: ${error.message}`);
       }
       return field.value;
     },

@@ -11,7 +11,7 @@ export function labelled(spec, id, hint) {
     element.setAttribute("role", "group");
     element.setAttribute("aria-labelledby", label.id);
   }
-  label.textContent = spec.name;
+  label.textContent = spec.field?.title ?? spec.name;
   if (hint) {
     const words = document.createElement("span");
     words.className = "hint";
@@ -20,4 +20,38 @@ export function labelled(spec, id, hint) {
   }
   element.append(label);
   return element;
+}
+
+// Lets an input say a sentence below its field: what is wrong with its value
+// ("wrong"), or unusual ("unusual"); none when the value is changed.
+export function noted(input) {
+  const { element } = input;
+  const note = document.createElement("p");
+  note.className = "note";
+  note.id = `note-of-${input.name}`;
+  note.hidden = true;
+  element.append(note);
+  const field = element.getAttribute("role") === "group"
+    ? element : element.querySelector("input, select, textarea");
+  input.note = (kind, sentence) => {
+    note.hidden = !sentence;
+    note.textContent = sentence ?? "";
+    element.classList.remove("wrong", "unusual");
+    if (sentence) {
+      element.classList.add(kind);
+      field.setAttribute("aria-describedby", note.id);
+    } else {
+      field.removeAttribute("aria-describedby");
+    }
+    field.toggleAttribute("aria-invalid", Boolean(sentence) && kind === "wrong");
+  };
+  for (const event of ["input", "change", "pointerdown"]) {
+    element.addEventListener(event, () => input.note(null, null));
+  }
+  return input;
+}
+
+// An error that is shown at the field of its input.
+export function wrongValue(spec, sentence) {
+  return Object.assign(new Error(sentence), { input: spec.name });
 }
