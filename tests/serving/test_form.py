@@ -1,5 +1,6 @@
 """What a form says of a table's columns, and what it warns of."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -179,6 +180,14 @@ def test_an_example_lies_in_the_usual_range(low, width, whole):
     value = field.example(0)
     assert field.low - 1e-9 * abs(low) <= value
     assert value <= field.high + 1e-9 * abs(field.high)
+
+
+def test_where_no_category_is_known_all_others_are_usual():
+    city = dataclasses.replace(fields()["city"], categories=())
+    assert city.example(3) == "other"
+    assert city.unusual(cells("other", "Rome", "NA")) == {}
+    there = dataclasses.replace(city, always_there=True)
+    assert list(there.unusual(cells("Rome", "NA"))) == [1]
 
 
 def test_other_is_what_the_model_does_not_know():

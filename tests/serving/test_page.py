@@ -284,10 +284,11 @@ def test_a_form_knows_what_its_columns_hold(browser, table, tmp_path):
     assert browser.run("document.activeElement.id") == (
         fields["area (m²)"].lstrip("#")
     )
+    # And of what is usual there.
     assert browser.run(
-        "document.getElementById(document.activeElement.getAttribute("
-        "'aria-describedby')).textContent"
-    ) == (said)
+        "document.activeElement.getAttribute('aria-describedby').split(' ')"
+        ".map(id => document.getElementById(id).textContent)"
+    ) == [said, "20 to 180 m²"]
     browser.click("#example")
     assert noted(browser) == {}
     # What is left empty is missing; a city never was.
@@ -312,6 +313,13 @@ def on_a_phone(browser, path):
     )
     try:
         assert browser.run("document.documentElement.scrollWidth") <= 360
+        # Nor is anything outside of its card.
+        assert browser.run(
+            "[...document.querySelectorAll('section')].every(s => "
+            "[...s.querySelectorAll('*')].every(e => "
+            "e.getBoundingClientRect().right <= "
+            "s.getBoundingClientRect().right - 16))"
+        )
         looked_at(browser, path)
     finally:
         browser.call("Emulation.clearDeviceMetricsOverride")

@@ -87,8 +87,9 @@ class Field:
           A category; the middle of the usual numbers, rounded to as many
           digits as their ends have; or `None`, a missing value.
         """
-        if self.categories:
-            return self.categories[place % len(self.categories)]
+        if self.kind != "number":
+            known = self.categories or (self.other,)
+            return known[place % len(known)]
         if self.low is None or self.high is None:
             return None
         middle = (self.low + self.high) / 2
@@ -135,7 +136,7 @@ class Field:
     def _unknown(self) -> str:
         return (
             f"is none of the {len(self.categories):,} values that the model "
-            "knows; all others are alike to it"
+            "knows; all others count alike"
         )
 
     def _unusual_text(self, cell: bytes) -> str:
@@ -144,11 +145,11 @@ class Field:
             lower = text.lower()
             lower = _BOOLEANS.get(lower, lower)
             text = lower if lower in _BOOLEANS.values() else text
-        if text in self.categories:
-            return ""
         if text in self.missing:
             return _MISSING if self.always_there else ""
-        return self._unknown
+        # Where all were too rare to be known, none is unlike those.
+        known = not self.categories or text in self.categories
+        return "" if known else self._unknown
 
     def spelt(self, values: Any) -> Any:
         """Spells JSON's words as the model takes them.

@@ -1,7 +1,7 @@
 // A field for an input, chosen by what its column holds, where that is known,
 // else by its type and shape alone.
 import { drawing } from "./drawing.js";
-import { labelled, noted, wrongValue } from "./labelled.js";
+import { hintBelow, labelled, noted, wrongValue } from "./labelled.js";
 import { menu } from "./menus.js";
 
 let count = 0;
@@ -67,21 +67,16 @@ function number(spec, id, wrap) {
   const known = spec.field ?? {};
   const { low, high, unit } = known;
   const ranged = typeof low === "number";
-  const element = labelled(spec, id, ranged ? `${low} to ${high}` : null);
+  const element = labelled(spec, id);
   // Of type text: a number's field hides what it cannot read.
   const field = control("input", id, {
     type: "text", autocomplete: "off", placeholder: floating ? "missing" : "0",
     // A phone's keys for decimals have no minus.
     inputMode: low < 0 ? "text" : known.whole ? "numeric" : "decimal",
   });
-  const beside = document.createElement("div");
-  beside.className = "beside";
-  beside.append(field);
-  if (unit) {
-    beside.insertAdjacentHTML("beforeend", '<span class="hint"></span>');
-    beside.lastChild.textContent = unit;
-  }
-  element.append(beside);
+  element.append(field);
+  const range = [ranged ? `${low} to ${high}` : null, unit].filter(Boolean).join(" ");
+  if (range) element.append(hintBelow(field, range));
   return {
     name: spec.name, element, wide: false,
     json: () => {

@@ -22,6 +22,16 @@ export function labelled(spec, id, hint) {
   return element;
 }
 
+// What is usual in a field, below it, where a screen reader finds it too.
+export function hintBelow(field, words) {
+  const hint = document.createElement("p");
+  hint.className = "hint below";
+  hint.id = `${field.id}-hint`;
+  hint.textContent = words;
+  field.setAttribute("aria-describedby", hint.id);
+  return hint;
+}
+
 // Lets an input say a sentence below its field: what is wrong with its value
 // ("wrong"), or unusual ("unusual"); none when the value is changed.
 export function noted(input) {
@@ -33,16 +43,15 @@ export function noted(input) {
   element.append(note);
   const field = element.getAttribute("role") === "group"
     ? element : element.querySelector("input, select, textarea");
+  const hint = field.getAttribute("aria-describedby");
   input.note = (kind, sentence) => {
     note.hidden = !sentence;
     note.textContent = sentence ?? "";
     element.classList.remove("wrong", "unusual");
-    if (sentence) {
-      element.classList.add(kind);
-      field.setAttribute("aria-describedby", note.id);
-    } else {
-      field.removeAttribute("aria-describedby");
-    }
+    if (sentence) element.classList.add(kind);
+    const described = [sentence ? note.id : null, hint].filter(Boolean).join(" ");
+    if (described) field.setAttribute("aria-describedby", described);
+    else field.removeAttribute("aria-describedby");
     field.toggleAttribute("aria-invalid", Boolean(sentence) && kind === "wrong");
   };
   for (const event of ["input", "change", "pointerdown"]) {

@@ -1,6 +1,6 @@
 // A menu of the categories that the model knows; of many, a field to type in
 // that suggests them.
-import { labelled } from "./labelled.js";
+import { hintBelow, labelled } from "./labelled.js";
 
 const MOST_IN_A_MENU = 60;
 
@@ -32,7 +32,7 @@ export function menu(spec, id, wrap) {
 function suggested(spec, id, wrap) {
   const { categories, example } = spec.field;
   const text = spec.dtype === "string";
-  const element = labelled(spec, id, `one of ${categories.length}`);
+  const element = labelled(spec, id);
   const field = Object.assign(document.createElement("input"), {
     id, type: "text", autocomplete: "off", placeholder: "missing",
   });
@@ -40,7 +40,7 @@ function suggested(spec, id, wrap) {
   list.id = `${id}-known`;
   list.append(...categories.map((each) => new Option("", each)));
   field.setAttribute("list", list.id);
-  element.append(field, list);
+  element.append(field, list, hintBelow(field, `one of ${categories.length}`));
   return {
     name: spec.name, element, wide: false,
     json: () => {
