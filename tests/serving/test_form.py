@@ -44,7 +44,6 @@ CARD = {
             "column": "smokes",
             "kind": "boolean",
             "categories": ["false", "true"],
-            "missing": ["", "NA"],
         },
         {
             "input": "code",

@@ -5,6 +5,7 @@ from typing import Any, Union
 
 import numpy as np
 
+from tff_pipeline.datasets.readers.column import MISSING
 from tff_pipeline.datasets.readers.table_features import Category, Feature
 from tff_pipeline.models import table
 
@@ -30,7 +31,8 @@ def form(features: Sequence[Feature]) -> list[dict[str, Any]]:
       "input" (its name), "column" (the column's own name) and "kind"; for the
       kind "number", unless it has no range, "low", "high" and "whole" (whether
       all numbers are whole); for "category" and "boolean" the "categories",
-      text or numbers, and for text the words for "missing".
+      text or numbers, and the words for "missing" if they are not the usual
+      ones.
     """
     described = []
     names = table.input_names([feature.name for feature in features])
@@ -42,7 +44,7 @@ def form(features: Sequence[Feature]) -> list[dict[str, Any]]:
                 _shortest(each) if feature.of_numbers else each
                 for each in feature.known
             ]
-            if not feature.of_numbers:
+            if feature.absent != MISSING:
                 known["missing"] = list(feature.absent)
         else:
             known["kind"] = "number"

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Optional
 
+from tff_pipeline.datasets.readers.column import MISSING
 from tff_pipeline.serving.form import Field
 from tff_pipeline.serving.tensor_spec import Kind, TensorSpec
 
@@ -72,7 +73,7 @@ def _field(
         kind == "boolean" and not is_text
     ):
         return None
-    missing = _texts(entry.get("missing", []))
+    missing = _texts(entry.get("missing", list(MISSING)))
     values = entry.get("categories")
     if not isinstance(values, list) or missing is None:
         return None

@@ -49,7 +49,7 @@ def usual(values: Array, least_count: int = 1) -> Optional[Range]:
 
     Example:
       >>> usual(np.arange(1000) / 7)
-      Range(low=1.0, high=142.0, whole=False)
+      Range(low=0.0, high=150.0, whole=False)
 
     Args:
       values: The numbers of clients that train, [numbers]; those that are not

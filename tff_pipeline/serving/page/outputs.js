@@ -49,6 +49,8 @@ export function show(outputs, specs, card, facts) {
   $("command").textContent = facts.request;
   $("response").textContent = facts.response;
   $("raw").hidden = false;
+  // On a phone it is below the form.
+  message.scrollIntoView({ block: "nearest" });
 }
 
 // The predicted numbers, "price = 3.2, rent = 1.5"; null if there are none.
