@@ -45,15 +45,27 @@ TASKS: dict[str, Union[str, TaskEntry]] = {
             "task_type": "classification",
             "split_column": None,
             "test_fraction": 0.2,
+            "categories_file": None,
+            "column_bounds_file": None,
         },
     ),
     "npz": TaskEntry(
         "tff_pipeline.tasks.arrays:npz",
-        {"task_type": "classification", "test_fraction": 0.2},
+        {
+            "task_type": "classification",
+            "test_fraction": 0.2,
+            "categories_file": None,
+            "column_bounds_file": None,
+        },
     ),
     "sqlite": TaskEntry(
         "tff_pipeline.tasks.sqlite:sqlite",
-        {"task_type": "classification", "test_fraction": 0.2},
+        {
+            "task_type": "classification",
+            "test_fraction": 0.2,
+            "categories_file": None,
+            "column_bounds_file": None,
+        },
     ),
     "digits_2nn": TaskEntry(
         "tff_pipeline.tasks.digits:digits_2nn", default_partition="iid"
@@ -83,6 +95,7 @@ TASKS: dict[str, Union[str, TaskEntry]] = {
             "tag_decoder": "softmax",
             "word_vectors": None,
             "sentences_per_client": 500,
+            "categories_file": None,
         },
     ),
     "spoken_digits_cnn": "tff_pipeline.tasks.spoken_digits:spoken_digits_cnn",

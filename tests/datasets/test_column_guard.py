@@ -167,6 +167,42 @@ def test_rare_categories_are_others(tmp_path):
     assert known.known == ("Oslo", "Riga", "Rome")
 
 
+def test_free_text_that_is_named_is_hashed(tmp_path):
+    frame = with_secrets()
+    task = task_of(frame, tmp_path, feature_columns="note,age,city")
+    (use,) = (use for use in task.columns if use.name == "note")
+    assert "named by you: words' hashes in 256 numbers" in use.why
+    assert task.test.x.shape[1] == 258
+    # Each note has seven words, one of which no other has.
+    counts = np.square(task.test.x[:, :256]).sum(axis=1)
+    np.testing.assert_allclose(counts, 1, rtol=1e-5)
+    model = task.build_model()
+    served = task.serving_fn(model)
+    table = Table(str(tmp_path / "table.csv"))
+    table.load(["note", "age", "city"])
+    inputs = {
+        "note": table.take("note").strings().astype(object),
+        "age": table.take("age").values.astype(np.float32),
+        "city": table.take("city").strings().astype(object),
+    }
+    shown = served(inputs).numpy()
+    for logits in model(task.test.x).numpy()[:5]:
+        assert np.isclose(shown, logits, atol=1e-5).all(axis=1).any()
+    # Case and marks do not count, and no word is kept.
+    again = served(
+        {
+            **inputs,
+            "note": np.char.upper(frame["note"].to_list()).astype(object),
+        }
+    )
+    np.testing.assert_allclose(again, shown, atol=1e-6)
+    # What is named as a category is one.
+    task = task_of(
+        frame, tmp_path, feature_columns="note,age", categorical_columns="note"
+    )
+    assert task.test.x.shape[1] == 2
+
+
 def test_where_nothing_is_left_the_reasons_are_said(tmp_path):
     frame = with_secrets()[["hospital", "patient_id", "note", "y"]]
     with pytest.raises(errors.DataError) as refused:

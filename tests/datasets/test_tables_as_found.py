@@ -269,15 +269,13 @@ def test_columns_of_other_types_are_left_out_unless_named(tmp_path):
     path = tmp_path / "t.parquet"
     lists.to_parquet(path)
     options = options_of(path, min_category_count=1)
-    uses, _, x = table.encoded(
-        table_contents.read(options), np.arange(40), options
-    )
-    kinds = {use.name: use.kind for use in uses}
+    inputs = table.encoded(table_contents.read(options), np.arange(40), options)
+    kinds = {use.name: use.kind for use in inputs.uses}
     assert kinds == {
         **dict.fromkeys(["age", "cost", "stay"], "number"),
         **dict.fromkeys(["codes", "raw"], "other"),
     }
-    assert x[0].tolist() == [37, 1.5, 37 * 3600]
+    assert inputs.x[0].tolist() == [37, 1.5, 37 * 3600]
     options = options_of(path, feature_columns="age,codes")
     with pytest.raises(errors.DataError, match=r"'codes'.*list"):
         table.encoded(table_contents.read(options), np.arange(40), options)
@@ -326,9 +324,9 @@ def test_booleans_are_understood_in_every_spelling(tmp_path, form):
     from tff_pipeline.models import table as models
 
     options = options_of(path, min_category_count=1, feature_columns="smoker")
-    _, known, _ = table.encoded(
+    known = table.encoded(
         table_contents.read(options), np.arange(40), options
-    )
+    ).features
     model = models.two_hidden_layers(known, 2)
     served = models.serving_model(known, model)
 

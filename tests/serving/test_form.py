@@ -189,6 +189,15 @@ def test_where_no_category_is_known_all_others_are_usual():
     assert list(there.unusual(cells("Rome", "NA"))) == [1]
 
 
+def test_free_text_may_be_anything():
+    card = {"form": [{"input": "city", "column": "note", "kind": "text"}]}
+    inputs = {"city": INPUTS["city"]}
+    (note,) = form_card.read(card, inputs)
+    assert note.unusual(cells("any words", "")) == {}
+    assert note.example(0) is None
+    assert form_card.read(card, {"city": number("city")}) == ()
+
+
 def test_other_is_what_the_model_does_not_know():
     assert fields()["city"].other == "other"
     assert fields()["code"].other == 3.5

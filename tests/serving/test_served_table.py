@@ -56,13 +56,28 @@ class Planted:
     """A run on those rows, what it said, and a server of its model."""
 
     def __init__(self, folder, private):
-        self.said = []
+        self.said, self.private = [], private
         path = folder / "table.csv"
         planted_rows().to_csv(path, index=False)
-        # Even where they are named.
-        named = "city,age (years),patient_id,drug,job,smokes"
         groups = {}
+        # Even where all are named.
+        chosen = {
+            "feature_columns": "city,age (years),patient_id,note,drug,job,"
+            "smokes"
+        }
         if private:
+            categories = folder / "categories.csv"
+            categories.write_text(
+                "column,category\ny,ill\ny,well\ncity,Oslo\njob,nurse\n"
+                "drug,a\ndrug,b\n"
+            )
+            bounds = folder / "bounds.csv"
+            bounds.write_text("column,low,high\nage (years),0,110\n")
+            chosen = {
+                "feature_columns": "city,age (years),drug,job",
+                "categories_file": str(categories),
+                "column_bounds_file": str(bounds),
+            }
             groups = {
                 "aggregation": AggregationConfig("dp_gaussian"),
                 "privacy": PrivacyConfig(
@@ -76,7 +91,7 @@ class Planted:
                     data_dir=str(path),
                     client_column="hospital",
                     label_column="y",
-                    feature_columns=named if private else None,
+                    **chosen,
                 ),
                 clients=ClientConfig(clients_per_round=4, batch_size=16),
                 run=RunConfig(
@@ -147,7 +162,8 @@ def test_no_cell_reaches_a_run_or_its_words(planted):
     said = "".join(planted.said).encode()
     assert CELL not in said
     assert NUMBER not in said
-    assert b"categories, 1 known and 80 rare ones as others" in said
+    if not planted.private:
+        assert b"categories, 1 known and 80 rare ones as others" in said
 
 
 def test_a_client_stands_in_evaluations_alone(planted):
@@ -161,16 +177,23 @@ def test_the_card_knows_its_columns(planted):
     stated = json.loads((card / "model_card.json").read_text())
     used = {use["name"] for use in stated["columns"] if use["is_input"]}
     assert used >= {"age (years)", "city", "drug", "job"}
-    assert "| job | category | 0.0% | 81 |" in (
-        (card / "model_card.md").read_text()
-    )
+    words = (card / "model_card.md").read_text()
+    if planted.private:
+        # How many cells are missing, or differ, is not said either.
+        assert "| job | category |  |  | 1 categories that you name |" in words
+        assert "--categories_file" in words
+    else:
+        assert "| job | category | 0.0% | 81 |" in words
     assert stated["labels"] == ["y"]
     form = {each["column"]: each for each in stated["form"]}
     assert form["drug"]["categories"] == ["a", "b"]
     assert form["city"]["categories"] == ["Oslo"]
     age = form["age (years)"]
     assert (age["input"], age["whole"]) == ("age__years_", False)
-    assert 20 <= age["low"] < 40 < 60 < age["high"] <= 80
+    if planted.private:
+        assert (age["low"], age["high"]) == (0, 110)
+    else:
+        assert 20 <= age["low"] < 40 < 60 < age["high"] <= 80
 
 
 def answers(planted):
@@ -235,15 +258,17 @@ def test_unusual_values_are_warned_of_and_predicted_as_ever(planted):
         (each["row"], each["input"]): each["warning"]
         for each in answer["warnings"]
     }
-    assert sorted(warned) == [
-        *((1, "age__years_"), (1, "city"), (2, "age__years_"), (2, "job")),
-    ]
+    unlike = [(1, "age__years_"), (1, "city")]
+    # Of a private run's data it is not told whether any cell was missing.
+    missing = [] if planted.private else [(2, "age__years_"), (2, "job")]
+    assert sorted(warned) == unlike + missing
     assert warned[1, "age__years_"].startswith(
         "age (years) is 900, outside the usual range, "
     )
-    assert warned[2, "job"] == (
-        "job is missing, which it never was in the data."
-    )
+    if not planted.private:
+        assert warned[2, "job"] == (
+            "job is missing, which it never was in the data."
+        )
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     _, by_column = planted.server.predict({"inputs": columns})
     assert by_column["warnings"] == answer["warnings"]

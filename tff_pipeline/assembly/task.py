@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import errors, registry, timing
-from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.config import DataConfig, ExperimentConfig
 from tff_pipeline.datasets.federation import augmentation
 from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.evaluation import over_clients
@@ -16,6 +16,14 @@ from tff_pipeline.models.weight_groups import weight_groups
 from tff_pipeline.runs import environment
 from tff_pipeline.tasks import own_model
 from tff_pipeline.tasks.task import Task
+
+# What the file of a private run holds.
+_WHERE_FROM = {
+    "categories": "a CSV file of the lines column,category, from a code book "
+    "and not from the data",
+    "bounds": "a CSV file of the lines column,low,high, from what such values "
+    "can be and not from the data",
+}
 
 
 def load_task(config: ExperimentConfig) -> Task:
@@ -53,10 +61,11 @@ def load_described_task(
     """
     # Files may be large; they are hashed while the task reads them.
     with concurrent.futures.ThreadPoolExecutor(1) as beside:
-        hashes = beside.submit(environment.hashes, config.data.data_dir)
+        hashes = beside.submit(_hashes, config.data)
         with timing.span("data"):
             task = load_task(config)
     # What is wrong is refused before anything is written.
+    check_nothing_fitted(config, task)
     check_target(config, task)
     evaluated_clients(config, task)
     augmentation.build(config.data.augment, task.augmentations)
@@ -64,6 +73,44 @@ def load_described_task(
     if config.data.model_fn is not None:
         data |= own_model.source_hash(config.data.model_fn)
     return task, {**environment.describe(), "data": data}
+
+
+def _hashes(data: DataConfig) -> dict[str, str]:
+    """Computes SHA-256 of the files that a task reads, by their names."""
+    files = data.files()
+    found = environment.hashes(files.pop("data_dir", None))
+    for flag, path in files.items():
+        for sha256 in environment.hashes(path).values():
+            found[f"--{flag}"] = sha256
+    return found
+
+
+def check_nothing_fitted(config: ExperimentConfig, task: Task) -> None:
+    """Checks that a private run computes nothing outside of its plan.
+
+    Args:
+      config: The experiment.
+      task: Its task, which may hold statistics of the clients' data.
+
+    Raises:
+      ConfigError: If it holds a column's categories or scale, and the run
+        protects clients or examples by differential privacy.
+    """
+    examples = config.clients.dp_target_epsilon
+    if not config.private and examples is None:
+        return
+    because = (
+        f"--aggregator={config.aggregation.name}"
+        if config.private
+        else f"--client_dp_target_epsilon={examples}"
+    )
+    for name, flag in (task.fitted_columns or {}).items():
+        kind = {"categories_file": "categories"}.get(flag, "bounds")
+        raise errors.ConfigError(
+            f"{because} lets nothing be computed from the clients' data "
+            f"outside of its plan, and the column {name!r} needs {kind}; name "
+            f"them in --{flag} ({_WHERE_FROM[kind]}), or leave the column out."
+        )
 
 
 def initial_weights(task: Task, seed: int) -> tff.learning.models.ModelWeights:

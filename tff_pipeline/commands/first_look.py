@@ -11,7 +11,9 @@ from typing import Optional
 import numpy as np
 
 from tff_pipeline import errors
+from tff_pipeline.datasets.readers import column_guard
 from tff_pipeline.datasets.readers.column import Column
+from tff_pipeline.datasets.readers.column_guard import ColumnUse
 from tff_pipeline.datasets.readers.table import Table
 
 # Words that name a column of clients, and of labels, the likelier first.
@@ -45,15 +47,17 @@ class ColumnLook:
 
     Attributes:
       name: Its name.
-      kind: "numbers", "whole numbers", "text" or "empty".
+      kind: "numbers", "whole numbers", "text", "empty" or "other".
       distinct: The number of different cells, without missing ones.
       missing: The share of missing cells, 0 to 1.
+      use: What a run makes of it, unless flags say otherwise.
     """
 
     name: str
     kind: str
     distinct: int
     missing: float
+    use: ColumnUse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,12 +86,20 @@ class FirstLook:
         """Returns the column of a name."""
         return next(each for each in self.columns if each.name == name)
 
+    def features(self) -> list[ColumnLook]:
+        """Lists the columns that are neither the label nor the client."""
+        return [
+            each
+            for each in self.columns
+            if each.name not in (self.client, self.label)
+        ]
+
     def codes(self) -> list[str]:
         """Lists columns whose few whole numbers may be codes of categories."""
         return [
             each.name
-            for each in self.columns
-            if each.name not in (self.client, self.label)
+            for each in self.features()
+            if each.use.is_input
             and each.kind == "whole numbers"
             and _FEWEST_CODES <= each.distinct <= _MOST_CODES
         ]
@@ -121,7 +133,12 @@ def look(
             table.require(name, flag)
     names = [name for name in table.names if name]
     rows = table.load(names)
-    columns = [_looked_at(table.take(name, strict=False)) for name in names]
+    columns = [
+        _looked_at(table.take(name, strict=False))
+        if table.is_readable(name)
+        else _unreadable(name)
+        for name in names
+    ]
     if client is None:
         client = _guess_client(columns, rows, label)
     if label is None:
@@ -148,8 +165,19 @@ def _looked_at(column: Column) -> ColumnLook:
         kind = "whole numbers"
     else:
         kind = "numbers"
-    missing = float(np.mean(column.missing))
-    return ColumnLook(column.name, kind, len(np.unique(cells)), missing)
+    use = column_guard.judge(column, np.arange(len(column.values)), False)
+    return ColumnLook(
+        column.name,
+        kind,
+        len(np.unique(cells)),
+        float(np.mean(column.missing)),
+        use,
+    )
+
+
+def _unreadable(name: str) -> ColumnLook:
+    """Takes a column of lists or bytes, which nothing is made of."""
+    return ColumnLook(name, "other", 0, 0.0, column_guard.unreadable(name))
 
 
 def _words(name: str) -> list[str]:

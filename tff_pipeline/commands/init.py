@@ -1,10 +1,12 @@
 """Writes a commented flagfile for a table that was looked at."""
 
 import os
+from collections.abc import Sequence
 
 from tff_pipeline import errors
 from tff_pipeline.commands.first_look import FirstLook
 from tff_pipeline.config import fields
+from tff_pipeline.datasets.readers import column_descriptions, column_guard
 
 # What is no table, by how its name ends -> what to do instead.
 _NO_TABLES = {
@@ -48,13 +50,20 @@ def refuse_no_table(path: str) -> None:
                 )
 
 
-def flagfile(found: FirstLook, output_dir: str, command: str) -> str:
+def flagfile(
+    found: FirstLook,
+    output_dir: str,
+    command: str,
+    template_paths: Sequence[str] = (),
+) -> str:
     """Returns the text of a flagfile that trains on a table.
 
     Args:
       found: The table, and what its columns seem to be.
       output_dir: The folder for the run's results.
       command: How the command is typed that made the flagfile.
+      template_paths: The paths of --categories_file and --column_bounds_file,
+        if they are written to be filled in.
     """
     label = found.named(found.label)
     lines = [
@@ -74,6 +83,7 @@ def flagfile(found: FirstLook, output_dir: str, command: str) -> str:
             "the file first."
         )
     lines += ["", *_clients(found), "", *_features(found), ""]
+    lines += [*_private(template_paths), ""]
     clients = found.clients or _MADE_CLIENTS
     lines += [
         "# How long, and how a client trains in a round.",
@@ -116,22 +126,15 @@ def _clients(found: FirstLook) -> list[str]:
 
 
 def _features(found: FirstLook) -> list[str]:
-    lines = ["# To predict from, with different values and missing cells:"]
-    others = [
-        each
-        for each in found.columns
-        if each.name not in (found.client, found.label)
-    ]
-    width = max((len(each.name) for each in others), default=0)
+    uses = [each.use for each in found.features()]
+    lines = ["# To predict from; what becomes of each column:"]
+    if uses:
+        shown = column_guard.in_words(uses).splitlines()
+        lines += [f"#   {line}".rstrip() for line in shown]
+    inputs = [use.name for use in uses if use.is_input]
     lines += [
-        f"#   {each.name:<{width}}  {each.kind:<13}  {each.distinct:>7,}"
-        f"  {each.missing:>6.1%}"
-        for each in others
-    ]
-    lines += [
-        "# inspect-data says what becomes of each. To choose, with commas "
-        "between:",
-        f"# --feature_columns={_listed([each.name for each in others])}",
+        "# To choose, with commas between:",
+        f"# --feature_columns={_listed(inputs)}",
     ]
     if codes := found.codes():
         lines += [
@@ -140,6 +143,78 @@ def _features(found: FirstLook) -> list[str]:
             f"# --categorical_columns={_listed(codes)}",
         ]
     return lines
+
+
+def templates(found: FirstLook) -> tuple[str, str]:
+    """Returns the texts of --categories_file and --column_bounds_file.
+
+    They have the names of columns and no cell, and are to be filled in.
+
+    Args:
+      found: The table, and what its columns seem to be.
+    """
+    categories = [
+        each.name
+        for each in found.features()
+        if each.use.is_input and each.use.kind == "category"
+    ]
+    bounds = [
+        each.name
+        for each in found.features()
+        if each.use.is_input and each.use.kind == "number"
+    ]
+    by_label = categories if found.task_type == "classification" else bounds
+    by_label.append(found.label)
+    return (
+        column_descriptions.template(
+            column_descriptions.CATEGORIES, categories
+        ),
+        column_descriptions.template(column_descriptions.BOUNDS, bounds),
+    )
+
+
+def paths_beside(flagfile_path: str) -> tuple[str, str]:
+    """Returns the paths of the files that `templates` gives the texts of.
+
+    Args:
+      flagfile_path: The path of the flagfile, which they stand beside.
+    """
+    stem = os.path.splitext(flagfile_path)[0]
+    return f"{stem}.categories.csv", f"{stem}.bounds.csv"
+
+
+def refuse_to_replace(paths: Sequence[str], overwrite: bool) -> None:
+    """Refuses to write files that are there, unless that is asked for.
+
+    Args:
+      paths: The files' paths.
+      overwrite: Whether they may be replaced.
+
+    Raises:
+      ConfigError: If one is there, and may not.
+    """
+    for path in paths:
+        if os.path.exists(path) and not overwrite:
+            raise errors.ConfigError(
+                f"{path} exists; name another by --output, or give --overwrite "
+                "to replace it."
+            )
+
+
+def _private(paths: Sequence[str]) -> list[str]:
+    if not paths:
+        return [
+            "# For differential privacy, `init --templates` writes two files "
+            "to fill in.",
+        ]
+    first, second = paths
+    return [
+        "# For differential privacy (docs/privacy.md): fill in both files, "
+        "from what is",
+        "# known of the columns and not from the data, and take off the #:",
+        f"# --categories_file={fields.in_flagfile(first)}",
+        f"# --column_bounds_file={fields.in_flagfile(second)}",
+    ]
 
 
 def _listed(names: list[str]) -> str:

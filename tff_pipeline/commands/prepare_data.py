@@ -132,11 +132,14 @@ def _table(
     rows_read = table_contents.read(config)
     everything = np.arange(len(rows_read.y))
     columns: list[Array] = []
-    _, features, encoded = table_task.encoded(rows_read, everything, config)
-    for feature, values in zip(features, encoded.T):
-        if isinstance(feature, table_features.Number):
-            columns.append(values)
+    inputs = table_task.encoded(rows_read, everything, config)
+    widths = map(table_features.width, inputs.features)
+    parts = np.split(inputs.x, np.cumsum([*widths])[:-1], axis=1)
+    for feature, part in zip(inputs.features, parts):
+        if not isinstance(feature, table_features.Category):
+            columns += part.T
         else:
+            values = part[:, 0]
             columns += [
                 (values == code).astype(np.float32)
                 for code in range(feature.codes)

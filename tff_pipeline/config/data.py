@@ -31,6 +31,8 @@ TAG_DECODERS = {
     "crf": "a chain of tags (Lafferty et al. 2001)",
 }
 
+# Flags that name files, --data_dir first.
+_FILES = ("data_dir", "word_vectors", "categories_file", "column_bounds_file")
 TFF_DATA = {
     "download": "TFF's files, in --data_dir or fetched to it",
     "synthetic": "a few made-up clients, for trying",
@@ -177,6 +179,24 @@ class DataConfig(fields.Group):
         "Says what stands before the decimals of numbers in text. Default: "
         "what all cells of a column fit. Only for csv.",
     )
+    categories_file: Optional[str] = fields.field(
+        None,
+        fields.PATH,
+        "Names a CSV file of the lines column,category, which says what "
+        "categories a column, or the label, has; a private run takes them from "
+        "nowhere else. Default: found in the data. For csv, npz and sqlite, "
+        "whose labels are y, and ner_tagger (word, character and tag).",
+        identity=False,
+    )
+    column_bounds_file: Optional[str] = fields.field(
+        None,
+        fields.PATH,
+        "Names a CSV file of the lines column,low,high, between which nearly "
+        "all of a column's numbers lie and by which they are scaled; a private "
+        "run takes them from nowhere else. Default: mean and deviation of the "
+        "data. Only for csv, npz and sqlite, whose columns are x and y.",
+        identity=False,
+    )
     task_type: Optional[str] = fields.field(
         None,
         fields.known(TASK_TYPES),
@@ -207,6 +227,7 @@ class DataConfig(fields.Group):
         "Names a text file of word vectors, a word and its numbers a line, "
         "as GloVe has them. Default: vectors are learned. Only for "
         "ner_tagger.",
+        identity=False,
     )
     sentences_per_client: Optional[int] = fields.field(
         None,
@@ -251,6 +272,19 @@ class DataConfig(fields.Group):
             object.__setattr__(self, "test_fraction", None)
         if "label_column" in task.options:
             self._check_columns()
+
+    @property
+    def described(self) -> bool:
+        """True if users may describe the task's columns in files."""
+        return "categories_file" in registry.task_entry(self.task).options
+
+    def files(self) -> dict[str, str]:
+        """Returns the paths of files that the task reads, by their flag."""
+        return {
+            flag: getattr(self, flag)
+            for flag in _FILES
+            if getattr(self, flag) is not None
+        }
 
     def required_data_dir(self, contents: str) -> str:
         """Returns --data_dir, for a task that cannot do without it.

@@ -168,8 +168,8 @@ class ExperimentConfig:
     def flagfile(self) -> str:
         """Returns a flagfile's text that repeats the run in another folder."""
         values = {**self.flags(), "output_dir": None}
-        if self.data.data_dir is not None:
-            values["data_dir"] = os.path.abspath(self.data.data_dir)
+        for flag, path in self.data.files().items():
+            values[flag] = os.path.abspath(path)
         return "".join(
             f"--{flag}={fields.in_flagfile(value)}\n"
             for flag, value in values.items()

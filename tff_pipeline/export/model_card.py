@@ -269,9 +269,11 @@ def in_words(stated: Mapping[str, Any]) -> str:
             "|---|---|---|---|---|",
         ]
     for use in stated["columns"]:
+        missing, distinct = use["missing"], use["distinct"]
         lines.append(
-            f"| {use['name']} | {use['kind']} | {use['missing']:.1%} | "
-            f"{use['distinct']:,} | {use['why']} |"
+            f"| {use['name']} | {use['kind']} | "
+            f"{'' if missing is None else f'{missing:.1%}'} | "
+            f"{'' if distinct is None else f'{distinct:,}'} | {use['why']} |"
         )
     lines += ["", "## Limits", "", *(f"- {each}" for each in stated["limits"])]
     if stated["notes"]:

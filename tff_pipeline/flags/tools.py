@@ -21,6 +21,8 @@ _PREPARE_OPTIONS = (
     "decimal_mark",
     "task_type",
     "split_column",
+    "categories_file",
+    "column_bounds_file",
 )
 _INIT_OPTIONS = ("client_column", "label_column", "task_type")
 _IMAGE_SIZE = Allowed(
@@ -46,7 +48,13 @@ def define_init_flags() -> None:
     ):
         parsing.define_flag("Files", name, fields.PATH, help_text)
     parsing.define_switch(
-        "Files", "overwrite", "Replaces the flagfile, if it is there."
+        "Files",
+        "templates",
+        "Writes files of columns, categories and bounds too, to be filled in, "
+        "which a private run needs.",
+    )
+    parsing.define_switch(
+        "Files", "overwrite", "Replaces files that are there."
     )
     options = dict(config.DataConfig().options())
     for name in _INIT_OPTIONS:
@@ -56,12 +64,29 @@ def define_init_flags() -> None:
         )
 
 
-def init_question() -> tuple[str, str, dict[str, Any]]:
-    """Returns the flags of scripts/init.py, checked.
+@dataclasses.dataclass(frozen=True)
+class InitQuestion:
+    """Holds the flags of scripts/init.py.
 
-    Returns:
-      --data_dir; the flagfile to write; `client`, `label` and `task_type`,
-      each `None` if it is to be guessed.
+    Attributes:
+      path: The table's file, or a folder of its parts.
+      output: The flagfile to write.
+      templates: Whether to write files beside it in which columns are
+        described.
+      overwrite: Whether to replace files that are there.
+      guesses: `client`, `label` and `task_type`, each `None` if it is to be
+        guessed.
+    """
+
+    path: str
+    output: str
+    templates: bool
+    overwrite: bool
+    guesses: dict[str, Any]
+
+
+def init_question() -> InitQuestion:
+    """Returns the flags of scripts/init.py, checked.
 
     Raises:
       ConfigError: If one is missing or not allowed; the message names it.
@@ -76,19 +101,16 @@ def init_question() -> tuple[str, str, dict[str, Any]]:
     if output is None:
         name = os.path.basename(os.path.abspath(path))
         output = f"{name.partition('.')[0] or name}.flags"
-    if os.path.exists(output) and not parsing.FLAGS["overwrite"].value:
-        raise errors.ConfigError(
-            f"{output} exists; name another by --output, or give --overwrite "
-            "to replace it."
-        )
     options = dict(config.DataConfig().options())
     values = {name: parsing.FLAGS[name].value for name in _INIT_OPTIONS}
     for name, value in values.items():
         if value is not None:
             options[name].metadata["allowed"].check(name, value)
-    return (
+    return InitQuestion(
         path,
         output,
+        bool(parsing.FLAGS["templates"].value),
+        bool(parsing.FLAGS["overwrite"].value),
         {
             "client": values["client_column"],
             "label": values["label_column"],

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tff_pipeline.datasets.readers import table_features
+
 Array = npt.NDArray[Any]
 
 
@@ -21,6 +23,18 @@ class Scaling:
 
     mean: list[float]
     deviation: list[float]
+
+
+def scaled_places(shape: Sequence[int]) -> int:
+    """Returns how many places of an input are scaled each for itself.
+
+    Args:
+      shape: The shape of one input.
+
+    Returns:
+      1 for a scalar and for [height, width], else the length of the last axis.
+    """
+    return shape[-1] if len(shape) in (1, 3) or len(shape) > 3 else 1
 
 
 def input_scaling(parts: Iterable[Array], shape: Sequence[int]) -> Scaling:
@@ -42,7 +56,7 @@ def input_scaling(parts: Iterable[Array], shape: Sequence[int]) -> Scaling:
     >>> input_scaling([np.array([[1.0], [3.0]]), np.array([[np.nan]])], [1])
     Scaling(mean=[2.0], deviation=[1.0])
     """
-    last = shape[-1] if len(shape) in (1, 3) or len(shape) > 3 else 1
+    last = scaled_places(shape)
     count, mean, squares = np.zeros(last), np.zeros(last), np.zeros(last)
     for part in parts:
         values = part.reshape(-1, last).astype(np.float64)
@@ -58,6 +72,24 @@ def input_scaling(parts: Iterable[Array], shape: Sequence[int]) -> Scaling:
     deviation = np.sqrt(squares / np.maximum(count, 1))
     deviation[deviation == 0] = 1.0
     return Scaling(mean.tolist(), deviation.tolist())
+
+
+def scaling_within(low: float, high: float, outputs: int = 1) -> Scaling:
+    """Returns a scaling from bounds that a user names.
+
+    Args:
+      low: The number that nearly all numbers are not below.
+      high: The number that nearly all numbers are not above.
+      outputs: The number of places that the bounds are of.
+
+    Returns:
+      Statistics of length `outputs`; see `table_features.within`.
+
+    >>> scaling_within(0.0, 100.0)
+    Scaling(mean=[50.0], deviation=[25.0])
+    """
+    number = table_features.within("", low, high)
+    return Scaling([number.mean] * outputs, [number.deviation] * outputs)
 
 
 def label_scaling(y: Array) -> Scaling:

@@ -1,6 +1,9 @@
 """Networks for rows of a table with numbers and categories."""
 
+import functools
+import itertools
 import keyword
+import operator
 import re
 from collections.abc import Sequence
 from typing import Any, Optional
@@ -12,7 +15,11 @@ from tff_pipeline.datasets.readers.table_features import (
     UNKNOWN,
     Category,
     Feature,
+    Number,
+    Text,
+    width,
 )
+from tff_pipeline.models.hashed_words import hashed_words
 from tff_pipeline.models.scaling import Scaling
 
 _HIDDEN = (64, 32)
@@ -31,6 +38,7 @@ def two_hidden_layers(
     Missing numbers become the median; all numbers are scaled to mean 0 and
     variance 1. A category is one-hot: as what follows is a dense layer, this is
     a row of its weights, which is looked up. An unknown category is all zeros.
+    Free text is the counts of its words' hashes, see `hashed_words`.
 
     Args:
       features: The statistics of each column, in the order of a row.
@@ -40,12 +48,14 @@ def two_hidden_layers(
 
     Returns:
       A model from "row", float32 [batch, columns] (numbers, NaN where missing,
-      and categories' codes), to float32 [batch, outputs].
+      categories' codes, and `width` numbers of a text), to float32 [batch,
+      outputs].
     """
-    row = tf.keras.Input([len(features)], name="row")
+    row = tf.keras.Input([sum(map(width, features))], name="row")
     parts = []
-    numbers = [f for f in features if not isinstance(f, Category)]
+    numbers = [f for f in features if isinstance(f, Number)]
     categories = [f for f in features if isinstance(f, Category)]
+    texts = [f for f in features if isinstance(f, Text)]
     if numbers:
         values = Numbers(
             _places(features, numbers),
@@ -62,7 +72,10 @@ def two_hidden_layers(
         known, rows = Categories(_places(features, categories), starts)(row)
         looked_up = tf.keras.layers.Embedding(total, _HIDDEN[0])(rows)
         parts.append(tf.keras.layers.Dot(axes=1)([known, looked_up]))
-    hidden = parts[0] + parts[1] if len(parts) == 2 else parts[0]
+    if texts:
+        words = _words(row, features)
+        parts.append(tf.keras.layers.Dense(_HIDDEN[0], use_bias=False)(words))
+    hidden = functools.reduce(operator.add, parts)
     hidden = tf.keras.layers.ReLU()(hidden)
     for units in _HIDDEN[1:]:
         hidden = tf.keras.layers.Dense(units, activation="relu")(hidden)
@@ -84,11 +97,11 @@ def encoder(features: Sequence[Feature]) -> tf.keras.Model:
       A model without weights from a row, as `two_hidden_layers` takes it, to
       float32 [batch, inputs]: first all numbers, filled in and scaled, then
       for each category one for missing and one for each known value, 0 or 1;
-      an unknown value is all zeros.
+      an unknown value is all zeros; last, the hashed words of texts.
     """
-    row = tf.keras.Input([len(features)])
+    row = tf.keras.Input([sum(map(width, features))])
     parts = []
-    numbers = [f for f in features if not isinstance(f, Category)]
+    numbers = [f for f in features if isinstance(f, Number)]
     if numbers:
         parts.append(
             Numbers(
@@ -98,11 +111,13 @@ def encoder(features: Sequence[Feature]) -> tf.keras.Model:
                 [float(feature.deviation) for feature in numbers],
             )(row)
         )
-    for place, feature in enumerate(features):
+    for place, feature in zip(_starts(features), features):
         if isinstance(feature, Category):
             code = tf.cast(row[:, place], tf.int32)
             # Those of ABSENT and up; UNKNOWN, which is below, has none.
             parts.append(tf.one_hot(code - ABSENT, feature.codes - ABSENT))
+    if any(isinstance(feature, Text) for feature in features):
+        parts.append(_words(row, features))
     values = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
     return tf.keras.Model(row, values, name="encoder")
 
@@ -191,10 +206,26 @@ class Categories(tf.keras.layers.Layer):
         return {**super().get_config(), **self._known}
 
 
+def _starts(features: Sequence[Feature]) -> list[int]:
+    """Returns the place in a row at which each column begins."""
+    return [0, *itertools.accumulate(map(width, features))][:-1]
+
+
 def _places(
     features: Sequence[Feature], chosen: Sequence[Feature]
 ) -> list[int]:
-    return [place for place, each in enumerate(features) if each in chosen]
+    starts = zip(_starts(features), features)
+    return [place for place, each in starts if each in chosen]
+
+
+def _words(row: tf.Tensor, features: Sequence[Feature]) -> tf.Tensor:
+    """Takes the hashed words of all texts out of rows."""
+    texts = [
+        row[:, start : start + each.buckets]
+        for start, each in zip(_starts(features), features)
+        if isinstance(each, Text)
+    ]
+    return texts[0] if len(texts) == 1 else tf.concat(texts, axis=1)
 
 
 def serving_model(
@@ -209,23 +240,28 @@ def serving_model(
     Returns:
       A model with an input of shape [batch] for each column, named by
       `input_names`: float32 for numbers (NaN is missing) and string for
-      categories that are text (any of the feature's `absent` is missing).
+      categories that are text (any of the feature's `absent` is missing) and
+      for free text.
       Booleans may be written as true, True, TRUE and 1, or in the same ways as
       false.
     """
     names = input_names([feature.name for feature in features])
     inputs, columns = {}, []
     for name, feature in zip(names, features):
-        if not isinstance(feature, Category):
-            inputs[name] = tf.keras.Input([], name=name)
-            columns.append(inputs[name])
+        if isinstance(feature, Text):
+            cells = tf.keras.Input([], dtype=tf.string, name=name)
+            columns.append(hashed_words(cells, feature.buckets))
+        elif isinstance(feature, Number):
+            cells = tf.keras.Input([], name=name)
+            columns.append(cells[:, tf.newaxis])
         elif feature.of_numbers:
-            inputs[name] = tf.keras.Input([], name=name)
-            columns.append(_code_of_numbers(inputs[name], feature))
+            cells = tf.keras.Input([], name=name)
+            columns.append(_code_of_numbers(cells, feature)[:, tf.newaxis])
         else:
-            inputs[name] = tf.keras.Input([], dtype=tf.string, name=name)
-            columns.append(_code(inputs[name], name, feature))
-    return tf.keras.Model(inputs, model(tf.stack(columns, axis=1)))
+            cells = tf.keras.Input([], dtype=tf.string, name=name)
+            columns.append(_code(cells, name, feature)[:, tf.newaxis])
+        inputs[name] = cells
+    return tf.keras.Model(inputs, model(tf.concat(columns, axis=1)))
 
 
 def _code(cells: tf.Tensor, name: str, feature: Category) -> tf.Tensor:

@@ -6,7 +6,11 @@ from typing import Any, Union
 import numpy as np
 
 from tff_pipeline.datasets.readers.column import MISSING
-from tff_pipeline.datasets.readers.table_features import Category, Feature
+from tff_pipeline.datasets.readers.table_features import (
+    Category,
+    Feature,
+    Number,
+)
 from tff_pipeline.models import table
 
 
@@ -28,7 +32,8 @@ def form(features: Sequence[Feature]) -> list[dict[str, Any]]:
       features: The statistics of each column, in the table's order.
 
     Returns:
-      "input" (its name), "column" (the column's own name) and "kind"; for the
+      "input" (its name), "column" (the column's own name) and "kind", which is
+      "text" for free text, of which nothing is known; for the
       kind "number", unless it has no range, "low", "high" and "whole" (whether
       all numbers are whole); for "category" and "boolean" the "categories",
       text or numbers, and the words for "missing" if they are not the usual
@@ -46,10 +51,12 @@ def form(features: Sequence[Feature]) -> list[dict[str, Any]]:
             ]
             if feature.absent != MISSING:
                 known["missing"] = list(feature.absent)
-        else:
+        elif isinstance(feature, Number):
             known["kind"] = "number"
             if feature.usual is not None:
                 known |= vars(feature.usual)
+        else:
+            known["kind"] = "text"
         described.append(known)
     return described
 

@@ -44,6 +44,8 @@ class ExamplePlan:
       secret: 128 bits, from which batches and noise are drawn.
       seeded: Whether the secret can be guessed, so that there is no privacy.
       large_delta: Whether delta is so large that nothing is promised.
+      described: Whether the user describes the columns, so that nothing is
+        computed from the clients' data outside of the plan.
     """
 
     target_epsilon: float
@@ -54,6 +56,7 @@ class ExamplePlan:
     secret: int = dataclasses.field(repr=False)
     seeded: bool = False
     large_delta: bool = False
+    described: bool = False
 
     @property
     def private(self) -> bool:
@@ -150,6 +153,7 @@ def for_run(
         secret_file.secret_of_run(directory, clients.dp_noise_seed, overwrite),
         clients.dp_noise_seed is not None,
         deltas.is_large(delta, examples),
+        config.data.described,
     )
 
 
@@ -216,8 +220,12 @@ def content(
             "updates are weighed.",
             "A person with several examples, or with examples at several "
             "clients: epsilon is of one example of one client.",
-            "What the task computed from the data before training, such as "
-            "the mean and deviation of a column.",
+            "What the user looked at to write --categories_file and "
+            "--column_bounds_file; nothing else of the columns was computed "
+            "before training."
+            if plan.described
+            else "What the task computed from the data before training, such "
+            "as the mean and deviation of a column.",
             "Evaluation: exact figures of the evaluated examples.",
             "Choosing: whoever looks at several runs on the same examples "
             "spends the epsilon of all of them.",

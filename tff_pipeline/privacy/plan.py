@@ -49,6 +49,8 @@ class Plan:
       accountant: A name in `accounting.ACCOUNTANTS`.
       dimension: The count of numbers in an update.
       secret: 128 bits, from which noise and cohorts are drawn.
+      described: Whether the user describes the columns, so that nothing is
+        computed from the clients' data outside of the plan.
     """
 
     aggregator: str
@@ -59,6 +61,7 @@ class Plan:
     accountant: str
     dimension: int
     secret: int = dataclasses.field(repr=False)
+    described: bool = False
 
     @property
     def seeded(self) -> bool:
@@ -257,6 +260,7 @@ def make(
         accountant,
         dimension,
         secret,
+        config.data.described,
     )
     if aggregator == "dp_gaussian_adaptive":
         _check_count(plan)

@@ -39,11 +39,18 @@ _NOT_COVERED = (
     "audit.py write, are exact figures of the examples that they look at.",
     "Choosing: whoever looks at several runs on the same clients spends the "
     "epsilon of all of them.",
-    "What the task computed from the data before training, such as a "
-    "vocabulary, the scale of a column or the number of clients.",
     "Numbers: noise is float32, from a generator that is fast and not made for "
     "cryptography, keyed with 128 bits of the operating system's.",
     "Time: how long rounds take.",
+)
+_COMPUTED = (
+    "What the task computed from the data before training, such as a "
+    "vocabulary, the scale of a column or the number of clients."
+)
+_DESCRIBED = (
+    "The numbers of clients and of examples, and what the user looked at to "
+    "write --categories_file and --column_bounds_file; of the columns nothing "
+    "else was computed before training."
 )
 _STATEFUL = (
     "checkpoints/ hold noise of rounds to come (their `aggregator` arrays): "
@@ -270,4 +277,5 @@ def _matrix(plan: Plan) -> Optional[list[float]]:
 def _not_covered(plan: Plan) -> list[str]:
     exact = [_EXACT] if plan.options.dp_release_exact_metrics else []
     stateful = plan.setting.mechanism in ("tree", "tree_restart", "matrix")
-    return [*exact, *_NOT_COVERED, *([_STATEFUL] if stateful else [])]
+    before = _DESCRIBED if plan.described else _COMPUTED
+    return [*exact, before, *_NOT_COVERED, *([_STATEFUL] if stateful else [])]

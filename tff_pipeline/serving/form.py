@@ -30,7 +30,7 @@ class Field:
     Attributes:
       name: The input's name.
       title: The column's own name.
-      kind: "number", "category" or "boolean".
+      kind: "number", "category", "boolean" or "text", which may be any.
       is_text: Whether its values are text and not numbers.
       categories: The categories that the model knows: text or numbers.
       missing: For categories that are text, the cells that count as missing.
@@ -84,16 +84,17 @@ class Field:
             with different categories.
 
         Returns:
-          A category; the middle of the usual numbers, rounded to as many
-          digits as their ends have; or `None`, a missing value.
+          A category; the middle of the usual numbers, rounded to a thousandth
+          to a hundredth of their range; or `None`, a missing value, also for
+          free text.
         """
-        if self.kind != "number":
+        if self.kind in ("category", "boolean"):
             known = self.categories or (self.other,)
             return known[place % len(known)]
         if self.low is None or self.high is None:
             return None
         middle = (self.low + self.high) / 2
-        digits = 1 - math.floor(math.log10(self.high - self.low))
+        digits = 2 - math.floor(math.log10(self.high - self.low))
         middle = round(middle, 0 if self.whole else digits)
         return int(middle) if middle.is_integer() else middle
 
@@ -106,6 +107,8 @@ class Field:
         Returns:
           Words that go on after the column's name, by the row's number.
         """
+        if self.kind == "text":
+            return {}
         if self.is_text:
             words = map(self._unusual_text, values.tolist())
             return {row: each for row, each in enumerate(words) if each}

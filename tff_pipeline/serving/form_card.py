@@ -69,6 +69,8 @@ def _field(
             return field
         whole = entry.get("whole") is True
         return dataclasses.replace(field, low=low, high=high, whole=whole)
+    if kind == "text":
+        return field if is_text else None
     if kind not in ("category", "boolean") or (
         kind == "boolean" and not is_text
     ):

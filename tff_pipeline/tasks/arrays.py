@@ -15,7 +15,8 @@ from tff_pipeline.datasets.federation.federated_data import (
     FederatedData,
 )
 from tff_pipeline.datasets.federation.split import Split, split_where
-from tff_pipeline.datasets.readers import arrays
+from tff_pipeline.datasets.readers import arrays, column_descriptions
+from tff_pipeline.datasets.readers.column_descriptions import Descriptions
 from tff_pipeline.models import arrays as models
 from tff_pipeline.models import scaling
 from tff_pipeline.objectives import targets
@@ -43,12 +44,17 @@ def npz(options: DataConfig, seed: int) -> Task:
         "an NPZ file with the arrays x, y and client_id"
     )
     contents = arrays.load(data_dir)
+    descriptions = column_descriptions.read(
+        options.categories_file, options.column_bounds_file
+    )
     if contents.owners is None and options.partition == "natural":
         raise errors.DataError(
             f"{data_dir} has no array client_id; add one, or choose a "
             "--partition that makes clients, such as iid."
         )
-    y, names = labels(contents.y, str(options.task_type), data_dir)
+    y, names = labels(
+        contents.y, str(options.task_type), data_dir, descriptions
+    )
     is_test = contents.is_test
     if is_test is None:
         is_test = hold_out.mask(
@@ -62,11 +68,14 @@ def npz(options: DataConfig, seed: int) -> Task:
         )
     examples = Examples(contents.x, y)
     data = split_where(is_test, examples, options, seed, owners=contents.owners)
-    return task("npz", data, names)
+    return task("npz", data, names, descriptions)
 
 
 def labels(
-    y: Array, task_type: str, source: str
+    y: Array,
+    task_type: str,
+    source: str,
+    descriptions: Optional[Descriptions] = None,
 ) -> tuple[Array, Optional[list[str]]]:
     """Returns labels as a model learns them.
 
@@ -74,6 +83,7 @@ def labels(
       y: Labels as read, of any type, [n] or [n, outputs].
       task_type: "classification" or "regression".
       source: The name of the file, for errors.
+      descriptions: What the user says of "y".
 
     Returns:
       For classes, int32 [n] and the classes' names; for numbers, float32 [n,
@@ -110,26 +120,48 @@ def labels(
         if values.dtype.kind == "S":
             values = np.char.decode(values, "utf-8", "replace")
         names = values.tolist()
+    if descriptions is not None and "y" in descriptions.categories:
+        places = descriptions.places(np.array(names), "y", f"y of {source}")
+        names = list(descriptions.categories["y"])
+        return places[classes], names
     targets.check_classes(names, f"y of {source}", fractions)
     return classes.astype(np.int32), names
 
 
-def task(name: str, data: Split, names: Optional[list[str]]) -> Task:
+def task(
+    name: str,
+    data: Split,
+    names: Optional[list[str]],
+    descriptions: Descriptions,
+) -> Task:
     """Returns the task of data of any shape, with their default model.
 
     Args:
       name: The name of the task.
       data: The data; their `y` is as `labels` returns it.
       names: The classes' names; `None` for numbers.
+      descriptions: What the user says of "x" and "y".
     """
     shape = data.test.x.shape[1:]
-    inputs_scaling = scaling.input_scaling(_all_inputs(data.train), shape)
+    bounds = descriptions.bounds
+    if "x" in bounds:
+        inputs_scaling = scaling.scaling_within(
+            *bounds["x"], scaling.scaled_places(shape)
+        )
+    else:
+        inputs_scaling = scaling.input_scaling(_all_inputs(data.train), shape)
     target: dict[str, Any]
     outputs: tuple[Any, ...]
+    told_by = {"x": "column_bounds_file", "y": "categories_file"}
     if names is None:
-        label_scaling = scaling.label_scaling(_all_labels(data.train))
+        told_by["y"] = "column_bounds_file"
+        count = data.test.y.shape[1]
+        if "y" in bounds:
+            label_scaling = scaling.scaling_within(*bounds["y"], count)
+        else:
+            label_scaling = scaling.label_scaling(_all_labels(data.train))
         target = targets.number_target(label_scaling)
-        outputs = (data.test.y.shape[1], label_scaling)
+        outputs = (count, label_scaling)
     else:
         target = targets.class_target(names)
         outputs = (len(names),)
@@ -145,6 +177,11 @@ def task(name: str, data: Split, names: Optional[list[str]]) -> Task:
             *outputs,
         ),
         input_name="x",
+        fitted_columns={
+            column: flag
+            for column, flag in told_by.items()
+            if column not in descriptions.flags
+        },
     )
 
 

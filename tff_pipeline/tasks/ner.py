@@ -18,7 +18,11 @@ from tff_pipeline.datasets.federation.federated_data import (
 )
 from tff_pipeline.datasets.federation.mapped import MappedData
 from tff_pipeline.datasets.federation.split import Split, split
-from tff_pipeline.datasets.readers import conll, word_vectors
+from tff_pipeline.datasets.readers import (
+    column_descriptions,
+    conll,
+    word_vectors,
+)
 from tff_pipeline.datasets.tags import Tags
 from tff_pipeline.models import tagger
 from tff_pipeline.objectives import tagging
@@ -82,7 +86,15 @@ def ner_tagger(options: DataConfig, seed: int) -> Task:
     assert options.sentences_per_client is not None
     corpus = conll.load(data_dir, options.sentences_per_client)
     parts = (corpus.train, corpus.test)
-    tags = Tags({tag for part in parts for tag in _flat(part.tags)})
+    descriptions = column_descriptions.read(options.categories_file, None)
+    found = {tag for part in parts for tag in _flat(part.tags)}
+    tags = Tags(descriptions.categories.get("tag", found))
+    if strange := sorted(found - {*tags.names}):
+        raise errors.DataError(
+            f"{data_dir} has the tag {strange[0]!r}, which "
+            f"{descriptions.flags['tag']} does not list; add it there as "
+            f"tag,{strange[0]}."
+        )
     tokens = sorted({token for part in parts for token in _flat(part.tokens)})
     length = max(len(each) for part in parts for each in part.tokens)
     train, test = (
@@ -102,10 +114,16 @@ def ner_tagger(options: DataConfig, seed: int) -> Task:
     )
     counts = _counts(data.train, ["", *tokens])
     by_word = _by_word(counts)
+    if "word" in descriptions.categories:
+        # As if they were frequent, and all others did not occur.
+        named = descriptions.categories["word"]
+        by_word = _by_word(dict.fromkeys(named, _LEAST_OFTEN))
     words, vectors = _often(by_word), None
     if options.word_vectors is not None:
         words, vectors = _with_vectors(options.word_vectors, by_word, seed)
-    characters = _characters(counts)
+    characters = list(
+        descriptions.categories.get("character", ())
+    ) or _characters(counts)
     if not characters:
         raise errors.DataError(
             f"{data_dir} has no character that the clients that train have "
@@ -136,6 +154,11 @@ def ner_tagger(options: DataConfig, seed: int) -> Task:
         serving_fn=functools.partial(_serving, to_ids),
         most_at_once=max(1, _MOST_AT_ONCE // length),
         classes=tags.names,
+        fitted_columns={
+            column: "categories_file"
+            for column in ("word", "character", "tag")
+            if column not in descriptions.flags
+        },
         padding_label=0,
         notes=f"{corpus.notes} {notes}",
     )

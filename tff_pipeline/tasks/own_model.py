@@ -101,7 +101,13 @@ def with_model(task: Task, model_fn: ModelFn, fitting: Fitting) -> Task:
     fitted = functools.partial(
         _fitted, model_fn, x.shape[1:], x.dtype.name, fitting
     )
-    return dataclasses.replace(task, model_fn=fitted, notes=notes)
+    columns = task.fitted_columns
+    if columns is not None and task.encoder_fn is None:
+        # The task's own model scales them; this one takes them as they are.
+        columns = {name: columns[name] for name in columns if name != "x"}
+    return dataclasses.replace(
+        task, model_fn=fitted, notes=notes, fitted_columns=columns
+    )
 
 
 def _fitted(

@@ -15,7 +15,9 @@ from tff_pipeline.datasets.federation.federated_data import (
     FederatedData,
 )
 from tff_pipeline.datasets.federation.split import Split, draw_clients
+from tff_pipeline.datasets.readers import column_descriptions
 from tff_pipeline.datasets.readers import sqlite as files
+from tff_pipeline.datasets.readers.column_descriptions import Descriptions
 from tff_pipeline.objectives import targets
 from tff_pipeline.tasks import arrays
 from tff_pipeline.tasks.task import Task
@@ -54,19 +56,30 @@ def sqlite(options: DataConfig, seed: int) -> Task:
             f"{database.path} has no split named train; it has: "
             f"{', '.join(database.sizes) or 'none'}."
         )
-    names, labels = _labels(database, str(options.task_type))
+    descriptions = column_descriptions.read(
+        options.categories_file, options.column_bounds_file
+    )
+    names, labels = _labels(database, str(options.task_type), descriptions)
     source = _Source(database, options, seed, labels)
-    return arrays.task("sqlite", _split(source), names)
+    return arrays.task("sqlite", _split(source), names, descriptions)
 
 
 def _labels(
-    database: files.Database, task_type: str
+    database: files.Database, task_type: str, descriptions: Descriptions
 ) -> tuple[Optional[list[str]], Callable[[Array], Array]]:
     """Returns classes' names, or `None`, and a function that makes labels."""
     if task_type == "regression":
         return None, lambda y: y.reshape(len(y), -1).astype(np.float32)
     names = database.class_names
     source = f"y of {database.path}"
+    if "y" in descriptions.categories:
+        written = dict(enumerate(names or ()))
+
+        def places(y: Array) -> Array:
+            text = [written.get(int(label), str(label)) for label in y.ravel()]
+            return descriptions.places(np.array(text), "y", source)
+
+        return list(descriptions.categories["y"]), places
     if names is None:
         splits = [s for s in ("train", "test") if s in database.sizes]
         most = 0

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.datasets.readers import table_files
+from tff_pipeline.datasets.readers import column_descriptions, table_files
 from tff_pipeline.datasets.readers.column import MISSING, Column
+from tff_pipeline.datasets.readers.column_descriptions import Descriptions
 from tff_pipeline.datasets.readers.table import FILE_NAME, Table
 from tff_pipeline.objectives import targets
 
@@ -34,6 +35,7 @@ class Contents:
       owners: Each row's client, str [rows]; `None` where it is not known.
       is_test: True for rows that are held out, bool [rows]; `None` where the
         table does not say.
+      descriptions: What the user says of columns.
     """
 
     table: Table
@@ -44,6 +46,7 @@ class Contents:
     class_names: Optional[list[str]]
     owners: Optional[Array]
     is_test: Optional[Array]
+    descriptions: Descriptions
 
 
 def read(options: DataConfig) -> Contents:
@@ -65,12 +68,19 @@ def read(options: DataConfig) -> Contents:
     client, part = options.client_column, options.split_column
     others = [name for name in (client, part) if name is not None]
     labels = listed_labels(options)
+    descriptions = column_descriptions.read(
+        options.categories_file, options.column_bounds_file
+    )
+    for name, flag in descriptions.flags.items():
+        table.require(name, flag.partition("=")[0].lstrip("-"))
     table.load({*features, *labels, *others})
     if options.task_type == "regression":
         numbers = [_numbers(table, name) for name in labels]
         y, names = np.stack(numbers, axis=1), None
     else:
-        y, names = _classes(table, options, labels[0] in categorical)
+        y, names = _classes(
+            table, options, descriptions, labels[0] in categorical
+        )
     named = features if options.feature_columns is not None else categorical
     return Contents(
         table,
@@ -81,6 +91,7 @@ def read(options: DataConfig) -> Contents:
         names,
         None if client is None else _owners(table, client),
         None if part is None else _test_rows(table, part),
+        descriptions,
     )
 
 
@@ -216,12 +227,22 @@ def _numbers(table: Table, name: str) -> Array:
 
 
 def _classes(
-    table: Table, options: DataConfig, categorical: bool
+    table: Table,
+    options: DataConfig,
+    descriptions: Descriptions,
+    categorical: bool,
 ) -> tuple[Array, list[str]]:
     """Returns labels that are classes, int32 [rows], and classes' names."""
-    column = table.take(str(options.label_column), strict=not categorical)
+    label = str(options.label_column)
+    source = f"The column {label!r} of {options.data_dir}"
+    if label in descriptions.categories:
+        column = table.codes(label)
+        _complete(table, column, "the label")
+        names = list(descriptions.categories[label])
+        targets.check_classes(names, source, fractions=False)
+        return descriptions.places(column.strings(), label, source), names
+    column = table.take(label, strict=not categorical)
     _complete(table, column, "the label")
-    source = f"The column {column.name!r} of {options.data_dir}"
     if column.categories is not None:
         names, y = list(column.categories), column.values
         fractions = False

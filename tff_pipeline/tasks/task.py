@@ -68,6 +68,9 @@ class Task:
         models of next tokens; see `text_generation.generator`.
       classes: The classes' names in order, if they have names.
       columns: What becomes of each column, for data in columns.
+      fitted_columns: The columns of users' data whose statistics, such as
+        categories or a scale, the model holds, with the flag of the file that
+        could have told them; `None` where no account is kept of it.
       padding_label: The label of places in a sequence that have none, which is
         no class; `None` if all labels are classes.
       notes: How the data were read and are scored, where figures depend on it.
@@ -101,6 +104,7 @@ class Task:
     generate_fn: Optional[Callable[[tf.keras.Model], tf.Module]] = None
     classes: Sequence[str] = ()
     columns: Sequence[ColumnUse] = ()
+    fitted_columns: Optional[Mapping[str, str]] = None
     padding_label: Optional[int] = None
     notes: str = ""
     frozen_weights: tuple[frozen.FrozenWeights, ...] = dataclasses.field(

@@ -24,15 +24,25 @@ def define_flags() -> None:
 
 def main() -> None:
     """Writes the flagfile, and prints what was guessed and what is next."""
-    path, output, guesses = tools.init_question()
+    question = tools.init_question()
+    path, output = question.path, question.output
     # Here and not above: a mistyped flag is answered at once.
     from tff_pipeline.commands import first_look, init
 
+    templates = init.paths_beside(output) if question.templates else ()
+    init.refuse_to_replace((output, *templates), question.overwrite)
     init.refuse_no_table(path)
-    found = first_look.look(path, **guesses)
+    found = first_look.look(path, **question.guesses)
     stem = os.path.splitext(os.path.basename(output))[0]
-    text = init.flagfile(found, os.path.join("runs", stem), as_typed("init"))
+    text = init.flagfile(
+        found,
+        os.path.join("runs", stem),
+        as_typed("init"),
+        templates,
+    )
     durable.write_text(output, text)
+    for name, blank in zip(templates, init.templates(found)):
+        durable.write_text(name, blank)
     label = found.named(found.label)
     print(f"{path}: {found.rows:,} rows, {len(found.columns)} columns")
     values = "classes" if found.task_type == "classification" else "values"
@@ -44,6 +54,8 @@ def main() -> None:
         print("  client  no column seems to name one; equal parts are made")
     else:
         print(f"  client  {found.client}: {found.clients:,} clients")
+    if templates:
+        print(f"\nTo be filled in for a private run: {', '.join(templates)}")
     print(
         f"\nRead and change {output}, then:\n"
         f"  {as_typed('inspect-data')} --flagfile={output}\n"

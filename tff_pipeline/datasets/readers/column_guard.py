@@ -8,12 +8,13 @@ for word. So such columns are inputs only where the user names them.
 import dataclasses
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
 
 from tff_pipeline.datasets.readers.column import Column
+from tff_pipeline.datasets.readers.table_features import Category, Feature
 
 Array = npt.NDArray[Any]
 
@@ -51,16 +52,17 @@ class ColumnUse:
       name: The column's name.
       kind: "number", "category", "date", "identifier", "free text",
         "constant", "empty" or "other".
-      missing: The share of missing cells, 0 to 1.
-      distinct: The number of different cells, without missing ones.
+      missing: The share of missing cells, 0 to 1; `None` where the user says
+        all that the model holds of its inputs, so that nothing is counted.
+      distinct: The number of different cells, without missing ones, likewise.
       is_input: Whether the model learns from it.
       why: What it becomes, or why it is left out; holds no cell.
     """
 
     name: str
     kind: str
-    missing: float
-    distinct: int
+    missing: Optional[float]
+    distinct: Optional[int]
     is_input: bool
     why: str
 
@@ -109,6 +111,20 @@ def judge(column: Column, rows: Array, named: bool) -> ColumnUse:
     )
 
 
+def described(feature: Feature) -> ColumnUse:
+    """Takes a column as its user describes it; nothing of it is counted.
+
+    Args:
+      feature: What the user says of it.
+    """
+    if isinstance(feature, Category):
+        count = len(feature.known)
+        kind, why = "category", f"{count:,} categories that you name"
+    else:
+        kind, why = "number", "a number with bounds that you name"
+    return ColumnUse(feature.name, kind, None, None, True, why)
+
+
 def unreadable(name: str) -> ColumnUse:
     """Leaves out a column that holds neither numbers nor text.
 
@@ -127,11 +143,13 @@ def in_words(uses: Sequence[ColumnUse]) -> str:
     """
     width = max(len("column"), *(len(use.name) for use in uses))
     lines = [f"{'column':<{width}}  type        missing  distinct  becomes"]
-    lines += [
-        f"{use.name:<{width}}  {use.kind:<10}  {use.missing:>7.1%}"
-        f"  {use.distinct:>8,}  {use.why}"
-        for use in uses
-    ]
+    for use in uses:
+        missing = "-" if use.missing is None else f"{use.missing:.1%}"
+        distinct = "-" if use.distinct is None else f"{use.distinct:,}"
+        lines.append(
+            f"{use.name:<{width}}  {use.kind:<10}  {missing:>7}"
+            f"  {distinct:>8}  {use.why}"
+        )
     return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ Array = npt.NDArray[Any]
 UNKNOWN, ABSENT = 0, 1
 _FIRST = 2
 MOST_CATEGORIES = 1000
+_HASHES = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +68,53 @@ class Category:
         return bool(self.known) and {*self.known} <= {"false", "true"}
 
 
-Feature = Union[Number, Category]
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """Free text, of which nothing is learned but weights of words' hashes.
+
+    Attributes:
+      name: The column's name.
+      buckets: The number of hashes, each of which is a number of a row.
+    """
+
+    name: str
+    buckets: int = _HASHES
+
+
+Feature = Union[Number, Category, Text]
+
+
+def width(feature: Feature) -> int:
+    """Returns how many numbers of a row a column has."""
+    return feature.buckets if isinstance(feature, Text) else 1
+
+
+# Bounds are taken for two deviations on either side of the mean, between which
+# 95 % of a normal distribution lie.
+_DEVIATIONS = 4.0
+
+
+def within(name: str, low: float, high: float) -> Number:
+    """Returns statistics of a column from bounds that a user names.
+
+    Example:
+      >>> within("age", 0.0, 100.0)
+      Number(name='age', median=50.0, mean=50.0, deviation=25.0)
+
+    Args:
+      name: The column's name.
+      low: The number that nearly all cells are not below.
+      high: The number that nearly all cells are not above.
+    """
+    middle = (low + high) / 2
+    return Number(
+        name,
+        middle,
+        middle,
+        (high - low) / _DEVIATIONS,
+        # Nothing of the data, not even whether all are whole.
+        Range(low, high, whole=False),
+    )
 
 
 def fit(
@@ -121,8 +168,8 @@ def _most_frequent(values: Array, least_count: int) -> Array:
     return distinct[np.sort(by_count)]
 
 
-def encode(column: Column, feature: Feature) -> Array:
-    """Encodes a column for a model.
+def encode(column: Column, feature: Union[Number, Category]) -> Array:
+    """Encodes a column of numbers or categories for a model.
 
     Example:
       >>> color = Column("color", np.array([0, 1, -1]), ("blue", "red"))

@@ -19,8 +19,9 @@ function made(spec, alone, card) {
   const scalar = shape !== null && shape.every((size) => size === 1);
   const wrap = (json) => shape.reduce((value) => `[${value}]`, json);
   if (!scalar) return anything(spec, shape, id);
-  if (spec.field && spec.field.kind !== "number") return menu(spec, id, wrap);
-  if (spec.dtype === "string") return text(spec, id, alone, wrap);
+  const kind = spec.field?.kind;
+  if (kind === "category" || kind === "boolean") return menu(spec, id, wrap);
+  if (spec.dtype === "string") return text(spec, id, alone || kind === "text", wrap);
   if (spec.dtype === "bool") return yesOrNo(spec, id, wrap);
   return number(spec, id, wrap);
 }
@@ -37,14 +38,14 @@ function control(tag, id, settings) {
   return Object.assign(document.createElement(tag), { id, ...settings });
 }
 
-function text(spec, id, alone, wrap) {
+function text(spec, id, long, wrap) {
   const element = labelled(spec, id);
-  const field = alone
+  const field = long
     ? control("textarea", id, { rows: 5 })
     : control("input", id, { type: "text" });
   element.append(field);
   return {
-    name: spec.name, element, wide: alone,
+    name: spec.name, element, wide: long,
     json: () => wrap(JSON.stringify(field.value)),
     clear: () => { field.value = ""; },
   };
