@@ -298,6 +298,25 @@ def test_a_form_knows_what_its_columns_hold(browser, table, tmp_path):
     on_a_phone(browser, tmp_path / "phone.png")
 
 
+@pytest.mark.parametrize(
+    ("lift", "price"),
+    [
+        *((True, 101), (1, 101), ("True", 101), ("true", 101)),
+        *((False, 100), (0, 100), ("FALSE", 100), (None, 100)),
+    ],
+)
+def test_a_boolean_may_be_json_s(table, lift, price):
+    row = {"city": "Köln", "area__m__": 100, "energy": 1, "lift": lift}
+    asked = {
+        "signature_name": "prices",
+        "instances": [{**row, "street": "Street 0"}],
+    }
+    status, answer = table.predict(asked)
+    assert status == 200, answer
+    assert answer["predictions"][0]["value"][0] == price
+    assert answer.keys() == {"predictions"}
+
+
 def on_a_phone(browser, path):
     """Nothing is wider than the screen, and all fits a thumb; in the dark."""
     browser.call(
