@@ -137,7 +137,7 @@ def _table(
     parts = np.split(inputs.x, np.cumsum([*widths])[:-1], axis=1)
     for feature, part in zip(inputs.features, parts):
         if not isinstance(feature, table_features.Category):
-            columns += part.T
+            columns.extend(part.T)
         else:
             values = part[:, 0]
             columns += [
