@@ -8,6 +8,7 @@ from tff_pipeline import errors, registry
 from tff_pipeline.commands import prepare_data
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets.readers import column_guard
+from tff_pipeline.datasets.readers.column import Column
 from tff_pipeline.datasets.readers.table import Table
 
 ROWS = 400
@@ -81,6 +82,17 @@ def test_columns_are_told_by_their_cells(tmp_path, name, cells, kind):
 )
 def test_codes_are_what_is_written(tmp_path, cells, known):
     assert used(tmp_path, cells * 20, codes=True).distinct == known
+
+
+def test_any_of_several_labels_may_be_given_away():
+    draw = np.random.default_rng(0)
+    y = np.stack([draw.normal(size=40), np.arange(40) % 4 / 2], axis=1)
+    quarter = Column("quarter", np.arange(40) % 4 + 1.0)
+    half = Column("half", np.arange(40) % 2 + 1.0)
+    assert column_guard.gives_away(quarter, y)
+    assert not column_guard.gives_away(half, y)
+    assert not column_guard.gives_away(quarter, y[:, :1])
+    assert not column_guard.gives_away(quarter, np.zeros([40, 2]))
 
 
 def test_a_column_that_stands_for_the_label_is_said(tmp_path):
