@@ -11,7 +11,12 @@ export function labelled(spec, id, hint) {
     element.setAttribute("role", "group");
     element.setAttribute("aria-labelledby", label.id);
   }
-  label.textContent = spec.field?.title ?? spec.name;
+  const title = document.createElement("span");
+  // A long name may go on in a new line after each "_".
+  for (const part of (spec.field?.title ?? spec.name).split(/(?<=_)/)) {
+    title.append(part, document.createElement("wbr"));
+  }
+  label.append(title);
   if (hint) {
     const words = document.createElement("span");
     words.className = "hint";
