@@ -80,9 +80,9 @@ def _arrays(
     columns: Mapping[str, Any], signature: Signature
 ) -> dict[str, Array]:
     """Converts a request's columns, by the input's name."""
-    columns = dict(columns)
+    values = dict(columns)
     for field in signature.fields:
-        columns[field.name] = field.spelt(columns[field.name])
+        values[field.name] = field.spelt(columns[field.name])
     own = {name: title for title, name in signature.columns.items()}
     arrays = {}
     for name, spec in signature.inputs.items():
@@ -90,7 +90,7 @@ def _arrays(
         if own.get(name, name) != name:
             where += f" (the column {own[name]!r})"
         try:
-            arrays[name] = tensor_json.array_of(columns[name], spec, where)
+            arrays[name] = tensor_json.array_of(values[name], spec, where)
         except Refusal as refusal:
             raise Refusal(refusal.status, refusal.sentence, name) from None
     return arrays
