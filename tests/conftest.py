@@ -37,6 +37,7 @@ _LONG = (
     "test_verify.py",
     "test_exports.py",
     "test_serving.py",
+    "test_served_table.py",
     "test_storage.py",
     "test_run_lock.py",
     "test_page.py",

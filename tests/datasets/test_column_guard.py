@@ -1,25 +1,14 @@
 """What a table's columns are taken for, and what never leaves a table."""
 
-import io
-import json
-import pathlib
-import zipfile
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from tff_pipeline import errors, experiment, registry
+from tff_pipeline import errors, registry
 from tff_pipeline.commands import prepare_data
-from tff_pipeline.config import (
-    AggregationConfig,
-    ClientConfig,
-    ExperimentConfig,
-    PrivacyConfig,
-    RunConfig,
-)
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets.readers import column_guard
+from tff_pipeline.datasets.readers.column import Column
 from tff_pipeline.datasets.readers.table import Table
 
 ROWS = 400
@@ -111,6 +100,17 @@ def test_numbers_that_are_written_like_codes_are_said(tmp_path, cells, told):
     use = used(tmp_path, cells * 20)
     assert use.kind == "number"
     assert ("name it in --categorical_columns" in use.why) == told
+
+
+def test_any_of_several_labels_may_be_given_away():
+    draw = np.random.default_rng(0)
+    y = np.stack([draw.normal(size=40), np.arange(40) % 4 / 2], axis=1)
+    quarter = Column("quarter", np.arange(40) % 4 + 1.0)
+    half = Column("half", np.arange(40) % 2 + 1.0)
+    assert column_guard.gives_away(quarter, y)
+    assert not column_guard.gives_away(half, y)
+    assert not column_guard.gives_away(quarter, y[:, :1])
+    assert not column_guard.gives_away(quarter, np.zeros([40, 2]))
 
 
 def test_a_column_that_stands_for_the_label_is_said(tmp_path):
@@ -241,72 +241,6 @@ def test_where_nothing_is_left_the_reasons_are_said(tmp_path):
     for words in ("'patient_id': text that differs", "--feature_columns"):
         assert words in said
     assert "S3CR" not in said
-
-
-def contents(folder):
-    """(path, bytes) of every file; those in archives unpacked."""
-    for path in sorted(pathlib.Path(folder).rglob("*")):
-        if path.is_dir():
-            continue
-        content = path.read_bytes()
-        yield path, content
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                for name in archive.namelist():
-                    yield path / name, archive.read(name)
-
-
-@pytest.mark.parametrize("private", [False, True])
-def test_no_text_of_a_few_rows_reaches_a_run(tmp_path, private):
-    said = []
-    groups, chosen = {}, {}
-    if private:
-        (tmp_path / "c.csv").write_text(
-            "column,category\ny,ill\ny,well\ncity,Oslo\njob,nurse\n"
-        )
-        (tmp_path / "b.csv").write_text("column,low,high\nage,0,100\n")
-        chosen = {
-            "feature_columns": "age,city,job",
-            "categories_file": str(tmp_path / "c.csv"),
-            "column_bounds_file": str(tmp_path / "b.csv"),
-        }
-        groups = {
-            "aggregation": AggregationConfig("dp_gaussian"),
-            "privacy": PrivacyConfig(
-                dp_clip=1.0, dp_delta=1e-3, dp_noise_multiplier=1.0
-            ),
-        }
-    result = experiment.run(
-        ExperimentConfig(
-            data=options_of(with_secrets(), tmp_path, **chosen),
-            clients=ClientConfig(clients_per_round=4, batch_size=16),
-            run=RunConfig(
-                output_dir=str(tmp_path / "run"),
-                total_rounds=2,
-                eval_clients="seen",
-            ),
-            **groups,
-        ),
-        announce=said.append,
-    )
-    found = [
-        str(path)
-        for path, content in contents(result.directory.path)
-        if b"S3CR" in content
-    ]
-    assert found == []
-    assert "S3CR" not in "".join(said)
-    card = pathlib.Path(result.directory.saved_model, "assets.extra")
-    columns = json.loads((card / "model_card.json").read_text())["columns"]
-    assert {use["name"] for use in columns if use["is_input"]} >= {"age", "job"}
-    words = (card / "model_card.md").read_text()
-    if private:
-        # How many cells are missing, or differ, is not said either.
-        assert "| job | category |  |  | 1 categories that you name |" in words
-        assert "--categories_file" in words
-    else:
-        assert "| job | category | 0.0% | 81 |" in words
-        assert "categories, 1 known and 134 rare ones as others" in said[0]
 
 
 def test_prepared_clients_leave_out_the_same_columns(tmp_path):

@@ -99,6 +99,7 @@ def card(
     stated: dict[str, Any] = {
         "task": task.name,
         "classes": list(task.classes),
+        "labels": list(task.labels),
         "signatures": {
             name: _described(function) for name, function in signatures.items()
         },
@@ -114,6 +115,8 @@ def card(
     }
     if task.column_names:
         stated["column_names"] = dict(task.column_names)
+    if task.form:
+        stated["form"] = [dict(each) for each in task.form]
     if provenance is not None:
         stated |= {
             "rounds": provenance.round_number,
@@ -222,6 +225,9 @@ def in_words(stated: Mapping[str, Any]) -> str:
             for part in (each["inputs"].items(), each["outputs"].items())
         )
         lines.append(f"| `{name}` | {takes} | {gives} |")
+    if stated["labels"]:
+        named = " and ".join(f"`{label}`" for label in stated["labels"])
+        lines += ["", f"It predicts {named}."]
     renamed = [
         f"`{name}` is the column {own!r}"
         for name, own in stated.get("column_names", {}).items()

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tff_pipeline.serving.model import DEFAULT_SIGNATURE, Model
+from tff_pipeline.serving.form import Field
+from tff_pipeline.serving.model import DEFAULT_SIGNATURE, Model, Signature
 from tff_pipeline.serving.tensor_spec import TensorSpec
 
 
@@ -42,8 +43,10 @@ def metadata(model: Model) -> dict[str, Any]:
 def page(model: Model) -> dict[str, Any]:
     """Describes the inputs and outputs from which the page makes its form.
 
-    Of the model card it has `task`, `description`, `classes` and `pixel_max`
-    (the brightest pixel of an image), where they are what they should be.
+    Of the model card it has `task`, `description`, `classes`, `labels` (the
+    names of what is predicted), `pixel_max` (the brightest pixel of an image)
+    and what the columns of a table usually hold, where they are what they
+    should be.
 
     Args:
       model: The loaded model.
@@ -53,11 +56,12 @@ def page(model: Model) -> dict[str, Any]:
     for name in ("task", "description"):
         if isinstance(card.get(name), str):
             known[name] = card[name][:500]
-    classes = card.get("classes")
-    if isinstance(classes, list) and all(
-        isinstance(each, (str, int)) for each in classes
-    ):
-        known["classes"] = [str(each) for each in classes]
+    for name in ("classes", "labels"):
+        names = card.get(name)
+        if isinstance(names, list) and all(
+            isinstance(each, (str, int)) for each in names
+        ):
+            known[name] = [str(each) for each in names]
     brightest = card.get("pixel_max")
     if isinstance(brightest, (int, float)) and 0 < brightest < 1e6:
         known["pixel_max"] = brightest
@@ -68,11 +72,34 @@ def page(model: Model) -> dict[str, Any]:
         "card": known,
         "signatures": {
             name: {
-                "inputs": [_spec(each) for each in signature.inputs.values()],
+                "inputs": _inputs(signature),
                 "outputs": [_spec(each) for each in signature.outputs.values()],
             }
             for name, signature in model.signatures.items()
         },
+    }
+
+
+def _inputs(signature: Signature) -> list[dict[str, Any]]:
+    if not signature.fields:
+        return [_spec(each) for each in signature.inputs.values()]
+    return [
+        {**_spec(signature.inputs[field.name]), "field": _field(field, place)}
+        for place, field in enumerate(signature.fields)
+    ]
+
+
+def _field(field: Field, place: int) -> dict[str, Any]:
+    return {
+        "title": field.title,
+        "kind": field.kind,
+        "categories": field.categories,
+        "other": field.other,
+        "low": field.low,
+        "high": field.high,
+        "whole": field.whole,
+        "unit": field.unit,
+        "example": field.example(place),
     }
 
 

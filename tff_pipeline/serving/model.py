@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -19,6 +19,8 @@ import tensorflow as tf
 from google.protobuf import json_format  # type: ignore[import-untyped]
 
 from tff_pipeline import errors
+from tff_pipeline.serving import form_card
+from tff_pipeline.serving.form import Field
 from tff_pipeline.serving.layout import Place
 from tff_pipeline.serving.refusal import Refusal
 from tff_pipeline.serving.tensor_spec import Kind, TensorSpec
@@ -27,7 +29,7 @@ Array = npt.NDArray[Any]
 
 DEFAULT_SIGNATURE = "serving_default"
 _CARD = os.path.join("assets.extra", "model_card.json")
-_CARD_BYTES = 1_000_000
+_CARD_BYTES = 10_000_000
 
 
 class Signature:
@@ -40,6 +42,8 @@ class Signature:
       batches: Whether rows of several requests may share a call.
       columns: The input's name by the name that its column has in the user's
         data, for inputs that are columns of a table.
+      fields: What each column usually holds, in the table's order; empty for
+        other models.
     """
 
     def __init__(self, name: str, definition: Any, session: Any):
@@ -54,6 +58,7 @@ class Signature:
         self.inputs = _specs(definition.inputs)
         self.outputs = _specs(definition.outputs)
         self.columns: Mapping[str, str] = {}
+        self.fields: Sequence[Field] = ()
         # Whether rows of several requests may go through one call. They may
         # where every input and output has rows of one size, known beforehand:
         # a row whose size is not known may have been padded to the longest of
@@ -193,6 +198,7 @@ def load(place: Place) -> Model:
     card = _read_card(place.folder)
     for signature in signatures.values():
         signature.columns = _columns(card, signature)
+        signature.fields = form_card.read(card, signature.inputs)
     return Model(
         place,
         signatures,

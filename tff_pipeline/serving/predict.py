@@ -50,7 +50,7 @@ class Predict:
             finally:
                 self._bodies.release(body)
         except Refusal as refusal:
-            answer = request.error(refusal.sentence)
+            answer = request.error(refusal.sentence, refusal.input)
             await _respond(send, refusal.status, answer)
             return refusal.status
         except Gone as gone:

@@ -8,13 +8,13 @@ answered by `outputs`.
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 import numpy.typing as npt
 import orjson
 
-from tff_pipeline.serving import tensor_json
+from tff_pipeline.serving import form, tensor_json
 from tff_pipeline.serving.model import DEFAULT_SIGNATURE, Signature
 from tff_pipeline.serving.refusal import Refusal
 
@@ -30,12 +30,14 @@ class Request:
       arrays: Its inputs by name.
       rows: The number of rows that all of them have; `None` where they differ.
       by_row: Whether the answer is in row format.
+      warnings: What is unlike the data of training, see `form.warnings`.
     """
 
     signature: Signature
     arrays: Mapping[str, Array]
     rows: Optional[int]
     by_row: bool
+    warnings: Sequence[Mapping[str, Any]] = ()
 
 
 def decode(body: bytes, signatures: Mapping[str, Signature]) -> Request:
@@ -67,13 +69,31 @@ def decode(body: bytes, signatures: Mapping[str, Signature]) -> Request:
         columns = _columns(content["instances"], signature)
     else:
         columns = _named(content["inputs"], signature)
-    arrays = {
-        name: tensor_json.array_of(columns[name], spec, f"The input {name!r}")
-        for name, spec in signature.inputs.items()
-    }
+    arrays = _arrays(columns, signature)
     sizes = {a.shape[0] if a.ndim else None for a in arrays.values()}
     rows = sizes.pop() if len(sizes) == 1 else None
-    return Request(signature, arrays, rows, by_row)
+    warnings = form.warnings(signature.fields, arrays)
+    return Request(signature, arrays, rows, by_row, warnings)
+
+
+def _arrays(
+    columns: Mapping[str, Any], signature: Signature
+) -> dict[str, Array]:
+    """Converts a request's columns, by the input's name."""
+    values = dict(columns)
+    for field in signature.fields:
+        values[field.name] = field.spelt(columns[field.name])
+    own = {name: title for title, name in signature.columns.items()}
+    arrays = {}
+    for name, spec in signature.inputs.items():
+        where = f"The input {name!r}"
+        if own.get(name, name) != name:
+            where += f" (the column {own[name]!r})"
+        try:
+            arrays[name] = tensor_json.array_of(values[name], spec, where)
+        except Refusal as refusal:
+            raise Refusal(refusal.status, refusal.sentence, name) from None
+    return arrays
 
 
 def _parse(body: bytes) -> Any:
@@ -193,7 +213,7 @@ def encode(outputs: Mapping[str, Array], request: Request) -> bytes:
         content: Any = values
         if len(values) == 1:
             (content,) = values.values()
-        return dumps({"outputs": content})
+        return _answer({"outputs": content}, request)
     for name, array in outputs.items():
         if not array.ndim or array.shape[0] != request.rows:
             raise Refusal(
@@ -205,10 +225,17 @@ def encode(outputs: Mapping[str, Array], request: Request) -> bytes:
     values = {n: tensor_json.value_of(a, n) for n, a in outputs.items()}
     if len(values) == 1:
         (rows,) = values.values()
-        return dumps({"predictions": rows})
+        return _answer({"predictions": rows}, request)
     # A row of an array is an array, a value of it a scalar; orjson takes both.
     named = [dict(zip(values, row)) for row in zip(*values.values())]
-    return dumps({"predictions": named})
+    return _answer({"predictions": named}, request)
+
+
+def _answer(content: dict[str, Any], request: Request) -> bytes:
+    # TensorFlow Serving has no such key, and its clients look at none.
+    if request.warnings:
+        content["warnings"] = request.warnings
+    return dumps(content)
 
 
 def dumps(content: Any) -> bytes:
@@ -223,7 +250,7 @@ def dumps(content: Any) -> bytes:
     return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def error(sentence: str) -> bytes:
+def error(sentence: str, name: Optional[str] = None) -> bytes:
     """Writes the body of a response to a refused request.
 
     >>> error("No such model.")
@@ -231,5 +258,8 @@ def error(sentence: str) -> bytes:
 
     Args:
       sentence: The reason.
+      name: The input whose value is the reason, if it is one.
     """
-    return dumps({"error": sentence})
+    if name is None:
+        return dumps({"error": sentence})
+    return dumps({"error": sentence, "input": name})

@@ -14,7 +14,7 @@ from tff_pipeline.datasets.federation import hold_out
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.datasets.federation.split import Split, split_where
 from tff_pipeline.datasets.readers import table_features
-from tff_pipeline.models import table
+from tff_pipeline.models import table, table_form, table_serving
 from tff_pipeline.objectives import binary, outputs
 from tff_pipeline.objectives.set_metric import SetMetric
 from tff_pipeline.tasks.task import Task
@@ -152,7 +152,8 @@ def _task(
         set_metrics={"auc": binary.area_under_curve, **(more_metrics or {})},
         outputs_fn=functools.partial(outputs.named_class_outputs, classes),
         classes=classes,
-        serving_fn=functools.partial(table.serving_model, known),
+        serving_fn=functools.partial(table_serving.serving_model, known),
         encoder_fn=functools.partial(table.encoder, known),
-        column_names=table.column_names(known),
+        column_names=table_serving.column_names(known),
+        form=table_form.form(known),
     )

@@ -14,7 +14,7 @@ from tff_pipeline.datasets.federation.federated_data import (
     FederatedData,
 )
 from tff_pipeline.datasets.federation.split import Split, split_where
-from tff_pipeline.models import scaling, table_serving
+from tff_pipeline.models import scaling, table_form, table_serving
 from tff_pipeline.models import table as models
 from tff_pipeline.objectives import targets
 from tff_pipeline.tasks import table_inputs
@@ -99,6 +99,8 @@ def csv(options: DataConfig, seed: int) -> Task:
         fitted_columns=fitted,
         encoder_fn=functools.partial(models.encoder, known),
         column_names=table_serving.column_names(known),
+        form=table_form.form(known),
+        labels=listed_labels(options),
     )
 
 

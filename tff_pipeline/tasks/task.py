@@ -61,6 +61,9 @@ class Task:
         for data that no model takes as they are, such as a table's rows.
       column_names: The name that a column has in the users' data by the input
         of `serving_fn`'s model that it is; empty for data without columns.
+      form: What people who fill those inputs in should know of each, see
+        `models.table_form`; empty for data without columns.
+      labels: The names of what is predicted, one an output, if it has names.
       generate_fn: The trained model -> a function that continues texts, for
         models of next tokens; see `text_generation.generator`.
       classes: The classes' names in order, if they have names.
@@ -96,6 +99,8 @@ class Task:
     serving_fn: Optional[Callable[[tf.keras.Model], tf.keras.Model]] = None
     encoder_fn: Optional[Callable[[], tf.keras.Model]] = None
     column_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    form: Sequence[Mapping[str, Any]] = ()
+    labels: Sequence[str] = ()
     generate_fn: Optional[Callable[[tf.keras.Model], tf.Module]] = None
     classes: Sequence[str] = ()
     columns: Sequence[ColumnUse] = ()

@@ -171,16 +171,20 @@ def gives_away(column: Column, y: Array) -> bool:
 
     Args:
       column: The whole column.
-      y: The labels, of shape [rows].
+      y: The labels, of shape [rows], or [rows, labels], any of which may be
+        given away.
     """
     cells, labels = column.values[~column.missing], y[~column.missing]
-    if len(cells) < _ENOUGH or len(np.unique(labels)) < 2:
+    if len(cells) < _ENOUGH:
         return False
     values, places = np.unique(cells, return_inverse=True)
     if not 2 <= len(values) <= min(_FEW_VALUES, len(cells) // 5):
         return False
-    pairs = np.unique(np.stack([places, labels.ravel()]), axis=1)
-    return pairs.shape[1] == len(values)
+    for label in labels.reshape(len(labels), -1).T:
+        pairs = np.unique(np.stack([places, label]), axis=1)
+        if pairs.shape[1] == len(values) and len(np.unique(label)) > 1:
+            return True
+    return False
 
 
 def _kind_of_numbers(name: str, cells: Array, distinct: int) -> tuple[str, str]:

@@ -1,12 +1,14 @@
 """Encodes a table's columns for a model, by statistics of training rows."""
 
 import dataclasses
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 import numpy.typing as npt
 
+from tff_pipeline.datasets.readers import column_range
 from tff_pipeline.datasets.readers.column import MISSING, Column
+from tff_pipeline.datasets.readers.column_range import Range
 
 Array = npt.NDArray[Any]
 
@@ -27,12 +29,15 @@ class Number:
         that are.
       mean: Their mean.
       deviation: Their standard deviation, or 1 if they are all the same.
+      usual: The range to tell people who fill the column in; `None` if there
+        is none to tell.
     """
 
     name: str
     median: float
     mean: float
     deviation: float
+    usual: Optional[Range] = dataclasses.field(default=None, repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +107,14 @@ def within(name: str, low: float, high: float) -> Number:
       high: The number that nearly all cells are not above.
     """
     middle = (low + high) / 2
-    return Number(name, middle, middle, (high - low) / _DEVIATIONS)
+    return Number(
+        name,
+        middle,
+        middle,
+        (high - low) / _DEVIATIONS,
+        # Nothing of the data, not even whether all are whole.
+        Range(low, high, whole=False),
+    )
 
 
 def fit(
@@ -144,6 +156,7 @@ def fit(
         float(np.median(values)),
         float(np.mean(values)),
         float(np.std(values)) or 1.0,
+        column_range.usual(values, least_count),
     )
 
 

@@ -1,4 +1,5 @@
-// What a model answered: probabilities as bars, the rest as a table.
+// What a model answered: probabilities as bars, or predicted numbers by the
+// names of their labels; all else as a table, which is folded away below these.
 
 const MOST_BARS = 12;
 const $ = (id) => document.getElementById(id);
@@ -18,34 +19,59 @@ export function fail(sentence) {
   $("raw").hidden = true;
 }
 
-export function show(outputs, specs, card, took, request, response) {
+// `facts` has the milliseconds it took, how many values are unusual, and the
+// request and the response as text.
+export function show(outputs, specs, card, facts) {
   const message = $("message");
   message.className = "";
+  const took = `in ${facts.took.toFixed(0)} ms`;
   const probabilities = distribution(outputs, specs);
+  const numbers = probabilities ? null : predicted(outputs, card);
   if (probabilities) {
     const best = probabilities.indexOf(Math.max(...probabilities));
     const name = typeof outputs.class_name === "string"
       ? outputs.class_name
       : nameOf(best, card, probabilities.length);
     message.replaceChildren(element("strong", "", name));
-    message.append(` with ${percent(probabilities[best])}, in ${took.toFixed(0)} ms`);
+    message.append(` with ${percent(probabilities[best])}, ${took}`);
+  } else if (numbers) {
+    message.replaceChildren(element("strong", "", numbers));
+    message.append(`, ${took}`);
   } else {
-    message.textContent = `Answered in ${took.toFixed(0)} ms.`;
+    message.textContent = `Answered ${took}.`;
+  }
+  if (facts.unusual) {
+    const values = facts.unusual === 1 ? "A value is" : `${facts.unusual} values are`;
+    message.append(element("span", "unusual", `${values} unusual: see the form.`));
   }
   bars(probabilities, card);
-  table(outputs, probabilities);
-  $("command").textContent = request;
-  $("response").textContent = response;
+  table(outputs, probabilities ?? (numbers ? outputs.value : null));
+  $("command").textContent = facts.request;
+  $("response").textContent = facts.response;
   $("raw").hidden = false;
+  // On a phone it is below the form.
+  message.scrollIntoView({ block: "nearest" });
 }
 
-// The output that is a probability for each class: by its name, or by numbers
-// from 0 to 1 whose sum is 1.
+// The predicted numbers, "price = 3.2, rent = 1.5"; null if there are none.
+function predicted({ value }, card) {
+  const labels = card.labels ?? [];
+  const values = Array.isArray(value) ? value : [value];
+  if (!values.every((each) => typeof each === "number" || each === null)) return null;
+  if (values.length !== labels.length) {
+    return Array.isArray(value) || value === undefined ? null : written(value);
+  }
+  return values.map((each, place) => `${labels[place]} = ${written(each)}`).join(", ");
+}
+
+// The output that is a probability for each class: by its name (of two classes
+// it may be the second's alone), or by numbers from 0 to 1 whose sum is 1.
 function distribution(outputs, specs) {
   const lists = specs
     .filter(({ dtype }) => /float/.test(dtype))
     .map(({ name }) => [name, outputs[name]])
-    .filter(([, value]) => Array.isArray(value) && value.length > 1
+    .filter(([name, value]) => Array.isArray(value)
+      && value.length > (name === "probabilities" ? 0 : 1)
       && value.every((each) => typeof each === "number" && each >= 0 && each <= 1));
   const named = lists.find(([name]) => name === "probabilities");
   const summed = lists.find(([, value]) =>
@@ -55,6 +81,7 @@ function distribution(outputs, specs) {
 
 // Names only where there is one for each class.
 function nameOf(place, card, classes) {
+  if (classes === 1) return card.labels?.[0] ?? "probability";
   return card.classes?.length === classes ? card.classes[place] : String(place);
 }
 
@@ -96,11 +123,13 @@ function bars(probabilities, card) {
 }
 
 function table(outputs, drawn) {
-  const body = $("others").tBodies[0];
-  $("others").caption.textContent = drawn ? "Other outputs" : "Outputs";
+  const body = $("others").querySelector("tbody");
+  const folded = drawn !== undefined && drawn !== null;
+  $("others").open = !folded;
+  $("others").firstElementChild.textContent = folded ? "Other outputs" : "Outputs";
   body.replaceChildren();
   for (const [name, value] of Object.entries(outputs)) {
-    if (value === drawn) continue;
+    if (folded && value === drawn) continue;
     const row = body.insertRow();
     const head = element("th", "", name);
     head.scope = "row";

@@ -7,9 +7,11 @@ const $ = (id) => document.getElementById(id);
 
 async function begin() {
   const model = await (await fetch("page/model.json")).json();
-  document.title = `Try ${model.name}`;
-  $("name").textContent = model.name;
+  const title = model.card.labels?.join(", ") || model.name;
+  document.title = title === model.name ? `Try ${title}` : `${title} · ${model.name}`;
+  $("name").textContent = title;
   $("about").textContent = [
+    title === model.name ? null : `predicted by ${model.name}`,
     model.card.description ?? model.card.task,
     `version ${model.version}`,
   ].filter(Boolean).join(" · ");
@@ -19,6 +21,11 @@ async function begin() {
   $("signatures").hidden = names.length === 1;
 
   let inputs = [];
+  const forAll = (act) => inputs.forEach((input) => {
+    input.note(null, null);
+    act(input);
+  });
+  const example = () => forAll((input) => input.example?.());
   const build = () => {
     const specs = model.signatures[$("signature").value].inputs;
     inputs = specs.map((spec) => inputOf(spec, specs.length === 1, model.card));
@@ -32,22 +39,35 @@ async function begin() {
     }
     $("inputs").replaceChildren(fields);
     for (const input of inputs) input.ready?.();
+    const known = inputs.some((input) => input.example);
+    $("example").hidden = !known;
+    $("made-up").hidden = !known;
+    example();
   };
   $("signature").addEventListener("change", build);
   build();
 
-  $("clear").addEventListener("click", () => inputs.forEach((i) => i.clear()));
+  $("example").addEventListener("click", example);
+  $("clear").addEventListener("click", () => forAll((input) => input.clear()));
   $("form").addEventListener("submit", async (event) => {
     event.preventDefault();
     $("predict").disabled = true;
+    forAll(() => {});
     try {
       await ask(model, $("signature").value, inputs);
     } catch (error) {
       fail(error.message);
+      pointAt(inputs.find(({ name }) => name === error.input), error.message);
     } finally {
       $("predict").disabled = false;
     }
   });
+}
+
+function pointAt(input, sentence) {
+  if (!input) return;
+  input.note("wrong", sentence);
+  input.element.querySelector("input, select, textarea")?.focus();
 }
 
 async function ask(model, signature, inputs) {
@@ -74,12 +94,21 @@ async function ask(model, signature, inputs) {
   } catch {
     throw new Error(`The server answered what is no JSON: ${text.slice(0, 200)}`);
   }
-  if (!answer.ok) throw new Error(content.error ?? `Status ${answer.status}`);
+  if (!answer.ok) {
+    const error = new Error(content.error ?? `Status ${answer.status}`);
+    throw Object.assign(error, { input: content.input });
+  }
   const outputs = model.signatures[signature].outputs;
   const prediction = content.predictions[0];
   // One output comes without its name.
   const named = outputs.length === 1 ? { [outputs[0].name]: prediction } : prediction;
-  show(named, outputs, model.card, took, `POST /${path}\n\n${body}`, text);
+  const unusual = content.warnings ?? [];
+  for (const { input: name, warning } of unusual) {
+    inputs.find((input) => input.name === name)?.note("unusual", warning);
+  }
+  show(named, outputs, model.card, {
+    took, unusual: unusual.length, request: `POST /${path}\n\n${body}`, response: text,
+  });
 }
 
 begin().catch((error) => fail(`The page could not begin: ${error.message}`));
