@@ -16,6 +16,7 @@ from tff_pipeline.objectives.set_metric import Array
 _BINS = 15
 # So far out that no score lies beyond; scikit-learn takes no infinite ones.
 _FAR = 1e300
+_DIGITS = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,9 +241,10 @@ def _areas(
     if logits.shape[1] == 2:
         ranks = {1: _margin(logits)}
     else:
-        # float64 tells probabilities near 1 apart, where float32 has ties.
+        # float64 tells probabilities near 1 apart, where float32 has ties; its
+        # last digits are those of the sum's order, and would part real ties.
         ranks = {
-            int(each): logits[:, each] - normalizers
+            int(each): np.round(logits[:, each] - normalizers, _DIGITS)
             for each in np.unique(labels)
         }
     curves = [
