@@ -1,7 +1,7 @@
 """The report of an evaluation, as tables and sentences."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Optional
 
 # Larger tables of classes and clients are cut, and that is said.
@@ -9,11 +9,15 @@ _MOST_CLASSES = 20
 _MOST_CONFUSED = 10
 _MOST_CLIENTS = 20
 _LONGEST_NAME = 24
-# Of each client these are shown, where they are there, before all others.
-_OF_CLIENTS = (
-    *("loss", "accuracy", "majority_accuracy", "balanced_accuracy"),
-    "auc",
-)
+# What stands above a column; these columns come first.
+_HEADINGS = {
+    "loss": "loss",
+    "accuracy": "accuracy",
+    "majority_accuracy": "majority",
+    "balanced_accuracy": "balanced",
+}
+# Of clients these are in the file alone: a table has no room for all.
+_LEFT_OUT = ("f1", "pr_auc")
 _AREA = "auc"
 
 
@@ -182,8 +186,7 @@ def _clients(group: Mapping[str, Any]) -> list[str]:
     lines = ["", f"Over {group['count']} {group['which']}"]
     statistics = list(next(iter(metrics.values())))
     width = 2 + max(map(len, statistics))
-    cells = {name: max(len(name), 8) + 2 for name in metrics}
-    head = "".join(f"{name:>{cell}}" for name, cell in cells.items())
+    cells, head = _columns(metrics)
     lines.append(f"  {'':<{width}}{head}")
     for statistic in statistics:
         numbers = "".join(
@@ -192,7 +195,7 @@ def _clients(group: Mapping[str, Any]) -> list[str]:
         )
         lines.append(f"  {statistic:<{width}}{numbers}")
     if 0 < len(group["each"]) <= _MOST_CLIENTS:
-        return [*lines, *_each(group["each"], list(metrics))]
+        return [*lines, *_each(group["each"], metrics)]
     for name, clients in group["worst"].items():
         worst = ", ".join(
             f"{_shown(each['client'])} {_number(each['value'])}"
@@ -202,16 +205,26 @@ def _clients(group: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _columns(metrics: Collection[str]) -> tuple[dict[str, int], str]:
+    """Returns the width of each metric's column, in order, and the heading."""
+    first = [name for name in _HEADINGS if name in metrics]
+    cells, head = {}, ""
+    for name in [*first, *(name for name in metrics if name not in first)]:
+        if name in _LEFT_OUT:
+            continue
+        heading = _HEADINGS.get(name, name)
+        cells[name] = max(len(heading), 8) + 2
+        head += f"{heading:>{cells[name]}}"
+    return cells, head
+
+
 def _each(
-    clients: Sequence[Mapping[str, Any]], metrics: Sequence[str]
+    clients: Sequence[Mapping[str, Any]], metrics: Collection[str]
 ) -> list[str]:
     """Tables a few clients, one a line."""
-    first = [name for name in _OF_CLIENTS if name in metrics]
-    columns = [*first, *(name for name in metrics if name not in first)]
+    cells, head = _columns(metrics)
     names = [_shown(each["client"]) for each in clients]
     width = 2 + max(map(len, ["client", *names]))
-    cells = {name: max(len(name), 8) + 2 for name in columns}
-    head = "".join(f"{name:>{cell}}" for name, cell in cells.items())
     lines = ["", f"  {'client':<{width}}{'examples':>10}{head}"]
     for name, each in zip(names, clients):
         numbers = "".join(
