@@ -23,8 +23,8 @@ Array = npt.NDArray[Any]
 DEFAULT_THRESHOLD = 0.5
 # The share of a client's most frequent class.
 MAJORITY = "majority_accuracy"
-# The most outputs that are kept for scores: 400 MB.
-_MOST_OUTPUTS = 100_000_000
+# The most outputs that are kept for scores: 80 MB, of which copies are made.
+_MOST_OUTPUTS = 20_000_000
 
 
 def constant_answer(task: Task) -> dict[str, float]:
