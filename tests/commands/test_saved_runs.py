@@ -256,6 +256,24 @@ def test_evaluate_tables_classes_by_name_and_each_client(clinic_run):
     assert any(line.startswith("west 20 ") for line in lines)
 
 
+def test_no_client_stands_in_the_card_of_an_export(clinic_run, tmp_path):
+    folder, _, _ = clinic_run
+    done = run_script(
+        "export.py",
+        *("--run_dir=run", f"--output={tmp_path / 'model'}"),
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    extra = tmp_path / "model" / "assets.extra"
+    card = json.loads((extra / "model_card.json").read_text())
+    assert card["metrics"]["classes"]["names"] == ["healthy", "ill"]
+    assert card["metrics"]["clients"][0]["metrics"]["auc"]["clients"] == 2
+    for path in extra.rglob("*"):
+        if path.is_file():
+            for client in (b"north", b"south", b"west"):
+                assert client not in path.read_bytes(), path
+
+
 @pytest.mark.parametrize(
     ("script", "argument", "words"),
     [
