@@ -132,7 +132,12 @@ def test_evaluate_names_the_worst_clients(own_model_run):
     assert worst["value"] == pytest.approx(
         group["metrics"]["accuracy"]["worst_10_percent"]
     )
-    assert f"worst by accuracy: {worst['client']}" in done.stdout
+    # So few clients are all in the table.
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    examples = worst["examples"]
+    assert any(
+        line.startswith(f"{worst['client']} {examples} ") for line in lines
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,3 +164,148 @@ def test_train_names_the_mistake(own_model_run, argument, words):
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert not (own_model_run / "other").exists()
+
+
+@pytest.fixture(scope="module")
+def clinic_run(tmp_path_factory):
+    """A run on a table of three clinics, of which one has no ill patient."""
+    folder = tmp_path_factory.mktemp("clinics")
+    draw = np.random.default_rng(0)
+    rows = ["clinic,marker,age,outcome"]
+    for place in range(300):
+        clinic = ("north", "south", "west")[place % 3]
+        ill = clinic != "west" and draw.uniform() < 0.3
+        marker = draw.normal(2.0 * ill)
+        rows.append(
+            f"{clinic},{marker:.3f},{draw.integers(20, 80)},"
+            f"{'ill' if ill else 'healthy'}"
+        )
+    (folder / "clinics.csv").write_text("\n".join(rows) + "\n")
+    arguments = [
+        *("--task=csv", "--data_dir=clinics.csv", "--client_column=clinic"),
+        *("--label_column=outcome", "--clients_per_round=3"),
+        *("--total_rounds=6", "--rounds_per_eval=3", "--eval_clients=seen"),
+        *("--class_weights=balanced", "--output_dir=run"),
+    ]
+    done = run_script("train.py", *arguments, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder, arguments, done
+
+
+def test_a_run_ends_with_how_it_stands_beside_the_majority(clinic_run):
+    folder, arguments, done = clinic_run
+    test = rows_of(folder / "run")[-1]
+    (line,) = [
+        line
+        for line in done.stdout.splitlines()
+        if "the most frequent class alone" in line
+    ]
+    accuracy, area = (float(test[f"eval_{n}"]) for n in ("accuracy", "auc"))
+    environment = json.loads((folder / "run/environment.json").read_text())
+    majority = environment["constant_answer"]["accuracy"]
+    assert 0.5 < majority < 1
+    assert line == (
+        f"Accuracy {accuracy:.3f}; the most frequent class alone "
+        f"{majority:.3f}; AUC {area:.3f}."
+    )
+    assert "Weights of classes in the training loss: healthy 0." in done.stdout
+    card = (folder / "run/saved_model/assets.extra/model_card.md").read_text()
+    assert f"(a constant answer: {majority:.4g})" in card
+    # And once more, without TensorFlow.
+    again = run_script("train.py", *arguments, cwd=folder)
+    assert again.returncode == 0, again.stderr
+    assert "complete" in again.stdout
+    assert line in again.stdout.splitlines()
+
+
+def test_metrics_of_two_classes_have_their_columns(clinic_run):
+    folder, _, _ = clinic_run
+    rows = rows_of(folder / "run")
+    assert rows[0]["eval_auc"] == rows[0]["seen_auc_mean"] == ""
+    last = {name: float(value) for name, value in rows[-1].items() if value}
+    assert 0.5 < last["eval_auc"] <= 1
+    assert 0.5 < last["eval_balanced_accuracy"] <= 1
+    # West has one class and so no area: the least is of the two others.
+    assert 0.5 < last["seen_auc_p10"] <= last["seen_auc_p90"] <= 1
+
+
+def test_evaluate_tables_classes_by_name_and_each_client(clinic_run):
+    folder, _, _ = clinic_run
+    done = run_script(
+        "evaluate.py", "--run_dir=run", "--threshold=0.3", cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+    path = folder / "run" / "evaluations" / "round_000006.json"
+    report = json.loads(path.read_text())
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    classes = report["classes"]
+    assert classes["names"] == ["healthy", "ill"]
+    for name, row in zip(classes["names"], classes["confusion"]):
+        assert f"{name} {row[0]} {row[1]}" in lines
+    sensitivity = classes["confusion"][1][1] / classes["count"][1]
+    assert report["central"]["sensitivity"] == pytest.approx(sensitivity)
+    assert any(line.startswith("sensitivity (ill) ") for line in lines)
+    assert "ill is predicted above a probability of 0.3" in done.stdout
+    last = rows_of(folder / "run")[-1]
+    assert report["central"]["auc"] == float(last["eval_auc"])
+    (group,) = report["clients"]
+    each = {client["client"]: client for client in group["each"]}
+    assert "auc" not in each["west"]["metrics"]
+    assert each["west"]["metrics"]["majority_accuracy"] == 1.0
+    assert group["metrics"]["auc"]["clients"] == 2
+    assert any(line.startswith("west 20 ") for line in lines)
+
+
+def test_no_client_stands_in_the_card_of_an_export(clinic_run, tmp_path):
+    folder, _, _ = clinic_run
+    done = run_script(
+        "export.py",
+        *("--run_dir=run", f"--output={tmp_path / 'model'}"),
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    extra = tmp_path / "model" / "assets.extra"
+    card = json.loads((extra / "model_card.json").read_text())
+    assert card["metrics"]["classes"]["names"] == ["healthy", "ill"]
+    assert card["metrics"]["clients"][0]["metrics"]["auc"]["clients"] == 2
+    for path in extra.rglob("*"):
+        if path.is_file():
+            for client in (b"north", b"south", b"west"):
+                assert client not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize(
+    ("script", "argument", "words"),
+    [
+        ("evaluate.py", "--threshold=1", "--threshold=1.0: must be above 0"),
+        ("train.py", "--class_weights=1,2,3", "in this order: healthy, ill"),
+        ("train.py", "--class_weights=1;2", "--class_weights=1;2: must be"),
+    ],
+)
+def test_scores_and_weights_name_the_mistake(
+    clinic_run, script, argument, words
+):
+    folder, arguments, _ = clinic_run
+    arguments = {
+        "evaluate.py": ["--run_dir=run"],
+        "train.py": [*arguments, "--output_dir=other"],
+    }[script]
+    done = run_script(script, *arguments, argument, cwd=folder)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (folder / "other").exists()
+
+
+def test_balanced_weights_and_privacy_exclude_each_other(clinic_run):
+    folder, arguments, _ = clinic_run
+    done = run_script(
+        "train.py",
+        *arguments,
+        *("--aggregator=dp_gaussian", "--dp_clip=1"),
+        *("--dp_noise_multiplier=1", "--output_dir=other"),
+        cwd=folder,
+    )
+    assert done.returncode == 2
+    assert "--class_weights=balanced counts the labels" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -383,6 +383,50 @@ def test_a_private_run_skips_no_round():
         )
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["", "even", "1,", "1,0", "1,-2", "nan,1", "1,inf", "1, 2", "1,2000000"],
+)
+def test_weights_of_classes_are_balanced_or_numbers(value):
+    with pytest.raises(errors.ConfigError) as caught:
+        ClientConfig(class_weights=value)
+    assert str(caught.value).startswith(f"--class_weights={value}: must be")
+    for allowed in ("balanced", "1,3.5", "0.1,1e3,1000000"):
+        assert ClientConfig(class_weights=allowed).class_weights == allowed
+
+
+@pytest.mark.parametrize(
+    "private",
+    [
+        {
+            "aggregation": AggregationConfig("dp_gaussian"),
+            "privacy": PrivacyConfig(dp_clip=1.0, dp_noise_multiplier=1.0),
+        },
+        {
+            "clients": {
+                "steps_per_round": 1,
+                "dp_target_epsilon": 3.0,
+                "dp_delta": 1e-5,
+                "dp_clip": 1.0,
+            }
+        },
+    ],
+)
+def test_balanced_weights_are_refused_where_labels_are_private(private):
+    clients = private.pop("clients", {})
+
+    def config(weights):
+        weighted = ClientConfig(class_weights=weights, **clients)
+        return ExperimentConfig(clients=weighted, **private)
+
+    assert config("1,3.5").clients.class_weights == "1,3.5"
+    with pytest.raises(errors.ConfigError) as caught:
+        config("balanced")
+    assert "--class_weights=balanced" in str(caught.value)
+    assert "--class_weights=1,3.5" in str(caught.value)
+    assert caught.value.exit_status == 2
+
+
 def test_a_cohort_is_at_most_the_population():
     ten = DataConfig(num_clients=10)
     assert ExperimentConfig(ten, ClientConfig(clients_per_round=10))

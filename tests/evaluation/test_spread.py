@@ -53,6 +53,22 @@ def test_weights_are_the_examples_and_count_for_the_weighted_mean_only():
     assert summary["best_10_percent"] == 1.0
 
 
+def test_a_share_that_is_not_defined_of_a_client_does_not_count():
+    values = np.array([np.nan, 0.5, 1.0])
+    summary = summarize(values, np.array([9.0, 1, 3]), worst_is_highest=False)
+    assert summary == summarize(values[1:], np.array([1.0, 3]), False)
+    assert summary["weighted_mean"] == 0.875
+    columns = spread_columns("seen", {"auc": values, "f1": values * np.nan})
+    assert columns["seen_auc_mean"] == 0.75
+    # No client has one: the cells stay empty.
+    assert not any(name.startswith("seen_f1") for name in columns)
+
+
+def test_a_loss_that_is_no_number_is_a_failure_that_shows():
+    columns = spread_columns("seen", {"loss": np.array([np.nan, 1.0])})
+    assert np.isnan(columns["seen_loss_mean"])
+
+
 def test_columns_name_group_metric_and_statistic():
     values = {
         "loss": np.array([4.0, 1.0, 2.0]),

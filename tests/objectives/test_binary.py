@@ -23,7 +23,11 @@ def test_area_under_curve_is_that_of_all_pairs():
     expected = np.mean((pairs > 0) + 0.5 * (pairs == 0))
     given = binary.area_under_curve(y, logits)
     assert given == pytest.approx(expected)
-    assert binary.area_under_curve(y * 0, logits) == 0.5
+    # It is not defined of one class; one half would be a figure.
+    for one in (y * 0, y * 0 + 1):
+        assert np.isnan(binary.area_under_curve(one, logits))
+    logits[0] = np.nan
+    assert np.isnan(binary.area_under_curve(y, logits))
 
 
 def test_a_logit_is_scored_as_its_probability():

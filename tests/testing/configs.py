@@ -23,7 +23,7 @@ from tff_pipeline.config import (
     fields,
 )
 from tff_pipeline.config.aggregation import names_in_chain
-from tff_pipeline.config.clients import SAMPLING_OPTIONS
+from tff_pipeline.config.clients import CLASS_WEIGHTS, SAMPLING_OPTIONS
 from tff_pipeline.config.data import PARTITION_OPTIONS, DataConfig
 from tff_pipeline.config.privacy import (
     MECHANISM_OF,
@@ -55,6 +55,8 @@ VALUES = {
     fields.PROBABILITY: st.floats(0, 1, exclude_min=True, exclude_max=True),
     fields.SWITCH: st.booleans(),
     fields.FRACTION: st.floats(0, 1, exclude_max=True),
+    # Balanced ones do not go with privacy.
+    CLASS_WEIGHTS: st.sampled_from(["1,3.5", "2,1e-3,7"]),
 }
 # Fields whose names are those of a table, with commas between them.
 LISTS = {

@@ -176,7 +176,7 @@ def _example_hook(planned: ExamplePlan, task: Task) -> ExampleDp:
     count = min(_CHECKED_EXAMPLES, len(task.test))
     examples = task.test.take(np.arange(count))
     if model.losses or not example_dp.learns_from_one(
-        model, task.loss_fn(), examples.x, examples.y
+        model, task.clients_loss(), examples.x, examples.y
     ):
         raise errors.ConfigError(
             f"--client_dp_target_epsilon={planned.target_epsilon} is not used "
@@ -186,7 +186,7 @@ def _example_hook(planned: ExamplePlan, task: Task) -> ExampleDp:
     # The client with the fewest examples needs the most noise.
     planned.noise_multiplier(min(_listed(task).values()))
     return ExampleDp(
-        task.loss_fn(), planned.clip, planned.batch_size, planned.key
+        task.clients_loss(), planned.clip, planned.batch_size, planned.key
     )
 
 

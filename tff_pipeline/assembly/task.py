@@ -1,18 +1,22 @@
 """Makes the task of an experiment, and checks settings against it."""
 
 import concurrent.futures
+import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Optional
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import errors, registry, timing
 from tff_pipeline.config import DataConfig, ExperimentConfig
+from tff_pipeline.config.clients import BALANCED
 from tff_pipeline.datasets.federation import augmentation
 from tff_pipeline.datasets.federation.federated_data import FederatedData
-from tff_pipeline.evaluation import over_clients
+from tff_pipeline.evaluation import over_clients, scores
 from tff_pipeline.models.weight_groups import weight_groups
+from tff_pipeline.objectives import class_weights
 from tff_pipeline.runs import environment
 from tff_pipeline.tasks import own_model
 from tff_pipeline.tasks.task import Task
@@ -24,6 +28,7 @@ _WHERE_FROM = {
     "bounds": "a CSV file of the lines column,low,high, from what such values "
     "can be and not from the data",
 }
+_MOST_NAMED = 10
 
 
 def load_task(config: ExperimentConfig) -> Task:
@@ -52,8 +57,9 @@ def load_described_task(
       config: The experiment.
 
     Returns:
-      (the task, the environment as JSON: versions, machine, command line and,
-      in `data`, the SHA-256 of each file that the task depends on).
+      (the task, the environment as JSON: versions, machine, command line, in
+      `data` the SHA-256 of each file that the task depends on, and in
+      `constant_answer` the metrics of a model that sees no example).
 
     Raises:
       ConfigError: If the task cannot be combined with the other settings.
@@ -63,7 +69,7 @@ def load_described_task(
     with concurrent.futures.ThreadPoolExecutor(1) as beside:
         hashes = beside.submit(_hashes, config.data)
         with timing.span("data"):
-            task = load_task(config)
+            task = weighted(load_task(config), config.clients.class_weights)
     # What is wrong is refused before anything is written.
     check_nothing_fitted(config, task)
     check_target(config, task)
@@ -72,7 +78,57 @@ def load_described_task(
     data = {**hashes.result(), **task.frozen_hashes()}
     if config.data.model_fn is not None:
         data |= own_model.source_hash(config.data.model_fn)
-    return task, {**environment.describe(), "data": data}
+    return task, {
+        **environment.describe(),
+        "data": data,
+        # What the run's metrics are to be seen beside.
+        "constant_answer": scores.constant_answer(task),
+    }
+
+
+def weighted(task: Task, weights: Optional[str]) -> Task:
+    """Returns a task whose clients train with weights of classes.
+
+    Args:
+      task: The task.
+      weights: The value of `--class_weights`, or `None` for none.
+
+    Raises:
+      ConfigError: If the task does not predict classes, or has not as many.
+    """
+    if weights is None:
+        return task
+    place = f"--class_weights={weights}"
+    if task.predicts != "class":
+        raise errors.ConfigError(
+            f"{place} is for tasks that predict a class, which --task="
+            f"{task.name} does not; leave it out."
+        )
+    names = task.class_names
+    if weights == BALANCED:
+        counts = np.zeros([len(names)], np.int64)
+        for client_id in task.train.client_ids:
+            labels = task.train.load(client_id).y.reshape(-1).astype(np.int64)
+            counts += np.bincount(labels, minlength=len(names))
+        numbers = class_weights.balanced(counts)
+    else:
+        numbers = list(map(float, weights.split(",")))
+    if len(numbers) != len(names):
+        listed = ", ".join(names[:_MOST_NAMED])
+        listed += ", ..." if len(names) > _MOST_NAMED else ""
+        raise errors.ConfigError(
+            f"{place} has {len(numbers)} numbers, and --task={task.name} "
+            f"{len(names)} classes, in this order: {listed}; give one for each."
+        )
+    pairs = [f"{name} {each:.4g}" for name, each in zip(names, numbers)]
+    shown = ", ".join(pairs[:_MOST_NAMED])
+    shown += ", ..." if len(pairs) > _MOST_NAMED else ""
+    note = f"Weights of classes in the training loss: {shown}."
+    return dataclasses.replace(
+        task,
+        training_loss_fn=class_weights.weighted(task.loss_fn, numbers),
+        notes=f"{task.notes} {note}".strip(),
+    )
 
 
 def _hashes(data: DataConfig) -> dict[str, str]:

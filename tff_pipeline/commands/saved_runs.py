@@ -1,6 +1,7 @@
 """Evaluates and exports the saved rounds of a run."""
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from typing import Any, Optional
@@ -23,6 +24,7 @@ def evaluate(
     run_dir: str,
     round_number: Optional[CheckpointName] = None,
     data_dir: Optional[str] = None,
+    threshold: Optional[float] = None,
 ) -> tuple[str, dict[str, Any]]:
     """Evaluates a saved round, and writes the report into the run directory.
 
@@ -30,12 +32,15 @@ def evaluate(
       run_dir: The folder that `experiment.run` wrote.
       round_number: The checkpoint's round, or "best"; by default the last.
       data_dir: The task's data, if they have moved since.
+      threshold: The probability above which the second of two classes is
+        predicted; by default one half.
 
     Returns:
-      (path of the JSON file, its content; see `evaluation.report`).
+      (path of the JSON file, its content; see `over_clients.report`).
 
     Raises:
-      ConfigError: If that round was not saved.
+      ConfigError: If that round was not saved, or a threshold is given where
+        there are not two classes.
       DataError: If the task's data are missing or damaged.
       RunDirectoryError: If there is no run, or it cannot be read or written.
     """
@@ -44,13 +49,14 @@ def evaluate(
         "task": task.name,
         "round": round_number,
         **({"notes": task.notes} if task.notes else {}),
-        **over_clients.report(task, weights),
+        **over_clients.report(task, weights, threshold),
     }
     folder = RunDirectory(run_dir).evaluations
     path = os.path.join(folder, f"round_{round_number:06d}.json")
     with durable.explained(folder):
         storage.file_system(folder).make_folder(folder)
-    durable.write_text(path, json.dumps(report, indent=2) + "\n")
+    text = json.dumps(_legal(report), indent=2, allow_nan=False)
+    durable.write_text(path, text + "\n")
     return path, report
 
 
@@ -103,6 +109,17 @@ def export(
     for kind, path in zip(formats, paths):
         export_formats.write(kind, task, weights, path, overwrite, provenance)
     return number, paths
+
+
+def _legal(value: Any) -> Any:
+    """Replaces numbers that JSON has no word for, as of a model that failed."""
+    if isinstance(value, dict):
+        return {name: _legal(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_legal(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def _open(

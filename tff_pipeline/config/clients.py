@@ -1,6 +1,7 @@
 """Configures the cohort of a round, and what each client does in it."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any, Optional
 
@@ -19,6 +20,31 @@ WEIGHTINGS = {
     "num_examples": "clients count by their examples",
     "uniform": "every client counts the same",
 }
+
+
+BALANCED = "balanced"
+_HIGHEST_WEIGHT = 1_000_000
+
+
+def _are_class_weights(value: str) -> bool:
+    if value == BALANCED:
+        return True
+    if re.search(r"[^0-9.eE+,-]", value):
+        return False
+    try:
+        return all(
+            0 < float(each) <= _HIGHEST_WEIGHT for each in value.split(",")
+        )
+    except ValueError:
+        return False
+
+
+CLASS_WEIGHTS = fields.Allowed(
+    str,
+    f"{BALANCED}, or numbers above 0 and at most {_HIGHEST_WEIGHT:,} with "
+    "commas between them",
+    _are_class_weights,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +109,14 @@ class ClientConfig(fields.Group):
         "same). Default: num_examples, or uniform where --aggregator "
         "requires it.",
         flag="client_weighting",
+    )
+    class_weights: Optional[str] = fields.field(
+        None,
+        CLASS_WEIGHTS,
+        "Weighs the classes in the loss of the clients' training: a number "
+        "above 0 for each, in the classes' order, with commas between them, "
+        "such as 1,3.5; or balanced, by which rare ones count as much as "
+        "frequent ones. Default: every example counts the same.",
     )
     dp_target_epsilon: Optional[float] = fields.field(
         None,

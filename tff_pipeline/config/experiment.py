@@ -9,7 +9,11 @@ from tff_pipeline import errors
 from tff_pipeline.config import fields
 from tff_pipeline.config.aggregation import AggregationConfig
 from tff_pipeline.config.algorithm import AlgorithmConfig
-from tff_pipeline.config.clients import SAMPLING_OPTIONS, ClientConfig
+from tff_pipeline.config.clients import (
+    BALANCED,
+    SAMPLING_OPTIONS,
+    ClientConfig,
+)
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.config.optimizers import ServerConfig
 from tff_pipeline.config.privacy import (
@@ -122,6 +126,15 @@ class ExperimentConfig:
                 f"--client_dp_target_epsilon={clients.dp_target_epsilon} "
                 f"protects examples, and --aggregator={name} whole clients; "
                 "choose one of the two."
+            )
+        if clients.class_weights == BALANCED and (
+            private or clients.dp_target_epsilon is not None
+        ):
+            raise errors.ConfigError(
+                f"--class_weights={BALANCED} counts the labels of clients, "
+                "which no noise protects; with differential privacy, name a "
+                "weight for each class that you know beforehand, such as "
+                "--class_weights=1,3.5."
             )
 
     def groups(self) -> tuple[fields.Group, ...]:

@@ -1,6 +1,9 @@
 """Evaluates a model on a set of examples, such as the central test set."""
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_federated as tff
 
@@ -8,6 +11,8 @@ from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.models.weight_groups import weight_groups
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
+
+Array = npt.NDArray[Any]
 
 # The most numbers in a batch of outputs: 100 MB, and a loss makes a few copies.
 _BATCH_NUMBERS = 25_000_000
@@ -82,7 +87,8 @@ class Evaluator:
           examples: At least one example.
 
         Returns:
-          The loss, each metric and each set metric of the task, by name.
+          The loss, each metric and each set metric of the task, by name; NaN
+          where a set metric is not defined.
         """
         self.assign(weights)
         return self.measure(examples)
@@ -108,17 +114,38 @@ class Evaluator:
         Returns:
           The same as `evaluate`.
         """
+        values, _ = self._measure(examples, bool(self._set_metrics))
+        return values
+
+    def measure_and_keep(
+        self, examples: Examples
+    ) -> tuple[dict[str, float], Array]:
+        """Does as `measure`, and returns what the model puts out as well.
+
+        Args:
+          examples: At least one example.
+
+        Returns:
+          (the same as `evaluate`, the outputs [n, ...], of which the task's
+          `set_output_fn` may have kept a part).
+        """
+        values, outputs = self._measure(examples, True)
+        return values, np.concatenate(outputs)
+
+    def _measure(
+        self, examples: Examples, keep: bool
+    ) -> tuple[dict[str, float], list[Array]]:
         self._reset()
-        outputs = []
+        outputs: list[Array] = []
         for start in range(0, len(examples), self.batch_size):
             batch = slice(start, start + self.batch_size)
             output = self._update(
                 tf.constant(examples.x[batch]), tf.constant(examples.y[batch])
             )
-            if self._set_metrics:
+            if keep:
                 outputs.append(output.numpy())
         results = self._results()
         values = {name: float(value) for name, value in results.items()}
         for name, metric in self._set_metrics.items():
             values[name] = float(metric(examples.y, np.concatenate(outputs)))
-        return values
+        return values, outputs

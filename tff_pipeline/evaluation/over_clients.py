@@ -1,21 +1,28 @@
 """Evaluates a model client by client."""
 
-from collections.abc import Callable
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow_federated as tff
 
-from tff_pipeline.datasets.federation.federated_data import FederatedData
+from tff_pipeline import errors
+from tff_pipeline.datasets.federation.federated_data import (
+    Examples,
+    FederatedData,
+)
+from tff_pipeline.evaluation import scores
 from tff_pipeline.evaluation.central import Evaluator
-from tff_pipeline.evaluation.spread import summarize
+from tff_pipeline.evaluation.spread import is_defined, summarize
 from tff_pipeline.runs.metric_names import lower_is_better
 from tff_pipeline.tasks.task import Task
 
 Array = npt.NDArray[Any]
 
 _WORST_CLIENTS = 5
+_MOST_LISTED = 1000
 
 
 def client_groups(task: Task) -> dict[str, tuple[str, FederatedData]]:
@@ -46,6 +53,7 @@ def evaluate_clients(
     evaluator: Evaluator,
     weights_of: Callable[[str], tff.learning.models.ModelWeights],
     clients: FederatedData,
+    measure: Optional[Callable[[Examples], Mapping[str, float]]] = None,
 ) -> dict[str, Array]:
     """Computes loss and metrics of every client on its own examples.
 
@@ -54,64 +62,123 @@ def evaluate_clients(
       weights_of: A client's id -> the weights that are evaluated on it, arrays
         in the order of the model's variables; mostly one model for all.
       clients: At least one client.
+      measure: Measures the weights that the evaluator was assigned last on a
+        client's examples; by default `evaluator.measure`.
 
     Returns:
       Metric name -> float64 array of shape [clients], in the order of
       `clients.client_ids`.
     """
+    measure = measure or evaluator.measure
     rows, assigned = [], None
     for client_id in clients.client_ids:
         weights = weights_of(client_id)
         if weights is not assigned:
             evaluator.assign(weights)
             assigned = weights
-        rows.append(evaluator.measure(clients.load(client_id)))
+        rows.append(measure(clients.load(client_id)))
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
 def report(
-    task: Task, weights: tff.learning.models.ModelWeights
+    task: Task,
+    weights: tff.learning.models.ModelWeights,
+    threshold: Optional[float] = None,
 ) -> dict[str, Any]:
     """Evaluates a model on the central test set and on every client.
 
     Args:
       task: The task that the model is of.
       weights: The model's weights, arrays in the order of its variables.
+      threshold: The probability above which the second of two classes is
+        predicted; by default one half.
 
     Returns:
-      A JSON object. "central": metric -> value on the central test set.
-      "clients": a list, one entry for each of `client_groups`, with "which" (in
-      words), "count", "metrics" (metric -> `spread.summarize`) and "worst"
-      (metric -> a list of the worst clients, each with "client", "value" and
-      "examples").
+      A JSON object. What `scores.score_test_set` returns of the central test
+      set, and "clients": a list, one entry for each of `client_groups`, with
+      "which" (in words), "count", "metrics" (metric -> `spread.summarize`, and
+      "clients", for how many it is defined), "worst" (metric -> a list of the
+      worst clients, each with "client", "value" and "examples") and, of at most
+      1,000 clients, "each": a list of "client", "examples" and "metrics".
+
+    Raises:
+      ConfigError: If a threshold is given, but there are not two classes.
     """
+    two = task.predicts == "class" and len(task.class_names) == 2
+    if threshold is not None and not two:
+        raise errors.ConfigError(
+            f"--threshold={threshold} is for two classes, which --task="
+            f"{task.name} does not predict; leave it out."
+        )
+    threshold = threshold or scores.DEFAULT_THRESHOLD
     evaluator = Evaluator(task)
     clients = []
     for which, members in client_groups(task).values():
         sizes = np.array([members.size(name) for name in members.client_ids])
-        columns = evaluate_clients(evaluator, lambda _: weights, members)
+        columns = evaluate_clients(
+            evaluator,
+            lambda _: weights,
+            members,
+            functools.partial(scores.score_client, evaluator, task, threshold),
+        )
+        columns = {
+            name: values
+            for name, values in columns.items()
+            if is_defined(name, values).any()
+        }
         clients.append(
             {
                 "which": which,
                 "count": len(members),
                 "metrics": {
-                    name: summarize(values, sizes, lower_is_better(name))
+                    name: {
+                        **summarize(values, sizes, lower_is_better(name)),
+                        "clients": int(is_defined(name, values).sum()),
+                    }
                     for name, values in columns.items()
                 },
                 "worst": {
                     name: _worst(members, values, lower_is_better(name))
                     for name, values in columns.items()
+                    if name != scores.MAJORITY
                 },
+                "each": _each(members, columns),
             }
         )
-    central = evaluator.evaluate(weights, task.test)
-    return {"central": central, "clients": clients}
+    evaluator.assign(weights)
+    central = scores.score_test_set(evaluator, task, threshold)
+    return {**central, "clients": clients}
+
+
+def _each(
+    clients: FederatedData, columns: Mapping[str, Array]
+) -> list[dict[str, Any]]:
+    if len(clients) > _MOST_LISTED:
+        return []
+    return [
+        {
+            "client": client_id,
+            "examples": clients.size(client_id),
+            "metrics": {
+                name: float(values[place])
+                for name, values in columns.items()
+                if is_defined(name, values[place])
+            },
+        }
+        for place, client_id in enumerate(clients.client_ids)
+    ]
 
 
 def _worst(
     clients: FederatedData, values: Array, worst_is_highest: bool
 ) -> list[dict[str, Any]]:
-    order = np.argsort(-values if worst_is_highest else values, kind="stable")
+    if worst_is_highest:
+        # Nothing is worse than a loss that is no number.
+        badness = np.where(np.isnan(values), np.inf, values)
+        order = np.argsort(-badness, kind="stable")
+    else:
+        # A share that is not defined comes last, and is cut off.
+        order = np.argsort(values, kind="stable")[: np.sum(~np.isnan(values))]
     return [
         {
             "client": clients.client_ids[position],

@@ -1,4 +1,9 @@
-"""Describes how a metric is spread over clients; without TensorFlow."""
+"""Describes how a metric is spread over clients; without TensorFlow.
+
+A share such as an area under the curve is NaN where it is not defined, for
+example for a client with one class, and says nothing; but a loss or an error
+that is NaN says that the model failed.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +28,7 @@ def spread_columns(group: str, values: Mapping[str, Array]) -> dict[str, float]:
 
     Returns:
       Column -> value, one column for each metric and each statistic of
-      `SPREAD`.
+      `SPREAD`; metrics that are defined for no client are left out.
 
     Example:
       >>> losses = {"loss": np.array([1.0, 3.0])}
@@ -32,10 +37,32 @@ def spread_columns(group: str, values: Mapping[str, Array]) -> dict[str, float]:
     """
     columns = {}
     for name, column in values.items():
+        if not is_defined(name, column).any():
+            continue
         summary = summarize(column, np.ones(len(column)), lower_is_better(name))
         for statistic in SPREAD:
             columns[f"{group}_{name}_{statistic}"] = summary[statistic]
     return columns
+
+
+def is_defined(name: str, values: Any) -> Any:
+    """Tells which values of a metric say something.
+
+    Example:
+      >>> is_defined("auc", np.array([0.5, np.nan])).tolist()
+      [True, False]
+      >>> bool(is_defined("loss", np.nan))
+      True
+
+    Args:
+      name: The metric's name.
+      values: Its values, a float or float array.
+
+    Returns:
+      A bool of the same shape: False for the NaN of a share, which is not
+      defined; True for all losses and errors.
+    """
+    return ~np.isnan(values) | lower_is_better(name)
 
 
 def summarize(
@@ -44,7 +71,8 @@ def summarize(
     """Describes how a metric is spread over clients.
 
     Args:
-      values: The metric of each client, of shape [clients].
+      values: The metric of each client, of shape [clients]; a NaN that is not
+        to be small counts as not defined, and some must be.
       examples: Each client's number of examples, of shape [clients].
       worst_is_highest: True if small values are good, as for a loss.
 
@@ -60,6 +88,9 @@ def summarize(
       >>> summarize(np.array([1.0, 3.0]), np.array([3, 1]), True)["gap"]
       2.0
     """
+    if not worst_is_highest:
+        defined = ~np.isnan(values)
+        values, examples = values[defined], examples[defined]
     tenth = max(1, round(len(values) / 10))
     worst_first = np.sort(values)
     if worst_is_highest:

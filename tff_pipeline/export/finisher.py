@@ -26,7 +26,12 @@ def export(context: FinishContext) -> None:
             context.config.to_json(),
             context.round_number,
             context.state_digest,
-            {"central": metrics_file.last_evaluation(directory.metrics)},
+            {
+                "central": metrics_file.last_evaluation(directory.metrics),
+                "constant_answer": directory.read_environment().get(
+                    "constant_answer", {}
+                ),
+            },
             directory.privacy_statement(),
         ),
     )

@@ -241,8 +241,12 @@ def in_words(stated: Mapping[str, Any]) -> str:
             f"## How well it does, after {stated['rounds']} rounds",
             "",
         ]
+        constant = stated["metrics"].get("constant_answer", {})
         for name, value in stated["metrics"].get("central", {}).items():
-            lines.append(f"- {name} on the test set: {value:.4g}")
+            beside = ""
+            if name in constant:
+                beside = f" (a constant answer: {constant[name]:.4g})"
+            lines.append(f"- {name} on the test set: {value:.4g}{beside}")
         for group in stated["metrics"].get("clients", []):
             lines += ["", f"Over {group['count']} {group['which']}:", ""]
             lines += [

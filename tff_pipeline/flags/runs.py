@@ -29,6 +29,36 @@ def define_run_dir_flags() -> None:
         parsing.define_flag("Run", name, allowed, help_text)
 
 
+def define_evaluation_flags() -> None:
+    """Defines the flags of scripts/evaluate.py."""
+    define_run_dir_flags()
+    parsing.define_flag(
+        "Evaluation",
+        "threshold",
+        fields.PROBABILITY,
+        "Predicts the second of two classes above this probability. Default: "
+        "0.5.",
+    )
+
+
+def evaluation_question() -> dict[str, Any]:
+    """Returns the flags of scripts/evaluate.py, as `saved_runs.evaluate` takes.
+
+    Raises:
+      ConfigError: If one is missing or not allowed; the message names it.
+    """
+    path, round_number, data_dir = run_dir()
+    threshold = parsing.FLAGS["threshold"].value
+    if threshold is not None:
+        fields.PROBABILITY.check("threshold", threshold)
+    return {
+        "run_dir": path,
+        "round_number": round_number,
+        "data_dir": data_dir,
+        "threshold": threshold,
+    }
+
+
 def define_export_flags() -> None:
     """Defines the flags by which scripts/export.py writes a model."""
     for name, allowed, help_text, default in (

@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 from scipy import special
-from sklearn import metrics
 
+from tff_pipeline.objectives import class_scores
 from tff_pipeline.objectives.set_metric import Array
 
 # In the German credit data, a bad applicant who is accepted costs 5, and a good
@@ -42,14 +42,12 @@ def area_under_curve(y: Array, logits: Array) -> float:
       logits: float [n, 2]; the score is the second minus the first.
 
     Returns:
-      A number from 0 to 1; 0.5, which says nothing, if `y` has one class only.
+      A number from 0 to 1; NaN if `y` has one class only, or a logit is NaN.
 
     >>> area_under_curve(np.array([0, 1]), np.array([[0.0, 1.0], [0.0, 2.0]]))
     1.0
     """
-    if y.min() == y.max():
-        return 0.5
-    return float(metrics.roc_auc_score(y, logits[:, 1] - logits[:, 0]))
+    return class_scores.area_under_curve(y == 1, logits[:, 1] - logits[:, 0])
 
 
 def german_credit_cost(y: Array, logits: Array) -> float:

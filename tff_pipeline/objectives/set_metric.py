@@ -6,5 +6,6 @@ from typing import Any
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-# (labels [n, ...], the model's outputs [n, ...]) -> a number.
+# (labels [n, ...], the model's outputs [n, ...]) -> a number, NaN where it is
+# not defined.
 SetMetric = Callable[[Array, Array], float]

@@ -9,7 +9,13 @@ import tensorflow as tf
 
 from tff_pipeline import errors
 from tff_pipeline.models.scaling import Scaling
-from tff_pipeline.objectives import outputs, scaled_error
+from tff_pipeline.objectives import (
+    binary,
+    class_scores,
+    number_scores,
+    outputs,
+    scaled_error,
+)
 from tff_pipeline.objectives.set_metric import Array, SetMetric
 
 MOST_CLASSES = 1000
@@ -55,12 +61,16 @@ def check_classes(names: Sequence[str], source: str, fractions: bool) -> None:
 def class_target(names: Sequence[str]) -> dict[str, Any]:
     """Returns the arguments of `Task` for labels that are classes.
 
+    Of two classes, the area under the curve and the balanced accuracy are
+    measured at every evaluation; of more, they would need all the outputs.
+
     Args:
       names: The classes' names, in order.
     """
     return {
         "outputs_fn": functools.partial(outputs.named_class_outputs, names),
         "classes": list(names),
+        "set_metrics": _TWO_CLASS_SET_METRICS if len(names) == 2 else {},
     }
 
 
@@ -95,5 +105,10 @@ def _root_mean_squared_error(y: Array, predicted: Array) -> float:
 
 
 _NUMBER_SET_METRICS: Mapping[str, SetMetric] = {
-    "root_mean_squared_error": _root_mean_squared_error
+    "root_mean_squared_error": _root_mean_squared_error,
+    "r_squared": number_scores.r_squared,
+}
+_TWO_CLASS_SET_METRICS: Mapping[str, SetMetric] = {
+    "auc": binary.area_under_curve,
+    "balanced_accuracy": class_scores.balanced_accuracy,
 }

@@ -35,8 +35,9 @@ _EXACT = (
 )
 # What epsilon says nothing of.
 _NOT_COVERED = (
-    "Evaluation: the columns eval_ of metrics.csv, and what evaluate.py and "
-    "audit.py write, are exact figures of the examples that they look at.",
+    "Evaluation: the columns eval_ of metrics.csv, constant_answer in "
+    "environment.json, and what evaluate.py and audit.py write, are exact "
+    "figures of the examples that they look at.",
     "Choosing: whoever looks at several runs on the same clients spends the "
     "epsilon of all of them.",
     "Numbers: noise is float32, from a generator that is fast and not made for "

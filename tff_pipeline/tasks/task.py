@@ -18,6 +18,7 @@ from tff_pipeline.datasets.readers.column_guard import ColumnUse
 from tff_pipeline.models import frozen
 from tff_pipeline.models.weight_groups import SentModel, weight_groups
 from tff_pipeline.objectives import outputs
+from tff_pipeline.objectives.scaled_error import ScaledSquaredError
 from tff_pipeline.objectives.set_metric import SetMetric
 from tff_pipeline.runtime import compat
 
@@ -44,6 +45,8 @@ class Task:
         logits of classes. Some of its weights may be frozen; see
         `models.frozen`.
       loss_fn: Makes the loss.
+      training_loss_fn: Makes the loss of the clients' training, where it is
+        not `loss_fn`; evaluation always has that.
       metrics_fn: Makes the metrics; their names become columns.
       set_metrics: Name -> a metric that is no mean over examples and needs a
         whole test set at once, such as a concordance index.
@@ -89,6 +92,7 @@ class Task:
     )
     set_output_fn: Callable[[tf.Tensor], tf.Tensor] = tf.identity
     most_at_once: int = 1000
+    training_loss_fn: Optional[Callable[[], tf.keras.losses.Loss]] = None
     test_clients: Optional[FederatedData] = None
     unseen: Optional[FederatedData] = None
     augmentations: Sequence[str] = ()
@@ -208,6 +212,29 @@ class Task:
         return [*self.metric_names, *self.set_metrics]
 
     @property
+    def predicts(self) -> str:
+        """What the model predicts of an example: "class", "numbers" or "".
+
+        It is empty for all else: tags, next tokens, ratings, several labels.
+        """
+        loss, y = self.loss_fn(), self.test.y
+        losses = tf.keras.losses
+        if isinstance(loss, losses.SparseCategoricalCrossentropy):
+            return "class" if y.ndim == 1 else ""
+        if isinstance(loss, losses.BinaryCrossentropy):
+            logits = loss.get_config()["from_logits"]
+            return "class" if logits and y.shape[1:] == (1,) else ""
+        if isinstance(loss, ScaledSquaredError):
+            return "numbers" if y.ndim == 2 else ""
+        return ""
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """The names of the classes, their numbers where they have none."""
+        # One output stands for two classes; see `binary.logit_cross_entropy`.
+        return self.classes or list(map(str, range(max(2, self._outputs))))
+
+    @property
     def batch_spec(self) -> tuple[tf.TensorSpec, tf.TensorSpec]:
         """The TensorSpecs of a batch (x, y) of any size."""
 
@@ -215,6 +242,10 @@ class Task:
             return tf.TensorSpec([None, *values.shape[1:]], values.dtype)
 
         return spec(self.test.x), spec(self.test.y)
+
+    def clients_loss(self) -> tf.keras.losses.Loss:
+        """Makes the loss of the clients' training."""
+        return (self.training_loss_fn or self.loss_fn)()
 
     def frozen_hashes(self) -> dict[str, str]:
         """Names the frozen weights by content, for the record of a run's data.
@@ -239,7 +270,7 @@ class Task:
         keras_model = self.build_model()
         model = tff.learning.models.from_keras_model(
             keras_model,
-            loss=self.loss_fn(),
+            loss=self.clients_loss(),
             input_spec=self.batch_spec,
             metrics=self.metrics_fn(),
         )

@@ -92,7 +92,12 @@ class Evaluation:
         """
         weights = self._algorithm.model_weights(state, kept)
         on_test_set = self._evaluator.evaluate(weights, self._task.test)
-        columns = {f"eval_{name}": value for name, value in on_test_set.items()}
+        # A cell stays empty where a metric is not defined.
+        columns = {
+            f"eval_{name}": value
+            for name, value in on_test_set.items()
+            if spread.is_defined(name, value)
+        }
         for group, clients in self._groups.items():
             values = over_clients.evaluate_clients(
                 self._evaluator,

@@ -10,36 +10,16 @@ from tff_pipeline.flags import runs
 
 def define_flags() -> None:
     """Defines the flags of this command."""
-    runs.define_run_dir_flags()
+    runs.define_evaluation_flags()
 
 
 def main() -> None:
     """Evaluates the round and prints the table."""
-    run_dir, round_number, data_dir = runs.run_dir()
+    question = runs.evaluation_question()
     # Here and not above: flags are refused before TensorFlow is imported.
     from tff_pipeline.commands import saved_runs
+    from tff_pipeline.reporting import evaluation_text
 
-    path, report = saved_runs.evaluate(run_dir, round_number, data_dir)
-    print(f"{report['task']}, round {report['round']}")
-    if "notes" in report:
-        print(report["notes"])
-    print("\nCentral test set")
-    width = 2 + max(map(len, ["best_10_percent", *report["central"]]))
-    for name, value in report["central"].items():
-        print(f"  {name:<{width}}{value:>10.4f}")
-    for group in report["clients"]:
-        print(f"\nOver {group['count']} {group['which']}")
-        metrics = group["metrics"]
-        print(" " * (2 + width) + "".join(f"{name:>26}" for name in metrics))
-        for statistic in next(iter(metrics.values())):
-            numbers = [spread[statistic] for spread in metrics.values()]
-            print(
-                f"  {statistic:<{width}}"
-                + "".join(f"{number:>26.4f}" for number in numbers)
-            )
-        for name, clients in group["worst"].items():
-            worst = ", ".join(
-                f"{each['client']} {each['value']:.4f}" for each in clients
-            )
-            print(f"  worst by {name}: {worst}")
+    path, report = saved_runs.evaluate(**question)
+    print(evaluation_text.in_words(report))
     print(f"\nWritten to {path}")

@@ -86,10 +86,16 @@ def _print_results(
     """Prints what a run reached, where it lies and what may follow."""
     from tff_pipeline.files import storage
     from tff_pipeline.privacy import paper
+    from tff_pipeline.reporting import evaluation_text
 
     print(f"\nDone after {after}. Test set:")
+    width = max([12, *map(len, evaluation)])
     for name, value in evaluation.items():
-        print(f"  {name:<12} {value:.4f}")
+        print(f"  {name:<{width}} {value:.4f}")
+    constant = directory.read_environment().get("constant_answer", {})
+    line = evaluation_text.standing(evaluation, constant)
+    if line:
+        print(line)
     if storage.exists(directory.privacy_json):
         print(f"\nPrivacy         {directory.privacy_text}")
         print(paper.on_screen(storage.read_text(directory.privacy_json)))
