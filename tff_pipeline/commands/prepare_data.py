@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -144,7 +144,7 @@ def _table(
             ]
     x = np.stack(columns, axis=1)
     assert rows_read.owners is not None
-    rows = _rows(rows_read.owners, rows_read.is_test, x, rows_read.y)
+    rows = _rows(rows_read.owners, rows_read, x, rows_read.y)
     return rows, rows_read.class_names
 
 
@@ -158,14 +158,14 @@ def _arrays(
             "an example."
         )
     y, names = array_task.labels(content.y, task_type, source)
-    return _rows(content.owners, content.is_test, content.x, y), names
+    return _rows(content.owners, content, content.x, y), names
 
 
 def _json(
     source: str, task_type: str
 ) -> tuple[Iterator[Row], Optional[list[str]]]:
     objects = json_lines.read(source, {})
-    inputs, owners, is_test = [], [], []
+    inputs, owners, parts = [], [], []
     for number, each in enumerate(objects, start=1):
         for name in ("client_id", "x", "y"):
             if name not in each:
@@ -185,11 +185,12 @@ def _json(
         inputs.append(arrays.as_input(x, f"{where}: x"))
         owners.append(str(each["client_id"]))
         part = each.get("split", "train")
-        if part not in ("train", "test"):
+        if part not in ("train", "test", "validation"):
             raise errors.DataError(
-                f"{where} has the split {part!r}; it must be train or test."
+                f"{where} has the split {part!r}; it must be train, test or "
+                "validation."
             )
-        is_test.append(part == "test")
+        parts.append(part)
     labels = [each["y"] for each in objects]
     kinds = {isinstance(label, str) for label in labels}
     try:
@@ -200,19 +201,22 @@ def _json(
             f"({error}); mend it."
         ) from None
     y, names = array_task.labels(y, task_type, source)
-    rows = zip(owners, is_test, inputs, y)
-    return (
-        Row(o, "test" if t else "train", x, v) for o, t, x, v in rows
-    ), names
+    rows = zip(owners, parts, inputs, y)
+    return (Row(*row) for row in rows), names
 
 
 def _rows(
     owners: Array,
-    is_test: Optional[Array],
+    read: Union[arrays.Arrays, table_contents.Contents],
     x: Array,
     y: Array,
 ) -> Iterator[Row]:
+    parts = np.full(len(owners), "train", object)
+    for name, rows in (
+        ("test", read.is_test),
+        ("validation", read.is_validation),
+    ):
+        if rows is not None:
+            parts[rows] = name
     for place, owner in enumerate(owners):
-        held_out = is_test is not None and is_test[place]
-        part = "test" if held_out else "train"
-        yield Row(str(owner), part, x[place], y[place])
+        yield Row(str(owner), parts[place], x[place], y[place])

@@ -52,6 +52,8 @@ class Task:
       most_at_once: The largest number of examples to evaluate at once.
       test_clients: Test examples of the clients that train, if there are any.
       unseen: Examples of clients that never train, if there are any.
+      validation: Examples to choose on, which neither train nor are tested on,
+        if there are any.
       augmentations: The names of `--augment` that suit the inputs.
       input_name: The name of the exported model's input.
       outputs_fn: The model's output -> the exported model's outputs by name.
@@ -85,6 +87,7 @@ class Task:
     most_at_once: int = 1000
     test_clients: Optional[FederatedData] = None
     unseen: Optional[FederatedData] = None
+    validation: Optional[Examples] = None
     augmentations: Sequence[str] = ()
     input_name: str = "image"
     outputs_fn: Callable[[tf.Tensor], dict[str, tf.Tensor]] = (
@@ -126,6 +129,8 @@ class Task:
         }
         object.__setattr__(self, "frozen_weights", tuple(bases.values()))
         self.check(self.test, "the test set")
+        if self.validation is not None:
+            self.check(self.validation, "the validation set")
 
     def _check_ends(self, model: tf.keras.Model) -> None:
         if len(model.inputs) != 1 or len(model.outputs) != 1:
