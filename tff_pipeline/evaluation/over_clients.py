@@ -72,7 +72,7 @@ def evaluate_clients(
 def report(
     task: Task, weights: tff.learning.models.ModelWeights
 ) -> dict[str, Any]:
-    """Evaluates a model on the central test set and on every client.
+    """Evaluates a model on the test and validation sets and on every client.
 
     Args:
       task: The task that the model is of.
@@ -80,6 +80,7 @@ def report(
 
     Returns:
       A JSON object. "central": metric -> value on the central test set.
+      "validation": the same on the validation set, where there is one.
       "clients": a list, one entry for each of `client_groups`, with "which" (in
       words), "count", "metrics" (metric -> `spread.summarize`) and "worst"
       (metric -> a list of the worst clients, each with "client", "value" and
@@ -104,8 +105,10 @@ def report(
                 },
             }
         )
-    central = evaluator.evaluate(weights, task.test)
-    return {"central": central, "clients": clients}
+    stated: dict[str, Any] = {"central": evaluator.evaluate(weights, task.test)}
+    if task.validation is not None:
+        stated["validation"] = evaluator.measure(task.validation)
+    return {**stated, "clients": clients}
 
 
 def _worst(

@@ -106,6 +106,9 @@ def card(
             "training_clients": len(task.train),
             "training_examples": _training_examples(task),
             "test_examples": len(task.test),
+            "validation_examples": 0
+            if task.validation is None
+            else len(task.validation),
         },
         "columns": [dataclasses.asdict(use) for use in task.columns],
         "notes": task.notes,
@@ -235,8 +238,12 @@ def in_words(stated: Mapping[str, Any]) -> str:
             f"## How well it does, after {stated['rounds']} rounds",
             "",
         ]
-        for name, value in stated["metrics"].get("central", {}).items():
-            lines.append(f"- {name} on the test set: {value:.4g}")
+        metrics = stated["metrics"]
+        for key, where in (("central", "test"), ("validation", "validation")):
+            for name, value in metrics.get(key, {}).items():
+                lines.append(f"- {name} on the {where} set: {value:.4g}")
+        if metrics.get("chosen"):
+            lines += ["", metrics["chosen"]]
         for group in stated["metrics"].get("clients", []):
             lines += ["", f"Over {group['count']} {group['which']}:", ""]
             lines += [

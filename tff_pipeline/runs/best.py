@@ -31,9 +31,7 @@ class Best:
     value: float = math.nan
     since: int = 0
 
-    def after(
-        self, row: Mapping[str, float], metric: Optional[str]
-    ) -> "Best":
+    def after(self, row: Mapping[str, float], metric: Optional[str]) -> "Best":
         """Returns the best evaluation once one more round has ended.
 
         Example:
@@ -83,6 +81,10 @@ class Best:
             return cls()
         value = math.nan if note["value"] is None else note["value"]
         return cls(note["round"], value, note.get("since", 0))
+
+
+# Before any evaluation.
+NONE_YET = Best()
 
 
 def in_words(metric: Optional[str], columns: Collection[str]) -> str:

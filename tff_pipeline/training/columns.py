@@ -102,7 +102,9 @@ class Evaluation:
         columns = {f"{TEST}{name}": v for name, v in on_test_set.items()}
         if self._task.validation is not None:
             on_others = self._evaluator.measure(self._task.validation)
-            columns |= {f"{VALIDATION}{name}": v for name, v in on_others.items()}
+            columns |= {
+                f"{VALIDATION}{name}": v for name, v in on_others.items()
+            }
         for group, clients in self._groups.items():
             values = over_clients.evaluate_clients(
                 self._evaluator,

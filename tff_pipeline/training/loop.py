@@ -11,7 +11,7 @@ from tff_pipeline import timing
 from tff_pipeline.algorithms.algorithm import Algorithm, is_finite
 from tff_pipeline.cohorts.read_ahead import Cohort, CohortReader
 from tff_pipeline.config import RunConfig
-from tff_pipeline.runs.best import Best
+from tff_pipeline.runs.best import NONE_YET, Best
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.metric_names import reaches_target
 from tff_pipeline.runs.metrics_file import Value
@@ -48,7 +48,7 @@ class Outcome:
     target_reached: bool = False
     budget_spent: bool = False
     interrupted_by: Optional[str] = None
-    best: Best = Best()
+    best: Best = NONE_YET
     out_of_patience: bool = False
 
     @property
@@ -93,8 +93,9 @@ class Loop:
         """Trains from the newest checkpoint, or from `initial` without one.
 
         A checkpoint is saved every `rounds_per_checkpoint` rounds, after the
-        last round, and after each that is the best by `target_metric`. While a round trains, the cohort of the next one is
-        read and the records of the one before are written.
+        last round, and after each that is the best by `target_metric`. While a
+        round trains, the cohort of the next one is read and the records of the
+        one before are written.
 
         Args:
           initial: The server's state before the first round.

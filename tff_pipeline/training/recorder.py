@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional, Protocol
 
 from tff_pipeline import errors, timing
-from tff_pipeline.runs.best import Best
+from tff_pipeline.runs.best import NONE_YET, Best
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.metrics_file import Row
@@ -62,7 +62,7 @@ class Round:
     kept: Optional[KeptStates]
     client_ids: Sequence[str]
     row: Row
-    best: Best = Best()
+    best: Best = NONE_YET
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Start:
     state: Any
     kept: Optional[KeptStates]
     rows: Sequence[Row]
-    best: Best = Best()
+    best: Best = NONE_YET
 
 
 class Recorder:

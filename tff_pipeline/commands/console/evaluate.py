@@ -23,10 +23,17 @@ def main() -> None:
     print(f"{report['task']}, round {report['round']}")
     if "notes" in report:
         print(report["notes"])
-    print("\nCentral test set")
+    if "chosen" in report:
+        print(report["chosen"])
     width = 2 + max(map(len, ["best_10_percent", *report["central"]]))
-    for name, value in report["central"].items():
-        print(f"  {name:<{width}}{value:>10.4f}")
+    for key, words in (
+        ("central", "Central test set"),
+        ("validation", "Validation set"),
+    ):
+        if key in report:
+            print(f"\n{words}")
+            for name, value in report[key].items():
+                print(f"  {name:<{width}}{value:>10.4f}")
     for group in report["clients"]:
         print(f"\nOver {group['count']} {group['which']}")
         metrics = group["metrics"]

@@ -1,7 +1,8 @@
 """Reads named entities from column files, as in the CoNLL-2003 shared task.
 
 `conll_files` finds the files and `column_file` reads one; here their sentences
-are assigned to clients and divided into training, validation and test sentences.
+are assigned to clients and divided into those to train, to choose and to test
+on.
 
 Tjong Kim Sang and De Meulder 2003, "Introduction to the CoNLL-2003 Shared
 Task"; Derczynski, Bontcheva and Roberts 2016, "Broad Twitter Corpus".
