@@ -132,6 +132,20 @@ def test_best_is_evaluated_and_its_choice_told(done, run):
     assert "chosen" not in saved_runs.evaluate(run.path)[1]
 
 
+def test_best_is_exported_with_what_it_was_chosen_on(done, run, tmp_path):
+    model = tmp_path / "model"
+    number, _ = saved_runs.export(run.path, str(model), "best")
+    assert number == done[0].best.round_number
+    card = json.loads((model / "assets.extra/model_card.json").read_text())
+    assert card["rounds"] == number
+    assert card["data"]["validation_examples"] > 0
+    assert f"the best {CHOSEN}." in card["metrics"]["chosen"]
+    words = (model / "assets.extra/model_card.md").read_text()
+    assert "others to choose on." in words
+    assert "- accuracy on the validation set: " in words
+    assert f"the best {CHOSEN}." in words
+
+
 def test_a_run_resumed_anywhere_stops_at_the_same_round(run, tmp_path):
     stopped = len(rows(run))
     config = config_of(tmp_path / "run")

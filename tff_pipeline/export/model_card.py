@@ -212,7 +212,12 @@ def in_words(stated: Mapping[str, Any]) -> str:
         "",
         f"Trained on {_count(data['training_examples'])}examples of "
         f"{data['training_clients']:,} clients by federated averaging, tested "
-        f"on {data['test_examples']:,} examples.",
+        f"on {data['test_examples']:,} examples"
+        + (
+            f", with {data['validation_examples']:,} others to choose on."
+            if data["validation_examples"]
+            else "."
+        ),
         "",
         "## What it can be asked",
         "",
