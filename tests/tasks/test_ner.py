@@ -121,7 +121,7 @@ def test_files_like_conll_2003_are_read_as_documents_in_bio(write):
     ]
     assert corpus.test.tags == corpus.validation.tags == [["B-LOC"]]
     assert "tags IOB1, converted to BIO" in corpus.notes
-    assert "3 lines -DOCSTART- start documents and are no token" in corpus.notes
+    assert "4 lines -DOCSTART- start documents and are no token" in corpus.notes
 
 
 def test_consecutive_documents_are_joined_to_clients(write):
