@@ -77,6 +77,10 @@ def read(options: DataConfig) -> Contents:
         y, names = np.stack(numbers, axis=1), None
     else:
         y, names = _classes(table, options, labels[0] in categorical)
+    is_test: Optional[Array] = None
+    is_validation: Optional[Array] = None
+    if part is not None:
+        is_test, is_validation = _held_out_rows(table, part)
     named = features if options.feature_columns is not None else categorical
     return Contents(
         table,
@@ -86,7 +90,8 @@ def read(options: DataConfig) -> Contents:
         y,
         names,
         None if client is None else _owners(table, client),
-        *((None, None) if part is None else _held_out_rows(table, part)),
+        is_test,
+        is_validation,
     )
 
 
