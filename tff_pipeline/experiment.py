@@ -25,8 +25,10 @@ from tff_pipeline.cohorts.source import CohortSource
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.datasets.readers import column_guard
 from tff_pipeline.files import durable
-from tff_pipeline.runs import lock, metrics_file
+from tff_pipeline.runs import best, lock, metrics_file
+from tff_pipeline.runs.best import Best
 from tff_pipeline.runs.directory import RunDirectory
+from tff_pipeline.runs.metric_names import VALIDATION
 from tff_pipeline.runs.state_files import digest, flatten
 from tff_pipeline.training import finish
 from tff_pipeline.training.profile import Profile
@@ -41,22 +43,29 @@ class Result:
     Attributes:
       directory: The run's directory, which holds all files of the run.
       round_number: The number of rounds trained, in this process and before.
-      evaluation: The metrics of the last central evaluation, by name; empty if
-        there was none.
-      target_reached: Whether the run stopped because of `--target_metric`.
+      evaluation: The metrics of the last evaluation on the test set, by name;
+        empty if there was none.
+      validation: The metrics of the last evaluation on the validation set,
+        likewise.
+      target_reached: Whether the run stopped because of `--target_value`.
+      out_of_patience: Whether the run stopped because of `--patience`.
       budget_spent: Whether the run stopped because of `--dp_max_epsilon`.
       epsilon: The epsilon spent; `None` if no plan protects clients.
       interrupted_by: The name of the signal that stopped the run, or `None`.
         An interrupted run is saved, but neither exported nor plotted.
+      best: The best evaluation by `--target_metric`.
     """
 
     directory: RunDirectory
     round_number: int
     evaluation: Mapping[str, float]
+    validation: Mapping[str, float]
     target_reached: bool
+    out_of_patience: bool
     budget_spent: bool
     epsilon: Optional[float]
     interrupted_by: Optional[str]
+    best: Best
 
 
 def run(
@@ -75,8 +84,8 @@ def run(
         trace of a few rounds to `tensorboard/`.
       until: The last round to run; by default that of `config`.
       announce: Called before the first round with lines that describe the
-        columns of a table, how the data were read, where that is not plain, and
-        what leaves a client.
+        columns of a table, how the data were read, where that is not plain,
+        what leaves a client, and on what the best round is chosen.
 
     Returns:
       The number of rounds, the last metrics and why the run stopped.
@@ -131,6 +140,8 @@ def _run(
     if task.notes:
         announce(task.notes)
     announce(what_leaves_a_client(loop.algorithm))
+    if config.run.target_metric is not None:
+        announce(best.in_words(config.run.target_metric, loop.columns))
     with runtime(config.run):
         outcome = loop.run(loop.algorithm.initial_state(weights))
         weights = loop.algorithm.model_weights(outcome.state, outcome.kept)
@@ -149,8 +160,11 @@ def _run(
         directory,
         rounds,
         metrics_file.last_evaluation(directory.metrics),
+        metrics_file.last_evaluation(directory.metrics, VALIDATION),
         outcome.target_reached,
+        outcome.out_of_patience,
         outcome.budget_spent,
         None if budget is None else budget.epsilon(rounds),
         outcome.interrupted_by,
+        outcome.best,
     )

@@ -121,6 +121,12 @@ def test_a_table_that_is_right_passes(table):
         ({"split_column": "part"}, "--split_column names the column 'part'"),
         ({"clients": 4}, "--clients_per_round=4 is more than the 3 clients"),
         ({"clients": 3, "unseen_clients": 1}, "more than the 2 clients"),
+        (
+            {"clients": 3, "validation_fraction": 0.4}
+            | {"validation_by": "clients"},
+            "more than the 2 clients that the column 'place' names and "
+            "--validation_fraction=0.4 leaves",
+        ),
     ],
 )
 def test_a_table_that_is_not_what_flags_say_is_a_sentence(

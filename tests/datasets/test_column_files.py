@@ -351,7 +351,7 @@ def test_schemes_become_bio(tags, bio):
 
 
 @pytest.mark.parametrize(
-    ("names", "train", "test", "left_out"),
+    ("names", "train", "test", "validation"),
     [
         (
             ["wnut17train.conll", "emerging.dev.conll", "emerging.test.ann"],
@@ -379,16 +379,44 @@ def test_schemes_become_bio(tags, bio):
         ),
     ],
 )
-def test_files_are_found_and_the_validation_file_is_said(
-    write, names, train, test, left_out
+def test_files_are_found_and_the_validation_file_is_chosen_on(
+    write, names, train, test, validation
 ):
     # A file that is left out is not read.
     files = {name: "nothing\n" for name in names}
-    files |= {train: sentence(), test: sentence() + "\n" + sentence()}
+    for count, name in enumerate((train, test, validation), 1):
+        files[name] = "\n".join([sentence()] * count)
     corpus = conll.load(write(files))
-    assert (len(corpus.train), len(corpus.test)) == (1, 2)
-    assert f"{left_out} is left out: " in corpus.notes
+    parts = (corpus.train, corpus.test, corpus.validation)
+    assert [len(part) for part in parts] == [1, 2, 3]
+    assert f"{validation} has the validation set" in corpus.notes
     assert "extra" not in corpus.notes
+
+
+def test_one_file_is_to_choose_on_and_the_others_are_left_out(write):
+    files = dict.fromkeys(("train", "test", "testa", "dev.txt"), sentence())
+    corpus = conll.load(write({**files, "eng.valid": "nothing\n"}))
+    assert "testa has the validation set" in corpus.notes
+    assert "dev.txt, eng.valid are left out: " in corpus.notes
+
+
+def test_two_files_of_one_name_to_choose_on_are_a_question(write):
+    files = dict.fromkeys(("train", "test", "dev.txt", "dev.iob"), sentence())
+    with pytest.raises(errors.DataError, match=r"dev\.iob and dev\.txt, and"):
+        conll.load(write(files))
+
+
+def test_folders_of_clients_may_each_have_a_validation_file(write):
+    files = {
+        f"{client}/{name}": "\n".join([sentence()] * 5)
+        for client in ("north", "south")
+        for name in ("train.txt", "dev.txt")
+    }
+    corpus = conll.load(write(files))
+    owners = corpus.validation.owners.tolist()
+    assert owners == ["north"] * 5 + ["south"] * 5
+    # Of which none is tested on or trained on.
+    assert (len(corpus.train), len(corpus.test)) == (8, 2)
 
 
 @pytest.mark.parametrize("name", ["NER-de-train.tsv", "en_train.conll"])

@@ -376,9 +376,12 @@ def test_help_to_a_reader_of_one_line_says_nothing_more():
     ("flags", "status", "mentioned"),
     [
         (
-            ["--target_metric=accuracy", "--target_value=0.9"],
+            ["--target_metric=train_loss", "--target_value=0.9"],
             2,
-            ["--target_metric=accuracy ", "eval_loss, eval_accuracy."],
+            [
+                "--target_metric=train_loss ",
+                "loss, accuracy, eval_loss, eval_accuracy.",
+            ],
         ),
         (["--task=mnist_2nn"], 2, ["--task=mnist_2nn ", "--data_dir"]),
         (

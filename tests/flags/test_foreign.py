@@ -22,6 +22,8 @@ TRAIN = ("train.py", "--output_dir=run")
         ("--Client-Batch-Size=3", "--client_batch_size"),
         ("--dataset=mnist", "--task or --data_dir"),
         ("--target=sick", "--label_column"),
+        ("--validation_split=0.1", "--validation_fraction"),
+        ("--early_stopping=3", "--patience"),
         ("--optimizer=adam", "--client_optimizer or --server_optimizer"),
         ("--momentum=0.9", "--client_momentum or --server_momentum"),
         ("--alpha=0.1", "--dirichlet_alpha"),

@@ -113,15 +113,15 @@ def test_broad_twitter_corpus_keeps_the_place_of_every_tag(btc):
 
 
 def test_files_like_conll_2003_are_read_as_documents_in_bio(write):
-    corpus = conll.load(write(eng_train=TRAIN, eng_testb=TEST, eng_testa="?"))
+    corpus = conll.load(write(eng_train=TRAIN, eng_testb=TEST, eng_testa=TEST))
     assert corpus.train.tokens[0] == ["Anna", "Berg", "left", "Oslo", "."]
     assert corpus.train.tags == [
         ["B-PER", "I-PER", "O", "B-LOC", "O"],
         ["B-LOC", "B-LOC", "B-PER"],
     ]
-    assert corpus.test.tags == [["B-LOC"]]
+    assert corpus.test.tags == corpus.validation.tags == [["B-LOC"]]
     assert "tags IOB1, converted to BIO" in corpus.notes
-    assert "3 documents are marked, as by -DOCSTART-" in corpus.notes
+    assert "4 documents are marked, as by -DOCSTART-" in corpus.notes
 
 
 def test_consecutive_documents_are_joined_to_clients(write):
@@ -472,10 +472,10 @@ def test_evaluation_takes_as_many_sentences_as_memory_allows(write):
         assert central.Evaluator(made).batch_size == most
 
 
-def test_inspection_counts_no_padding_and_says_what_is_left_out(
+def test_inspection_counts_no_padding_and_says_what_is_chosen_on(
     write, tmp_path
 ):
-    folder = write(train_txt=TRAIN, valid_txt="", test_txt=TEST)
+    folder = write(train_txt=TRAIN, valid_txt=TEST, test_txt=TEST)
     done = run_script(
         "inspect_data.py",
         "--task=ner_tagger",
@@ -483,7 +483,10 @@ def test_inspection_counts_no_padding_and_says_what_is_left_out(
         f"--output={tmp_path / 'p.png'}",
     )
     assert done.returncode == 0, done.stderr
-    assert "valid.txt is left out" in done.stdout
+    assert "valid.txt has the validation set" in done.stdout
+    assert ["validation", "set", "1"] in [
+        line.split() for line in done.stdout.splitlines()
+    ]
     lines = [line.split() for line in done.stdout.splitlines()]
     start = next(i for i, row in enumerate(lines) if row[:1] == ["class"])
     table = {row[0]: int(row[1]) for row in lines[start + 1 : start + 5]}

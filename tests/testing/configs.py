@@ -219,18 +219,23 @@ def run_configs(draw, aggregator):
     )
     if "target_metric" not in values:
         values.pop("target_value", None)
+        values.pop("patience", None)
     return RunConfig(**values)
 
 
 @st.composite
 def experiment_configs(draw):
-    values = group_values(
-        DataConfig(),
-        DATA_TABLES,
-        task=draw(st.sampled_from(["digits_2nn", "mnist_cnn"])),
-        partition=draw(st.sampled_from(list(PARTITION_OPTIONS))),
+    values = draw(
+        group_values(
+            DataConfig(),
+            DATA_TABLES,
+            task=draw(st.sampled_from(["digits_2nn", "mnist_cnn"])),
+            partition=draw(st.sampled_from(list(PARTITION_OPTIONS))),
+        )
     )
-    data = DataConfig(**draw(values))
+    if not values.get("validation_fraction"):
+        values.pop("validation_by", None)
+    data = DataConfig(**values)
     aggregator = draw(st.sampled_from(AGGREGATORS))
     return ExperimentConfig(
         data=data,

@@ -26,7 +26,8 @@ ROUNDS, EVERY = 15, 3
 SECRET = "0123456789abcdef" * 2 + "\n"
 # Momentum on both sides and dropout in either; the clip adapts in one, the
 # other has tree noise of a secret that lies in its folder. In the third,
-# which is not private, clients keep their momentum.
+# which is not private, clients keep their momentum, and the best round is
+# saved as soon as it is known.
 AGGREGATORS = {
     "adaptive": "dp_gaussian_adaptive",
     "tree": "dp_tree",
@@ -48,6 +49,8 @@ own_algorithm.register()
 
 
 def config_of(name, path):
+    chooses = name == "kept"
+
     def momentum(side):
         return OptimizerConfig(side, "momentum", 0.1)
 
@@ -57,6 +60,7 @@ def config_of(name, path):
             partition="iid",
             num_clients=12,
             model_fn="tests.testing.fault_injection:model_fn",
+            validation_fraction=0.1 if chooses else None,
         ),
         clients=ClientConfig(
             clients_per_round=4, batch_size=16, optimizer=momentum("client")
@@ -73,8 +77,10 @@ def config_of(name, path):
             output_dir=str(path),
             total_rounds=ROUNDS,
             rounds_per_checkpoint=EVERY,
-            rounds_per_eval=EVERY,
+            rounds_per_eval=2 if chooses else EVERY,
             keep_checkpoints=2,
+            target_metric="loss" if chooses else None,
+            patience=ROUNDS if chooses else None,
         ),
     )
 
@@ -101,6 +107,7 @@ def papers(path):
         "state": (folder / "state.npz").read_bytes(),
         "kept": _kept(path / "checkpoints", folder),
         "ledger": content["notes"].get("privacy"),
+        "best": content["notes"].get("best"),
         "metrics": rows_of(path),
         "log": log,
         "statement": _statement(path / "privacy.json"),

@@ -8,6 +8,7 @@ ROW = {
     "round": 1,
     "train_loss": 0.5,
     "eval_accuracy": 0.25,
+    "validation_accuracy": 0.375,
     "clients": 3,
     "seconds": 0.1,
 }
@@ -24,7 +25,10 @@ def test_lines_name_round_metrics_rate_and_time_left():
         progress.update(ROW, last=False)
         progress.update({**ROW, "round": 2}, last=True)
     first, last = file.getvalue().splitlines()
-    assert first.startswith("round 1/2  train_loss 0.5000  eval_accuracy 0.25")
+    assert first.startswith(
+        "round 1/2  train_loss 0.5000  eval_accuracy 0.2500  "
+        "validation_accuracy 0.3750"
+    )
     assert "rounds/s" in first
     assert first.endswith(" left")
     assert last.startswith("round 2/2 ")
@@ -51,5 +55,5 @@ def test_terminal_gets_a_bar_that_keeps_the_last_evaluation(monkeypatch):
     shown = file.getvalue().split("\r")[-1]
     assert shown.startswith("round 6/6 |")
     assert "loss 0.125" in shown
-    assert "test accuracy 0.250" in shown
+    assert "test accuracy 0.250 validation accuracy 0.375" in shown
     assert "\nround" not in file.getvalue()

@@ -9,6 +9,7 @@ from typing import Any, Optional
 import numpy as np
 
 from tff_pipeline import errors
+from tff_pipeline.assembly.task import evaluated_columns
 from tff_pipeline.client_work import example_dp
 from tff_pipeline.client_work.example_dp import ExampleDp
 from tff_pipeline.client_work.hooks import ClientHook
@@ -27,6 +28,7 @@ from tff_pipeline.privacy.example_plan import ExamplePlan
 from tff_pipeline.privacy.ledger import Ledger
 from tff_pipeline.privacy.plan import Plan
 from tff_pipeline.runs.directory import RunDirectory
+from tff_pipeline.runs.metric_names import chosen_column
 from tff_pipeline.tasks.task import Task
 
 _CHECKED_EXAMPLES = 10  # Test examples whose loss is checked.
@@ -42,11 +44,14 @@ class Protection:
       examples: The plan that protects single examples of clients, or `None`.
       example_hook: The hook that takes the steps of DP-SGD; set exactly if
         `examples` is.
+      choosing: What the run chooses on exact figures, outside of the plans, a
+        sentence each.
     """
 
     clients: Optional[Plan] = None
     examples: Optional[ExamplePlan] = None
     example_hook: Optional[ExampleDp] = None
+    choosing: Sequence[str] = ()
 
     @property
     def hooks(self) -> Sequence[ClientHook]:
@@ -86,15 +91,20 @@ class Protection:
           RunDirectoryError: If a file cannot be written.
         """
         if self.examples is not None:
-            example_plan.publish(self.examples, directory, _listed(task))
+            example_plan.publish(
+                self.examples, directory, _listed(task), self.choosing
+            )
         planned = self.clients
         if planned is None:
             return None
         if not planned.seeded:
             secret_file.keep(directory.noise_secret, planned.secret)
         if not storage.exists(directory.privacy_json):
-            _state(planned, directory, 0)
-        return Ledger(planned, functools.partial(_publish, planned, directory))
+            _state(planned, directory, 0, self.choosing)
+        return Ledger(
+            planned,
+            functools.partial(_publish, planned, directory, self.choosing),
+        )
 
 
 def protect(
@@ -132,7 +142,33 @@ def protect(
         ),
         examples,
         None if examples is None else _example_hook(examples, task),
+        _choosing(config, task),
     )
+
+
+def _choosing(config: ExperimentConfig, task: Task) -> list[str]:
+    """Says what a run looks at that no plan covers, to choose by it."""
+    said = []
+    if task.validation is not None:
+        whose = {
+            "examples": "which training clients hold",
+            "clients": "which clients that do not train hold",
+            None: "which the data name",
+        }[config.data.validation_by]
+        said.append(
+            "Validation: the columns validation_ of metrics.csv, and what "
+            "evaluate.py writes of that set, are exact figures of its "
+            f"examples, {whose}."
+        )
+    chosen = chosen_column(config.run.target_metric, evaluated_columns(task))
+    if chosen is not None:
+        said.append(
+            "Choosing the round: --target_metric, --target_value and "
+            f"--patience look at {chosen}, exact figures, so that the round "
+            "that is taken and the number of rounds tell more of these "
+            "examples than epsilon says."
+        )
+    return said
 
 
 def plan_of_clients(
@@ -205,23 +241,30 @@ def _listed(task: Task) -> dict[str, int]:
 
 
 def _publish(
-    planned: Plan, directory: RunDirectory, rounds: int, state: Any
+    planned: Plan,
+    directory: RunDirectory,
+    choosing: Sequence[str],
+    rounds: int,
+    state: Any,
 ) -> None:
     """Writes the privacy statement after `rounds` rounds."""
     audit = None
     if planned.num_canaries:
         audit = canaries.audit(planned, state.aggregator["released"])
-    _state(planned, directory, rounds, audit)
+    _state(planned, directory, rounds, choosing, audit)
 
 
 def _state(
     planned: Plan,
     directory: RunDirectory,
     rounds: int,
+    choosing: Sequence[str],
     audit: Optional[dict[str, Any]] = None,
 ) -> None:
     statement.write(
         directory.privacy_json,
         directory.privacy_text,
-        statement.content(planned, rounds, audit, paper.head(directory)),
+        statement.content(
+            planned, rounds, audit, paper.head(directory), choosing
+        ),
     )

@@ -18,6 +18,7 @@ from tff_pipeline.evaluation import over_clients, scores
 from tff_pipeline.models.weight_groups import weight_groups
 from tff_pipeline.objectives import class_weights
 from tff_pipeline.runs import environment
+from tff_pipeline.runs.metric_names import TEST, VALIDATION, chosen_column
 from tff_pipeline.tasks import own_model
 from tff_pipeline.tasks.task import Task
 
@@ -215,7 +216,7 @@ def evaluated_clients(
 
 
 def check_target(config: ExperimentConfig, task: Task) -> None:
-    """Checks that `--target_metric`, if set, is a metric of the task.
+    """Checks that `--target_metric`, if set, names a metric of the task.
 
     Args:
       config: The experiment.
@@ -224,9 +225,22 @@ def check_target(config: ExperimentConfig, task: Task) -> None:
     Raises:
       ConfigError: If it is none of them.
     """
-    known = [f"eval_{name}" for name in task.evaluated_names]
-    if config.run.target_metric not in [None, *known]:
+    metric, known = config.run.target_metric, evaluated_columns(task)
+    if metric is not None and chosen_column(metric, known) is None:
         raise errors.ConfigError(
-            f"--target_metric={config.run.target_metric} is not a metric of "
-            f"--task={config.data.task}; choose one of: {', '.join(known)}."
+            f"--target_metric={metric} is not a metric of "
+            f"--task={config.data.task}; choose one of: "
+            f"{', '.join([*task.evaluated_names, *known])}."
         )
+
+
+def evaluated_columns(task: Task) -> list[str]:
+    """Lists the columns of metrics.csv among which `--target_metric` chooses.
+
+    Args:
+      task: The task that has the metrics.
+    """
+    prefixes = [TEST] if task.validation is None else [TEST, VALIDATION]
+    return [
+        f"{each}{name}" for each in prefixes for name in task.evaluated_names
+    ]

@@ -93,7 +93,6 @@ def build_loop(
             directory.checkpoints, config.run.keep_checkpoints, identity
         ),
         budget,
-        config.run.target_metric,
         protection.cohort_key,
         sign,
         statement=directory.privacy_hashes,

@@ -122,6 +122,7 @@ def _needs_arguments(function: ast.FunctionDef) -> bool:
 def _check_table(config: ExperimentConfig) -> None:
     """Checks the columns that flags name, and that a round has its clients."""
     # Only here: Arrow and pandas are not needed for other tasks.
+    from tff_pipeline.datasets.federation import hold_out
     from tff_pipeline.datasets.readers.table import Table
 
     data = config.data
@@ -136,10 +137,14 @@ def _check_table(config: ExperimentConfig) -> None:
     if clients.missing.any():
         return  # Which is refused with its row, later.
     there = len(clients.categories or ()) - (data.unseen_clients or 0)
+    held_out = ""
+    if data.unseen_clients:
+        held_out = f" and --unseen_clients={data.unseen_clients} leaves"
+    if data.validation_by == "clients" and there > 0:
+        fraction = data.validation_fraction or 0.0
+        there -= hold_out.size_of_share(there, fraction)
+        held_out += f" and --validation_fraction={fraction} leaves"
     if there < config.clients.clients_per_round:
-        held_out = ""
-        if data.unseen_clients:
-            held_out = f" and --unseen_clients={data.unseen_clients} leaves"
         raise errors.ConfigError(
             f"--clients_per_round={config.clients.clients_per_round} is more "
             f"than the {there} clients that the column {data.client_column!r} "

@@ -3,7 +3,7 @@
 import collections
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -160,7 +160,7 @@ def _table(
             ]
     x = np.stack(columns, axis=1)
     assert rows_read.owners is not None
-    rows = _rows(rows_read.owners, rows_read.is_test, x, rows_read.y)
+    rows = _rows(rows_read.owners, rows_read, x, rows_read.y)
     return rows, rows_read.class_names
 
 
@@ -174,7 +174,7 @@ def _arrays(
             "an example."
         )
     y, names = array_task.labels(content.y, task_type, source)
-    return _rows(content.owners, content.is_test, content.x, y), names
+    return _rows(content.owners, content, content.x, y), names
 
 
 def _json(
@@ -195,11 +195,6 @@ def _json(
     if len(splits) > 1:
         counts = ", ".join(f"{splits[name]} {name}" for name in sorted(splits))
         say(f"Examples by split: {counts}.")
-    if splits["validation"]:
-        say(
-            f"{splits['validation']} examples are in the split validation, "
-            "which neither trains nor is tested on."
-        )
     return (
         row._replace(x=_as_image(row.x, image_size, source), y=label)
         for row, label in zip(json_examples.read(source), y)
@@ -223,11 +218,16 @@ def _as_image(x: Array, size: Optional[Sequence[int]], source: str) -> Array:
 
 def _rows(
     owners: Array,
-    is_test: Optional[Array],
+    read: Union[arrays.Arrays, table_contents.Contents],
     x: Array,
     y: Array,
 ) -> Iterator[Row]:
+    parts = np.full(len(owners), "train", object)
+    for name, rows in (
+        ("test", read.is_test),
+        ("validation", read.is_validation),
+    ):
+        if rows is not None:
+            parts[rows] = name
     for place, owner in enumerate(owners):
-        held_out = is_test is not None and is_test[place]
-        part = "test" if held_out else "train"
-        yield Row(str(owner), part, x[place], y[place])
+        yield Row(str(owner), parts[place], x[place], y[place])

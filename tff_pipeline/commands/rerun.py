@@ -56,7 +56,12 @@ def rerun(run_dir: str, data_dir: Optional[str] = None) -> Iterator[Finding]:
                 "run cannot be repeated."
             )
         run = dataclasses.replace(
-            config.run, output_dir=again.path, signing_key=None
+            config.run,
+            output_dir=again.path,
+            signing_key=None,
+            # It ends with the rounds that there are, and no earlier, whatever
+            # evaluations a change of --total_rounds left out or added.
+            patience=None,
         )
         result = experiment.run(
             dataclasses.replace(config, run=run), until=len(rounds)

@@ -9,11 +9,13 @@ from typing import Any, Optional
 import tensorflow_federated as tff
 
 from tff_pipeline import experiment
+from tff_pipeline.assembly.task import evaluated_columns
 from tff_pipeline.evaluation import over_clients
 from tff_pipeline.export import formats as export_formats
 from tff_pipeline.export import saved_model
 from tff_pipeline.export.model_card import Provenance
 from tff_pipeline.files import durable, storage
+from tff_pipeline.runs import best
 from tff_pipeline.runs.checkpoint import CheckpointName, CheckpointStore
 from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.runs.state_files import digest
@@ -44,15 +46,15 @@ def evaluate(
       DataError: If the task's data are missing or damaged.
       RunDirectoryError: If there is no run, or it cannot be read or written.
     """
-    task, round_number, weights = _open(run_dir, round_number, data_dir)
+    task, number, weights = _open(run_dir, round_number, data_dir)
     report = {
         "task": task.name,
-        "round": round_number,
+        "round": number,
         **({"notes": task.notes} if task.notes else {}),
-        **over_clients.report(task, weights, threshold),
+        **_report(run_dir, task, round_number, weights, threshold),
     }
     folder = RunDirectory(run_dir).evaluations
-    path = os.path.join(folder, f"round_{round_number:06d}.json")
+    path = os.path.join(folder, f"round_{number:06d}.json")
     with durable.explained(folder):
         storage.file_system(folder).make_folder(folder)
     text = json.dumps(_legal(report), indent=2, allow_nan=False)
@@ -103,12 +105,28 @@ def export(
         directory.read_config().to_json(),
         number,
         digest(state),
-        over_clients.report(task, weights),
+        _report(run_dir, task, round_number, weights),
         directory.privacy_statement(),
     )
     for kind, path in zip(formats, paths):
         export_formats.write(kind, task, weights, path, overwrite, provenance)
     return number, paths
+
+
+def _report(
+    run_dir: str,
+    task: Task,
+    round_number: Optional[CheckpointName],
+    weights: tff.learning.models.ModelWeights,
+    threshold: Optional[float] = None,
+) -> dict[str, Any]:
+    """Evaluates a round, and says on what it was chosen if it is the best."""
+    report = over_clients.report(task, weights, threshold)
+    if round_number != "best":
+        return report
+    metric = RunDirectory(run_dir).read_config().run.target_metric
+    chosen = best.in_words(metric, evaluated_columns(task))
+    return {"chosen": chosen, **report}
 
 
 def _legal(value: Any) -> Any:

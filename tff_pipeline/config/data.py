@@ -21,6 +21,10 @@ PARTITION_OPTIONS: Mapping[str, Mapping[str, Any]] = {
 HOLD_OUT_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "natural": {"unseen_clients": 0}
 }
+VALIDATION_BY = {
+    "examples": "a share of every training client's examples",
+    "clients": "all examples of a share of the clients, which do not train",
+}
 TASK_TYPES = {
     "classification": "labels are classes",
     "regression": "labels are numbers",
@@ -115,6 +119,19 @@ class DataConfig(fields.Group):
         "Sets how many clients, drawn with --seed, never train, so that the"
         " model can be evaluated on them. Default: 0. Only for natural.",
     )
+    validation_fraction: Optional[float] = fields.field(
+        None,
+        fields.FRACTION,
+        "Holds this share of the training examples out of training, as the "
+        "validation set on which --target_metric chooses; 0.1 is a tenth. Not "
+        "for data that have a validation set of their own. Default: 0.",
+    )
+    validation_by: Optional[str] = fields.field(
+        None,
+        fields.known(VALIDATION_BY),
+        "Says of what --validation_fraction is a share: of every client's "
+        "examples, or of the clients. Default: examples.",
+    )
     max_examples_per_client: Optional[int] = fields.field(
         None,
         fields.COUNT,
@@ -123,8 +140,8 @@ class DataConfig(fields.Group):
     max_test_examples: Optional[int] = fields.field(
         None,
         fields.COUNT,
-        "Evaluates on at most this many examples of the test set. Default: "
-        "all.",
+        "Evaluates on at most this many examples of the test set, and of the "
+        "validation set. Default: all.",
     )
     augment: Optional[str] = fields.field(
         None,
@@ -213,7 +230,8 @@ class DataConfig(fields.Group):
     split_column: Optional[str] = fields.field(
         None,
         fields.TEXT,
-        "Names the column that says train or test for each row. Only for csv.",
+        "Names the column that says train, test or validation for each row. "
+        "Only for csv.",
     )
     tag_decoder: Optional[str] = fields.field(
         None,
@@ -270,6 +288,7 @@ class DataConfig(fields.Group):
         )
         if self.split_column is not None:
             object.__setattr__(self, "test_fraction", None)
+        self._settle_validation()
         if "label_column" in task.options:
             self._check_columns()
 
@@ -301,6 +320,20 @@ class DataConfig(fields.Group):
                 f"--task={self.task} needs --data_dir, {contents}."
             )
         return self.data_dir
+
+    def _settle_validation(self) -> None:
+        """Fills in what the share is of; a share of 0 is none."""
+        if self.validation_fraction:
+            by = self.validation_by or "examples"
+            object.__setattr__(self, "validation_by", by)
+            return
+        object.__setattr__(self, "validation_fraction", None)
+        if self.validation_by is not None:
+            raise errors.ConfigError(
+                f"--validation_by={self.validation_by} is given without "
+                "--validation_fraction; set the share that is held out, such "
+                "as --validation_fraction=0.1, or leave it out."
+            )
 
     def _check_columns(self) -> None:
         """Checks that a table's labels and clients can be told."""

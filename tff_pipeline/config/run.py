@@ -145,8 +145,10 @@ class RunConfig(fields.Group):
     target_metric: Optional[str] = fields.field(
         None,
         fields.TEXT,
-        "Names the column of metrics.csv by which the best checkpoint is "
-        "kept, such as eval_accuracy. Default: none is kept for its metric.",
+        "Names the metric by which the best round is saved and kept, such as "
+        "accuracy: on the validation set, or without one on the test set. A "
+        "column of metrics.csv, such as eval_accuracy, says itself on which. "
+        "Default: no round is kept for its metric.",
     )
     target_value: Optional[float] = fields.field(
         None,
@@ -154,12 +156,26 @@ class RunConfig(fields.Group):
         "Stops training when --target_metric reaches this value. Default: "
         "all rounds are trained.",
     )
+    patience: Optional[int] = fields.field(
+        None,
+        fields.COUNT,
+        "Stops training after this many evaluations in a row without a better "
+        "value of --target_metric. Default: all rounds are trained.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.settle("runtime", RUNTIME_OPTIONS)
-        if self.target_value is not None and self.target_metric is None:
+        if self.target_metric is not None:
+            return
+        if self.target_value is not None:
             raise errors.ConfigError(
                 f"--target_value={self.target_value} is given without "
                 "--target_metric=...; name the column that must reach it."
+            )
+        if self.patience is not None:
+            raise errors.ConfigError(
+                f"--patience={self.patience} is given without "
+                "--target_metric=...; name the metric that must get better, "
+                "such as --target_metric=loss."
             )

@@ -85,7 +85,7 @@ def report(
     weights: tff.learning.models.ModelWeights,
     threshold: Optional[float] = None,
 ) -> dict[str, Any]:
-    """Evaluates a model on the central test set and on every client.
+    """Evaluates a model on the test and validation sets and on every client.
 
     Args:
       task: The task that the model is of.
@@ -95,7 +95,8 @@ def report(
 
     Returns:
       A JSON object. What `scores.score_test_set` returns of the central test
-      set, and "clients": a list, one entry for each of `client_groups`, with
+      set; "validation": metric -> value on the validation set, where there is
+      one; and "clients": a list, one entry for each of `client_groups`, with
       "which" (in words), "count", "metrics" (metric -> `spread.summarize`, and
       "clients", for how many it is defined), "worst" (metric -> a list of the
       worst clients, each with "client", "value" and "examples") and, of at most
@@ -146,8 +147,15 @@ def report(
             }
         )
     evaluator.assign(weights)
-    central = scores.score_test_set(evaluator, task, threshold)
-    return {**central, "clients": clients}
+    stated = scores.score_test_set(evaluator, task, threshold)
+    if task.validation is not None:
+        measured = evaluator.measure(task.validation)
+        stated["validation"] = {
+            name: value
+            for name, value in measured.items()
+            if is_defined(name, value)
+        }
+    return {**stated, "clients": clients}
 
 
 def _each(

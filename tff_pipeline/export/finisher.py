@@ -3,6 +3,7 @@
 from tff_pipeline.export import saved_model
 from tff_pipeline.export.model_card import Provenance
 from tff_pipeline.runs import environment, metrics_file
+from tff_pipeline.runs.metric_names import VALIDATION
 from tff_pipeline.runs.state_files import digest, flatten
 from tff_pipeline.training.finish import FinishContext
 
@@ -27,7 +28,7 @@ def export(context: FinishContext) -> None:
             context.round_number,
             context.state_digest,
             {
-                "central": metrics_file.last_evaluation(directory.metrics),
+                **_metrics(directory.metrics),
                 "constant_answer": directory.read_environment().get(
                     "constant_answer", {}
                 ),
@@ -42,3 +43,12 @@ def export(context: FinishContext) -> None:
         files=environment.hashes(directory.saved_model),
     )
     context.log.sync()
+
+
+def _metrics(metrics_csv: str) -> dict[str, dict[str, float]]:
+    """Reads how well the model did when it was last evaluated."""
+    last = metrics_file.last_evaluation
+    found = {"central": last(metrics_csv)}
+    if validation := last(metrics_csv, VALIDATION):
+        found["validation"] = validation
+    return found

@@ -107,6 +107,9 @@ def card(
             "training_clients": len(task.train),
             "training_examples": _training_examples(task),
             "test_examples": len(task.test),
+            "validation_examples": 0
+            if task.validation is None
+            else len(task.validation),
         },
         "columns": [dataclasses.asdict(use) for use in task.columns],
         "notes": task.notes,
@@ -212,7 +215,12 @@ def in_words(stated: Mapping[str, Any]) -> str:
         "",
         f"Trained on {_count(data['training_examples'])}examples of "
         f"{data['training_clients']:,} clients by federated averaging, tested "
-        f"on {data['test_examples']:,} examples.",
+        f"on {data['test_examples']:,} examples"
+        + (
+            f", with {data['validation_examples']:,} others to choose on."
+            if data["validation_examples"]
+            else "."
+        ),
         "",
         "## What it can be asked",
         "",
@@ -241,12 +249,17 @@ def in_words(stated: Mapping[str, Any]) -> str:
             f"## How well it does, after {stated['rounds']} rounds",
             "",
         ]
-        constant = stated["metrics"].get("constant_answer", {})
-        for name, value in stated["metrics"].get("central", {}).items():
+        metrics = stated["metrics"]
+        constant = metrics.get("constant_answer", {})
+        for name, value in metrics.get("central", {}).items():
             beside = ""
             if name in constant:
                 beside = f" (a constant answer: {constant[name]:.4g})"
             lines.append(f"- {name} on the test set: {value:.4g}{beside}")
+        for name, value in metrics.get("validation", {}).items():
+            lines.append(f"- {name} on the validation set: {value:.4g}")
+        if metrics.get("chosen"):
+            lines += ["", metrics["chosen"]]
         for group in stated["metrics"].get("clients", []):
             lines += ["", f"Over {group['count']} {group['which']}:", ""]
             lines += [

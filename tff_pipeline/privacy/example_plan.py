@@ -10,7 +10,7 @@ import collections
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -158,7 +158,10 @@ def for_run(
 
 
 def publish(
-    plan: ExamplePlan, directory: RunDirectory, sizes: Mapping[str, int]
+    plan: ExamplePlan,
+    directory: RunDirectory,
+    sizes: Mapping[str, int],
+    choosing: Sequence[str] = (),
 ) -> None:
     """Keeps the secret and writes the statement.
 
@@ -166,6 +169,7 @@ def publish(
       plan: The run's plan.
       directory: The run's folder.
       sizes: The number of examples of each client that is to be listed.
+      choosing: What the run itself chooses on exact figures, a sentence each.
 
     Raises:
       ConfigError: If no noise keeps the target for one of these.
@@ -173,7 +177,7 @@ def publish(
     """
     if not plan.seeded:
         secret_file.keep(directory.noise_secret, plan.secret)
-    stated = content(plan, sizes, paper.head(directory))
+    stated = content(plan, sizes, paper.head(directory), choosing)
     durable.write_text(
         directory.privacy_json, json.dumps(stated, indent=2) + "\n"
     )
@@ -184,6 +188,7 @@ def content(
     plan: ExamplePlan,
     sizes: Mapping[str, int],
     head: Optional[Mapping[str, Any]] = None,
+    choosing: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Returns the statement as a JSON object.
 
@@ -191,6 +196,7 @@ def content(
       plan: The run's plan.
       sizes: The number of examples of each client that is to be listed.
       head: The run's name, date and data: the result of `paper.head`.
+      choosing: What the run itself chooses on exact figures, a sentence each.
 
     Raises:
       ConfigError: If no noise keeps the target for one of these.
@@ -229,6 +235,7 @@ def content(
             "Evaluation: exact figures of the evaluated examples.",
             "Choosing: whoever looks at several runs on the same examples "
             "spends the epsilon of all of them.",
+            *choosing,
         ],
         "clients": [
             {

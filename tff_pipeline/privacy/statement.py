@@ -7,7 +7,7 @@ unit, adjacency, accountant, and the epsilon without amplification.
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from tff_pipeline.config.privacy import ACCOUNTANTS
@@ -64,6 +64,7 @@ def content(
     rounds: int,
     audit: Optional[dict[str, Any]] = None,
     head: Optional[Mapping[str, Any]] = None,
+    choosing: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Returns the statement as a JSON object; infinite numbers are `null`.
 
@@ -72,6 +73,8 @@ def content(
       rounds: The number of rounds run so far.
       audit: The result of the canaries' audit, if there were some.
       head: The run's name, date and data: the result of `paper.head`.
+      choosing: What the run itself chooses on exact figures, a sentence each,
+        which epsilon does not cover.
     """
     setting = plan.setting
     run = dataclasses.replace(setting, rounds=max(rounds, 1))
@@ -114,7 +117,7 @@ def content(
         "accountant_in_words": ACCOUNTANTS[plan.accountant],
         "conversion": CONVERSIONS[plan.accountant],
         "audit": audit,
-        "not_covered": _not_covered(plan),
+        "not_covered": [*_not_covered(plan), *choosing],
     }
 
 

@@ -62,10 +62,19 @@ def in_words(report: Mapping[str, Any]) -> str:
     lines = [f"{report['task']}, round {report['round']}"]
     if "notes" in report:
         lines.append(report["notes"])
+    if "chosen" in report:
+        lines.append(report["chosen"])
     lines += ["", f"Central test set, {report['rows']:,} examples"]
     lines += _central(report)
     if "classes" in report:
         lines += _classes(report["classes"])
+    if "validation" in report:
+        width = 2 + max(map(len, report["validation"]))
+        lines += ["", "Validation set"]
+        lines += [
+            f"  {name:<{width}}{_number(value):>10}"
+            for name, value in report["validation"].items()
+        ]
     for group in report["clients"]:
         lines += _clients(group)
     return "\n".join(lines)

@@ -5,6 +5,7 @@ import os
 
 from tff_pipeline.files import durable, storage
 from tff_pipeline.runs import metrics_file
+from tff_pipeline.runs.metric_names import TEST, VALIDATION
 from tff_pipeline.training.finish import FinishContext
 
 
@@ -41,7 +42,7 @@ def draw(metrics_csv: str, path: str, title: str) -> None:
             name.partition("_")[2]
             for row in rows
             for name in row
-            if name.startswith(("train_", "eval_"))
+            if name.startswith(("train_", TEST, VALIDATION))
         )
     )
     figure = Figure(figsize=(5 * len(names), 3.5), layout="constrained")
@@ -51,6 +52,7 @@ def draw(metrics_csv: str, path: str, title: str) -> None:
         for part, words in (
             ("train", "training clients of the round"),
             ("eval", "central test set"),
+            ("validation", "validation set"),
         ):
             points = [
                 (row["round"], row[f"{part}_{name}"])

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
 from tff_pipeline import errors
 from tff_pipeline.files import durable, storage
 from tff_pipeline.runs import checkpoint_folder
+from tff_pipeline.runs.best import Best
 from tff_pipeline.runs.checkpoint_folder import Checked, CheckpointFolder
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.row_files import RowFiles
@@ -276,14 +277,14 @@ class CheckpointStore:
         if round_number is None:
             round_number = rounds[-1]
         if round_number == "best":
-            best = self.notes(rounds[-1]).get("best")
-            if best is None:
+            round_number = Best.of_notes(self.notes(rounds[-1])).round_number
+            if not round_number:
                 raise errors.ConfigError(
                     "--round=best needs a run that was trained with "
-                    "--target_metric=...; name one of the saved rounds: "
+                    "--target_metric=..., and an evaluation that gave a finite "
+                    "value; name one of the saved rounds: "
                     f"{', '.join(map(str, rounds))}."
                 )
-            round_number = best["round"]
         assert not isinstance(round_number, str)
         if round_number not in rounds:
             raise errors.ConfigError(

@@ -14,8 +14,10 @@ from tff_pipeline.runs import (
     metrics_file,
     round_log,
 )
+from tff_pipeline.runs.best import Best
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.directory import RunDirectory
+from tff_pipeline.runs.metric_names import VALIDATION
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,15 +26,21 @@ class Complete:
 
     Attributes:
       round_number: The number of rounds trained.
-      evaluation: The metrics of the last central evaluation, by name.
+      evaluation: The metrics of the last evaluation on the test set, by name.
+      validation: Those on the validation set; empty without one.
       target_reached: Whether it ended because of `--target_value`.
+      out_of_patience: Whether it ended because of `--patience`.
       epsilon: The epsilon spent; `None` if no plan protects clients.
+      best: The best evaluation by `--target_metric`.
     """
 
     round_number: int
     evaluation: Mapping[str, float]
+    validation: Mapping[str, float]
     target_reached: bool
+    out_of_patience: bool
     epsilon: Optional[float]
+    best: Best
 
 
 def find(
@@ -72,9 +80,10 @@ def _found(
     last = max(store.rounds(), default=0)
     if not rows or rows[-1]["round"] != last:
         return None
-    store.check(last)
+    best = Best.of_notes(store.check(last).notes)
     reached = metric_names.reaches_target(config.run, rows[-1])
-    if last < config.run.total_rounds and not reached:
+    ended = best.ends(config.run)
+    if last < config.run.total_rounds and not (reached or ended):
         return None
     needed = []
     if config.run.signing_key is not None:
@@ -90,7 +99,13 @@ def _found(
             return None
     epsilon = rows[-1].get("epsilon")
     return Complete(
-        last, metrics_file.last_evaluation(directory.metrics), reached, epsilon
+        last,
+        metrics_file.last_evaluation(directory.metrics),
+        metrics_file.last_evaluation(directory.metrics, VALIDATION),
+        reached,
+        ended,
+        epsilon,
+        best,
     )
 
 

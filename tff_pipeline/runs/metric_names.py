@@ -1,8 +1,12 @@
-"""Tells from the name of a metric whether small values of it are good."""
+"""Tells what the names of metrics say: which column, and which end is good."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Optional
 
 from tff_pipeline.config import RunConfig
+
+VALIDATION = "validation_"
+TEST = "eval_"
 
 
 def lower_is_better(name: str) -> bool:
@@ -22,6 +26,33 @@ def lower_is_better(name: str) -> bool:
     return name.endswith(("loss", "error"))
 
 
+def chosen_column(
+    metric: Optional[str], columns: Collection[str]
+) -> Optional[str]:
+    """Returns the column of metrics.csv by which `--target_metric` chooses.
+
+    Args:
+      metric: The flag's value: a column, or a metric's name. A name stands for
+        the metric on the validation set, or without one on the test set.
+      columns: The columns that there are.
+
+    Returns:
+      One of `columns`; `None` if none is meant.
+
+    Example:
+      >>> chosen_column("loss", ["eval_loss", "validation_loss"])
+      'validation_loss'
+      >>> chosen_column("loss", ["eval_loss"])
+      'eval_loss'
+      >>> chosen_column("eval_loss", ["eval_loss", "validation_loss"])
+      'eval_loss'
+    """
+    for name in (metric, f"{VALIDATION}{metric}", f"{TEST}{metric}"):
+        if name in columns:
+            return name
+    return None
+
+
 def reaches_target(config: RunConfig, row: Mapping[str, float]) -> bool:
     """Tells whether a row reaches `--target_value`; without one, none does.
 
@@ -34,8 +65,9 @@ def reaches_target(config: RunConfig, row: Mapping[str, float]) -> bool:
       >>> [reaches_target(config, {"eval_loss": x}) for x in (0.6, 0.4)]
       [False, True]
     """
-    name, target = config.target_metric, config.target_value
-    if name is None or target is None or name not in row:
+    target = config.target_value
+    name = chosen_column(config.target_metric, row)
+    if name is None or target is None:
         return False
     if lower_is_better(name):
         return row[name] <= target

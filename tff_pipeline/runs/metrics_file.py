@@ -9,6 +9,7 @@ from typing import Optional, Union
 
 from tff_pipeline.files import durable, storage
 from tff_pipeline.files.append_only import Journal
+from tff_pipeline.runs import metric_names
 
 Value = Union[int, float]
 Row = Mapping[str, Value]
@@ -130,11 +131,15 @@ def read(path: str) -> list[dict[str, Value]]:
     return rows
 
 
-def last_evaluation(metrics_csv: str) -> dict[str, float]:
+def last_evaluation(
+    metrics_csv: str, prefix: str = metric_names.TEST
+) -> dict[str, float]:
     """Reads the newest central metrics of a run.
 
     Args:
       metrics_csv: The path of the run's metrics.csv.
+      prefix: What their columns begin with: "eval_" on the test set,
+        "validation_" on the validation set.
 
     Returns:
       The values by metric, from the last row that has any; empty if no row
@@ -142,9 +147,9 @@ def last_evaluation(metrics_csv: str) -> dict[str, float]:
     """
     for row in reversed(read(metrics_csv)):
         values = {
-            name.partition("_")[2]: value
+            name[len(prefix) :]: value
             for name, value in row.items()
-            if name.startswith("eval_")
+            if name.startswith(prefix)
         }
         if values:
             return values

@@ -67,7 +67,14 @@ def npz(options: DataConfig, seed: int) -> Task:
             "client with one trains on it."
         )
     examples = Examples(contents.x, y)
-    data = split_where(is_test, examples, options, seed, owners=contents.owners)
+    data = split_where(
+        is_test,
+        examples,
+        options,
+        seed,
+        owners=contents.owners,
+        is_validation=contents.is_validation,
+    )
     return task("npz", data, names, descriptions)
 
 

@@ -85,7 +85,9 @@ def ner_tagger(options: DataConfig, seed: int) -> Task:
     assert options.tag_decoder is not None
     assert options.sentences_per_client is not None
     corpus = conll.load(data_dir, options.sentences_per_client)
-    parts = (corpus.train, corpus.test)
+    parts = [corpus.train, corpus.test]
+    if corpus.validation is not None:
+        parts.append(corpus.validation)
     descriptions = column_descriptions.read(options.categories_file, None)
     found = {tag for part in parts for tag in _flat(part.tags)}
     tags = Tags(descriptions.categories.get("tag", found))
@@ -97,7 +99,7 @@ def ner_tagger(options: DataConfig, seed: int) -> Task:
         )
     tokens = sorted({token for part in parts for token in _flat(part.tokens)})
     length = max(len(each) for part in parts for each in part.tokens)
-    train, test = (
+    train, test, *validation = (
         Examples(
             _numbered(part.tokens, ["", *tokens], length),
             _numbered(part.tags, tags.names, length),
@@ -111,6 +113,8 @@ def ner_tagger(options: DataConfig, seed: int) -> Task:
         seed,
         owners=corpus.train.owners,
         test_owners=corpus.test.owners,
+        validation=validation[0] if validation else None,
+        validation_owners=parts[2].owners if validation else None,
     )
     counts = _counts(data.train, ["", *tokens])
     by_word = _by_word(counts)
@@ -248,6 +252,7 @@ def _with_ids(data: Split, ids: Array) -> Split:
         examples(data.test),
         clients(data.test_clients),
         clients(data.unseen),
+        None if data.validation is None else examples(data.validation),
     )
 
 

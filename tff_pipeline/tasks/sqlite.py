@@ -14,7 +14,11 @@ from tff_pipeline.datasets.federation.federated_data import (
     Examples,
     FederatedData,
 )
-from tff_pipeline.datasets.federation.split import Split, draw_clients
+from tff_pipeline.datasets.federation.split import (
+    Split,
+    draw_clients,
+    with_validation,
+)
 from tff_pipeline.datasets.readers import column_descriptions
 from tff_pipeline.datasets.readers import sqlite as files
 from tff_pipeline.datasets.readers.column_descriptions import Descriptions
@@ -24,13 +28,16 @@ from tff_pipeline.tasks.task import Task
 
 Array = npt.NDArray[Any]
 
+_SPLITS = ("train", "test", "validation")
+
 
 def sqlite(options: DataConfig, seed: int) -> Task:
     """Returns the task of predicting the feature y from x.
 
     Only the clients of a round are in memory, and the central test set. Clients
     train on the split "train" and are tested on "test"; where there is no
-    "test", on a share of "train". Other splits are not used. The model is that
+    "test", on a share of "train". A split "validation" is the validation set.
+    Other splits are not used. The model is that
     of `models.arrays.network_for_shape`; the exported model takes "x".
 
     Args:
@@ -81,7 +88,7 @@ def _labels(
 
         return list(descriptions.categories["y"]), places
     if names is None:
-        splits = [s for s in ("train", "test") if s in database.sizes]
+        splits = [s for s in _SPLITS if s in database.sizes]
         most = 0
         for part in database.labels(splits):
             if part.dtype.kind == "f" or part.ndim > 1 or part.min() < 0:
@@ -160,11 +167,26 @@ def _split(source: _Source) -> Split:
             f"No example of {database.path} is left to test on; raise "
             f"--test_fraction={options.test_fraction} or add a split test."
         )
-    return Split(
+    divided = Split(
         train,
         _gathered(central, options.max_test_examples, seed),
         test if len(test) else None,
         unseen if len(unseen) else None,
+    )
+    if "validation" not in database.sizes:
+        return with_validation(divided, options, seed)
+    known = set(database.sizes["validation"]).difference(unseen.client_ids)
+    if not known:
+        raise errors.DataError(
+            f"{database.path} has a split validation of clients that never "
+            "train alone; add examples of clients that do, or leave it out."
+        )
+    own = source.clients(sorted(known), ["validation"], _everything)
+    return with_validation(
+        divided,
+        options,
+        seed,
+        _gathered(own, options.max_test_examples, seed),
     )
 
 

@@ -63,7 +63,12 @@ def csv(options: DataConfig, seed: int) -> Task:
 
     def spread(x: Array) -> Split:
         return split_where(
-            is_test, Examples(x, y), options, seed, owners=owners
+            is_test,
+            Examples(x, y),
+            options,
+            seed,
+            owners=owners,
+            is_validation=contents.is_validation,
         )
 
     # The split depends on the seed alone; here x is the number of each row.

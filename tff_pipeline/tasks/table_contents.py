@@ -22,6 +22,9 @@ from tff_pipeline.objectives import targets
 
 Array = npt.NDArray[Any]
 
+# Words of --split_column for rows to choose on.
+_VALIDATION = ("validation", "valid", "val", "dev")
+
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
@@ -39,6 +42,8 @@ class Contents:
       owners: Each row's client, str [rows]; `None` where it is not known.
       is_test: True for rows that are held out, bool [rows]; `None` where the
         table does not say.
+      is_validation: True for rows to choose on, bool [rows]; `None` if there
+        are none.
       descriptions: What the user says of columns.
     """
 
@@ -50,6 +55,7 @@ class Contents:
     class_names: Optional[list[str]]
     owners: Optional[Array]
     is_test: Optional[Array]
+    is_validation: Optional[Array]
     descriptions: Descriptions
 
 
@@ -86,6 +92,10 @@ def read(options: DataConfig) -> Contents:
         y, names = _classes(
             table, options, descriptions, labels[0] in categorical
         )
+    is_test: Optional[Array] = None
+    is_validation: Optional[Array] = None
+    if part is not None:
+        is_test, is_validation = _held_out_rows(table, part)
     named = features if options.feature_columns is not None else categorical
     return Contents(
         table,
@@ -95,7 +105,8 @@ def read(options: DataConfig) -> Contents:
         y,
         names,
         None if client is None else _owners(table, client),
-        None if part is None else _test_rows(table, part),
+        is_test,
+        is_validation,
         descriptions,
     )
 
@@ -137,9 +148,11 @@ def _missing(options: DataConfig) -> Sequence[str]:
 def _check_parts_are_told(table: Table, options: DataConfig) -> None:
     """Raises `DataError` if test rows would be trained on, by their file."""
     names = {table_files.file_name(file).lower() for file in table.files}
-    if {"train", "test"} <= names and options.split_column is None:
+    held_out = names & {"test", *_VALIDATION}
+    if "train" in names and held_out and options.split_column is None:
         raise errors.DataError(
-            f"{options.data_dir} has a file of training and one of test rows; "
+            f"{options.data_dir} has a file of training and one of "
+            f"{min(held_out)} rows; "
             f"give --split_column={FILE_NAME} to hold the latter out, or name "
             "one file."
         )
@@ -278,21 +291,23 @@ def _owners(table: Table, name: str) -> Array:
     return column.strings()
 
 
-def _test_rows(table: Table, name: str) -> Array:
-    """Returns true where the column says test, bool [rows]."""
+def _held_out_rows(table: Table, name: str) -> tuple[Array, Optional[Array]]:
+    """Returns the rows to test and those to choose on; see `Contents`."""
     column = table.codes(name)
     _complete(table, column, "the split")
     parts = np.char.lower(column.strings())
-    wrong = ~np.isin(parts, ("train", "test"))
+    is_test, is_validation = parts == "test", np.isin(parts, _VALIDATION)
+    wrong = ~((parts == "train") | is_test | is_validation)
     if wrong.any():
         row = int(np.argmax(wrong))
         raise errors.DataError(
             f"{table.place(row)} has {parts[row]!r} in the column {name!r}; "
-            "--split_column holds train or test."
+            "--split_column holds train, test or validation."
         )
-    if parts[0] == parts[-1] and (parts == parts[0]).all():
+    there = sorted(set(np.unique(parts)))
+    if not {"train", "test"} <= {*there}:
         raise errors.DataError(
-            f"The column {name!r} says {parts[0]} in every row; --split_column "
-            "holds both train and test."
+            f"The column {name!r} says {' or '.join(there)} in every row; "
+            "--split_column holds both train and test."
         )
-    return parts == "test"
+    return is_test, is_validation if is_validation.any() else None

@@ -55,6 +55,8 @@ class Task:
       most_at_once: The largest number of examples to evaluate at once.
       test_clients: Test examples of the clients that train, if there are any.
       unseen: Examples of clients that never train, if there are any.
+      validation: Examples to choose on, which neither train nor are tested on,
+        if there are any.
       augmentations: The names of `--augment` that suit the inputs.
       input_name: The name of the exported model's input.
       outputs_fn: The model's output -> the exported model's outputs by name.
@@ -95,6 +97,7 @@ class Task:
     training_loss_fn: Optional[Callable[[], tf.keras.losses.Loss]] = None
     test_clients: Optional[FederatedData] = None
     unseen: Optional[FederatedData] = None
+    validation: Optional[Examples] = None
     augmentations: Sequence[str] = ()
     input_name: str = "image"
     outputs_fn: Callable[[tf.Tensor], dict[str, tf.Tensor]] = (
@@ -139,6 +142,8 @@ class Task:
         }
         object.__setattr__(self, "frozen_weights", tuple(bases.values()))
         self.check(self.test, "the test set")
+        if self.validation is not None:
+            self.check(self.validation, "the validation set")
 
     def _check_ends(self, model: tf.keras.Model) -> None:
         if len(model.inputs) != 1 or len(model.outputs) != 1:

@@ -10,9 +10,13 @@ from tff_pipeline.datasets import tff_data
 from tff_pipeline.datasets.federation.client_data import (
     ClientDataExamples,
     Encode,
-    test_set,
 )
-from tff_pipeline.datasets.federation.split import Split, draw_clients
+from tff_pipeline.datasets.federation.pooled import pooled
+from tff_pipeline.datasets.federation.split import (
+    Split,
+    draw_clients,
+    with_validation,
+)
 
 
 def data_folder(
@@ -74,6 +78,7 @@ def split(
 
     Raises:
       ConfigError: If there are not as many clients to hold out.
+      DataError: If there is no example to hold out for validation.
     """
     members: Callable[..., Any] = functools.partial(
         ClientDataExamples, encode=encode, seed=seed
@@ -97,14 +102,14 @@ def split(
         train_ids = sorted(set(train_ids) - set(held_out))
         test_ids = sorted(set(test_ids) - set(held_out))
     testers = members([parts.test], client_ids=test_ids)
-    test, used = test_set(testers, most, seed)
+    test, used = pooled(testers, most, seed)
     testers = members([parts.test], client_ids=used)
     if parts.held_out is not None:
         ids = parts.held_out.client_ids
         others = members([parts.held_out], client_ids=ids)
-        _, used = test_set(others, most, seed)
+        _, used = pooled(others, most, seed)
         unseen = members([parts.held_out], client_ids=used)
-    return Split(
+    divided = Split(
         members(
             [parts.train],
             client_ids=train_ids,
@@ -114,3 +119,4 @@ def split(
         testers if parts.testers_train else None,
         unseen if parts.testers_train else testers,
     )
+    return with_validation(divided, options, seed)

@@ -10,6 +10,7 @@ from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.evaluation import over_clients, spread
 from tff_pipeline.evaluation.central import Evaluator
 from tff_pipeline.runs.kept_states import KeptStates
+from tff_pipeline.runs.metric_names import TEST, VALIDATION
 from tff_pipeline.tasks.task import Task
 
 # Exact figures of the clients that train, left out of private runs.
@@ -35,7 +36,12 @@ def names(
     columns = [
         "round",
         *(f"train_{name}" for name in task.metric_names),
-        *(f"eval_{name}" for name in task.evaluated_names),
+        *(f"{TEST}{name}" for name in task.evaluated_names),
+        *(
+            f"{VALIDATION}{name}"
+            for name in task.evaluated_names
+            if task.validation is not None
+        ),
         *(
             f"{group}_{name}_{statistic}"
             for group in groups
@@ -53,6 +59,15 @@ def names(
         for name in columns
         if name not in _EXACT and not name.startswith("train_")
     ]
+
+
+def _columns(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
+    """Names columns; a cell stays empty where a metric is not defined."""
+    return {
+        f"{prefix}{name}": value
+        for name, value in values.items()
+        if spread.is_defined(name, value)
+    }
 
 
 class Evaluation:
@@ -87,17 +102,16 @@ class Evaluation:
           kept: The kept states of all clients; `None` if they keep nothing.
 
         Returns:
-          The values by column: `eval_*` for the central test set, and for
+          The values by column: `eval_*` for the central test set,
+          `validation_*` for the validation set where there is one, and for
           each group the spread of each metric over its clients.
         """
         weights = self._algorithm.model_weights(state, kept)
         on_test_set = self._evaluator.evaluate(weights, self._task.test)
-        # A cell stays empty where a metric is not defined.
-        columns = {
-            f"eval_{name}": value
-            for name, value in on_test_set.items()
-            if spread.is_defined(name, value)
-        }
+        columns = _columns(TEST, on_test_set)
+        if self._task.validation is not None:
+            on_others = self._evaluator.measure(self._task.validation)
+            columns |= _columns(VALIDATION, on_others)
         for group, clients in self._groups.items():
             values = over_clients.evaluate_clients(
                 self._evaluator,

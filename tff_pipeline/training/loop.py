@@ -11,6 +11,7 @@ from tff_pipeline import timing
 from tff_pipeline.algorithms.algorithm import Algorithm, is_finite
 from tff_pipeline.cohorts.read_ahead import Cohort, CohortReader
 from tff_pipeline.config import RunConfig
+from tff_pipeline.runs.best import NONE_YET, Best
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.metric_names import reaches_target
 from tff_pipeline.runs.metrics_file import Value
@@ -37,6 +38,8 @@ class Outcome:
       budget_spent: Whether training stopped because the privacy budget allows
         no further round.
       interrupted_by: The name of the signal that stopped training, or `None`.
+      best: The best evaluation by `--target_metric`.
+      out_of_patience: Whether training stopped because of `--patience`.
     """
 
     round_number: int
@@ -45,6 +48,13 @@ class Outcome:
     target_reached: bool = False
     budget_spent: bool = False
     interrupted_by: Optional[str] = None
+    best: Best = NONE_YET
+    out_of_patience: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """True if training ended before all rounds, not to go on later."""
+        return self.target_reached or self.budget_spent or self.out_of_patience
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +92,10 @@ class Loop:
     def run(self, initial: Any) -> Outcome:
         """Trains from the newest checkpoint, or from `initial` without one.
 
-        A checkpoint is saved every `rounds_per_checkpoint` rounds and after
-        the last round. While a round trains, the cohort of the next one is
-        read and the records of the one before are written.
+        A checkpoint is saved every `rounds_per_checkpoint` rounds, after the
+        last round, and after each that is the best by `target_metric`. While a
+        round trains, the cohort of the next one is read and the records of the
+        one before are written.
 
         Args:
           initial: The server's state before the first round.
@@ -106,9 +117,11 @@ class Loop:
             start.kept,
             bool(rows) and reaches_target(self.config, rows[-1]),
             not self._allowed(start.number + 1),
+            best=start.best,
+            out_of_patience=start.best.ends(self.config),
         )
         total = min(self.config.total_rounds, self.until or sys.maxsize)
-        if outcome.target_reached or outcome.budget_spent:
+        if outcome.ended:
             total = start.number
         with (
             StopRequest() as stop,
@@ -121,6 +134,7 @@ class Loop:
                     # The policy looks at no more rows than these.
                     rows = [*rows, done.row]
                     rows = rows[-self.config.max_consecutive_failures :]
+                    best = done.best
                     outcome = Outcome(
                         number,
                         done.state,
@@ -128,16 +142,21 @@ class Loop:
                         reaches_target(self.config, done.row),
                         number < total and not self._allowed(number + 1),
                         stop.signal_name,
+                        best,
+                        best.ends(self.config),
                     )
                     last = (
                         number == total
-                        or outcome.target_reached
-                        or outcome.budget_spent
+                        or outcome.ended
                         or outcome.interrupted_by is not None
                     )
-                    every = self.config.rounds_per_checkpoint
+                    save = (
+                        last
+                        or number % self.config.rounds_per_checkpoint == 0
+                        or number == best.round_number
+                    )
                     with timing.span("disk"):
-                        self.recorder.record(done, last or number % every == 0)
+                        self.recorder.record(done, save)
                         if last:
                             self.recorder.wait()
                 policy.check(rows)
@@ -249,7 +268,7 @@ class Loop:
             size = getattr(self.algorithm, name)
             if size is not None:
                 row[name] = size
-        after = Outcome(number, state, kept)
+        after = Outcome(number, state, kept, best=before.best)
         return self._done(number, after, cohort.client_ids, row, began)
 
     def _done(
@@ -265,4 +284,5 @@ class Loop:
         row["seconds"] = round(time.monotonic() - began, 4)
         # A value without a column must not be shown either.
         row = {name: row[name] for name in row if name in self.columns}
-        return Round(number, after.state, after.kept, client_ids, row)
+        best = after.best.after(row, self.config.target_metric)
+        return Round(number, after.state, after.kept, client_ids, row, best)

@@ -7,6 +7,7 @@ from typing import Any, TextIO
 
 import tqdm
 
+from tff_pipeline.runs.metric_names import TEST, VALIDATION
 from tff_pipeline.runs.metrics_file import Row
 
 _SECONDS_BETWEEN_LINES = 1.0
@@ -55,7 +56,11 @@ class Progress:
         self._done += 1
         if self._bar is not None:
             # The last evaluation stays until the next one.
-            self._evaluated = _shown(row, "eval_", "test") or self._evaluated
+            evaluated = [
+                _shown(row, TEST, "test"),
+                _shown(row, VALIDATION, "validation"),
+            ]
+            self._evaluated = " ".join(evaluated).strip() or self._evaluated
             words = " ".join([_shown(row, "train_", ""), self._evaluated])
             self._bar.set_postfix_str(words.strip(), refresh=False)
             self._bar.update()
@@ -69,7 +74,7 @@ class Progress:
         metrics = "  ".join(
             f"{name} {row[name]:.4f}"
             for name in row
-            if name.startswith(("train_", "eval_"))
+            if name.startswith(("train_", TEST, VALIDATION))
         )
         print(
             f"round {row['round']}/{self._total}  {metrics}  "

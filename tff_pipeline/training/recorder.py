@@ -12,12 +12,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional, Protocol
 
-import numpy as np
-
 from tff_pipeline import errors, timing
+from tff_pipeline.runs.best import NONE_YET, Best
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.kept_states import KeptStates
-from tff_pipeline.runs.metric_names import lower_is_better
 from tff_pipeline.runs.metrics_file import Row
 from tff_pipeline.runs.round_log import RoundLog
 from tff_pipeline.runs.sinks import Sinks
@@ -56,6 +54,7 @@ class Round:
       kept: What clients keep after it, where they keep something.
       client_ids: The clients that took part, in order.
       row: Its row of metrics.csv.
+      best: The best evaluation so far, this round's too.
     """
 
     number: int
@@ -63,6 +62,7 @@ class Round:
     kept: Optional[KeptStates]
     client_ids: Sequence[str]
     row: Row
+    best: Best = NONE_YET
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,12 +74,14 @@ class Start:
       state: The server's state after them.
       kept: What clients keep after them, where they keep something.
       rows: Their rows of metrics.csv.
+      best: The best evaluation among them.
     """
 
     number: int
     state: Any
     kept: Optional[KeptStates]
     rows: Sequence[Row]
+    best: Best = NONE_YET
 
 
 class Recorder:
@@ -94,7 +96,6 @@ class Recorder:
         log: RoundLog,
         checkpoints: CheckpointStore,
         budget: Optional[Budget] = None,
-        target_metric: Optional[str] = None,
         cohort_key: bytes = b"",
         sign: Optional[Callable[[int, str], None]] = None,
         subscribers: Sequence[Subscriber] = (),
@@ -107,7 +108,6 @@ class Recorder:
           log: The log that takes records.
           checkpoints: The store that takes states.
           budget: The account of what is spent of privacy, if there is one.
-          target_metric: The column by which a checkpoint is the best.
           cohort_key: A secret, where nobody may know who took part: hashes of
             cohorts cannot be guessed at without it.
           sign: Signs the log; takes a round and the log's head after it.
@@ -120,11 +120,9 @@ class Recorder:
         self._log = log
         self._checkpoints = checkpoints
         self._budget = budget
-        self._target_metric = target_metric
         self._cohort_key = cohort_key
         self._sign = sign
         self._subscribers = tuple(subscribers)
-        self._best: Optional[dict[str, Any]] = None
         self._writer = concurrent.futures.ThreadPoolExecutor(1)
         self._waiting: Optional[concurrent.futures.Future[None]] = None
 
@@ -150,12 +148,12 @@ class Recorder:
         number, notes = saved.round_number, saved.notes
         if self._budget is not None:
             self._budget.check(notes.get("privacy"), number)
-        self._best = notes.get("best")
         logged = self._log.rewind(number, notes.get("log"))
         rows = self._metrics.rewind(number, logged)
         # A kill may have come between the checkpoint and these.
         self._publish(number, saved.state, notes.get("log", ""))
-        return Start(number, saved.state, saved.kept, rows)
+        best = Best.of_notes(notes)
+        return Start(number, saved.state, saved.kept, rows, best)
 
     def __enter__(self) -> "Recorder":
         return self
@@ -220,13 +218,12 @@ class Recorder:
             # Before the checkpoint that says that they are there.
             self._metrics.sync()
             self._log.sync()
-            self._consider(done)
             notes: dict[str, Any] = {"log": self._log.head}
-            if self._best is not None:
-                notes["best"] = self._best
+            if done.best.round_number or done.best.since:
+                notes["best"] = done.best.note()
             if self._budget is not None:
                 notes["privacy"] = self._budget.record(number)
-            spare = () if self._best is None else (self._best["round"],)
+            spare = (done.best.round_number,)
             self._checkpoints.save(number, done.state, done.kept, notes, spare)
             self._publish(number, done.state, notes["log"])
 
@@ -247,13 +244,3 @@ class Recorder:
         return hmac.new(
             self._cohort_key, text.encode(), hashlib.sha256
         ).hexdigest()
-
-    def _consider(self, done: Round) -> None:
-        """Notes the checkpoint about to be saved if it is the best so far."""
-        name = self._target_metric
-        if name is None or not np.isfinite(done.row.get(name, np.nan)):
-            return
-        value, best = done.row[name], self._best
-        sign = -1 if lower_is_better(name) else 1
-        if best is None or sign * value > sign * best["value"]:
-            self._best = {"round": done.number, "value": value}

@@ -55,6 +55,8 @@ def main() -> None:
             counted = [clients.size(name) for name in clients.client_ids]
             _print_sizes(words, counted)
     print(f"{'central test set':<40}{'':>9}{len(task.test):>11,}")
+    if task.validation is not None:
+        print(f"{'validation set':<40}{'':>9}{len(task.validation):>11,}")
     if train.labels is not None:
         _print_labels(train.labels, train.counts, task.classes)
         _print_clients(train, task.classes)

@@ -8,15 +8,18 @@ the last one counts. The same command again goes on where the run was stopped.
 
 import functools
 import typing
-from collections.abc import Mapping
+from typing import Union
 
 from tff_pipeline.commands import before_start
 from tff_pipeline.commands.main import as_typed, python
+from tff_pipeline.config import RunConfig
 from tff_pipeline.files import storage
 from tff_pipeline.flags import experiment as experiment_flags
 from tff_pipeline.flags import parsing
 
 if typing.TYPE_CHECKING:
+    from tff_pipeline.experiment import Result
+    from tff_pipeline.runs.complete import Complete
     from tff_pipeline.runs.directory import RunDirectory
 
 
@@ -37,16 +40,14 @@ def main() -> None:
     if not overwrite and not profile:
         done = complete.find(directory, config)
         if done is not None:
+            more = "--total_rounds trains on, "
+            if done.target_reached or done.out_of_patience:
+                more = ""
             print(
-                f"{directory.path} holds this run, complete; --total_rounds "
-                "trains on, --overwrite starts again."
+                f"{directory.path} holds this run, complete; {more}"
+                "--overwrite starts again."
             )
-            reason = " (target reached)" if done.target_reached else ""
-            _print_results(
-                directory,
-                f"{done.round_number} rounds{reason}",
-                done.evaluation,
-            )
+            _print_results(directory, _why(config.run, done), config.run, done)
             return
     before_start.check(config)
     print(f"{config.data.task}: starting TensorFlow Federated", flush=True)
@@ -68,34 +69,59 @@ def main() -> None:
             "saved; the same command goes on from there."
         )
         return
-    reason = " (target reached)" if result.target_reached else ""
+    reason = _why(config.run, result)
     if result.budget_spent:
         reason = " (another would exceed --dp_max_epsilon)"
-    _print_results(
-        directory,
-        f"{result.round_number} rounds{reason}",
-        result.evaluation,
-    )
+    _print_results(directory, reason, config.run, result)
+
+
+def _why(config: RunConfig, done: "Union[Complete, Result]") -> str:
+    """Returns why a run ended before its last round, in brackets."""
+    if done.target_reached:
+        return " (target reached)"
+    if done.out_of_patience:
+        return (
+            f" (no better {config.target_metric} in {config.patience} "
+            "evaluations)"
+        )
+    return ""
 
 
 def _print_results(
     directory: "RunDirectory",
-    after: str,
-    evaluation: Mapping[str, float],
+    reason: str,
+    config: RunConfig,
+    done: "Union[Complete, Result]",
 ) -> None:
     """Prints what a run reached, where it lies and what may follow."""
     from tff_pipeline.files import storage
     from tff_pipeline.privacy import paper
     from tff_pipeline.reporting import evaluation_text
+    from tff_pipeline.runs import best
+    from tff_pipeline.runs.metric_names import TEST, VALIDATION
 
-    print(f"\nDone after {after}. Test set:")
-    width = max([12, *map(len, evaluation)])
-    for name, value in evaluation.items():
+    print(f"\nDone after {done.round_number} rounds{reason}. Test set:")
+    width = max([12, *map(len, done.evaluation)])
+    for name, value in done.evaluation.items():
         print(f"  {name:<{width}} {value:.4f}")
     constant = directory.read_environment().get("constant_answer", {})
-    line = evaluation_text.standing(evaluation, constant)
+    line = evaluation_text.standing(done.evaluation, constant)
     if line:
         print(line)
+    if done.validation:
+        print("Validation set:")
+        for name, value in done.validation.items():
+            print(f"  {name:<{width}} {value:.4f}")
+    if done.best.round_number:
+        columns = [
+            *(f"{TEST}{name}" for name in done.evaluation),
+            *(f"{VALIDATION}{name}" for name in done.validation),
+        ]
+        print(
+            f"\nBest round      {done.best.round_number}, with "
+            f"{done.best.value:.4f} (--round=best). "
+            f"{best.in_words(config.target_metric, columns)}"
+        )
     if storage.exists(directory.privacy_json):
         print(f"\nPrivacy         {directory.privacy_text}")
         print(paper.on_screen(storage.read_text(directory.privacy_json)))

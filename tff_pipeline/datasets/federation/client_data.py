@@ -1,7 +1,7 @@
 """Reads clients from `tff.simulation.datasets.ClientData` when asked."""
 
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -115,40 +115,3 @@ def _reader(part: tff.simulation.datasets.ClientData) -> tf.function:
         return dict(single_batch(dataset))
 
     return tf.function(read, [tf.TensorSpec([], tf.string)])
-
-
-def test_set(
-    clients: FederatedData, most: Optional[int], seed: int
-) -> tuple[Examples, list[str]]:
-    """Collects the examples of all clients, or of clients drawn at random.
-
-    Args:
-      clients: The clients to test on.
-      most: Largest number of examples. Clients are read in random order until
-        there are as many; the others are never read. `None` takes all.
-      seed: The experiment's seed.
-
-    Returns:
-      (examples, the names of the clients that they came from).
-    """
-    order: Collection[int] = range(len(clients))
-    if most is not None:
-        order = randomness.generator(seed, "test").permutation(len(clients))
-    names: list[str] = []
-    parts: list[Examples] = []
-    missing = most
-    for position in order:
-        if missing is not None and missing <= 0:
-            break
-        name = clients.client_ids[position]
-        part = clients.load(name)
-        if missing is not None:
-            part = Examples(part.x[:missing], part.y[:missing])
-            missing -= len(part)
-        names.append(name)
-        parts.append(part)
-    examples = Examples(
-        np.concatenate([part.x for part in parts]),
-        np.concatenate([part.y for part in parts]),
-    )
-    return examples, names

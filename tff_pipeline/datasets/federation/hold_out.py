@@ -41,7 +41,26 @@ def mask(
     return held_out
 
 
-def client_mask(count: int, fraction: float, seed: int, key: int) -> Array:
+def size_of_share(total: int, fraction: float) -> int:
+    """Returns how many examples a share of them is; at least one is left.
+
+    Args:
+      total: The number of examples, or of clients, at least 1.
+      fraction: The share, at least 0 and below 1.
+
+    >>> size_of_share(10, 0.25), size_of_share(1, 0.9)
+    (2, 0)
+    """
+    return min(round(total * fraction), total - 1)
+
+
+def client_mask(
+    total: int,
+    fraction: float,
+    seed: int,
+    key: int,
+    purpose: str = "hold out",
+) -> Array:
     """Holds out a share of one client's examples, drawn at random.
 
     Example:
@@ -49,17 +68,17 @@ def client_mask(count: int, fraction: float, seed: int, key: int) -> Array:
       2
 
     Args:
-      count: The number of the client's examples, at least 1.
+      total: The number of the client's examples, at least 1.
       fraction: The share to hold out, at least 0 and below 1. It is rounded to
         whole examples, and at least one is left to train on.
       seed: The experiment's seed.
       key: A number, at least 0, that no other client has.
+      purpose: What they are held out for, which names the draw.
 
     Returns:
-      bool of shape [count], true for examples that are held out.
+      bool of shape [total], true for examples that are held out.
     """
-    draw = randomness.generator(seed, "hold out", key)
-    most = min(round(count * fraction), count - 1)
-    held_out = np.zeros(count, bool)
-    held_out[draw.permutation(count)[:most]] = True
+    draw = randomness.generator(seed, purpose, key)
+    held_out = np.zeros(total, bool)
+    held_out[draw.permutation(total)[: size_of_share(total, fraction)]] = True
     return held_out

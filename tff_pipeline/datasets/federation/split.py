@@ -1,4 +1,4 @@
-"""Divides data into training, test and unseen clients' examples."""
+"""Divides data into training, validation, test and unseen clients' examples."""
 
 import dataclasses
 from typing import Any, Optional
@@ -13,6 +13,11 @@ from tff_pipeline.datasets.federation.federated_data import (
     Examples,
     FederatedData,
     InMemoryData,
+)
+from tff_pipeline.datasets.federation.validation import (
+    PartOfData,
+    hold_out_of,
+    refuse_share,
 )
 
 Array = npt.NDArray[Any]
@@ -29,12 +34,15 @@ class Split:
       test_clients: Test examples by client, for clients that train; `None` if
         there are none.
       unseen: Examples of clients that never train; `None` if there are none.
+      validation: Examples to choose on, which neither train nor are tested on;
+        `None` if there are none.
     """
 
     train: FederatedData
     test: Examples
     test_clients: Optional[FederatedData] = None
     unseen: Optional[FederatedData] = None
+    validation: Optional[Examples] = None
 
 
 def split(
@@ -45,6 +53,8 @@ def split(
     *,
     owners: Optional[Array] = None,
     test_owners: Optional[Array] = None,
+    validation: Optional[Examples] = None,
+    validation_owners: Optional[Array] = None,
 ) -> Split:
     """Assigns examples to clients, for training and for testing.
 
@@ -57,6 +67,9 @@ def split(
         `None` if the data do not name clients.
       test_owners: The client of each example of `test`, of shape [len(test)];
         `None` if the data do not name clients.
+      validation: Examples to choose on, where the data name any.
+      validation_owners: The client of each of these; `None` if the data do not
+        name clients.
 
     Returns:
       With an artificial partition, the clients and the central test set. With
@@ -69,9 +82,76 @@ def split(
       The central test set is then the examples of `test_clients`, or all of
       `test` if there are none.
 
+      The validation set is `validation`, but for clients of `unseen`; or what
+      `options.validation_fraction` takes of the clients that train.
+
     Raises:
-      ConfigError: If the partition does not suit these examples.
+      ConfigError: If the partition does not suit these examples, or there are
+        both a validation set and a share to be held out for one.
+      DataError: If no example is left to choose on.
     """
+    divided = _divided(train, test, options, seed, owners, test_owners)
+    if validation is None:
+        return with_validation(divided, options, seed)
+    if validation_owners is not None and divided.unseen is not None:
+        known = ~np.isin(validation_owners, list(divided.unseen.client_ids))
+        validation = validation.take(np.flatnonzero(known))
+    return with_validation(divided, options, seed, validation)
+
+
+def with_validation(
+    divided: Split,
+    options: DataConfig,
+    seed: int,
+    own: Optional[Examples] = None,
+) -> Split:
+    """Adds a validation set to divided data.
+
+    Args:
+      divided: The data, without a validation set.
+      options: The share to hold out, and the most examples.
+      seed: The experiment's seed.
+      own: The validation set, where the data have one of their own.
+
+    Returns:
+      The data with the set, if there is one. `train` is then without what is
+      held out, and `test_clients` without clients that are; the central test
+      set stays as it is.
+
+    Raises:
+      ConfigError: If there are both a set and a share, or the share is no
+        client.
+      DataError: If the set or the share is no example.
+    """
+    if own is not None:
+        refuse_share(options, len(own))
+        if not len(own):
+            raise errors.DataError(
+                "All validation examples of the data are of clients that never "
+                "train; give some of clients that do, or take them out."
+            )
+        own = _at_most(own, options.max_test_examples, seed)
+        return dataclasses.replace(divided, validation=own)
+    train, held_out = hold_out_of(divided.train, options, seed)
+    tested = divided.test_clients
+    if tested is not None and len(train) < len(divided.train):
+        remaining = set(train.client_ids)
+        names = [name for name in tested.client_ids if name in remaining]
+        tested = PartOfData(tested, names) if names else None
+    return dataclasses.replace(
+        divided, train=train, test_clients=tested, validation=held_out
+    )
+
+
+def _divided(
+    train: Examples,
+    test: Examples,
+    options: DataConfig,
+    seed: int,
+    owners: Optional[Array],
+    test_owners: Optional[Array],
+) -> Split:
+    """Divides data as `split` does, but for validation."""
     most = options.max_test_examples
     if options.partition != "natural" or owners is None:
         spread = partition.partition(train, options, seed, owners)
@@ -113,6 +193,7 @@ def split_where(
     seed: int,
     *,
     owners: Optional[Array] = None,
+    is_validation: Optional[Array] = None,
 ) -> Split:
     """Assigns examples to clients, some of them to test on; see `split`.
 
@@ -123,25 +204,33 @@ def split_where(
       seed: The experiment's seed.
       owners: The client of each example, of shape [n]; `None` if the data do
         not name clients.
+      is_validation: bool of shape [n], true for examples to choose on, none of
+        them one to test on; `None` if the data do not name any.
 
     Returns:
-      The clients and test sets.
+      The clients, the test sets and the validation set.
 
     Raises:
-      ConfigError: If the partition does not suit these examples.
+      ConfigError: As `split`.
+      DataError: As `split`.
     """
-    train, test = (
-        examples.take(np.flatnonzero(chosen)) for chosen in (~is_test, is_test)
+    if is_validation is None:
+        chosen = [~is_test, is_test]
+    else:
+        chosen = [~(is_test | is_validation), is_test, is_validation]
+    train, test, *validation = (
+        examples.take(np.flatnonzero(part)) for part in chosen
     )
-    if owners is None:
-        return split(train, test, options, seed)
+    names = [None if owners is None else owners[part] for part in chosen]
     return split(
         train,
         test,
         options,
         seed,
-        owners=owners[~is_test],
-        test_owners=owners[is_test],
+        owners=names[0],
+        test_owners=names[1],
+        validation=validation[0] if validation else None,
+        validation_owners=names[2] if validation else None,
     )
 
 

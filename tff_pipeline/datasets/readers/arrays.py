@@ -13,7 +13,7 @@ from tff_pipeline.datasets.readers import npz_file, other_kinds
 
 Array = npt.NDArray[Any]
 
-_ARRAYS = ("x", "y", "client_id", "is_test")
+_ARRAYS = ("x", "y", "client_id", "is_test", "is_validation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,20 +27,23 @@ class Arrays:
         does not name clients.
       is_test: bool of shape [n], true for test examples; `None` if the file
         does not say which these are.
+      is_validation: bool of shape [n], true for examples to choose on, none of
+        them a test example; `None` if the file does not name any.
     """
 
     x: Array
     y: Array
     owners: Optional[Array]
     is_test: Optional[Array]
+    is_validation: Optional[Array] = None
 
 
 def load(path: str) -> Arrays:
-    """Reads the arrays `x` and `y`, and `client_id` and `is_test` if present.
+    """Reads the arrays `x` and `y`, and what there is of the others.
 
     Args:
       path: An NPZ file, or a folder that holds one. `client_id` has text or
-        whole numbers, `is_test` booleans or 0 and 1.
+        whole numbers, `is_test` and `is_validation` booleans or 0 and 1.
 
     Returns:
       The arrays, all of the same length.
@@ -70,12 +73,24 @@ def load(path: str) -> Arrays:
                 "in each."
             )
     x = as_input(arrays["x"], f"{path}: x")
-    owners, is_test = arrays.get("client_id"), arrays.get("is_test")
+    owners = arrays.get("client_id")
+    is_test, is_validation = (
+        _flags(arrays[name], name, path) if name in arrays else None
+        for name in ("is_test", "is_validation")
+    )
+    if is_validation is not None and (
+        is_test is None or (is_test & is_validation).any()
+    ):
+        raise errors.DataError(
+            f"{path} has is_validation, but no is_test or one that is True "
+            "for the same examples; each is to train, to choose or to test on."
+        )
     return Arrays(
         x,
         arrays["y"],
         None if owners is None else _names(owners, path),
-        None if is_test is None else _flags(is_test, path),
+        is_test,
+        is_validation,
     )
 
 
@@ -158,19 +173,20 @@ def _names(owners: Array, path: str) -> Array:
     return owners.astype(str)
 
 
-def _flags(is_test: Array, path: str) -> Array:
+def _flags(flags: Array, name: str, path: str) -> Array:
     if (
-        is_test.ndim != 1
-        or is_test.dtype.kind not in "buif"
-        or not np.isin(is_test, (0, 1)).all()
+        flags.ndim != 1
+        or flags.dtype.kind not in "buif"
+        or not np.isin(flags, (0, 1)).all()
     ):
         raise errors.DataError(
-            f"{path} has is_test of type {is_test.dtype} and shape "
-            f"{is_test.shape}; it needs True or False for each example."
+            f"{path} has {name} of type {flags.dtype} and shape "
+            f"{flags.shape}; it needs True or False for each example."
         )
-    if is_test.all() or not is_test.any():
+    if flags.all() or not flags.any():
+        what = "test" if name == "is_test" else "choose"
         raise errors.DataError(
-            f"{path} has is_test {bool(is_test[0])} for every example; set it "
-            "to False for examples to train on, to True for those to test on."
+            f"{path} has {name} {bool(flags[0])} for every example; set it to "
+            f"False for examples to train on, to True for those to {what} on."
         )
-    return is_test.astype(bool)
+    return flags.astype(bool)

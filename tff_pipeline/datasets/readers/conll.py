@@ -1,7 +1,8 @@
 """Reads named entities from column files, as in the CoNLL-2003 shared task.
 
 `conll_files` finds the files and `column_file` reads one; here their sentences
-are assigned to clients and divided into training and test sentences.
+are assigned to clients and divided into those to train, to choose and to test
+on.
 
 Tjong Kim Sang and De Meulder 2003, "Introduction to the CoNLL-2003 Shared
 Task"; Derczynski, Bontcheva and Roberts 2016, "Broad Twitter Corpus".
@@ -11,7 +12,7 @@ import collections
 import dataclasses
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -67,18 +68,20 @@ class Sentences:
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """Training and test sentences.
+    """Training, test and validation sentences.
 
     Attributes:
       train: Sentences to train on.
       test: Sentences to test on.
       notes: Which files were read, in which scheme and who the clients are, and
         which files were left out, in a few sentences.
+      validation: Sentences to choose on, where there is a file of them.
     """
 
     train: Sentences
     test: Sentences
     notes: str
+    validation: Optional[Sentences] = None
 
 
 def load(data_dir: str, sentences_per_client: int = 500) -> Corpus:
@@ -86,10 +89,10 @@ def load(data_dir: str, sentences_per_client: int = 500) -> Corpus:
 
     If there is a file with the word "train" in its name (eng.train, train.txt,
     en_train.conll), clients are its documents, and test sentences are those of
-    the file with "testb" or "test". Otherwise every `*.conll` file is a section
+    the file with "testb" or "test". A file with "testa", "dev" or "valid" has
+    the validation sentences. Otherwise every `*.conll` file is a section
     and a client; or, where there are none, every folder is one and has such
-    files. Without a test file every fifth sentence is for the test. Files for
-    validation, such as eng.testa, are left out.
+    files. Without a test file every fifth sentence is for the test.
 
     Args:
       data_dir: The folder. Files are as `column_file.read` takes them.
@@ -104,7 +107,7 @@ def load(data_dir: str, sentences_per_client: int = 500) -> Corpus:
         the file and the line.
     """
     sources = conll_files.find(data_dir)
-    trains, tests, files = [], [], []
+    trains, tests, validations, files = [], [], [], []
     for source in sources:
         train_file = column_file.read(source.train)
         train = _sentences(train_file, source, sentences_per_client)
@@ -119,6 +122,10 @@ def load(data_dir: str, sentences_per_client: int = 500) -> Corpus:
             files.append(test_file)
         trains.append(train)
         tests.append(test)
+        if source.validation is not None:
+            file = column_file.read(source.validation)
+            files.append(file)
+            validations.append(_sentences(file, source, sentences_per_client))
     corpus_train, corpus_test = _joined(trains), _joined(tests)
     if not len(corpus_test):
         raise errors.DataError(
@@ -136,7 +143,12 @@ def load(data_dir: str, sentences_per_client: int = 500) -> Corpus:
         clients = len(np.unique(corpus_train.owners))
         notes.append(_client_notes(files[0], clients, sentences_per_client))
     notes += _left_out_notes(sources)
-    return Corpus(corpus_train, corpus_test, " ".join(notes))
+    return Corpus(
+        corpus_train,
+        corpus_test,
+        " ".join(notes),
+        _joined(validations) if validations else None,
+    )
 
 
 def _sentences(
@@ -233,12 +245,22 @@ def _left_out_notes(sources: Sequence[Source]) -> list[str]:
             f"There is no test file: every {TEST_EVERY}th sentence is for the "
             "test."
         )
+    validation = [
+        os.path.basename(source.validation)
+        for source in sources
+        if source.validation is not None
+    ]
+    if validation:
+        notes.append(
+            f"{_listed(sorted(set(validation)))} has the validation set, on "
+            "which --target_metric chooses; nothing trains on it."
+        )
     left_out = [name for source in sources for name in source.left_out]
     if left_out:
         one = len(left_out) == 1
         notes.append(
-            f"{_listed(left_out)} {'is' if one else 'are'} left out: sentences "
-            "for validation are not used."
+            f"{_listed(left_out)} {'is' if one else 'are'} left out: one file "
+            "is to train, one to choose and one to test on."
         )
     return notes
 

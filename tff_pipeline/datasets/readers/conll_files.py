@@ -28,6 +28,7 @@ class Source:
       owner: The client's name; `None` if clients are documents.
       train: The file to train on.
       test: The file to test on; `None` if a part of `train` is for the test.
+      validation: The file to choose on, if there is one.
       left_out: Names of files that look as if they belonged to the corpus but
         are not read.
     """
@@ -35,6 +36,7 @@ class Source:
     owner: Optional[str]
     train: str
     test: Optional[str] = None
+    validation: Optional[str] = None
     left_out: Sequence[str] = ()
 
 
@@ -73,7 +75,9 @@ def find(data_dir: str) -> list[Source]:
 def _in_folder(folder: str) -> list[Source]:
     """Finds the sources whose files lie in a folder itself."""
     names = _entries(folder, os.path.isfile)
-    train, test = (_named(folder, names, what) for what in (_TRAIN, _TEST))
+    train, test, validation = (
+        _named(folder, names, what) for what in (_TRAIN, _TEST, _VALIDATION)
+    )
     if train is None and test is not None:
         raise errors.DataError(
             f"{os.path.join(folder, test)} is there, but {folder} has no "
@@ -97,7 +101,7 @@ def _in_folder(folder: str) -> list[Source]:
     left_out = [
         name
         for name in names
-        if name not in (train, test)
+        if name not in (train, test, validation)
         and (name in sections or _words(name) & {*_VALIDATION, *_TEST})
     ]
     return [
@@ -105,6 +109,7 @@ def _in_folder(folder: str) -> list[Source]:
             None,
             os.path.join(folder, train),
             None if test is None else os.path.join(folder, test),
+            None if validation is None else os.path.join(folder, validation),
             left_out,
         )
     ]

@@ -208,8 +208,9 @@ def _notes(
         notes.append(f"Folders named like splits were taken as such: {counts}.")
     if splits["validation"]:
         notes.append(
-            f"{splits['validation']} images are in the split validation, which "
-            "neither trains nor is tested on."
+            f"{splits['validation']} images are in the split validation, on "
+            "which --target_metric chooses; they neither train nor are tested "
+            "on."
         )
     if common.deep:
         notes.append(
