@@ -186,7 +186,9 @@ def _worst(
         order = np.argsort(-badness, kind="stable")
     else:
         # A share that is not defined comes last, and is cut off.
-        order = np.argsort(values, kind="stable")[: np.sum(~np.isnan(values))]
+        order = np.argsort(values, kind="stable")[
+            : int(np.sum(~np.isnan(values)))
+        ]
     return [
         {
             "client": clients.client_ids[position],

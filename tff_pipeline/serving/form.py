@@ -192,7 +192,7 @@ def warnings(
       JSON objects with "row", "input" and "warning", a sentence; of more than
       100 a last one says how many there are.
     """
-    found = [
+    found: list[dict[str, Any]] = [
         {
             "row": row,
             "input": field.name,

@@ -64,7 +64,8 @@ def _field(
     if kind == "number":
         if is_text:
             return None
-        low, high = entry.get("low"), entry.get("high")
+        low: Any = entry.get("low")
+        high: Any = entry.get("high")
         if not _is_number(low) or not _is_number(high) or low >= high:
             return field
         whole = entry.get("whole") is True

@@ -221,7 +221,7 @@ def _with_counts(
     why = use.why
     if isinstance(feature, table_features.Text):
         why += f": words' hashes in {feature.buckets} numbers"
-    if isinstance(feature, table_features.Category):
+    if isinstance(feature, table_features.Category) and use.distinct:
         rare = use.distinct - len(feature.known)
         why += f", {len(feature.known):,} known"
         why += f" and {rare:,} rare ones as others" if rare else ""

@@ -75,7 +75,8 @@ def kind_of(path: str) -> Optional[Kind]:
         )
         if kind is not None:
             counts[kind] += 1
-    return max(counts, key=counts.__getitem__, default=None)
+    most = counts.most_common(1)
+    return most[0][0] if most else None
 
 
 def advice(path: str, own: Kind, otherwise: str) -> str:

@@ -119,7 +119,7 @@ def within(name: str, low: float, high: float) -> Number:
 
 def fit(
     column: Column, rows: Array, categorical: bool, least_count: int = 1
-) -> Feature:
+) -> Union[Number, Category]:
     """Learns a column's statistics from some of its rows.
 
     Example:
