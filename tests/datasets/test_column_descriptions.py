@@ -20,7 +20,7 @@ from tff_pipeline.config import (
 )
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.config.privacy import PRIVACY_OPTIONS
-from tff_pipeline.datasets.readers import column_guard
+from tff_pipeline.datasets.readers import column_guard, table_features
 from tff_pipeline.datasets.readers.table_features import Category
 
 ROWS = 60
