@@ -396,7 +396,8 @@ def test_training_starts_at_the_mean():
     model = task.build_model()
     found = model.predict(task.test.x, verbose=0)
     np.testing.assert_allclose(found, np.concatenate(stars).mean(), atol=0.2)
-    assert model.get_layer("item_bias").get_weights()[0].any() == False  # noqa
+    for name in ("user_bias", "item_bias"):
+        assert not model.get_layer(name).get_weights()[0].any()
 
 
 def trained_on_made_up(folder, made, *flags):
@@ -439,6 +440,13 @@ def compared(folder, made, *flags):
     print(f"\nmean {mean:.4f}, biases {biases:.4f}, floor {floor:.4f}")
     print(", ".join(f"{round_}: {e:.4f}" for round_, e in by_round.items()))
     return by_round, mean, biases, floor
+
+
+def test_few_ratings_are_learned_better_than_their_biases(tmp_path):
+    made = made_up_ratings.make(users=150, items=200, product=0.8)
+    flags = ("--total_rounds=20", "--rounds_per_eval=20")
+    by_round, mean, biases, floor = compared(tmp_path, made, *flags)
+    assert floor < by_round[20] < biases - 0.05 < mean
 
 
 @pytest.mark.soak
