@@ -73,7 +73,8 @@ def errors_without_factors(train, test):
     (pairs, stars), (test_pairs, truth) = train, test
     users, items = 1 + np.concatenate([pairs, test_pairs]).max(axis=0)
     count = users + items
-    rows = np.array(pairs) + [0, users]
+    after_users = np.array([0, users])
+    rows = pairs + after_users
     normal = np.zeros([count, count])
     for one in range(2):
         for other in range(2):
@@ -85,6 +86,6 @@ def errors_without_factors(train, test):
     errors = []
     for ridge in (2.0, 4.0, 8.0):
         biases = np.linalg.solve(normal + ridge * np.eye(count), target)
-        known = mean + biases[test_pairs + [0, users]].sum(axis=1)
+        known = mean + biases[test_pairs + after_users].sum(axis=1)
         errors.append(root_mean_square(np.clip(known, 1, 5) - truth))
     return root_mean_square(mean - truth), min(errors)
