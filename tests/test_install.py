@@ -1,12 +1,16 @@
 """The package where there is no checkout, and make where there is no Python."""
 
+import hashlib
+import json
 import os
 import pathlib
+import platform
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 
 import pytest
@@ -213,6 +217,58 @@ def test_without_uv_a_newer_python_installs_it_by_pip(checkout):
     assert done.returncode == 0, done.stderr
     assert "python install 3.11" in (checkout / "calls").read_text()
     assert (checkout / ".uv/python").read_text() == "/fetched/python3.11\n"
+
+
+def _archive_of_this_python(path):
+    """Packs this Python as uv takes one; returns the archive's SHA-256."""
+
+    def chosen(entry):
+        parts = pathlib.PurePath(entry.name).parts
+        left_out = ("site-packages", "__pycache__", "test")
+        return None if any(name in parts for name in left_out) else entry
+
+    home = pathlib.Path(sys.base_prefix)
+    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+        for name in ("bin/python3.11", "bin/python3", "lib"):
+            if (home / name).exists():
+                archive.add(home / name, f"python/{name}", filter=chosen)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.soak
+def test_a_real_uv_fetches_a_python_from_a_list(checkout):
+    """Where the only Python is too new; the list and the archive are ours."""
+    if sys.version_info[:2] != (3, 11) or platform.machine() != "x86_64":
+        pytest.skip("this Python is none of those that are fetched here")
+    (checkout / "programs" / "python3").symlink_to(_newer_python())
+    archive = checkout / "python.tar.gz"
+    version = dict(zip(("major", "minor", "patch"), sys.version_info))
+    entry = {
+        "name": "cpython",
+        "arch": {"family": "x86_64", "variant": None},
+        **{"os": "linux", "libc": "gnu", "prerelease": "", "variant": None},
+        **version,
+        "url": archive.as_uri(),
+        "sha256": _archive_of_this_python(archive),
+        "build": "20240107",
+    }
+    name = f"cpython-{platform.python_version()}-linux-x86_64-gnu"
+    (checkout / "list.json").write_text(json.dumps({name: entry}))
+    done = make(
+        *(checkout, ".uv/python"),
+        HOME=str(pathlib.Path.home()),  # Where pip is told of its index.
+        UV_PYTHON_DOWNLOADS_JSON_URL=str(checkout / "list.json"),
+        UV_PYTHON_INSTALL_DIR=str(checkout / "pythons"),
+        UV_PYTHON_INSTALL_BIN="0",
+        UV_CACHE_DIR=str(checkout / "cache"),
+    )
+    if "uv cannot be installed" in done.stderr:
+        pytest.skip("pip finds no uv here")
+    assert done.returncode == 0, done.stderr
+    python = (checkout / ".uv/python").read_text().strip()
+    assert python.startswith(str(checkout / "pythons"))
+    said = run(python, "--version", cwd=checkout, env=_plain()).stdout
+    assert said == f"Python {platform.python_version()}\n"
 
 
 def test_with_neither_it_says_what_to_install(checkout):

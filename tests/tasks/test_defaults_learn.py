@@ -147,3 +147,33 @@ def test_defaults_come_up_to_pooled_regression(name, tmp_path, monkeypatch):
         f"| {np.mean(ours):.3f} +- {np.std(ours):.3f} |"
     )
     assert np.mean(ours) >= np.mean(theirs) - 0.02
+
+
+@pytest.mark.soak
+def test_defaults_learn_numbers(tmp_path, monkeypatch):
+    """Diabetes: R squared within .05 of pooled ridge, means of five seeds."""
+    bunch = datasets.load_diabetes(as_frame=True, scaled=False)
+    frame = in_five_parts(bunch.data.assign(progression=bunch.target))
+    monkeypatch.chdir(tmp_path)
+    frame.to_csv("diabetes.csv", index=False)
+    done = run_script("init.py", "diabetes.csv")
+    assert "label   progression: regression" in done.stdout, done.stderr
+    y = frame.progression.to_numpy()
+    x = frame.drop(columns=["site", "progression"])
+    ours, theirs = [], []
+    for seed in SEEDS:
+        train = ~hold_out.mask(len(y), frame.site.to_numpy(str), 0.2, seed)
+        flags = ("--flagfile=diabetes.flags", f"--seed={seed}")
+        done = run_script("train.py", *flags, f"--output_dir=run{seed}")
+        assert done.returncode == 0, done.stderr
+        last = pd.read_csv(f"run{seed}/metrics.csv").iloc[-1]
+        ours.append(last.eval_r_squared)
+        ridge = pipeline.make_pipeline(
+            preprocessing.StandardScaler(), linear_model.RidgeCV()
+        ).fit(x[train], y[train])
+        theirs.append(ridge.score(x[~train], y[~train]))
+    print(
+        f"\n| diabetes (R squared) | {np.mean(theirs):.3f} +- "
+        f"{np.std(theirs):.3f} | {np.mean(ours):.3f} +- {np.std(ours):.3f} |"
+    )
+    assert np.mean(ours) >= np.mean(theirs) - 0.05
