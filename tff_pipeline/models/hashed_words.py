@@ -14,8 +14,8 @@ def hashed_words(cells: tf.Tensor, buckets: int) -> tf.Tensor:
 
     Example:
       >>> counts = hashed_words(tf.constant(["No, no fever!", " "]), 64)
-      >>> [sorted(row[row > 0].tolist()) for row in counts.numpy().round(3)]
-      [[0.447..., 0.894...], []]
+      >>> counts.shape, [int(tf.math.count_nonzero(row)) for row in counts]
+      (TensorShape([2, 64]), [2, 0])
 
     Args:
       cells: UTF-8 strings [batch].
