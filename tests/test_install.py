@@ -191,6 +191,7 @@ def test_without_a_python_that_suits_uv_is_asked_for_one(checkout):
         assert '"$(cat .uv/python)" -m venv --clear .venv' in planned
 
 
+@pytest.mark.soak
 def test_without_uv_a_newer_python_installs_it_by_pip(checkout):
     """pip is real, its index a folder, and the uv in it writes down calls."""
     (checkout / "programs" / "python3").symlink_to(_newer_python())

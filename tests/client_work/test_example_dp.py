@@ -13,6 +13,7 @@ from scipy import stats
 
 from tests.testing.blocks import drawn_block
 from tests.testing.data import data_folder
+from tests.testing.soaked import soaked
 from tff_pipeline import errors, experiment
 from tff_pipeline.algorithms import fed_avg
 from tff_pipeline.client_work.example_dp import ExampleDp, clipped_sum
@@ -133,8 +134,14 @@ def single(model, examples):
     return np.stack(rows).astype(np.float64)
 
 
-@pytest.mark.parametrize("make", [dense, of_ids, of_images])
-@pytest.mark.parametrize("clip", [0.3, 1e6])
+@pytest.mark.parametrize(
+    ("clip", "make"),
+    [
+        *((0.3, dense), (1e6, dense), (0.3, of_ids), (1e6, of_images)),
+        pytest.param(1e6, of_ids, marks=pytest.mark.soak),
+        pytest.param(0.3, of_images, marks=pytest.mark.soak),
+    ],
+)
 def test_gradient_is_the_sum_of_clipped_ones(make, clip):
     """With a batch of all, which Poisson sampling then always draws."""
     examples = examples_of(make, 7)
@@ -309,7 +316,7 @@ def with_dropout():
     )
 
 
-@pytest.mark.parametrize("make", [of_ids, with_dropout])
+@pytest.mark.parametrize("make", [*soaked(of_ids), with_dropout])
 def test_real_processes_take_the_same_step(make):
     """One step of all examples, in a recurrent model and in a random one."""
     examples = examples_of(make, 6)

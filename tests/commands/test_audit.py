@@ -164,6 +164,7 @@ def run_here(path, data, groups=None, **clients):
     return experiment.load_task(config)
 
 
+@pytest.mark.soak
 def test_members_are_those_that_took_part(tmp_path):
     data = {"task": "digits_2nn", "num_clients": 30}
     run_here(tmp_path, data, clients_per_round=2)
@@ -173,6 +174,7 @@ def test_members_are_those_that_took_part(tmp_path):
     assert "of 30" in said
 
 
+@pytest.mark.soak
 def test_members_of_a_private_run_hang_on_its_secret(tmp_path):
     data = {"task": "digits_2nn", "num_clients": 30}
     private = {
@@ -192,6 +194,7 @@ def test_members_of_a_private_run_hang_on_its_secret(tmp_path):
         audit.audit(str(tmp_path))
 
 
+@pytest.mark.soak
 def test_binary_labels_and_columns_by_name(tmp_path):
     """A model of one logit that is exported with other inputs than x."""
     data_dir = str(data_folder("heart_disease"))

@@ -9,6 +9,7 @@ import pytest
 
 import tff_pipeline
 from tests.testing.scripts import ROOT, SCRIPTS, start_script
+from tests.testing.soaked import soaked
 from tff_pipeline.commands import main
 
 # Runs the command line, and then says whether it imported TensorFlow.
@@ -125,7 +126,9 @@ def test_a_command_answers_as_its_script():
     assert output + "\n" == start_script("privacy.py", *question).stdout
 
 
-@pytest.mark.parametrize("name", ["tensorflow_federated", "tensorflow_privacy"])
+@pytest.mark.parametrize(
+    "name", ["tensorflow_federated", *soaked("tensorflow_privacy")]
+)
 def test_what_pip_leaves_to_a_second_step_is_named(tmp_path, name):
     """As in an environment where `pip install .` was all."""
     done = subprocess.run(

@@ -566,6 +566,7 @@ def test_a_signature_that_a_kill_kept_from_being_written_is_made_up_for(
     assert wrong(path, public) == ""
 
 
+@pytest.mark.soak
 def test_a_run_killed_before_its_first_checkpoint_begins_anew(
     tmp_path, monkeypatch
 ):

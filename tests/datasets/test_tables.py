@@ -56,6 +56,7 @@ def test_german_credit_test_set_is_drawn_by_the_seed(german, german_dir):
     assert not np.array_equal(other.test.x, german.test.x)
 
 
+@pytest.mark.soak
 def test_german_credit_exported_takes_columns_by_name(german, tmp_path):
     weights = experiment.initial_weights(german, seed=0)
     evaluated = central.Evaluator(german).evaluate(weights, german.test)
@@ -443,6 +444,7 @@ def compared(folder, made, *flags):
     return by_round, mean, biases, floor
 
 
+@pytest.mark.soak
 def test_few_ratings_are_learned_better_than_their_biases(tmp_path):
     made = made_up_ratings.make(users=150, items=200, product=0.8)
     flags = ("--total_rounds=20", "--rounds_per_eval=20")

@@ -36,7 +36,7 @@ ALLOWED = {
 
 
 # Of each kind of model one, small.
-QUICK = ("csv", "digits_cnn")
+QUICK = ("csv", "digits_2nn")
 
 
 def score(outputs, y):
@@ -173,6 +173,7 @@ def test_parity_of_formats(name, tmp_path):
     assert_parity(name, kinds, tmp_path)
 
 
+@pytest.mark.soak
 def test_a_format_is_written_wherever_tensorflow_writes(tmp_path):
     task = task_of("digits_2nn", tmp_path)
     path = "ram://exports/model.keras"

@@ -103,6 +103,7 @@ def test_the_exported_model_serves_without_the_frozen_folder(folder):
     )
 
 
+@pytest.mark.soak
 def test_it_goes_on_with_the_same_weights_elsewhere(folder):
     done = train(folder, rounds=6)
     assert done.returncode == 0, done.stderr

@@ -146,7 +146,7 @@ def test_shuffled_rounds_are_as_many_releases_as_a_client_takes_part_in():
 SETTINGS = st.tuples(
     st.integers(20, 10**5), st.floats(0.001, 1.0), st.integers(1, 500)
 )
-SLOW = settings(max_examples=8, deadline=None)
+SLOW = settings(max_examples=5, deadline=None)
 
 
 @SLOW

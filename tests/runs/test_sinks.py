@@ -294,6 +294,7 @@ def config_of(path, **run):
     )
 
 
+@pytest.mark.soak
 def test_a_sink_of_ones_own_takes_one_line_and_resumes(tmp_path, monkeypatch):
     target = "tests.testing.own_sink:JsonLines"
     monkeypatch.setitem(registry.SINKS, "json_lines", target)

@@ -205,7 +205,7 @@ def test_memory_stays_flat_when_the_cohort_size_varies(worker):
 
 
 @pytest.mark.parametrize(
-    "ending", ["exit", *soaked("raise", "SIGTERM"), "SIGKILL"]
+    "ending", [*soaked("exit", "raise", "SIGTERM"), "SIGKILL"]
 )
 def test_the_worker_ends_when_its_parent_ends(ending):
     with started([sys.executable, "-c", HOLD_A_WORKER]) as parent:
@@ -227,6 +227,7 @@ def test_the_worker_ends_when_its_parent_ends(ending):
     assert_ends(worker)
 
 
+@pytest.mark.soak
 def test_a_script_behind_a_proxy_and_in_a_pipe_works_and_ends(tmp_path):
     nowhere = "http://127.0.0.1:9"
     environment = {

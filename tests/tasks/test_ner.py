@@ -325,7 +325,10 @@ def test_crf_gives_legal_tags_only_and_its_loss_is_a_likelihood():
     ("decoder", "loss_fn", "accuracy"),
     [
         ("softmax", TokenCrossEntropy, TokenAccuracy),
-        ("crf", tagging.CrfLoss, tagging.CrfAccuracy),
+        pytest.param(
+            *("crf", tagging.CrfLoss, tagging.CrfAccuracy),
+            marks=pytest.mark.soak,
+        ),
     ],
 )
 def test_loss_is_the_mean_over_tokens_and_falls(decoder, loss_fn, accuracy):

@@ -866,6 +866,7 @@ def image_folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.soak
 def test_images_become_clients_that_are_learnt(image_folder, tmp_path):
     output = tmp_path / "photos.sqlite"
     done = run_script(

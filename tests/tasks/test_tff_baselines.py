@@ -366,6 +366,7 @@ def check_run(path, name, *arguments):
     return rows_of(path), model.signatures["serving_default"]
 
 
+@pytest.mark.soak
 def test_made_up_clients_learn_tags_and_the_model_takes_text(tmp_path):
     rows, serve = check_run(
         tmp_path / "run",

@@ -34,6 +34,7 @@ def holds(path):
     return all(finding.holds for finding in verify.verify(str(path)))
 
 
+@pytest.mark.soak
 def test_a_finisher_of_ones_own_takes_one_line(tmp_path, monkeypatch):
     target = "tests.testing.own_finisher:summary"
     monkeypatch.setitem(registry.FINISHERS, "summary", target)
@@ -53,6 +54,7 @@ def test_a_finisher_of_ones_own_takes_one_line(tmp_path, monkeypatch):
     assert holds(path)
 
 
+@pytest.mark.soak
 def test_finishers_may_be_called_later_and_in_another_order(
     tmp_path, monkeypatch
 ):

@@ -334,6 +334,7 @@ def test_every_mechanism_trains_and_resumes_to_the_bit(aggregator, tmp_path):
     assert 0 < statement(whole)["epsilon"] < math.inf
 
 
+@pytest.mark.soak
 def test_a_cohort_may_be_empty(tmp_path):
     train_here(
         tmp_path,

@@ -72,6 +72,7 @@ def test_a_rate_that_halves_halves_the_update(side, constant, tmp_path):
     assert length == pytest.approx(0.25, rel=0.1)
 
 
+@pytest.mark.soak
 def test_a_run_that_goes_on_has_the_rate_of_its_round(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     schedules = {
