@@ -95,6 +95,7 @@ def own_model_run(tmp_path_factory):
     return folder
 
 
+@pytest.mark.soak
 def test_a_model_of_the_users_own_is_trained_and_exported(own_model_run):
     saved = tf.saved_model.load(str(own_model_run / "run" / "saved_model"))
     image = np.zeros([3, 8, 8, 1], np.uint8)

@@ -632,6 +632,7 @@ def test_a_run_that_was_killed_and_went_on_holds(tmp_path, signed_run, keys):
     assert wrong(path, keys / "ours_public.pem") == ""
 
 
+@pytest.mark.soak
 def test_a_round_that_was_forged_is_named_when_it_is_run_again(
     signed_run, copy
 ):

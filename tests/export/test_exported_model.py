@@ -125,6 +125,7 @@ def test_tensorflows_c_library_gives_the_same_numbers(exported, tmp_path):
     np.testing.assert_array_equal(found, wanted)
 
 
+@pytest.mark.soak
 def test_serialised_examples_are_classified(exported):
     path, _ = exported
     # TF Serving's classify API looks for this method.

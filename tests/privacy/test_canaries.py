@@ -167,6 +167,7 @@ def test_a_client_sends_its_own_update():
     assert not np.array_equal(one[0], other[0])
 
 
+@pytest.mark.soak
 def test_a_run_with_canaries_states_what_they_found(tmp_path):
     experiment.run(
         ExperimentConfig(

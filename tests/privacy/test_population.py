@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.testing.scripts import ROOT, fork_server
 
 
@@ -16,6 +18,7 @@ def trained(clients, folder):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.soak
 def test_a_million_clients_cost_what_a_thousand_do(tmp_path):
     thousand = trained(1000, tmp_path / "thousand")
     million = trained(1_000_000, tmp_path / "million")

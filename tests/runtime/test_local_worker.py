@@ -176,6 +176,7 @@ def test_a_block_that_ends_at_once_ends_without_a_complaint(monkeypatch):
     assert complaints == []
 
 
+@pytest.mark.soak
 def test_memory_stays_flat_when_the_cohort_size_varies(worker):
     model_type = tff.TensorType(np.float32, [50_000])
 

@@ -152,6 +152,7 @@ def served(path):
     return call
 
 
+@pytest.mark.soak
 def test_heart_learns_with_fedadam(heart_dir, tmp_path):
     """One seed of the recorded baseline, five rounds of its fifteen."""
     config = ExperimentConfig(

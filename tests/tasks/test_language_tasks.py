@@ -557,6 +557,7 @@ def test_tags_are_learned_and_the_saved_model_gives_what_was_evaluated(
     assert hits / tags.test.y.sum() == pytest.approx(recall, rel=1e-5)
 
 
+@pytest.mark.soak
 def test_a_batch_of_wide_outputs_is_evaluated_in_parts(small_shakespeare):
     task = load("shakespeare_next_char", data_dir=small_shakespeare)
     whole, parts = Evaluator(task), Evaluator(task)

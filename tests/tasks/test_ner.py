@@ -466,6 +466,7 @@ def test_clients_down_to_one_document(write):
     assert "Each of the 2 documents" in made.notes
 
 
+@pytest.mark.soak
 def test_evaluation_takes_as_many_sentences_as_memory_allows(write):
     kinds = "".join(f"w{kind} B-K{kind}\n" for kind in range(60))
     text = ("a O\n" * 100 + "\n" + kinds + "\n") * 5

@@ -42,6 +42,7 @@ def refused(name, error=errors.ConfigError, **options):
 # Models.
 
 
+@pytest.mark.soak
 def test_models_have_the_sizes_of_tff():
     theirs = {
         "tff_emnist": BASELINES.emnist.emnist_models.create_conv_dropout_model(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.testing.scripts import rows_of
+from tests.testing.soaked import soaked
 from tff_pipeline import experiment
 from tff_pipeline.assembly.task import initial_weights
 from tff_pipeline.config import (
@@ -59,7 +60,7 @@ def constant(tmp_path_factory):
 HALVES = {"lr_schedule": "step", "lr_decay": 0.5, "lr_decay_rounds": 1}
 
 
-@pytest.mark.parametrize("side", ["client", "server"])
+@pytest.mark.parametrize("side", ["client", *soaked("server")])
 def test_a_rate_that_halves_halves_the_update(side, constant, tmp_path):
     changes, _ = updates(tmp_path, **{side: HALVES})
     _, expected = constant

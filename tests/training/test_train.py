@@ -156,6 +156,7 @@ def test_overwrite_starts_again_and_leaves_other_files(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.soak
 def test_target_stops_early_and_stays_reached(tmp_path):
     arguments = (
         *SMALL_RUN,
