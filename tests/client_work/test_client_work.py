@@ -618,10 +618,10 @@ def tokens(draw):
     ("make", "features"),
     [
         (numbers_model, numbers),
-        pytest.param(words_model, words, marks=pytest.mark.soak),
         (letters_model, letters),
-        (tokens_model, tokens),
         (categories_model, tokens),
+        pytest.param(words_model, words, marks=pytest.mark.soak),
+        pytest.param(tokens_model, tokens, marks=pytest.mark.soak),
     ],
 )
 def test_layers_of_all_kinds_train_as_they_do_eagerly(make, features):

@@ -408,6 +408,7 @@ def test_run_resumes_with_the_same_noise(tmp_path):
         experiment.run(digits(run, rounds=3))
 
 
+@pytest.mark.soak
 def test_secret_is_drawn_once_and_kept_to_its_owner(tmp_path):
     run, other = tmp_path / "run", tmp_path / "other"
     for path in (run, other):

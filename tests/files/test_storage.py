@@ -150,6 +150,7 @@ def test_another_experiment_is_refused_there_too(runs):
         experiment.run(other)
 
 
+@pytest.mark.soak
 def test_train_shows_a_run_there_to_the_end():
     done = run_script(
         "train.py",

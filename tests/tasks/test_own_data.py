@@ -322,6 +322,7 @@ def config(task, path, run_dir, rounds, **options):
     )
 
 
+@pytest.mark.soak
 def test_a_table_is_learnt_and_its_model_takes_raw_columns(
     patients_csv, tmp_path
 ):

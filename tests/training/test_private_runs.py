@@ -228,6 +228,7 @@ def test_a_killed_run_repeats_what_it_released_and_counts_it_once(tmp_path):
     assert arrays(other, rounds + 2) == arrays(path, rounds + 2)
 
 
+@pytest.mark.soak
 def test_the_run_stops_before_it_spends_too_much(tmp_path):
     options = {"dp_noise_multiplier": 1.0, "rounds": 500}
     result = train_here(tmp_path, dp_max_epsilon=2.0, **options)

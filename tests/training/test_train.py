@@ -143,6 +143,7 @@ def test_another_config_is_refused_naming_the_flags(small_run):
     assert (small_run / "config.json").read_bytes() == before
 
 
+@pytest.mark.soak
 def test_overwrite_starts_again_and_leaves_other_files(tmp_path):
     arguments = (*SMALL_RUN, "--total_rounds=2", f"--output_dir={tmp_path}")
     (tmp_path / "notes.txt").write_text("mine")
