@@ -141,6 +141,7 @@ def integers(mechanism, update, number=0, number_of_round=0):
 COARSE = Mechanism(0.0, 0.7, 11, 1, bits=7, modular_clips=9.0)
 
 
+@pytest.mark.soak
 @settings(max_examples=200)
 @given(
     update=st.lists(

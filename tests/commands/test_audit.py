@@ -122,6 +122,7 @@ def test_last_round_is_what_was_exported(small_run, tmp_path):
     assert earlier["members"] != exported["members"]
 
 
+@pytest.mark.soak
 def test_overfitted_model_gives_its_members_away(overfitted):
     text, report = audit.audit(str(overfitted))
     assert report["members"]["examples"] == 200

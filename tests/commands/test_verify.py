@@ -553,6 +553,7 @@ def test_a_run_that_was_set_back_is_found_by_its_signature(
     assert wrong(path, public) == said.format(0)
 
 
+@pytest.mark.soak
 def test_a_signature_that_a_kill_kept_from_being_written_is_made_up_for(
     signed_run, copy, keys
 ):
@@ -736,7 +737,7 @@ def run_of_kept_momentum(tmp_path_factory):
     [
         (None, None),
         ("kept_state", "other kept states"),
-        ("state", "another state"),
+        pytest.param("state", "another state", marks=pytest.mark.soak),
     ],
 )
 def test_what_clients_kept_is_compared_when_a_run_is_run_again(
@@ -928,6 +929,7 @@ def test_a_signature_is_of_the_exported_model_too(signed_run, copy, keys):
     )
 
 
+@pytest.mark.soak
 def test_a_statement_that_a_kill_kept_from_being_written_is_made_up_for(
     trained_in_private, copy
 ):

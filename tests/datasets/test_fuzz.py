@@ -27,7 +27,7 @@ from tff_pipeline.flags import parsing
 pytestmark = pytest.mark.filterwarnings("ignore")
 SEED = 20240607
 # Inputs in all; each reader has its share.
-FEW, MANY = 2_600, 104_000
+FEW, MANY = 1_300, 104_000
 READERS = fuzz_readers.readers()
 
 

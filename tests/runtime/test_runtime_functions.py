@@ -730,6 +730,7 @@ def test_eager_function_with_a_variable_serves_many_threads():
     assert results == [i * (i - 1) // 2 + i for i in range(40)]
 
 
+@pytest.mark.soak
 def test_process_composed_with_preprocessing_ends_as_on_the_worker():
     """TFF's own way to have clients make batches of their raw data."""
 

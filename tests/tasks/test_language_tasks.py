@@ -422,7 +422,7 @@ def small_shakespeare(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["shakespeare_next_char", *soaked("shakespeare_lstm")]
+    "name", soaked("shakespeare_next_char", "shakespeare_lstm")
 )
 def test_served_characters_are_those_of_evaluation(
     name, small_shakespeare, tmp_path

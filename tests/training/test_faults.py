@@ -239,6 +239,7 @@ def test_what_passes_is_tried_again_and_changes_no_bit(breaking, tmp_path):
         shutil.rmtree(tmp_path / "run")
 
 
+@pytest.mark.soak
 def test_what_does_not_pass_stops_the_run_and_the_command_goes_on(
     breaking, tmp_path
 ):

@@ -59,7 +59,7 @@ def test_trace_names_the_phases(run_dir):
         assert name in content
 
 
-@pytest.mark.parametrize("rounds", [1, *soaked(2, 3)])
+@pytest.mark.parametrize("rounds", soaked(1, 2, 3))
 def test_a_run_may_end_within_the_trace(tmp_path, rounds):
     config = ExperimentConfig(
         data=DataConfig(task="digits_2nn"),
