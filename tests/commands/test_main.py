@@ -130,7 +130,7 @@ def test_a_command_answers_as_its_script():
     "name", ["tensorflow_federated", *soaked("tensorflow_privacy")]
 )
 def test_what_pip_leaves_to_a_second_step_is_named(tmp_path, name):
-    """As in an environment where `pip install .` was all."""
+    """Runs the command as where nothing but `pip install .` was done."""
     done = subprocess.run(
         [
             *(sys.executable, "-c"),

@@ -1,4 +1,4 @@
-"""What a user says of columns, and that private runs compute nothing else."""
+"""Tests descriptions of columns, beside which private runs find nothing."""
 
 import json
 import pathlib

@@ -298,7 +298,7 @@ def test_other_files_are_refused_with_their_line_only(write, content, words):
 
 
 def described(*files):
-    """What is said of files, each of sentences such as "I-PER O"."""
+    """Describes the schemes of files, each of sentences such as "I-PER O"."""
     schemes = []
     for number, sentences in enumerate(files):
         scheme = entity_scheme.Scheme()

@@ -1,4 +1,4 @@
-"""What a table's columns are taken for, and what never leaves a table."""
+"""Tests what a table's columns become, and what never leaves a table."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ ROWS = 400
 
 
 def used(tmp_path, cells, name="c", named=False, codes=False):
-    """What becomes of a column of a CSV file."""
+    """Judges a column of a CSV file, which it writes."""
     path = tmp_path / "table.csv"
     pd.DataFrame({name: cells, "d": 0}).to_csv(path, index=False)
     table = Table(str(path))

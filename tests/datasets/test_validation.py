@@ -1,4 +1,4 @@
-"""What is held out to choose on: nobody's twice, and the same every time."""
+"""Tests that examples are held out once, and the same ones every time."""
 
 import dataclasses
 

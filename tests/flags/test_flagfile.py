@@ -1,4 +1,4 @@
-"""What a line of a flagfile means: as a shell would have it."""
+"""Tests that a line of a flagfile means what it means to a shell."""
 
 import os
 

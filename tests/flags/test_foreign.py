@@ -96,7 +96,7 @@ def test_what_is_ours_is_not_foreign():
 
 
 def test_every_flag_that_is_advised_is_one():
-    """Of some command, or advice would be given to nobody."""
+    """Checks that some command has each flag that is advised."""
     shown = "".join(
         run_script(path.name, "--helpfull").stdout
         for path in SCRIPTS.glob("*.py")

@@ -2,7 +2,7 @@
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -22,12 +22,18 @@ from tff_pipeline.runs.metric_names import TEST, VALIDATION, chosen_column
 from tff_pipeline.tasks import own_model
 from tff_pipeline.tasks.task import Task
 
-# What the file of a private run holds.
-_WHERE_FROM = {
-    "categories": "a CSV file of the lines column,category, from a code book "
-    "and not from the data",
-    "bounds": "a CSV file of the lines column,low,high, from what such values "
-    "can be and not from the data",
+# The flag of a file that a private run reads -> what it holds, and of what.
+_DESCRIBED_BY = {
+    "categories_file": (
+        "categories",
+        "a CSV file of the lines column,category, from a code book and not "
+        "from the data",
+    ),
+    "column_bounds_file": (
+        "bounds",
+        "a CSV file of the lines column,low,high, from what such values can be "
+        "and not from the data",
+    ),
 }
 _MOST_NAMED = 10
 
@@ -115,21 +121,23 @@ def weighted(task: Task, weights: Optional[str]) -> Task:
     else:
         numbers = list(map(float, weights.split(",")))
     if len(numbers) != len(names):
-        listed = ", ".join(names[:_MOST_NAMED])
-        listed += ", ..." if len(names) > _MOST_NAMED else ""
         raise errors.ConfigError(
             f"{place} has {len(numbers)} numbers, and --task={task.name} "
-            f"{len(names)} classes, in this order: {listed}; give one for each."
+            f"{len(names)} classes, in this order: {_shown(names)}; give one "
+            "for each."
         )
     pairs = [f"{name} {each:.4g}" for name, each in zip(names, numbers)]
-    shown = ", ".join(pairs[:_MOST_NAMED])
-    shown += ", ..." if len(pairs) > _MOST_NAMED else ""
-    note = f"Weights of classes in the training loss: {shown}."
+    note = f"Weights of classes in the training loss: {_shown(pairs)}."
     return dataclasses.replace(
         task,
         training_loss_fn=class_weights.weighted(task.loss_fn, numbers),
         notes=f"{task.notes} {note}".strip(),
     )
+
+
+def _shown(words: Sequence[str]) -> str:
+    more = [] if len(words) <= _MOST_NAMED else ["..."]
+    return ", ".join([*words[:_MOST_NAMED], *more])
 
 
 def _hashes(data: DataConfig) -> dict[str, str]:
@@ -162,11 +170,11 @@ def check_nothing_fitted(config: ExperimentConfig, task: Task) -> None:
         else f"--client_dp_target_epsilon={examples}"
     )
     for name, flag in (task.fitted_columns or {}).items():
-        kind = {"categories_file": "categories"}.get(flag, "bounds")
+        kind, content = _DESCRIBED_BY[flag]
         raise errors.ConfigError(
             f"{because} lets nothing be computed from the clients' data "
             f"outside of its plan, and the column {name!r} needs {kind}; name "
-            f"them in --{flag} ({_WHERE_FROM[kind]}), or leave the column out."
+            f"them in --{flag} ({content}), or leave the column out."
         )
 
 

@@ -5,14 +5,13 @@ a second or two.
 """
 
 import ast
-import csv
 import difflib
 import importlib.util
 import sys
 from collections.abc import Iterator
 
 from tff_pipeline import errors
-from tff_pipeline.config import DataConfig, ExperimentConfig
+from tff_pipeline.config import DataConfig, ExperimentConfig, column_names
 
 _FLAGS_OF_COLUMNS = (
     "label_column",
@@ -161,7 +160,4 @@ def _names(data: DataConfig, flag: str, known: list[str]) -> list[str]:
     )
     if value in known or not several:
         return [value]
-    return [
-        " ".join(name.split())
-        for name in next(csv.reader([value], skipinitialspace=True))
-    ]
+    return column_names.listed(value)

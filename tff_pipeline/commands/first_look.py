@@ -4,7 +4,6 @@ What is found holds names of columns and counts, never a cell.
 """
 
 import dataclasses
-import re
 from collections.abc import Iterator, Sequence
 from typing import Optional
 
@@ -39,7 +38,6 @@ _SPLITS = {"train", "test"}
 _PART_WORDS = frozenset(
     ("part", "parts", "chunk", "data", "table", "file", "rows", "shard", "page")
 )
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 # Whole numbers with more different values are quantities, not classes.
 _MOST_CLASSES = 20
 _ROWS_OF_A_CLIENT = 2  # On average, at least.
@@ -186,7 +184,7 @@ def _guess_split(table: Table, columns: Sequence[Column]) -> Optional[str]:
 
 def _are_of_clients(files: Sequence[str]) -> bool:
     """Tells whether files may be a client's each, and not parts of a table."""
-    words = [_words(name) for name in _names_of(files)]
+    words = [column_guard.words_of(name) for name in _names_of(files)]
     return len(files) > 1 and not any(
         not each or each[0].isdigit() or each[0] in _PART_WORDS
         for each in words
@@ -222,17 +220,13 @@ def _unreadable(name: str) -> ColumnLook:
     return ColumnLook(name, "other", 0, 0.0, column_guard.unreadable(name))
 
 
-def _words(name: str) -> list[str]:
-    return [word.lower() for word in _WORD.findall(name)]
-
-
 def _by_words(
     columns: Sequence[ColumnLook], words: Sequence[str]
 ) -> Iterator[ColumnLook]:
     """Yields columns whose name has one of the words, the best first."""
     ranked = []
     for place, column in enumerate(columns):
-        own = _words(column.name)
+        own = column_guard.words_of(column.name)
         hits = [words.index(word) for word in own if word in words]
         if hits:
             # Names of one word first, "client_id" as well as "client".

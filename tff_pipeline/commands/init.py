@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from tff_pipeline import errors
 from tff_pipeline.commands.first_look import FirstLook
-from tff_pipeline.config import fields
+from tff_pipeline.config import column_names, fields
 from tff_pipeline.datasets.readers import (
     column_descriptions,
     column_guard,
@@ -130,13 +130,13 @@ def _features(found: FirstLook) -> list[str]:
     inputs = [use.name for use in uses if use.is_input]
     lines += [
         "# To choose, with commas between:",
-        f"# --feature_columns={_listed(inputs)}",
+        f"# --feature_columns={column_names.in_flag(inputs)}",
     ]
     if codes := found.codes():
         lines += [
             "# Few different whole numbers: if they are codes, not amounts, "
             "take off the #:",
-            f"# --categorical_columns={_listed(codes)}",
+            f"# --categorical_columns={column_names.in_flag(codes)}",
         ]
     return lines
 
@@ -211,12 +211,3 @@ def _private(paths: Sequence[str]) -> list[str]:
         f"# --categories_file={fields.in_flagfile(first)}",
         f"# --column_bounds_file={fields.in_flagfile(second)}",
     ]
-
-
-def _listed(names: list[str]) -> str:
-    return ",".join(
-        '"{}"'.format(name.replace('"', '""'))
-        if set(name) & set(',"')
-        else name
-        for name in names
-    )

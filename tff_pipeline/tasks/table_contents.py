@@ -1,6 +1,5 @@
 """Reads a user's table, and the flags' choice of its columns."""
 
-import csv as csv_format
 import dataclasses
 from collections.abc import Sequence
 from typing import Any, Optional
@@ -9,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tff_pipeline import errors
+from tff_pipeline.config.column_names import listed
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets.readers import (
     column_descriptions,
     date_columns,
+    split_names,
     table_files,
 )
 from tff_pipeline.datasets.readers.column import MISSING, Column
@@ -21,9 +22,6 @@ from tff_pipeline.datasets.readers.table import FILE_NAME, Table
 from tff_pipeline.objectives import targets
 
 Array = npt.NDArray[Any]
-
-# Words of --split_column for rows to choose on.
-_VALIDATION = ("validation", "valid", "val", "dev")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,21 +109,6 @@ def read(options: DataConfig) -> Contents:
     )
 
 
-def listed(value: str) -> list[str]:
-    """Returns the names in a flag; one with a comma is in quotes, as in CSV.
-
-    Args:
-      value: The flag's value.
-
-    >>> listed('age, "bp, mm"')
-    ['age', 'bp, mm']
-    """
-    return [
-        " ".join(name.split())
-        for name in next(csv_format.reader([value], skipinitialspace=True))
-    ]
-
-
 def listed_labels(options: DataConfig) -> list[str]:
     """Returns the names of the columns to predict.
 
@@ -148,7 +131,7 @@ def _missing(options: DataConfig) -> Sequence[str]:
 def _check_parts_are_told(table: Table, options: DataConfig) -> None:
     """Raises `DataError` if test rows would be trained on, by their file."""
     names = {table_files.file_name(file).lower() for file in table.files}
-    held_out = names & {"test", *_VALIDATION}
+    held_out = names & {"test", *split_names.VALIDATION}
     if "train" in names and held_out and options.split_column is None:
         raise errors.DataError(
             f"{options.data_dir} has a file of training and one of "
@@ -296,7 +279,10 @@ def _held_out_rows(table: Table, name: str) -> tuple[Array, Optional[Array]]:
     column = table.codes(name)
     _complete(table, column, "the split")
     parts = np.char.lower(column.strings())
-    is_test, is_validation = parts == "test", np.isin(parts, _VALIDATION)
+    is_test, is_validation = (
+        parts == "test",
+        np.isin(parts, split_names.VALIDATION),
+    )
     wrong = ~((parts == "train") | is_test | is_validation)
     if wrong.any():
         row = int(np.argmax(wrong))

@@ -219,8 +219,20 @@ def _kind_of_text(
     return "category", "categories"
 
 
+def words_of(name: str) -> list[str]:
+    """Returns the words of a column's name, in small letters.
+
+    >>> words_of("patientId_2")
+    ['patient', 'id', '2']
+
+    Args:
+      name: The name.
+    """
+    return [word.lower() for word in _WORD.findall(name)]
+
+
 def _named_as_id(name: str) -> bool:
-    words = [word.lower() for word in _WORD.findall(name)]
+    words = words_of(name)
     return bool(words) and not _ID_WORDS.isdisjoint((words[0], words[-1]))
 
 

@@ -5,13 +5,10 @@ from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
 from tff_pipeline import errors
+from tff_pipeline.datasets.readers import split_names
 
 # Folders' names in small letters -> the split that they mean.
-_SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("test", "testing"), "test"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
-}
+_SPLITS = {**split_names.SPLITS, "training": "train", "testing": "test"}
 _LAYOUTS = "CLIENT/CLASS/*.png or train/CLIENT/CLASS/*.png beside test/"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from tff_pipeline import errors
 from tff_pipeline.datasets.readers import json_files, json_values, leaf
 from tff_pipeline.datasets.readers.json_files import File
+from tff_pipeline.datasets.readers.split_names import SPLITS
 from tff_pipeline.datasets.readers.sqlite_writer import Row
 
 _FIELDS = ("client_id", "x", "y")
@@ -84,9 +85,9 @@ def _of_objects(content: Any, file: File) -> Iterator[Row]:
 
 
 def _split(value: Any, where: str) -> str:
-    if not isinstance(value, str) or value.lower() not in json_files.SPLITS:
+    if not isinstance(value, str) or value.lower() not in SPLITS:
         raise errors.DataError(
             f"{where} has a split that is none; it must be train, test or "
             "validation."
         )
-    return json_files.SPLITS[value.lower()]
+    return SPLITS[value.lower()]

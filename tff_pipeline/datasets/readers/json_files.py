@@ -11,14 +11,10 @@ from typing import Any, NamedTuple
 
 from tff_pipeline import errors
 from tff_pipeline.datasets.readers import json_lines, packed
+from tff_pipeline.datasets.readers.split_names import SPLITS
 
 _LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 _ENDINGS = (".json", ".json.gz", *_LINES)
-SPLITS = {
-    "train": "train",
-    "test": "test",
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
-}
 # "all_data_niid_0_keep_0_train_9.json", as LEAF names files.
 _SPLIT_IN_NAME = re.compile(r"(?:.*[-_.])?([a-z]+)(?:[-_.]?\d+)?\.")
 # Where LEAF's scripts put what they have not split.
