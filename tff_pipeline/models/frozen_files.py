@@ -3,6 +3,7 @@
     words/frozen.json  name, shape, dtype and SHA-256 of each array
     words/00000.raw    the first array's numbers, little-endian, in C order
     words/00001.raw    the second array's, and so on
+    words/...          files that belong to them, such as a tokenizer
 
 `models.frozen` makes the variables of a model from them.
 """
@@ -14,7 +15,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -65,14 +66,20 @@ class FrozenWeights:
       sha256: SHA-256 of the manifest, which holds those of all files: two
         folders with the same hash hold the same arrays under the same names.
       arrays: Name of a variable -> its array.
+      files: Name -> absolute path of each file that was stored with them.
     """
 
     folder: str
     sha256: str
     arrays: Mapping[str, FrozenArray]
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-def store(folder: str, arrays: Mapping[str, npt.NDArray[Any]]) -> FrozenWeights:
+def store(
+    folder: str,
+    arrays: Mapping[str, npt.NDArray[Any]],
+    files: Optional[Mapping[str, bytes]] = None,
+) -> FrozenWeights:
     """Writes arrays into a new folder, for `load`.
 
     The arrays are read one by one, so a mapping that makes each when it is
@@ -82,6 +89,8 @@ def store(folder: str, arrays: Mapping[str, npt.NDArray[Any]]) -> FrozenWeights:
       folder: A folder on this machine that does not exist; its parent does.
       arrays: Name of a variable, as Keras gives it but without ":0" -> its
         value, numbers of any dtype that TensorFlow knows.
+      files: Name -> content of files that belong to the weights, such as a
+        tokenizer; none by default.
 
     Returns:
       The stored weights.
@@ -101,6 +110,7 @@ def store(folder: str, arrays: Mapping[str, npt.NDArray[Any]]) -> FrozenWeights:
             f"There are no arrays for {folder}; give at least one."
         )
     entries = []
+    files = files or {}
     with durable.folder(folder, MANIFEST) as temporary:
         for number, (name, array) in enumerate(arrays.items()):
             data = _little_endian(name, array)
@@ -114,9 +124,18 @@ def store(folder: str, arrays: Mapping[str, npt.NDArray[Any]]) -> FrozenWeights:
                     "sha256": hashlib.sha256(data).hexdigest(),
                 }
             )
+        manifest: dict[str, Any] = {"arrays": entries}
+        for name, content in files.items():
+            with open(os.path.join(temporary, name), "wb") as file:
+                file.write(content)
+        if files:
+            manifest["files"] = {
+                name: hashlib.sha256(content).hexdigest()
+                for name, content in files.items()
+            }
         path = os.path.join(temporary, MANIFEST)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(json.dumps({"arrays": entries}, indent=2) + "\n")
+        with open(path, "wb") as file:
+            file.write((json.dumps(manifest, indent=2) + "\n").encode())
     return load(folder)
 
 
@@ -166,6 +185,7 @@ def load(folder: str) -> FrozenWeights:
             "tff_pipeline.models.frozen.store wrote on this machine."
         ) from None
     try:
+        manifest = json.loads(text)
         arrays = {
             entry["name"]: FrozenArray(
                 os.path.join(folder, _file(number)),
@@ -173,8 +193,9 @@ def load(folder: str) -> FrozenWeights:
                 tf.as_dtype(entry["dtype"]),
                 entry["sha256"],
             )
-            for number, entry in enumerate(json.loads(text)["arrays"])
+            for number, entry in enumerate(manifest["arrays"])
         }
+        files = dict(manifest.get("files", {}))
     except (ValueError, TypeError, KeyError) as error:
         raise errors.DataError(
             f"{path} is damaged ({type(error).__name__}: {error}); restore it, "
@@ -182,18 +203,19 @@ def load(folder: str) -> FrozenWeights:
         ) from None
     for name, array in arrays.items():
         _check(name, array)
-    return FrozenWeights(folder, hashlib.sha256(text).hexdigest(), arrays)
+    for name, sha256 in files.items():
+        _check_hash(os.path.join(folder, name), sha256, name)
+    return FrozenWeights(
+        folder,
+        hashlib.sha256(text).hexdigest(),
+        arrays,
+        {name: os.path.join(folder, name) for name in files},
+    )
 
 
 def _check(name: str, array: FrozenArray) -> None:
     """Checks that an array's file is the one that was stored."""
-    try:
-        status = os.stat(array.path)
-    except OSError as error:
-        raise errors.DataError(
-            f"{array.path}, the frozen weights {name}, cannot be read "
-            f"({error.strerror}); restore it, or store them again."
-        ) from None
+    status = _status(array.path, name)
     # TensorFlow takes a file that is too long without a word.
     if status.st_size != array.num_bytes:
         raise errors.DataError(
@@ -201,13 +223,29 @@ def _check(name: str, array: FrozenArray) -> None:
             f"{name}, {array.dtype.name} of shape {array.shape}, take "
             f"{array.num_bytes}; restore it, or store them again."
         )
-    sha256 = _sha256(array.path, status.st_ino, status.st_mtime_ns)
-    if sha256 != array.sha256:
+    _check_hash(array.path, array.sha256, name)
+
+
+def _check_hash(path: str, stored: str, name: str) -> None:
+    """Checks that a file has the SHA-256 that was stored."""
+    status = _status(path, name)
+    sha256 = _sha256(path, status.st_ino, status.st_mtime_ns)
+    if sha256 != stored:
         raise errors.DataError(
-            f"{array.path}, the frozen weights {name}, has the SHA-256 "
-            f"{sha256[:12]}..., but {array.sha256[:12]}... was stored; restore "
-            "it, or store them again."
+            f"{path}, the frozen weights {name}, has the SHA-256 "
+            f"{sha256[:12]}..., but {stored[:12]}... was stored; restore it, "
+            "or store them again."
         )
+
+
+def _status(path: str, name: str) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except OSError as error:
+        raise errors.DataError(
+            f"{path}, the frozen weights {name}, cannot be read "
+            f"({error.strerror}); restore it, or store them again."
+        ) from None
 
 
 @functools.cache

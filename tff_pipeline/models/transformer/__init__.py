@@ -1,0 +1,1 @@
+"""Transformers: decoders and encoders, from a checkpoint or from nothing."""
