@@ -16,11 +16,12 @@ from tff_pipeline.datasets.federation.federated_data import (
 )
 from tff_pipeline.datasets.readers.column_guard import ColumnUse
 from tff_pipeline.models import frozen
-from tff_pipeline.models.weight_groups import SentModel, weight_groups
-from tff_pipeline.objectives import outputs
+from tff_pipeline.models.weight_groups import WithoutFrozen, weight_groups
+from tff_pipeline.objectives import outputs, terms
 from tff_pipeline.objectives.scaled_error import ScaledSquaredError
 from tff_pipeline.objectives.set_metric import SetMetric
 from tff_pipeline.runtime import compat
+from tff_pipeline.tasks.terms_model import TermsModel
 
 ModelFn = Callable[[], tf.keras.Model]
 
@@ -273,12 +274,22 @@ class Task:
           ones out, so that TFF neither sends nor keeps these.
         """
         keras_model = self.build_model()
+        loss = self.clients_loss()
+        loss_terms = terms.terms_fn(loss)
+        if loss_terms is not None:
+            return TermsModel(
+                keras_model,
+                loss=loss,
+                loss_terms=loss_terms,
+                metrics=self.metrics_fn(),
+                input_spec=self.batch_spec,
+            )
         model = tff.learning.models.from_keras_model(
             keras_model,
-            loss=self.clients_loss(),
+            loss=loss,
             input_spec=self.batch_spec,
             metrics=self.metrics_fn(),
         )
         if self.frozen_weights:
-            return SentModel(keras_model, model)
+            return WithoutFrozen(keras_model, model)
         return model
