@@ -1,7 +1,7 @@
 """What the tasks of language models share: base, training, metrics, outputs."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
 import tensorflow as tf
@@ -14,11 +14,11 @@ from tff_pipeline.datasets.tokenizer import Tokenizer
 from tff_pipeline.models.pretrained import source
 from tff_pipeline.models.transformer import language_model
 from tff_pipeline.models.transformer.architecture import Architecture
-from tff_pipeline.models.transformer.base import LAYER, Base
+from tff_pipeline.models.transformer.base import Base
 from tff_pipeline.models.transformer.generation import next_token_logits
 from tff_pipeline.models.transformer.language_model import Training
 from tff_pipeline.models.transformer.lora import Lora
-from tff_pipeline.objectives import tokens
+from tff_pipeline.objectives import outputs, tokens
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
 
@@ -123,9 +123,9 @@ def language_task(
             "that."
         )
     model_fn = functools.partial(
-        language_model.language_model, architecture, training, base
+        language_model.LanguageModel, architecture, training, base
     )
-    words = language_model.in_words(model_fn())
+    words = language_model.in_words(architecture, training)
     return Task(
         name,
         **vars(data),
@@ -144,24 +144,26 @@ def language_task(
     )
 
 
-def token_outputs(output: tf.Tensor) -> dict[str, tf.Tensor]:
+def token_outputs(
+    output: tf.Tensor, symbols: Sequence[bytes] = ()
+) -> dict[str, tf.Tensor]:
     """Names the outputs of a language model.
 
     Args:
       output: Logits of the next token, float32 [batch, ids], of the model that
         is served; or nats and hits of all tokens, float32 [batch, length, 2].
+      symbols: The text of each id, where it is to be told.
 
     Returns:
-      `logits`, `probabilities` and `token`, int64 [batch], the likeliest next
-      one; or `nats` and `is_likeliest`, float32 [batch, length].
+      The outputs of `class_outputs` over next tokens, with symbols those of
+      `next_symbol_outputs`; or `nats` and `is_likeliest`, float32 [batch,
+      length].
     """
     if output.shape.rank == 3:
         return {"nats": output[..., 0], "is_likeliest": output[..., 1]}
-    return {
-        "logits": output,
-        "probabilities": tf.nn.softmax(output),
-        "token": tf.argmax(output, axis=-1),
-    }
+    if symbols:
+        return outputs.next_symbol_outputs(symbols, output)
+    return outputs.class_outputs(output)
 
 
 class NextTokenLogits(tf.keras.layers.Layer):
@@ -181,7 +183,7 @@ class NextTokenLogits(tf.keras.layers.Layer):
           window: The number of last tokens that are read; all by default.
         """
         super().__init__(name="next_token")
-        self._network = model.get_layer(LAYER)
+        self._network = model.transformer
         self._to_ids = to_ids
         self._window = window
 
@@ -199,6 +201,32 @@ class NextTokenLogits(tf.keras.layers.Layer):
             hidden = self._network(ids.to_tensor(), training=False)
             hidden = tf.gather(hidden, ids.row_lengths() - 1, batch_dims=1)
         return next_token_logits(self._network, hidden)
+
+
+class TokenLogits(tf.keras.layers.Layer):
+    """Predicts the token that follows each token of texts."""
+
+    def __init__(self, model: tf.keras.Model):
+        """Makes the layer.
+
+        Args:
+          model: A trained language model.
+        """
+        super().__init__(name="logits")
+        self._network = model.transformer
+
+    @compat.plain
+    def call(self, ids: tf.Tensor) -> tf.Tensor:
+        """Returns logits, float32 [batch, length, ids].
+
+        Args:
+          ids: int32 [batch, length].
+        """
+        hidden = self._network(ids, training=False)
+        shape = tf.shape(ids)
+        rows = tf.reshape(hidden, [-1, hidden.shape[-1]])
+        logits = next_token_logits(self._network, rows)
+        return tf.reshape(logits, [shape[0], shape[1], logits.shape[-1]])
 
 
 def serving_model_of_ids(model: tf.keras.Model) -> tf.keras.Model:

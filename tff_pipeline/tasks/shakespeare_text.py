@@ -1,12 +1,14 @@
 """Tasks of language models on Shakespeare's roles: from nothing, by LoRA."""
 
+import functools
+
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import characters, language, shakespeare
 from tff_pipeline.datasets.character_tokenizer import CharacterTokenizer
 from tff_pipeline.datasets.federation.split import Split, split
 from tff_pipeline.datasets.language import TextTokenizer
 from tff_pipeline.models.transformer.architecture import character_model
-from tff_pipeline.tasks import language_model
+from tff_pipeline.tasks import language_model, text_generation, text_serving
 from tff_pipeline.tasks.task import Task
 
 
@@ -26,17 +28,31 @@ def shakespeare_gpt(options: DataConfig, seed: int) -> Task:
       DataError: If a file is missing or damaged.
     """
     name = "shakespeare_gpt"
-    tokenizer = CharacterTokenizer(characters.reddi())
-    architecture = character_model(
-        tokenizer.vocabulary_size, int(options.model.sequence_length or 0)
-    )
+    alphabet = characters.reddi()
+    tokenizer = CharacterTokenizer(alphabet)
+    length = int(options.model.sequence_length or 0)
+    architecture = character_model(tokenizer.vocabulary_size, length)
     return language_model.language_task(
         name,
         _windows(name, options, seed, tokenizer),
         options,
         architecture,
         language_model.training_of(options.model, seed),
-        serving_fn=language_model.serving_model_of_ids,
+        outputs_fn=functools.partial(
+            language_model.token_outputs, symbols=alphabet.symbols
+        ),
+        serving_fn=lambda model: text_serving.text_model(
+            language_model.NextTokenLogits(
+                model, text_serving.CharacterIds(alphabet), length
+            )
+        ),
+        generate_fn=lambda model: text_generation.Generator(
+            language_model.TokenLogits(model),
+            text_serving.CharacterIds(alphabet),
+            length,
+            alphabet.symbols,
+            ends=[] if alphabet.end is None else [alphabet.end],
+        ),
     )
 
 

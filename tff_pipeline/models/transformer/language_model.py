@@ -145,104 +145,119 @@ def check(architecture: Architecture, training: Training) -> None:
         )
 
 
-class NextTokenScores(tf.keras.layers.Layer):
-    """Scores every token of a text after the first."""
+class LanguageModel(tf.keras.Model):
+    """A model that scores the tokens of texts.
 
-    def __init__(self, network: Transformer):
-        """Makes the layer.
+    It has no graph of its own, which would take seconds to draw at each of the
+    places that build a model.
+
+    Attributes:
+      transformer: The transformer.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        training: Training,
+        base: Optional[Base] = None,
+    ):
+        """Makes the model with its weights.
 
         Args:
-          network: The transformer, whose logits' matrix is used.
+          architecture: A decoder.
+          training: What is trained.
+          base: The pretrained weights; `None` to begin with drawn ones.
+
+        Raises:
+          ConfigError: If nothing of the architecture would be trained.
         """
-        super().__init__(name="scores")
-        self._network = network
+        super().__init__(name="language_model")
+        self.transformer = transformer(architecture, training, base)
+        self.built = True
 
     @compat.plain
-    def call(
-        self, hidden: tf.Tensor, targets: tf.Tensor, training: Any = False
-    ) -> tf.Tensor:
-        """Returns nats and hits, float32 [batch, length, 2].
+    def call(self, inputs: tf.Tensor, training: Any = False) -> tf.Tensor:
+        """Scores every token of texts after the first.
 
         Args:
-          hidden: What the last layer sees, float32 [batch, length, width].
-          targets: The token that follows each, int32 [batch, length].
+          inputs: Ids, int32 [batch, length + 1].
           training: True while the model is trained.
+
+        Returns:
+          float32 [batch, length, 2]: the cross-entropy in nats, and 1 where
+          the token was the likeliest, else 0.
         """
+        hidden = self.transformer(inputs[:, :-1], training=training)
+        targets = inputs[:, 1:]
         shape = tf.shape(targets)
         scores = scoring.token_scores(
             tf.reshape(hidden, [-1, hidden.shape[-1]]),
             tf.reshape(targets, [-1]),
-            self._network.table,
+            self.transformer.table,
             with_gradient=bool(training),
-            table_trains=self._network.table_trains,
+            table_trains=self.transformer.table_trains,
         )
         return tf.reshape(scores, [shape[0], shape[1], 2])
 
 
-def language_model(
-    architecture: Architecture,
-    training: Training,
-    base: Optional[Base] = None,
-) -> tf.keras.Model:
-    """Makes a model that scores the tokens of texts.
-
-    Its layer "transformer" is the transformer itself.
+def in_words(architecture: Architecture, training: Training) -> str:
+    """Says what of a transformer is trained and travels.
 
     Args:
-      architecture: A decoder.
+      architecture: The transformer.
       training: What is trained.
-      base: The pretrained weights; `None` to begin with drawn ones.
 
     Returns:
-      A model from "tokens", int32 [batch, length + 1], to float32 [batch,
-      length, 2]: of each token after the first the cross-entropy in nats, and 1
-      if it was the likeliest, else 0.
+      A sentence.
 
-    Raises:
-      ConfigError: If nothing of the architecture would be trained.
+    >>> from tff_pipeline.models.transformer.architecture import smollm2_135m
+    >>> in_words(smollm2_135m(), Training("lora", low_rank.Lora()))[:47]
+    'Trains 460,800 of 134,975,808 weights (0.34%), '
     """
-    network = transformer(architecture, training, base)
-    tokens = tf.keras.Input([None], dtype="int32", name="tokens")
-    hidden = network(tokens[:, :-1])
-    scores = NextTokenScores(network)(hidden, tokens[:, 1:])
-    return tf.keras.Model(tokens, scores)
-
-
-def in_words(model: tf.keras.Model) -> str:
-    """Says what of a language model is trained and travels.
-
-    Args:
-      model: A model with the layer "transformer".
-
-    Returns:
-      A line, such as "Trains 460,800 of 134,975,808 weights (0.34 %), which
-      alone travel: query, value of blocks 0 to 29; alpha / r = 2.".
-    """
-    network = model.get_layer(LAYER)
-    trained = sum(v.shape.num_elements() for v in model.trainable_variables)
-    total = network.architecture.num_parameters() + sum(
-        v.shape.num_elements()
-        for v in model.trainable_variables
-        if ".lora_" in v.name
-    )
+    trained, total = count(architecture, training)
     line = (
         f"Trains {trained:,} of {total:,} weights ({trained / total:.2%}), "
         "which alone travel"
     )
-    if network.lora is None:
+    lora = training.lora
+    if lora is None:
         return f"{line}."
-    hit = low_rank.adapted(network.architecture, network.lora.targets)
+    hit = low_rank.adapted(architecture, lora.targets)
     parts = dict.fromkeys(name.split(".", 2)[2] for name in hit)
-    blocks = sorted({int(name.split(".")[1]) for name in hit})
+    blocks = {name.split(".")[1] for name in hit}
+    factors = "B" if lora.train == "b" else "A and B"
     return (
-        f"{line}: B of "
-        if network.lora.train == "b"
-        else f"{line}: A and B of "
-    ) + (
-        f"{', '.join(parts)} in {len(blocks)} of "
-        f"{network.architecture.layers} blocks ({len(hit)} matrices), rank "
-        f"{network.lora.rank}, scale {network.lora.scale:g}."
+        f"{line}: {factors} of {', '.join(parts)} in {len(blocks)} of "
+        f"{architecture.layers} blocks ({len(hit)} matrices), rank "
+        f"{lora.rank}, scale {lora.scale:g}."
     )
+
+
+def count(architecture: Architecture, training: Training) -> tuple[int, int]:
+    """Counts weights.
+
+    Args:
+      architecture: The transformer.
+      training: What is trained.
+
+    Returns:
+      (those that train, all with the adapter's).
+    """
+    shapes = architecture.weight_shapes()
+    trained = sum(
+        math.prod(shape)
+        for name, shape in shapes.items()
+        if training.trains(name)
+    )
+    adapter = 0
+    if training.lora is not None:
+        hit = low_rank.adapted(architecture, training.lora.targets)
+        outputs = sum(shape[0] for shape in hit.values())
+        inputs = sum(shape[1] for shape in hit.values())
+        # A that is drawn is no weight.
+        adapter = outputs + (0 if training.lora.train == "b" else inputs)
+        adapter *= training.lora.rank
+    return trained + adapter, architecture.num_parameters() + adapter
 
 
 def memory(
@@ -268,16 +283,7 @@ def memory(
     Returns:
       Bytes.
     """
-    shapes = architecture.weight_shapes()
-    trained = sum(
-        math.prod(shape)
-        for name, shape in shapes.items()
-        if training.trains(name)
-    )
-    still = architecture.num_parameters() - trained
-    if training.lora is not None:
-        hit = low_rank.adapted(architecture, training.lora.targets)
-        trained += training.lora.rank * sum(map(sum, hit.values()))
+    trained, total = count(architecture, training)
     tokens = batch * length
     product_bytes = 2 if training.compute_dtype == "bfloat16" else 4
     # Queries, keys, values, mixed, gate, up and their product; residuals,
@@ -298,4 +304,4 @@ def memory(
     else:
         kept += block * architecture.layers
     logits = scoring.at_once_bytes(architecture.vocabulary_size, tokens)
-    return still * weight_bytes + 4 * 4 * trained + kept + logits
+    return (total - trained) * weight_bytes + 4 * 4 * trained + kept + logits

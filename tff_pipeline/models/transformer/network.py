@@ -12,6 +12,7 @@ from tff_pipeline.models.transformer.architecture import Architecture
 from tff_pipeline.models.transformer.base import LAYER
 from tff_pipeline.models.transformer.block import Block
 from tff_pipeline.models.transformer.lora import Lora, adapted
+from tff_pipeline.runtime import compat
 
 Array = npt.NDArray[Any]
 # Keys and values of the tokens so far, of every block: [batch, kv_heads,
@@ -222,6 +223,7 @@ class Transformer(tf.keras.layers.Layer):
         name = "embeddings.tokens" if tied else "head.kernel"
         return self._trains(name)
 
+    @compat.plain
     def call(self, tokens: tf.Tensor, training: Any = False) -> tf.Tensor:
         """Computes the hidden states of all tokens.
 
