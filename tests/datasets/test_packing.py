@@ -103,9 +103,7 @@ def test_windows_overlap_by_one_token(documents, length):
 @hypothesis.given(DOCUMENTS, LENGTHS)
 def test_a_row_holds_one_document(documents, length):
     examples, cut = rows(documents, length)
-    kept = [
-        each for each in documents if each.weights[1 : length + 1].any()
-    ]
+    kept = [each for each in documents if each.weights[1 : length + 1].any()]
     assert cut.left_out == len(documents) - len(kept)
     lost = [max(0, len(each) - length - 1) for each in kept]
     assert (cut.documents, cut.tokens) == (np.count_nonzero(lost), sum(lost))

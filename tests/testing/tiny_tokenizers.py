@@ -42,7 +42,7 @@ def byte_pair_tokenizer(begin=None, end=0, padding=None, **changes):
     )
 
 
-def word_pieces(settings=TokenizerSettings(2, 3, 0)):
+def word_pieces():
     """A tokenizer of WordPiece, in lower case, which pads and truncates."""
     description = {
         "version": "1.0",
@@ -95,5 +95,7 @@ def word_pieces(settings=TokenizerSettings(2, 3, 0)):
         },
     }
     return Tokenizer(
-        json.dumps(description).encode(), settings, source="pieces.json"
+        json.dumps(description).encode(),
+        TokenizerSettings(begin=2, end=3, padding=0),
+        source="pieces.json",
     )
