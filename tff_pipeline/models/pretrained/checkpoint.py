@@ -5,7 +5,13 @@ converts it to a base folder one weight at a time.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import Any, Optional
 
 import numpy as np
@@ -94,7 +100,9 @@ class Checkpoint:
     files: Sequence[str]
     left_out: Sequence[str] = ()
     tokenizer: Optional[bytes] = None
-    settings: base.TokenizerSettings = base.TokenizerSettings()
+    settings: base.TokenizerSettings = dataclasses.field(
+        default_factory=base.TokenizerSettings
+    )
 
     def __post_init__(self) -> None:
         """Raises `DataError` if names or shapes differ from the architecture's.
@@ -108,7 +116,7 @@ class Checkpoint:
         base.check_shapes(self.shapes, needs, self.place)
 
 
-def check_layers(layers: Any, names: Sequence[str], place: str) -> None:
+def check_layers(layers: Any, names: Collection[str], place: str) -> None:
     """Checks that a number of blocks is one that a file's weights can be.
 
     An architecture lists its weights block by block, so a damaged number would

@@ -65,9 +65,7 @@ class Family:
             for name in architecture.weight_shapes()
         }
 
-    def _stored(
-        self, name: str, prefix: str, names: Collection[str]
-    ) -> Stored:
+    def _stored(self, name: str, prefix: str, names: Collection[str]) -> Stored:
         block = re.match(r"blocks\.(\d+)\.", name)
         part = name
         if block:
@@ -172,7 +170,7 @@ def _check_rope(config: Settings, name: str) -> None:
             kind = scaling.get("rope_type", scaling.get("type"))
         raise errors.DataError(
             f"{config.place} has {name} of type {str(kind)[:40]!r}; only "
-            "rotary positions that are not scaled (null, or type \"default\") "
+            'rotary positions that are not scaled (null, or type "default") '
             "can be read, so give a model that was trained without."
         )
 
