@@ -1,0 +1,1 @@
+"""Pretrained transformers: read from others' files, converted to a base."""
