@@ -1,0 +1,1 @@
+"""Pretrained transformers as others store them: names, readers, writers."""
