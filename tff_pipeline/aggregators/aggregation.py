@@ -33,6 +33,9 @@ class Aggregation:
       columns: The columns of metrics.csv that the aggregation adds.
       measure: A function from the measurements of the aggregation process to
         the values of `columns`, by name.
+      complete: A function from (the model's trainable weights before the round,
+        the measurements of the aggregation process) to the measurements that
+        `measure` takes, for columns that need both; `None` if none does.
     """
 
     factory: Factory
@@ -40,6 +43,7 @@ class Aggregation:
     samplings: Sequence[str] = tuple(SAMPLING_OPTIONS)
     columns: Sequence[str] = ()
     measure: Callable[[Any], Mapping[str, float]] = lambda _: {}
+    complete: Optional[Callable[[Sequence[Any], Any], Any]] = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -156,9 +156,20 @@ class Algorithm(abc.ABC):
         if isinstance(self.process, KeptStateProcess):
             # Clients that keep nothing may still receive values of hooks.
             kept = kept or [collections.OrderedDict()] * len(data)
-            return tuple(self.process.next(state, data, kept))
+            after, metrics, kept = self.process.next(state, data, kept)
+            return after, self._completed(state, metrics), kept
         output = self.process.next(state, data)
-        return output.state, output.metrics, ()
+        return output.state, self._completed(state, output.metrics), ()
+
+    def _completed(self, before: Any, metrics: Any) -> Any:
+        """Completes what the aggregator measured by the weights before it."""
+        complete = self.aggregation.complete
+        if complete is None:
+            return metrics
+        weights = self.process.get_model_weights(before).trainable
+        return collections.OrderedDict(
+            metrics, aggregator=complete(weights, metrics["aggregator"])
+        )
 
     def after_round(
         self,
