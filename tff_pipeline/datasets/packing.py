@@ -191,9 +191,9 @@ def one_a_row(
 
     Example:
       >>> texts = [Document(np.arange(n), np.ones(n)) for n in (2, 5)]
-      >>> rows, cut = one_a_row(texts, 2, characters=np.ones(5), padding=9)
+      >>> rows, cut = one_a_row(texts, 2, characters=np.ones(9), padding=8)
       >>> rows.x.tolist(), cut
-      ([[0, 1, 9], [0, 1, 2]], Cut(documents=1, tokens=2, left_out=0))
+      ([[0, 1, 8], [0, 1, 2]], Cut(documents=1, tokens=2, left_out=0))
 
     Args:
       documents: The documents.

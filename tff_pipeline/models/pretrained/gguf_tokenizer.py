@@ -87,7 +87,8 @@ def read(
             "pretokenizers": [*first, byte_level],
         },
         "post_processor": _post_processor(tokens, begin if begins else None),
-        "decoder": byte_level,
+        # As the library writes one; decoding takes no notice of it.
+        "decoder": {**byte_level, "add_prefix_space": True},
         "model": {
             "type": "BPE",
             "dropout": None,
