@@ -174,6 +174,7 @@ OPTIMIZERS = {
     "yogi": "tff_pipeline.optimizers.build:yogi",
     "adagrad": "tff_pipeline.optimizers.build:adagrad",
     "rmsprop": "tff_pipeline.optimizers.build:rmsprop",
+    "muon": "tff_pipeline.optimizers.build:muon",
 }
 
 ALGORITHMS = {

@@ -20,6 +20,17 @@ OPTIMIZER_OPTIONS: Mapping[str, Mapping[str, float]] = {
     "yogi": {**_ADAM, "epsilon": 1e-3, "initial_accumulator": 1e-6},
     "adagrad": {"epsilon": 1e-7, "initial_accumulator": 0.1},
     "rmsprop": {"decay": 0.9, "epsilon": 1e-7},
+    # The numbers of Jordan et al. 2024 and of its authors' language models; a
+    # language model's first matrix is its embedding.
+    "muon": {
+        "momentum": 0.95,
+        "beta_1": 0.8,
+        "beta_2": 0.95,
+        "epsilon": 1e-8,
+        "adam_factor": 0.15,
+        "adam_first": 1,
+        "adam_last": 0,
+    },
 }
 
 # The options that each schedule of the learning rate takes, with defaults.
@@ -100,6 +111,24 @@ class OptimizerConfig(fields.Group):
         None,
         fields.NOT_NEGATIVE,
         "Sets the value at which the sum of squared gradients starts.",
+    )
+    adam_factor: Optional[float] = fields.field(
+        None,
+        fields.POSITIVE,
+        "Sets the learning rate of what Adam trains, the weights that are no "
+        "matrices and those below, as a multiple of the matrices' rate.",
+    )
+    adam_first: Optional[int] = fields.field(
+        None,
+        fields.NATURAL,
+        "Sets how many of the model's matrices, from the first, Adam trains: "
+        "its embeddings. An adapter has none.",
+    )
+    adam_last: Optional[int] = fields.field(
+        None,
+        fields.NATURAL,
+        "Sets how many of the model's matrices, from the last, Adam trains: 1 "
+        "if the outputs' matrix is not an embedding's.",
     )
     lr_schedule: str = fields.field(
         "constant",

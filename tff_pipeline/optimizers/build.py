@@ -11,6 +11,7 @@ from tff_pipeline import registry
 from tff_pipeline.config import OptimizerConfig
 from tff_pipeline.optimizers import rates
 from tff_pipeline.optimizers.fed_adam import FedAdam
+from tff_pipeline.optimizers.muon import Muon
 
 
 def build_optimizer(
@@ -131,3 +132,15 @@ def rmsprop(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
     return tff.learning.optimizers.build_rmsprop(
         options.learning_rate, options.decay, options.epsilon
     )
+
+
+def muon(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
+    """Builds Muon (Jordan et al. 2024), see `Muon`.
+
+    Args:
+      options: `learning_rate`, `momentum`, `beta_1`, `beta_2`, `epsilon` and
+        the fields that begin with `adam_` are used.
+    """
+    names = ("learning_rate", "momentum", "beta_1", "beta_2", "epsilon")
+    adam = ("adam_factor", "adam_first", "adam_last")
+    return Muon(**{name: getattr(options, name) for name in (*names, *adam)})
