@@ -12,13 +12,15 @@ from tff_pipeline.config.model import ModelConfig
 from tff_pipeline.datasets.federation.split import Split
 from tff_pipeline.datasets.tokenizer import Tokenizer
 from tff_pipeline.models.pretrained import source
-from tff_pipeline.models.transformer import language_model
+from tff_pipeline.models.transformer import adapter_reader, language_model
+from tff_pipeline.models.transformer.adapter import Adapter
 from tff_pipeline.models.transformer.architecture import Architecture
 from tff_pipeline.models.transformer.base import Base
 from tff_pipeline.models.transformer.generation import next_token_logits
 from tff_pipeline.models.transformer.language_model import Training
 from tff_pipeline.models.transformer.lora import Lora
 from tff_pipeline.objectives import outputs, tokens
+from tff_pipeline.runs import environment
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
 
@@ -72,6 +74,13 @@ def training_of(
     """
     lora = None
     if options.trainable == "lora":
+        start = None
+        if options.init_adapter is not None and base is not None:
+            adapter = adapter_reader.read(
+                options.init_adapter, base.architecture, base.weights.sha256
+            )
+            _check_scale(options, adapter)
+            start = adapter.modules
         lora = Lora(
             rank=int(options.lora_rank or 0),
             alpha=float(options.lora_alpha or 0),
@@ -79,6 +88,7 @@ def training_of(
             targets=str(options.lora_targets),
             train=str(options.lora_train),
             seed=seed,
+            start=start,
         )
     return Training(
         str(options.trainable),
@@ -86,6 +96,17 @@ def training_of(
         str(options.compute_dtype),
         bool(options.recompute),
     )
+
+
+def _check_scale(options: ModelConfig, adapter: Adapter) -> None:
+    """Checks that an adapter has the rank and the scale of the flags."""
+    if (adapter.rank, adapter.alpha) != (options.lora_rank, options.lora_alpha):
+        raise errors.ConfigError(
+            f"--init_adapter={options.init_adapter} has rank {adapter.rank} "
+            f"and alpha {adapter.alpha:g}, and --lora_rank={options.lora_rank} "
+            f"--lora_alpha={options.lora_alpha:g}; give "
+            f"--lora_rank={adapter.rank} --lora_alpha={adapter.alpha:g}."
+        )
 
 
 def language_task(
@@ -140,8 +161,39 @@ def language_task(
         most_at_once=16,
         input_name="tokens",
         notes=" ".join(filter(None, (words, notes))),
+        memory_fn=lambda batch: language_model.memory(
+            architecture,
+            training,
+            batch,
+            length,
+            2 if options.model.base_dtype == "bfloat16" else 4,
+        ),
+        factor_places=language_model.factor_places(architecture, training),
+        **_of_base(options.model, training, base),
         **{"outputs_fn": token_outputs, **more},
     )
+
+
+def _of_base(
+    options: ModelConfig, training: Training, base: Optional[Base]
+) -> dict[str, Any]:
+    """Returns the fields of a task that a base brings along."""
+    if base is None:
+        return {}
+    fields: dict[str, Any] = {
+        # What trains begins with the base too, where none of it is frozen.
+        "begins_with": {"base": base.weights.sha256}
+    }
+    if training.lora is not None:
+        fields["adapter_fn"] = functools.partial(
+            language_model.adapter_of, base=base
+        )
+    if options.init_adapter is not None:
+        hashes = environment.hashes(options.init_adapter)
+        fields["begins_with"] |= {
+            f"adapter {name}": sha256 for name, sha256 in hashes.items()
+        }
+    return fields
 
 
 def token_outputs(

@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable
 from typing import Any, Optional
 
+import numpy as np
 import tensorflow as tf
 
 from tff_pipeline import errors
 from tff_pipeline.models import frozen
 from tff_pipeline.models.transformer import lora as low_rank
 from tff_pipeline.models.transformer import scoring
+from tff_pipeline.models.transformer.adapter import Adapter
 from tff_pipeline.models.transformer.architecture import Architecture
 from tff_pipeline.models.transformer.base import LAYER, PREFIX, Base
 from tff_pipeline.models.transformer.lora import Lora
@@ -266,12 +268,12 @@ def memory(
     batch: int,
     length: int,
     weight_bytes: int = 4,
-) -> int:
-    """Estimates the memory that one step of one client takes.
+) -> tuple[int, int]:
+    """Estimates the memory of training.
 
-    The formula of docs/large_models.md: the weights (frozen ones once a
-    process), four copies of what is trained, what each block keeps, and the
-    logits that are made at once.
+    The formula of docs/large_models.md: the frozen weights once a process; for
+    each client that trains four copies of what is trained, what each block
+    keeps, and the logits that are made at once.
 
     Args:
       architecture: The transformer.
@@ -281,7 +283,7 @@ def memory(
       weight_bytes: The bytes of a frozen weight.
 
     Returns:
-      Bytes.
+      (bytes that a process takes once, bytes of each client that trains).
     """
     trained, total = count(architecture, training)
     tokens = batch * length
@@ -304,4 +306,46 @@ def memory(
     else:
         kept += block * architecture.layers
     logits = scoring.at_once_bytes(architecture.vocabulary_size, tokens)
-    return (total - trained) * weight_bytes + 4 * 4 * trained + kept + logits
+    return (total - trained) * weight_bytes, 4 * 4 * trained + kept + logits
+
+
+def adapter_of(model: LanguageModel, base: Base) -> Adapter:
+    """Takes the adapter out of a trained model.
+
+    Args:
+      model: A model that trains by low-rank adaptation.
+      base: Its base.
+    """
+    network = model.transformer
+    lora = network.lora
+    return Adapter(
+        rank=lora.rank,
+        alpha=lora.alpha,
+        modules={
+            name: tuple(np.asarray(factor) for factor in network.factors(name))
+            for name in network.lora_pairs
+        },
+        base_sha256=base.weights.sha256,
+        base_source=base.source,
+        dropout=lora.dropout,
+    )
+
+
+def factor_places(
+    architecture: Architecture, training: Training
+) -> list[tuple[int, int]]:
+    """Lists the places of factors among the trainable weights.
+
+    Args:
+      architecture: The transformer.
+      training: What is trained.
+
+    Returns:
+      (place of A, place of B) of each adapted matrix; empty unless both train.
+    """
+    lora = training.lora
+    if lora is None or lora.train == "b":
+        return []
+    # In the order in which the transformer makes them.
+    hit = low_rank.adapted(architecture, lora.targets)
+    return [(2 * number, 2 * number + 1) for number in range(len(hit))]
