@@ -147,9 +147,9 @@ class Tokenizer:
             for number in (settings.padding, settings.end, 0)
             if number is not None
         )
-        model = description["model"]
-        self.unknown: Optional[int] = model.get("unk_id")
-        unknown = model.get("unk_token")
+        # Unigram has a number, the others have a token, by default or not.
+        self.unknown: Optional[int] = description["model"].get("unk_id")
+        unknown = getattr(self._library.model, "unk_token", None)
         if unknown is not None:
             if unknown not in vocabulary:
                 raise errors.DataError(
