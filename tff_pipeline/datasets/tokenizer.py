@@ -151,7 +151,8 @@ class Tokenizer:
         self.unknown: Optional[int] = description["model"].get("unk_id")
         unknown = getattr(self._library.model, "unk_token", None)
         if unknown is not None:
-            if unknown not in vocabulary:
+            # The library does not look among tokens that were added.
+            if unknown not in self._library.get_vocab(with_added_tokens=False):
                 raise errors.DataError(
                     f"{source} names an unknown token that is not in its "
                     "vocabulary; convert the model again."
