@@ -31,6 +31,22 @@ class TaskEntry:
     default_partition: str = "natural"
 
 
+# What tasks of language models take; the rest depends on what of them trains.
+_LANGUAGE_MODEL: dict[str, Any] = {
+    "init_from": None,
+    "base_dtype": "float32",
+    "compute_dtype": "float32",
+    "recompute": False,
+    "sequence_length": 128,
+    "trainable": None,
+    "lora_rank": None,
+    "lora_alpha": None,
+    "lora_dropout": None,
+    "lora_targets": None,
+    "lora_train": None,
+    "init_adapter": None,
+}
+
 TASKS: dict[str, Union[str, TaskEntry]] = {
     "csv": TaskEntry(
         "tff_pipeline.tasks.table:csv",
@@ -84,6 +100,12 @@ TASKS: dict[str, Union[str, TaskEntry]] = {
     "shakespeare_lstm": "tff_pipeline.tasks.shakespeare:shakespeare_lstm",
     "shakespeare_next_char": (
         "tff_pipeline.tasks.shakespeare:shakespeare_next_char"
+    ),
+    "shakespeare_gpt": TaskEntry(
+        "tff_pipeline.tasks.shakespeare_text:shakespeare_gpt", _LANGUAGE_MODEL
+    ),
+    "shakespeare_llm": TaskEntry(
+        "tff_pipeline.tasks.shakespeare_text:shakespeare_llm", _LANGUAGE_MODEL
     ),
     "stackexchange_tags": "tff_pipeline.tasks.stackexchange:stackexchange_tags",
     "stackexchange_next_word": (

@@ -29,7 +29,7 @@ from tff_pipeline.datasets import (
     stackexchange,
     tcga_brca,
 )
-from tff_pipeline.datasets.readers import word_vectors
+from tff_pipeline.datasets.readers import instructions, word_vectors
 from tff_pipeline.flags import experiment as experiment_flags
 from tff_pipeline.flags import parsing
 from tff_pipeline.runs.checkpoint import CheckpointStore
@@ -163,6 +163,9 @@ def _read_json_lines(folder, output, draw):
             return
     if (folder / "windows").exists():
         shakespeare.load(str(folder / "windows"), "a_task")
+        return
+    if (folder / "instructions").exists():
+        list(instructions.read(str(folder / "instructions")))
         return
     kind = "classification"
     for path in folder.iterdir():

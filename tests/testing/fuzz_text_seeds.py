@@ -162,6 +162,9 @@ def json_lines() -> tuple[Files, ...]:
     leaf += b'"y": [1]}}, "hierarchies": ["g", "g"]}'
     windows = b'{"users": ["u"], "num_samples": [2], "user_data": {"u": {'
     windows += b'"x": ["abc", "bcd"], "y": ["d", "e"]}}}'
+    chat = b'{"client": "a", "prompt": "p", "response": "r"}\n{"client": 3, '
+    chat += b'"messages": [{"role": "user", "content": "p"}, {"role": '
+    chat += b'"assistant", "content": "r"}]}\n'
     role = '{"client": "A", "speeches": [["To be", "or"], ["not", "to"]]}\n'
     return (
         {"o.jsonl": own},
@@ -169,6 +172,7 @@ def json_lines() -> tuple[Files, ...]:
         {"o.jsonl.gz": gzip.compress(own, mtime=0)},
         {stackexchange.FILE: post.encode() * 2},
         {shakespeare.FILE: role.encode() * 2},
+        {"instructions/a.jsonl": chat, "instructions/test/b.jsonl": chat},
         {"leaf/train/a.json": leaf, "leaf/test/a.json": leaf},
         {"a.json": leaf},
         {"windows/a.json": windows, "windows/test.json": windows},

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tff_pipeline import errors, registry
-from tff_pipeline.aggregators import chain
+from tff_pipeline.aggregators import chain, lora_error
 from tff_pipeline.aggregators.aggregation import AggregationContext
 from tff_pipeline.algorithms import algorithm
 from tff_pipeline.algorithms.algorithm import Algorithm, AlgorithmContext
@@ -43,6 +43,10 @@ def build_algorithm(
             f"--sampling={config.clients.sampling} is not used with "
             f"--aggregator={config.aggregation.name}; choose "
             f"{' or '.join(aggregation.samplings)}."
+        )
+    if task.factor_places:
+        aggregation = lora_error.with_lora_error(
+            aggregation, task.factor_places
         )
     return algorithm.build(
         AlgorithmContext(

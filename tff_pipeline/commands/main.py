@@ -26,6 +26,7 @@ COMMANDS = (
     "inspect-data",
     "check-model",
     "prepare-data",
+    "prepare-model",
     "serve",
     "doctor",
 )

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tff_pipeline import errors
 from tff_pipeline.config import fields
 from tff_pipeline.files import storage
+from tff_pipeline.models.transformer import adapter_reader
 from tff_pipeline.privacy import accounting
 from tff_pipeline.runs import environment, metrics_file, round_log, signature
 from tff_pipeline.runs.checkpoint import CheckpointStore
@@ -85,7 +86,7 @@ def verify(run_dir: str, public_key: Optional[str] = None) -> list[Finding]:
     if (stated or storage.exists(directory.privacy_json)) and store.rounds():
         check(lambda: _check_privacy(directory, store, rounds, stated))
     exported = [r for r in records if r.content["kind"] == "exported"]
-    if exported or storage.exists(directory.saved_model):
+    if exported or storage.exists(directory.exported):
         check(lambda: _check_model(directory, store, exported))
     if public_key is not None:
         try:
@@ -240,7 +241,7 @@ def _check_statement(
 def _check_model(
     directory: RunDirectory, store: CheckpointStore, exported: list[Record]
 ) -> str:
-    path = directory.saved_model
+    path = directory.exported
     if not exported:
         raise _Wrong(f"{path} is there, and the log does not say of what.")
     record = exported[-1].content
@@ -250,16 +251,24 @@ def _check_model(
     _, weights = store.load_weights(number)
     if digest(flatten(weights)) != record["weights"]:
         raise _Wrong(f"{path} is not of the checkpoint of round {number}.")
+    held = {digest({"": value}) for value in _held(path)}
+    for name, value in flatten(weights).items():
+        if digest({"": np.asarray(value)}) not in held:
+            raise _Wrong(f"{path} does not hold {name} of round {number}.")
+    return f"{path} holds the weights of round {number}."
+
+
+def _held(path: str) -> list[Any]:
+    """Returns the numbers that an exported model or adapter holds."""
+    if os.path.basename(path) == "adapter":
+        tensors, _ = adapter_reader.read_tensors(path)
+        return list(tensors.values())
     try:
         model = tf.saved_model.load(path)
     # What TensorFlow raises, for a damaged model can be damaged in any way.
     except Exception as error:
         raise _Wrong(f"{path} cannot be loaded ({error}).") from None
-    held = {digest({"": value.numpy()}) for value in model.variables}
-    for name, value in flatten(weights).items():
-        if digest({"": np.asarray(value)}) not in held:
-            raise _Wrong(f"{path} does not hold {name} of round {number}.")
-    return f"{path} holds the weights of round {number}."
+    return [value.numpy() for value in model.variables]
 
 
 def _check_signature(

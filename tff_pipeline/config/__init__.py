@@ -15,6 +15,7 @@ from tff_pipeline.config.clients import (
 )
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.config.experiment import ExperimentConfig
+from tff_pipeline.config.model import ModelConfig
 from tff_pipeline.config.optimizers import (
     OPTIMIZER_OPTIONS,
     SCHEDULE_OPTIONS,
@@ -39,6 +40,7 @@ __all__ = [
     "ClientConfig",
     "DataConfig",
     "ExperimentConfig",
+    "ModelConfig",
     "OptimizerConfig",
     "PrivacyConfig",
     "RunConfig",

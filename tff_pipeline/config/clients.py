@@ -101,6 +101,14 @@ class ClientConfig(fields.Group):
         "Sets how many examples a client uses for one optimizer step.",
         flag="client_batch_size",
     )
+    micro_batch_size: Optional[int] = fields.field(
+        None,
+        fields.COUNT,
+        "Sets how many examples of a batch are computed at a time, to save "
+        "memory; their gradients are added up, so that the step is the same "
+        "but for rounding. Default: the whole batch.",
+        flag="client_micro_batch_size",
+    )
     weighting: Optional[str] = fields.field(
         None,
         fields.known(WEIGHTINGS),
@@ -159,6 +167,12 @@ class ClientConfig(fields.Group):
                 f"--client_steps_per_round={self.steps_per_round} and "
                 f"--client_epochs_per_round={self.epochs_per_round} say two "
                 "things; leave one out."
+            )
+        if self.micro_batch_size is not None and self.dp_target_epsilon:
+            raise errors.ConfigError(
+                f"--client_micro_batch_size={self.micro_batch_size} is not "
+                "used with --client_dp_target_epsilon, which takes the "
+                "gradient of each example; leave it out."
             )
         self._check_example_dp()
 

@@ -6,6 +6,7 @@ from typing import Any, Optional
 
 from tff_pipeline import errors, registry
 from tff_pipeline.config import fields
+from tff_pipeline.config.model import ModelConfig
 
 # Each partition's options with their defaults; other partitions refuse them.
 # A task's stand on its line of `registry.TASKS`.
@@ -49,6 +50,9 @@ class DataConfig(fields.Group):
 
     Its fields are flags, whose help says what they mean. Options that the task
     or the partition does not take stay `None`.
+
+    Attributes:
+      model: The options of pretrained and language models.
 
     Raises:
       ConfigError: If a value is not allowed, or the options do not go together.
@@ -262,6 +266,7 @@ class DataConfig(fields.Group):
         "clients to try things with. Default: download. Only for tasks "
         "named tff_...",
     )
+    model: ModelConfig = ModelConfig()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -279,13 +284,11 @@ class DataConfig(fields.Group):
                 "partition",
                 {name: options.get(name, {}) for name in registry.PARTITIONS},
             )
-        self.settle(
-            "task",
-            {
-                name: registry.task_entry(name).options
-                for name in registry.TASKS
-            },
-        )
+        taken = {
+            name: registry.task_entry(name).options for name in registry.TASKS
+        }
+        self.settle("task", taken)
+        self._settle_model(taken)
         if self.split_column is not None:
             object.__setattr__(self, "test_fraction", None)
         self._settle_validation()
@@ -320,6 +323,14 @@ class DataConfig(fields.Group):
                 f"--task={self.task} needs --data_dir, {contents}."
             )
         return self.data_dir
+
+    def _settle_model(self, taken: Mapping[str, Mapping[str, Any]]) -> None:
+        """Fills in the options of the task's model, on a copy."""
+        model = dataclasses.replace(self.model)
+        model.settle_options("task", self.task, taken)
+        if "trainable" in taken[self.task]:
+            model.settle_trainable()
+        object.__setattr__(self, "model", model)
 
     def _settle_validation(self) -> None:
         """Fills in what the share is of; a share of 0 is none."""

@@ -141,6 +141,7 @@ class ExperimentConfig:
         """Returns all groups of fields, the optimizers' too."""
         return (
             self.data,
+            self.data.model,
             self.clients,
             self.clients.optimizer,
             self.server,
@@ -183,6 +184,10 @@ class ExperimentConfig:
         values = {**self.flags(), "output_dir": None}
         for flag, path in self.data.files().items():
             values[flag] = os.path.abspath(path)
+        for flag in ("init_from", "init_adapter"):
+            path = values.get(flag)
+            if path is not None and not path.startswith("pypi:"):
+                values[flag] = os.path.abspath(path)
         return "".join(
             f"--{flag}={fields.in_flagfile(value)}\n"
             for flag, value in values.items()

@@ -9,6 +9,7 @@ import tensorflow_federated as tff
 
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.models.weight_groups import weight_groups
+from tff_pipeline.objectives import terms
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
 
@@ -39,6 +40,7 @@ class Evaluator:
         model = task.build_model()
         self._set_metrics = task.set_metrics
         loss_fn = task.loss_fn()
+        loss_terms = terms.terms_fn(loss_fn) or (lambda y: tf.shape(y)[0])
         loss = tf.keras.metrics.Mean(name="loss")
         metrics = [loss, *task.metrics_fn()]
         # Kept, for the traced functions refer to their variables only weakly.
@@ -50,7 +52,7 @@ class Evaluator:
         @compat.plain
         def update(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
             output = model(x, training=False)
-            loss.update_state(loss_fn(y, output), sample_weight=tf.shape(y)[0])
+            loss.update_state(loss_fn(y, output), sample_weight=loss_terms(y))
             for metric in metrics[1:]:
                 metric.update_state(y, output)
             output_shapes.append(output.shape)

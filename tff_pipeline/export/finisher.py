@@ -1,6 +1,6 @@
 """Exports a run's model when its last round is saved."""
 
-from tff_pipeline.export import saved_model
+from tff_pipeline.export import adapter_folder, saved_model
 from tff_pipeline.export.model_card import Provenance
 from tff_pipeline.runs import environment, metrics_file
 from tff_pipeline.runs.metric_names import VALIDATION
@@ -11,6 +11,9 @@ from tff_pipeline.training.finish import FinishContext
 def export(context: FinishContext) -> None:
     """Writes the run's SavedModel, and a record of it to the round log.
 
+    Of a model whose base stays as it was the adapter alone is written, for the
+    whole model is large and can be made of the two at any time.
+
     Args:
       context: The run that ended. A model that is there is replaced.
 
@@ -18,6 +21,10 @@ def export(context: FinishContext) -> None:
       RunDirectoryError: If a file cannot be written.
     """
     directory = context.directory
+    if context.task.adapter_fn is not None:
+        adapter_folder.write(context.task, context.weights, directory.adapter)
+        _record(context, directory.adapter)
+        return
     saved_model.export(
         context.task,
         context.weights,
@@ -36,11 +43,16 @@ def export(context: FinishContext) -> None:
             directory.privacy_statement(),
         ),
     )
+    _record(context, directory.saved_model)
+
+
+def _record(context: FinishContext, folder: str) -> None:
+    """Adds to the round log what was exported."""
     context.log.add(
         "exported",
         round=context.round_number,
         weights=digest(flatten(context.weights)),
-        files=environment.hashes(directory.saved_model),
+        files=environment.hashes(folder),
     )
     context.log.sync()
 

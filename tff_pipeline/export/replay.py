@@ -124,7 +124,7 @@ def raw_inputs(serving: tf.keras.Model, encoded: Array) -> dict[str, Array]:
     Args:
       serving: The model that takes them.
       encoded: Made-up inputs of the trained model, [examples, ...]; numbers are
-        taken from its columns.
+        taken from its columns, and one input of its rank is all of it.
 
     Returns:
       Arrays [examples, ...] by the input's name.
@@ -138,6 +138,9 @@ def raw_inputs(serving: tf.keras.Model, encoded: Array) -> dict[str, Array]:
     strings = [each.name for each in serving.inputs if each.dtype == "string"]
     inputs = {}
     for place, each in enumerate(serving.inputs):
+        if each.shape.rank == encoded.ndim and len(serving.inputs) == 1:
+            inputs[each.name] = encoded
+            continue
         if each.dtype != tf.string:
             column = encoded[:, place]
             inputs[each.name] = column.astype(each.dtype.as_numpy_dtype)

@@ -28,6 +28,7 @@ def define_experiment_flags() -> None:
     """Defines a flag for every field of `ExperimentConfig`."""
     titles = (
         "Task and data",
+        "Pretrained and language models",
         "Clients",
         "Client optimizer",
         "Server",
@@ -115,6 +116,11 @@ def _group(cls: type, **nested: Any) -> Any:
     return cls(**values, **nested)
 
 
+def _data() -> config.DataConfig:
+    """Returns the options of the task, with those of its model."""
+    return _group(config.DataConfig, model=_group(config.ModelConfig))
+
+
 def experiment_config() -> config.ExperimentConfig:
     """Returns the configuration that the flags describe.
 
@@ -124,7 +130,7 @@ def experiment_config() -> config.ExperimentConfig:
     """
     client_optimizer, server_optimizer = map(_optimizer, _SIDES)
     experiment = config.ExperimentConfig(
-        data=_group(config.DataConfig),
+        data=_data(),
         clients=_group(config.ClientConfig, optimizer=client_optimizer),
         server=_group(config.ServerConfig, optimizer=server_optimizer),
         algorithm=_group(config.AlgorithmConfig),
@@ -143,9 +149,10 @@ def define_task_flags() -> None:
     """Defines the flags of scripts/check_model.py: as of inspect_data.py."""
     define_experiment_flags()
     data = parsing.SECTIONS["Task and data"]
+    model = parsing.SECTIONS["Pretrained and language models"]
     parsing.SECTIONS.clear()
     parsing.FIRST.clear()
-    parsing.SECTIONS["Task and data"] = [*data, "seed"]
+    parsing.SECTIONS["Task and data"] = [*data, *model, "seed"]
 
 
 def define_inspection_flags() -> None:
@@ -168,7 +175,7 @@ def task_config() -> config.ExperimentConfig:
       ConfigError: If one of these is not allowed; the message names it.
     """
     return config.ExperimentConfig(
-        data=_group(config.DataConfig),
+        data=_data(),
         # At least one client exists, however small --num_clients is.
         clients=config.ClientConfig(clients_per_round=1),
         run=config.RunConfig(seed=parsing.FLAGS["seed"].value),

@@ -75,7 +75,32 @@ def weight_groups(
 
 
 class SentModel(tff.learning.models.VariableModel):
-    """A model for `tff.learning` whose frozen variables TFF does not see."""
+    """Base of models for `tff.learning` that do not show it frozen variables.
+
+    Subclasses compute the loss.
+    """
+
+    def __init__(self, keras_model: tf.keras.Model):
+        """Sorts the variables.
+
+        Args:
+          keras_model: The Keras model.
+        """
+        # Named as TFF names it, where random layers are looked for.
+        self._keras_model = keras_model
+        self._groups = weight_groups(keras_model)
+
+    @property
+    def trainable_variables(self) -> list[tf.Variable]:
+        return self._groups.trainable
+
+    @property
+    def non_trainable_variables(self) -> list[tf.Variable]:
+        return self._groups.non_trainable
+
+
+class WithoutFrozen(SentModel):
+    """A model of TFF whose frozen variables TFF does not see."""
 
     def __init__(
         self,
@@ -88,18 +113,8 @@ class SentModel(tff.learning.models.VariableModel):
           keras_model: The Keras model.
           model: What `tff.learning.models.from_keras_model` made of it.
         """
-        # Named as TFF names it, where random layers are looked for.
-        self._keras_model = keras_model
+        super().__init__(keras_model)
         self._model = model
-        self._groups = weight_groups(keras_model)
-
-    @property
-    def trainable_variables(self) -> list[tf.Variable]:
-        return self._groups.trainable
-
-    @property
-    def non_trainable_variables(self) -> list[tf.Variable]:
-        return self._groups.non_trainable
 
     @property
     def local_variables(self) -> list[tf.Variable]:

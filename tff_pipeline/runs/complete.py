@@ -121,8 +121,7 @@ def _is_finished(name: str, directory: RunDirectory, last: int) -> bool:
         ]
         return bool(exported) and (
             exported[-1]["round"] == last
-            and exported[-1]["files"]
-            == environment.hashes(directory.saved_model)
+            and exported[-1]["files"] == environment.hashes(directory.exported)
         )
     picture = directory.learning_curve
     return (

@@ -11,6 +11,7 @@ checkpoints/      server states, `round_000010/` and so on; in `kept_rows/`
                   what clients keep
 plots/            learning_curve.png
 saved_model/      the trained Keras model
+adapter/          or, where a base stays as it was, the adapter trained for it
 evaluations/      what evaluate.py found
 audit.json        what audit.py found; audit.txt has it in words
 profile.txt       where the time went, with --profile
@@ -44,6 +45,7 @@ _CONTENTS = (
     "checkpoints",
     "plots",
     "saved_model",
+    "adapter",
     "evaluations",
     "audit.json",
     "audit.txt",
@@ -78,6 +80,7 @@ class RunDirectory:
         self.checkpoints = os.path.join(path, "checkpoints")
         self.learning_curve = os.path.join(path, "plots", "learning_curve.png")
         self.saved_model = os.path.join(path, "saved_model")
+        self.adapter = os.path.join(path, "adapter")
         self.audit = os.path.join(path, "audit.json")
         self.audit_text = os.path.join(path, "audit.txt")
         self.profile = os.path.join(path, "profile.txt")
@@ -150,6 +153,13 @@ class RunDirectory:
             text = json.dumps(environment or {}, indent=2) + "\n"
             durable.write_text(self.environment, text)
         durable.write_text(self.config, config.to_json())
+
+    @property
+    def exported(self) -> str:
+        """The folder of the trained model, or of the adapter if that is it."""
+        if storage.exists(self.adapter):
+            return self.adapter
+        return self.saved_model
 
     def privacy_statement(self) -> dict[str, str]:
         """Reads the privacy statement: file name -> text; empty without one."""

@@ -16,11 +16,13 @@ from tff_pipeline.datasets.federation.federated_data import (
 )
 from tff_pipeline.datasets.readers.column_guard import ColumnUse
 from tff_pipeline.models import frozen
-from tff_pipeline.models.weight_groups import SentModel, weight_groups
-from tff_pipeline.objectives import outputs
+from tff_pipeline.models.transformer.adapter import Adapter
+from tff_pipeline.models.weight_groups import WithoutFrozen, weight_groups
+from tff_pipeline.objectives import outputs, terms
 from tff_pipeline.objectives.scaled_error import ScaledSquaredError
 from tff_pipeline.objectives.set_metric import SetMetric
 from tff_pipeline.runtime import compat
+from tff_pipeline.tasks.terms_model import TermsModel
 
 ModelFn = Callable[[], tf.keras.Model]
 
@@ -79,6 +81,15 @@ class Task:
       padding_label: The label of places in a sequence that have none, which is
         no class; `None` if all labels are classes.
       notes: How the data were read and are scored, where figures depend on it.
+      adapter_fn: The trained model -> the low-rank adapter of its base, for
+        models that train no more; it is exported in the model's place.
+      factor_places: The places among the trainable weights of each matrix's
+        factors A and B, where both are averaged.
+      memory_fn: The number of examples in a step -> (the bytes that a process
+        takes once, those that each client that trains takes), estimates; or
+        `None`.
+      begins_with: Names of files, other than the data, that the model begins
+        with -> SHA-256.
       frozen_weights: The frozen weights that the model uses, in the order in
         which it uses them first; derived from `model_fn`.
     """
@@ -114,6 +125,10 @@ class Task:
     fitted_columns: Optional[Mapping[str, str]] = None
     padding_label: Optional[int] = None
     notes: str = ""
+    adapter_fn: Optional[Callable[[tf.keras.Model], Adapter]] = None
+    factor_places: Sequence[tuple[int, int]] = ()
+    memory_fn: Optional[Callable[[int], tuple[int, int]]] = None
+    begins_with: Mapping[str, str] = dataclasses.field(default_factory=dict)
     frozen_weights: tuple[frozen.FrozenWeights, ...] = dataclasses.field(
         init=False, repr=False, default=()
     )
@@ -253,7 +268,7 @@ class Task:
         return (self.training_loss_fn or self.loss_fn)()
 
     def frozen_hashes(self) -> dict[str, str]:
-        """Names the frozen weights by content, for the record of a run's data.
+        """Names by content what the model is made of, for a run's record.
 
         Returns:
           A name that tells them apart -> SHA-256; empty without frozen weights.
@@ -261,8 +276,11 @@ class Task:
           machine.
         """
         return {
-            f"frozen weights {number}": weights.sha256
-            for number, weights in enumerate(self.frozen_weights, 1)
+            **self.begins_with,
+            **{
+                f"frozen weights {number}": weights.sha256
+                for number, weights in enumerate(self.frozen_weights, 1)
+            },
         }
 
     def tff_model_fn(self) -> tff.learning.models.VariableModel:
@@ -273,12 +291,22 @@ class Task:
           ones out, so that TFF neither sends nor keeps these.
         """
         keras_model = self.build_model()
+        loss = self.clients_loss()
+        loss_terms = terms.terms_fn(loss)
+        if loss_terms is not None:
+            return TermsModel(
+                keras_model,
+                loss=loss,
+                loss_terms=loss_terms,
+                metrics=self.metrics_fn(),
+                input_spec=self.batch_spec,
+            )
         model = tff.learning.models.from_keras_model(
             keras_model,
-            loss=self.clients_loss(),
+            loss=loss,
             input_spec=self.batch_spec,
             metrics=self.metrics_fn(),
         )
         if self.frozen_weights:
-            return SentModel(keras_model, model)
+            return WithoutFrozen(keras_model, model)
         return model

@@ -127,6 +127,7 @@ def _print_results(
         print(paper.on_screen(storage.read_text(directory.privacy_json)))
     places = {
         "SavedModel": directory.saved_model,
+        "Adapter": directory.adapter,
         "Metrics": directory.metrics,
         "Learning curve": directory.learning_curve,
         "TensorBoard": directory.tensorboard,

@@ -1,1 +1,1 @@
-"""Pretrained transformers as others store them: names, readers, writers."""
+"""Pretrained transformers: read from others' files, converted to a base."""

@@ -57,7 +57,7 @@ def read(
         `Adapter` cannot hold; the sentence says which.
     """
     config = _read_config(os.path.join(folder, adapter.CONFIG))
-    tensors, metadata = _read_tensors(folder)
+    tensors, metadata = read_tensors(folder)
     stored = metadata.get(adapter.BASE_SHA256, base_sha256)
     source = metadata.get(adapter.BASE_SOURCE) or str(
         config.get("base_model_name_or_path") or ""
@@ -144,8 +144,18 @@ def _numbers(
     return rank, alpha, dropout
 
 
-def _read_tensors(folder: str) -> tuple[dict[str, Array], dict[str, str]]:
-    """Reads the adapter's weights, and the metadata of their file."""
+def read_tensors(folder: str) -> tuple[dict[str, Array], dict[str, str]]:
+    """Reads an adapter's weights as they are named in their file.
+
+    Args:
+      folder: The folder, on this machine.
+
+    Returns:
+      (name -> float32 numbers, the file's metadata).
+
+    Raises:
+      DataError: If the file is missing or damaged.
+    """
     path = os.path.join(folder, adapter.WEIGHTS)
     if not os.path.exists(path) and os.path.exists(
         os.path.join(folder, _PICKLE)

@@ -66,6 +66,8 @@ class Architecture:
       fused_attention: Whether query, key and value are one matrix, as in GPT-2.
       normalized_heads: Whether queries and keys are brought to a root mean
         square of 1 before they are multiplied (Henry et al. 2020).
+      normalized_embeddings: Whether tokens' vectors are brought to a root mean
+        square of 1 before the first block.
       tied_head: Whether the logits' matrix is the token embedding.
       token_types: The number of token types, which an encoder's embeddings
         add; 0 for none.
@@ -89,6 +91,7 @@ class Architecture:
     bias: bool = False
     fused_attention: bool = False
     normalized_heads: bool = False
+    normalized_embeddings: bool = False
     tied_head: bool = True
     token_types: int = 0
     pooler: bool = False
@@ -297,4 +300,5 @@ def character_model(vocabulary_size: int, max_length: int) -> Architecture:
         norm="rms",
         norm_epsilon=1e-6,
         normalized_heads=True,
+        normalized_embeddings=True,
     )

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from tff_pipeline import errors
 from tff_pipeline.models import frozen
 from tff_pipeline.models.frozen_files import FrozenWeights
-from tff_pipeline.models.transformer.architecture import Architecture
+from tff_pipeline.models.transformer.architecture import Architecture, Shape
 
 # The layer that holds a transformer's weights, and so what their names begin
 # with.
@@ -72,6 +72,7 @@ def store(
     architecture: Architecture,
     *,
     source: str,
+    shapes: Optional[Mapping[str, Shape]] = None,
     tokenizer: Optional[bytes] = None,
     settings: TokenizerSettings = TokenizerSettings(),
 ) -> Base:
@@ -83,6 +84,8 @@ def store(
         numbers. They are read one by one.
       architecture: The transformer.
       source: Where the weights came from.
+      shapes: The arrays' shapes by name, if these are known without reading
+        them; by default each array is asked for its own.
       tokenizer: The content of `tokenizer.json`, if the base has one.
       settings: The tokenizer's special tokens and its chat template.
 
@@ -91,11 +94,9 @@ def store(
         five of each kind are named.
       RunDirectoryError: If the folder cannot be written.
     """
-    check_shapes(
-        {name: tuple(arrays[name].shape) for name in arrays},
-        architecture,
-        source,
-    )
+    if shapes is None:
+        shapes = {name: tuple(arrays[name].shape) for name in arrays}
+    check_shapes(shapes, architecture.weight_shapes(), source)
     description = {
         "architecture": dataclasses.asdict(architecture),
         "source": source,
@@ -128,22 +129,20 @@ class _Prefixed(Mapping[str, Any]):
 
 
 def check_shapes(
-    shapes: Mapping[str, tuple[int, ...]],
-    architecture: Architecture,
-    source: str,
+    shapes: Mapping[str, Shape], needs: Mapping[str, Shape], source: str
 ) -> None:
     """Checks that weights are those of an architecture.
 
     Args:
       shapes: Name -> shape of the weights.
-      architecture: The transformer.
+      needs: Name -> shape of the weights that the architecture has: its
+        `weight_shapes`, or the same under the names of a checkpoint.
       source: Where the weights came from, for the error.
 
     Raises:
       DataError: If names are missing or unexpected, or shapes differ; up to
         five of each kind are named.
     """
-    needs = architecture.weight_shapes()
     problems = {
         "misses": [name for name in needs if name not in shapes],
         "has unexpected": [name for name in shapes if name not in needs],
@@ -198,7 +197,7 @@ def load(folder: str) -> Base:
             name[len(PREFIX) :]: array.shape
             for name, array in weights.arrays.items()
         },
-        architecture,
+        architecture.weight_shapes(),
         folder,
     )
     return Base(

@@ -1,0 +1,351 @@
+"""Builds language models: what trains of a transformer, and token scores."""
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from tff_pipeline import errors
+from tff_pipeline.models import frozen
+from tff_pipeline.models.transformer import lora as low_rank
+from tff_pipeline.models.transformer import scoring
+from tff_pipeline.models.transformer.adapter import Adapter
+from tff_pipeline.models.transformer.architecture import Architecture
+from tff_pipeline.models.transformer.base import LAYER, PREFIX, Base
+from tff_pipeline.models.transformer.lora import Lora
+from tff_pipeline.models.transformer.network import Transformer
+from tff_pipeline.runtime import compat
+
+# The weights that each choice of `--trainable` trains of the base.
+_TRAINS: dict[str, Callable[[str], bool]] = {
+    "all": lambda name: True,
+    "bitfit": lambda name: name.endswith(".bias"),
+    "head": lambda name: name.startswith("head."),
+    "lora": lambda name: False,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """Settings of what is trained, and how it is computed.
+
+    Attributes:
+      trainable: "all", "bitfit" (biases alone, Ben Zaken et al. 2022), "head"
+        (the matrix of the logits) or "lora".
+      lora: The settings of low-rank adaptation, for "lora".
+      compute_dtype: "float32" or "bfloat16", of the products of matrices.
+      recompute: Whether the backward pass computes each block anew.
+    """
+
+    trainable: str = "all"
+    lora: Optional[Lora] = None
+    compute_dtype: str = "float32"
+    recompute: bool = False
+
+    def trains(self, name: str) -> bool:
+        """Tells whether a weight of the base is trained.
+
+        Args:
+          name: Its name, as in `Architecture.weight_shapes`.
+        """
+        return _TRAINS[self.trainable](name)
+
+
+def transformer(
+    architecture: Architecture,
+    training: Training,
+    base: Optional[Base] = None,
+    padding: int = 0,
+) -> Transformer:
+    """Makes a transformer with its weights.
+
+    What is not trained of a base is frozen: mapped from its files, and neither
+    sent nor kept. What is trained begins with the base's values.
+
+    Args:
+      architecture: The transformer.
+      training: What is trained.
+      base: The pretrained weights; `None` to begin with drawn ones.
+      padding: The id of places without a token.
+
+    Raises:
+      ConfigError: If nothing of the architecture would be trained.
+    """
+    check(architecture, training)
+    if base is None:
+        made = Transformer(
+            architecture,
+            trains=training.trains,
+            lora=training.lora,
+            compute_dtype=training.compute_dtype,
+            recompute=training.recompute,
+            padding=padding,
+        )
+        _build(made)
+        return made
+    arrays = base.weights.arrays
+    frozen_arrays = {
+        name: array
+        for name, array in arrays.items()
+        if not training.trains(name[len(PREFIX) :])
+    }
+    made = Transformer(
+        architecture,
+        trains=training.trains,
+        weight_dtypes={
+            name[len(PREFIX) :]: array.dtype
+            for name, array in frozen_arrays.items()
+        },
+        initial={
+            name[len(PREFIX) :]: array.mapped
+            for name, array in arrays.items()
+            if name not in frozen_arrays
+        },
+        lora=training.lora,
+        compute_dtype=training.compute_dtype,
+        recompute=training.recompute,
+        padding=padding,
+    )
+    with contextlib.ExitStack() as stack:
+        if frozen_arrays:
+            weights = dataclasses.replace(base.weights, arrays=frozen_arrays)
+            stack.enter_context(frozen.using(weights))
+        _build(made)
+    return made
+
+
+def _build(layer: Transformer) -> None:
+    # Variables are named after the layer, as when it is called.
+    with tf.name_scope(LAYER):
+        layer.build([])
+
+
+def check(architecture: Architecture, training: Training) -> None:
+    """Checks that something of a transformer is trained.
+
+    Args:
+      architecture: The transformer.
+      training: What is trained.
+
+    Raises:
+      ConfigError: If nothing would be.
+    """
+    if training.lora is not None:
+        low_rank.adapted(architecture, training.lora.targets)
+    elif not any(map(training.trains, architecture.weight_shapes())):
+        why = {
+            "head": "its logits' matrix is its token embedding",
+            "bitfit": "its matrices have no biases",
+        }[training.trainable]
+        raise errors.ConfigError(
+            f"--trainable={training.trainable} trains nothing of this model, "
+            f"for {why}; choose lora or all."
+        )
+
+
+class LanguageModel(tf.keras.Model):
+    """A model that scores the tokens of texts.
+
+    It has no graph of its own, which would take seconds to draw at each of the
+    places that build a model.
+
+    Attributes:
+      transformer: The transformer.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        training: Training,
+        base: Optional[Base] = None,
+    ):
+        """Makes the model with its weights.
+
+        Args:
+          architecture: A decoder.
+          training: What is trained.
+          base: The pretrained weights; `None` to begin with drawn ones.
+
+        Raises:
+          ConfigError: If nothing of the architecture would be trained.
+        """
+        super().__init__(name="language_model")
+        self.transformer = transformer(architecture, training, base)
+        self.built = True
+
+    @compat.plain
+    def call(self, inputs: tf.Tensor, training: Any = False) -> tf.Tensor:
+        """Scores every token of texts after the first.
+
+        Args:
+          inputs: Ids, int32 [batch, length + 1].
+          training: True while the model is trained.
+
+        Returns:
+          float32 [batch, length, 2]: the cross-entropy in nats, and 1 where
+          the token was the likeliest, else 0.
+        """
+        hidden = self.transformer(inputs[:, :-1], training=training)
+        targets = inputs[:, 1:]
+        shape = tf.shape(targets)
+        scores = scoring.token_scores(
+            tf.reshape(hidden, [-1, hidden.shape[-1]]),
+            tf.reshape(targets, [-1]),
+            self.transformer.table,
+            with_gradient=bool(training),
+            table_trains=self.transformer.table_trains,
+        )
+        return tf.reshape(scores, [shape[0], shape[1], 2])
+
+
+def in_words(architecture: Architecture, training: Training) -> str:
+    """Says what of a transformer is trained and travels.
+
+    Args:
+      architecture: The transformer.
+      training: What is trained.
+
+    Returns:
+      A sentence.
+
+    >>> from tff_pipeline.models.transformer.architecture import smollm2_135m
+    >>> in_words(smollm2_135m(), Training("lora", low_rank.Lora()))[:47]
+    'Trains 460,800 of 134,975,808 weights (0.34%), '
+    """
+    trained, total = count(architecture, training)
+    line = (
+        f"Trains {trained:,} of {total:,} weights ({trained / total:.2%}), "
+        "which alone travel"
+    )
+    lora = training.lora
+    if lora is None:
+        return f"{line}."
+    hit = low_rank.adapted(architecture, lora.targets)
+    parts = dict.fromkeys(name.split(".", 2)[2] for name in hit)
+    blocks = {name.split(".")[1] for name in hit}
+    factors = "B" if lora.train == "b" else "A and B"
+    return (
+        f"{line}: {factors} of {', '.join(parts)} in {len(blocks)} of "
+        f"{architecture.layers} blocks ({len(hit)} matrices), rank "
+        f"{lora.rank}, scale {lora.scale:g}."
+    )
+
+
+def count(architecture: Architecture, training: Training) -> tuple[int, int]:
+    """Counts weights.
+
+    Args:
+      architecture: The transformer.
+      training: What is trained.
+
+    Returns:
+      (those that train, all with the adapter's).
+    """
+    shapes = architecture.weight_shapes()
+    trained = sum(
+        math.prod(shape)
+        for name, shape in shapes.items()
+        if training.trains(name)
+    )
+    adapter = 0
+    if training.lora is not None:
+        hit = low_rank.adapted(architecture, training.lora.targets)
+        outputs = sum(shape[0] for shape in hit.values())
+        inputs = sum(shape[1] for shape in hit.values())
+        # A that is drawn is no weight.
+        adapter = outputs + (0 if training.lora.train == "b" else inputs)
+        adapter *= training.lora.rank
+    return trained + adapter, architecture.num_parameters() + adapter
+
+
+def memory(
+    architecture: Architecture,
+    training: Training,
+    batch: int,
+    length: int,
+    weight_bytes: int = 4,
+) -> tuple[int, int]:
+    """Estimates the memory of training.
+
+    The formula of docs/large_models.md: the frozen weights once a process; for
+    each client that trains four copies of what is trained, what each block
+    keeps, and the logits that are made at once.
+
+    Args:
+      architecture: The transformer.
+      training: What is trained, and how it is computed.
+      batch: The number of texts in a step.
+      length: The number of tokens of a text.
+      weight_bytes: The bytes of a frozen weight.
+
+    Returns:
+      (bytes that a process takes once, bytes of each client that trains).
+    """
+    trained, total = count(architecture, training)
+    tokens = batch * length
+    product_bytes = 2 if training.compute_dtype == "bfloat16" else 4
+    # Queries, keys, values, mixed, gate, up and their product; residuals,
+    # norms; scores and shares.
+    block = tokens * (
+        product_bytes
+        * (
+            2 * architecture.heads * architecture.head_width
+            + 2 * architecture.kv_heads * architecture.head_width
+            + 4 * architecture.hidden_width
+        )
+        + 4 * 6 * architecture.width
+        + 12 * architecture.heads * length
+    )
+    kept = tokens * 4 * architecture.width * architecture.layers
+    if training.recompute:
+        kept += block
+    else:
+        kept += block * architecture.layers
+    logits = scoring.at_once_bytes(architecture.vocabulary_size, tokens)
+    return (total - trained) * weight_bytes, 4 * 4 * trained + kept + logits
+
+
+def adapter_of(model: LanguageModel, base: Base) -> Adapter:
+    """Takes the adapter out of a trained model.
+
+    Args:
+      model: A model that trains by low-rank adaptation.
+      base: Its base.
+    """
+    network = model.transformer
+    lora = network.lora
+    return Adapter(
+        rank=lora.rank,
+        alpha=lora.alpha,
+        modules={
+            name: tuple(np.asarray(factor) for factor in network.factors(name))
+            for name in network.lora_pairs
+        },
+        base_sha256=base.weights.sha256,
+        base_source=base.source,
+        dropout=lora.dropout,
+    )
+
+
+def factor_places(
+    architecture: Architecture, training: Training
+) -> list[tuple[int, int]]:
+    """Lists the places of factors among the trainable weights.
+
+    Args:
+      architecture: The transformer.
+      training: What is trained.
+
+    Returns:
+      (place of A, place of B) of each adapted matrix; empty unless both train.
+    """
+    lora = training.lora
+    if lora is None or lora.train == "b":
+        return []
+    # In the order in which the transformer makes them.
+    hit = low_rank.adapted(architecture, lora.targets)
+    return [(2 * number, 2 * number + 1) for number in range(len(hit))]
