@@ -205,6 +205,8 @@ def optimizer_flag(side: str, field: str, optimizer: str) -> str:
     'server_adam_beta_1'
     >>> optimizer_flag("client", "learning_rate", "adam")
     'client_learning_rate'
+    >>> [optimizer_flag("client", "momentum", n) for n in ("momentum", "muon")]
+    ['client_momentum', 'client_muon_momentum']
 
     Args:
       side: "client" or "server".
@@ -213,7 +215,8 @@ def optimizer_flag(side: str, field: str, optimizer: str) -> str:
     """
     if field == "name":
         return f"{side}_optimizer"
-    if field in SHARED_FIELDS or field == "momentum":
+    # Momentum's own has no need to be named twice.
+    if field in SHARED_FIELDS or (field == "momentum" and optimizer != "muon"):
         return f"{side}_{field}"
     return f"{side}_{optimizer}_{field}"
 
