@@ -198,13 +198,27 @@ def test_more_tokens_than_embeddings_are_refused(tmp_path):
     Tokenizer.from_file(str(path), NONE, embeddings=size)
     with pytest.raises(errors.DataError) as caught:
         Tokenizer.from_file(str(path), NONE, embeddings=size - 1)
-    assert f"{path} has {size} tokens" in str(caught.value)
-    assert f"embeddings of {size - 1}" in str(caught.value)
+    assert f"{path} has ids of tokens up to {size - 1}" in str(caught.value)
+    assert f"embeddings of {size - 1} or fewer" in str(caught.value)
+
+
+def test_a_damaged_id_takes_no_memory():
+    model = json.loads(tiny_tokenizers.content())["model"]
+    model["vocab"]["a"] = 4_000_000_000
+    with pytest.raises(errors.DataError, match="up to 4000000000, but"):
+        tiny_tokenizers.byte_pair_tokenizer(model=model)
+
+
+def test_a_missing_unknown_token_is_refused_before_text_needs_it():
+    model = json.loads(tiny_tokenizers.content())["model"]
+    model["unk_token"] = "[UNK]"
+    with pytest.raises(errors.DataError, match="names an unknown token"):
+        tiny_tokenizers.byte_pair_tokenizer(model=model)
 
 
 @pytest.mark.parametrize("name", ["begin", "end", "padding"])
 def test_special_tokens_must_be_in_the_vocabulary(name):
-    with pytest.raises(errors.DataError, match=f"400, .* its token of {name}"):
+    with pytest.raises(errors.DataError, match=f"none is 400, .* of {name};"):
         tiny_tokenizers.byte_pair_tokenizer(**{"end": None, name: 400})
 
 

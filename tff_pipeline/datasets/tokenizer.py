@@ -17,6 +17,9 @@ from tff_pipeline.datasets import token_symbols
 
 Array = npt.NDArray[Any]
 
+# More than any model has: a damaged file may have ids of 4,000,000,000.
+_MOST_TOKENS = 2**24
+
 
 class SpecialTokens(Protocol):
     """What a base says of its tokenizer beside `tokenizer.json`.
@@ -111,7 +114,7 @@ class Tokenizer:
         Raises:
           ConfigError: If the library `tokenizers` is not installed.
           DataError: If the content is no tokenizer, or has ids that the model
-            does not know.
+            does not know, of 2**24 or more, or lacks those of `settings`.
         """
         library = library_tokenizers()
         try:
@@ -129,9 +132,14 @@ class Tokenizer:
                 "the model again, or install a newer tokenizers."
             ) from None
         vocabulary = self._library.get_vocab(with_added_tokens=True)
+        _check_ids(
+            max(vocabulary.values(), default=-1) + 1,
+            settings,
+            source,
+            embeddings,
+        )
         self.symbols = token_symbols.symbols(description, vocabulary)
         self.characters = token_symbols.characters(self.symbols)
-        self._check_ids(settings, source, embeddings)
         self.begin = settings.begin
         self.end = settings.end
         self.padding: int = next(
@@ -139,8 +147,17 @@ class Tokenizer:
             for number in (settings.padding, settings.end, 0)
             if number is not None
         )
-        unknown = description["model"].get("unk_token")
-        self.unknown: Optional[int] = vocabulary.get(unknown)
+        # Unigram has a number, the others have a token, by default or not.
+        self.unknown: Optional[int] = description["model"].get("unk_id")
+        unknown = getattr(self._library.model, "unk_token", None)
+        if unknown is not None:
+            # The library does not look among tokens that were added.
+            if unknown not in self._library.get_vocab(with_added_tokens=False):
+                raise errors.DataError(
+                    f"{source} names an unknown token that is not in its "
+                    "vocabulary; convert the model again."
+                )
+            self.unknown = vocabulary[unknown]
 
     @classmethod
     def from_file(
@@ -236,23 +253,24 @@ class Tokenizer:
             return ""
         return self._library.id_to_token(number) or ""
 
-    def _check_ids(
-        self, settings: SpecialTokens, source: str, embeddings: Optional[int]
-    ) -> None:
-        size = self.vocabulary_size
-        if embeddings is not None and size > embeddings:
+
+def _check_ids(
+    size: int, settings: SpecialTokens, source: str, embeddings: Optional[int]
+) -> None:
+    if size > (_MOST_TOKENS if embeddings is None else embeddings):
+        raise errors.DataError(
+            f"{source} has ids of tokens up to {size - 1}, but the model has "
+            f"embeddings of {embeddings or _MOST_TOKENS} or fewer; give the "
+            "tokenizer that belongs to the model."
+        )
+    for name in ("begin", "end", "padding"):
+        number = getattr(settings, name)
+        if number is not None and not 0 <= number < size:
             raise errors.DataError(
-                f"{source} has {size} tokens, but the model has embeddings of "
-                f"{embeddings}; give the tokenizer that belongs to the model."
+                f"{source} has ids of tokens up to {size - 1}, so that none is "
+                f"{number}, which is to be its token of {name}; give the "
+                "tokenizer that belongs to the model."
             )
-        for name in ("begin", "end", "padding"):
-            number = getattr(settings, name)
-            if number is not None and not 0 <= number < size:
-                raise errors.DataError(
-                    f"{source} has {size} tokens, so that none has the number "
-                    f"{number}, which is to be its token of {name}; give the "
-                    "tokenizer that belongs to the model."
-                )
 
 
 def library_tokenizers() -> Any:

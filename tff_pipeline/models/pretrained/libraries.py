@@ -7,14 +7,14 @@ from tff_pipeline import errors
 
 
 def load(name: str, reads: str) -> Any:
-    """Imports a package that a reader needs.
+    """Imports a module of a package that a reader needs.
 
     Args:
-      name: The package, whose module has the same name.
-      reads: What needs it, with which the error begins.
+      name: The module; the package has the name of its first part.
+      reads: The file that is to be read, with which the error begins.
 
     Returns:
-      Its module.
+      The module.
 
     Raises:
       ConfigError: If it is not installed.
@@ -22,7 +22,8 @@ def load(name: str, reads: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError:
+        package = name.partition(".")[0]
         raise errors.ConfigError(
-            f"{reads} is read by the package {name}, which is not installed; "
-            f"run: pip install {name}."
+            f"{reads} is read by the package {package}, which is not "
+            f"installed; run: pip install {package}."
         ) from None
