@@ -155,7 +155,9 @@ class Architecture:
         Returns:
           Name -> shape, in the order of the model.
         """
-        shapes = {"embeddings.tokens": (self.vocabulary_size, self.width)}
+        shapes: dict[str, Shape] = {
+            "embeddings.tokens": (self.vocabulary_size, self.width)
+        }
         if self.positions == "learned":
             shapes["embeddings.positions"] = (self.max_length, self.width)
         if self.token_types:
@@ -177,13 +179,13 @@ class Architecture:
         return shapes
 
     def _norm(self, name: str) -> dict[str, Shape]:
-        shapes = {f"{name}.scale": (self.width,)}
+        shapes: dict[str, Shape] = {f"{name}.scale": (self.width,)}
         if self.norm == "layer":
             shapes[f"{name}.bias"] = (self.width,)
         return shapes
 
     def _matrix(self, name: str, shape: Shape) -> dict[str, Shape]:
-        shapes = {f"{name}.kernel": shape}
+        shapes: dict[str, Shape] = {f"{name}.kernel": shape}
         if self.bias:
             shapes[f"{name}.bias"] = shape[:1]
         return shapes
