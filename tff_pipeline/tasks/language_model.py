@@ -10,6 +10,7 @@ from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.config.model import ModelConfig
 from tff_pipeline.datasets.federation.split import Split
+from tff_pipeline.datasets.language import TextTokenizer
 from tff_pipeline.datasets.tokenizer import Tokenizer
 from tff_pipeline.models.pretrained import source
 from tff_pipeline.models.transformer import adapter_reader, language_model
@@ -116,6 +117,7 @@ def language_task(
     architecture: Architecture,
     training: Training,
     *,
+    tokenizer: TextTokenizer,
     base: Optional[Base] = None,
     notes: str = "",
     **more: Any,
@@ -128,6 +130,7 @@ def language_task(
       options: The data's and the model's options.
       architecture: The decoder.
       training: What is trained.
+      tokenizer: The tokenizer of the windows.
       base: The pretrained weights, if any.
       notes: How the texts were read.
       **more: Further fields of `Task`.
@@ -160,6 +163,7 @@ def language_task(
         # Of 50,000 logits for each of 128 tokens, 26 MB a text.
         most_at_once=16,
         input_name="tokens",
+        tokenizer=tokenizer,
         notes=" ".join(filter(None, (words, notes))),
         memory_fn=lambda batch: language_model.memory(
             architecture,
@@ -181,12 +185,16 @@ def _of_base(
     if base is None:
         return {}
     fields: dict[str, Any] = {
+        "base": base,
         # What trains begins with the base too, where none of it is frozen.
-        "begins_with": {"base": base.weights.sha256}
+        "begins_with": {"base": base.weights.sha256},
     }
     if training.lora is not None:
         fields["adapter_fn"] = functools.partial(
             language_model.adapter_of, base=base
+        )
+        fields["merged_fn"] = functools.partial(
+            language_model.merged, base=base
         )
     if options.init_adapter is not None:
         hashes = environment.hashes(options.init_adapter)

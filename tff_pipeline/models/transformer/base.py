@@ -12,7 +12,7 @@ into such folders.
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
 import numpy.typing as npt
@@ -109,6 +109,35 @@ def store(
     return load(folder)
 
 
+def arrays(base: Base) -> Mapping[str, npt.NDArray[Any]]:
+    """Reads the weights of a base.
+
+    Args:
+      base: The base.
+
+    Returns:
+      Name, as in `Architecture.weight_shapes` -> numbers. Each is read when it
+      is asked for, and not kept.
+    """
+    return _Read(base.weights)
+
+
+class _Read(Mapping[str, Any]):
+    """Reads weights by the names of an architecture, one at a time."""
+
+    def __init__(self, weights: FrozenWeights):
+        self._weights = weights
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return self._weights.arrays[PREFIX + name].mapped().numpy()
+
+    def __iter__(self) -> Iterator[str]:
+        return (name[len(PREFIX) :] for name in self._weights.arrays)
+
+    def __len__(self) -> int:
+        return len(self._weights.arrays)
+
+
 class _Prefixed(Mapping[str, Any]):
     """Gives arrays under the names of their variables, one at a time."""
 
@@ -121,7 +150,7 @@ class _Prefixed(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         return self._arrays[name[len(PREFIX) :]]
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return (PREFIX + name for name in self._names)
 
     def __len__(self) -> int:
