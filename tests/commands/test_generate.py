@@ -73,6 +73,16 @@ def test_a_run_writes_what_its_base_and_adapter_write(lora_run, base):
     assert len(others) == 3
 
 
+def test_the_runs_adapter_has_a_model_card(lora_run):
+    card = (lora_run / "adapter" / "README.md").read_text()
+    assert card.startswith('---\nbase_model: "huggingface sha256:')
+    assert '\nlibrary_name: "peft"\n' in card
+    assert "after 2 rounds" in card
+    assert "- perplexity on the test set: " in card
+    assert "does not cover the pretrained model" in card
+    assert "role 0" not in card
+
+
 def test_the_script_prints_the_text_alone(lora_run):
     flags = [
         f"--run_dir={lora_run}",

@@ -17,7 +17,7 @@ from tff_pipeline.models.transformer.lora import Lora
 from tff_pipeline.models.transformer.network import Transformer
 from tff_pipeline.models.transformer.text_writer import TextWriter, decoded
 from tff_pipeline.runs.checkpoint import CheckpointName
-from tff_pipeline.tasks.language_model import tokenizer_of
+from tff_pipeline.tasks import language_model as language_model_task
 
 
 def text(
@@ -57,9 +57,14 @@ def text(
         network, tokenizer, base = _of_run(run_dir, round_number, data_dir)
     else:
         network, base = _of_base(str(init_from), adapter)
-        tokenizer = tokenizer_of(base)
+        tokenizer = language_model_task.tokenizer_of(base)
     if not chat:
-        writer = TextWriter(network, tokenizer, slides=base is None)
+        writer = TextWriter(
+            network,
+            tokenizer,
+            ends=language_model_task.ends_of(tokenizer, base),
+            slides=base is None,
+        )
         return prompt + writer.text(prompt, **settings)
     template = "" if base is None else base.settings.chat_template
     if not template or not isinstance(tokenizer, Tokenizer):
@@ -69,7 +74,7 @@ def text(
             "know messages; leave --chat out, and it goes on from the prompt."
         )
     rules = Chat(tokenizer, template, base.source if base else "")
-    asked = rules.prompt([{"role": "user", "content": prompt}])
+    asked = rules.prompt([{"role": "user", "content": prompt}]).tolist()
     writer = TextWriter(network, tokenizer, ends=rules.ends())
     (added,) = writer.ids([asked], **settings)
     return decoded(tokenizer, asked, added)

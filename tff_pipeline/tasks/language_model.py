@@ -9,6 +9,7 @@ import tensorflow as tf
 from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.config.model import ModelConfig
+from tff_pipeline.datasets.chat import Chat
 from tff_pipeline.datasets.federation.split import Split
 from tff_pipeline.datasets.language import TextTokenizer
 from tff_pipeline.datasets.tokenizer import Tokenizer
@@ -61,6 +62,24 @@ def tokenizer_of(base: Base) -> Tokenizer:
     return Tokenizer.from_file(
         base.tokenizer, base.settings, base.architecture.vocabulary_size
     )
+
+
+def ends_of(tokenizer: TextTokenizer, base: Optional[Base]) -> list[int]:
+    """Lists the ids after which a model has written all that it has to say.
+
+    Args:
+      tokenizer: The model's tokenizer.
+      base: Its pretrained model, if any, whose chat template may have an end of
+        its own for answers.
+
+    Raises:
+      ConfigError: If a package that reads the template is not installed.
+      DataError: If the template is no Jinja.
+    """
+    if base is not None and isinstance(tokenizer, Tokenizer):
+        template = base.settings.chat_template
+        return Chat(tokenizer, template, base.source).ends()
+    return [] if tokenizer.end is None else [tokenizer.end]
 
 
 def training_of(
