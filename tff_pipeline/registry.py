@@ -215,6 +215,7 @@ SAMPLERS = {
 
 FORMATS = {
     "saved_model": "tff_pipeline.export.formats:saved",
+    "huggingface": "tff_pipeline.export.huggingface:write",
     "keras": "tff_pipeline.export.formats:keras",
     "tflite": "tff_pipeline.export.tflite:float32",
     "tflite_float16": "tff_pipeline.export.tflite:float16",

@@ -249,6 +249,26 @@ def test_a_chat_is_the_same_on_every_day():
     assert make(template).render(MESSAGES, False) == "x"
 
 
+@pytest.mark.parametrize(
+    ("template", "end", "ends"),
+    [
+        # The template's own end, and the end of texts.
+        (tiny_tokenizers.CHATML, 0, [0, 2]),
+        (tiny_tokenizers.CHATML, 2, [2]),
+        (tiny_tokenizers.CHATML, None, [2]),
+        # An answer is followed by the end of texts, or by letters alone.
+        (LLAMA_2, 2, [2]),
+        (AS_JSON, 0, [0]),
+        # Answers that cannot be found.
+        (SHORT, 0, [0]),
+        ("{{ raise_exception('No.') }}", 2, [2]),
+        ("", None, []),
+    ],
+)
+def test_what_ends_an_answer(template, end, ends):
+    assert make(template, end=end).ends() == ends
+
+
 def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(errors.ConfigError, match=r"jinja2.*pipeline\[llm\]"):

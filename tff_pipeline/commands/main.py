@@ -28,6 +28,7 @@ COMMANDS = (
     "prepare-data",
     "prepare-model",
     "serve",
+    "generate",
     "doctor",
 )
 # Words that stand for a command and flags, which more flags may follow.

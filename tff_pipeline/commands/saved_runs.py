@@ -46,7 +46,7 @@ def evaluate(
       DataError: If the task's data are missing or damaged.
       RunDirectoryError: If there is no run, or it cannot be read or written.
     """
-    task, number, weights = _open(run_dir, round_number, data_dir)
+    task, number, weights = opened(run_dir, round_number, data_dir)
     report = {
         "task": task.name,
         "round": number,
@@ -99,7 +99,7 @@ def export(
     for path in paths:
         saved_model.refuse_existing(path, overwrite)
     directory = RunDirectory(run_dir)
-    task, number, weights = _open(run_dir, round_number, data_dir)
+    task, number, weights = opened(run_dir, round_number, data_dir)
     state = CheckpointStore(directory.checkpoints).check(number).state
     provenance = Provenance(
         directory.read_config().to_json(),
@@ -140,12 +140,26 @@ def _legal(value: Any) -> Any:
     return value
 
 
-def _open(
+def opened(
     run_dir: str,
-    round_number: Optional[CheckpointName],
-    data_dir: Optional[str],
+    round_number: Optional[CheckpointName] = None,
+    data_dir: Optional[str] = None,
 ) -> tuple[Task, int, tff.learning.models.ModelWeights]:
-    """Loads the task of a run, and the round and weights of one checkpoint."""
+    """Loads the task of a run, and the weights of one checkpoint.
+
+    Args:
+      run_dir: The folder that `experiment.run` wrote.
+      round_number: The checkpoint's round, or "best"; by default the last.
+      data_dir: The task's data, if they have moved since.
+
+    Returns:
+      (the task, the round's number, the weights).
+
+    Raises:
+      ConfigError: If that round was not saved.
+      DataError: If the task's data are missing or damaged.
+      RunDirectoryError: If there is no run, or it cannot be read.
+    """
     directory = RunDirectory(run_dir)
     config = directory.read_config(data_dir)
     store = CheckpointStore(directory.checkpoints)

@@ -1,7 +1,7 @@
 """Makes an alphabet of characters a tokenizer of language models."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +43,7 @@ class CharacterTokenizer:
           alphabet: The alphabet, whose ids the tokenizer has.
         """
         self._alphabet = alphabet
-        self.begin = alphabet.begin
+        self.begin: Optional[int] = alphabet.begin
         self.end = alphabet.end
         self.padding = PADDING
         self.symbols = list(alphabet.symbols)

@@ -91,6 +91,25 @@ class Chat:
         placed = self.tokenizer.encode_placed(text, self._has_template)
         return np.r_[self._begin(), placed.ids].astype(np.int32)
 
+    def ends(self) -> list[int]:
+        """Returns the ids that end an answer.
+
+        Returns:
+          The tokenizer's `end`, and the special token that the template writes
+          after an answer, such as "<|im_end|>", if there are such.
+        """
+        ids = [] if self.tokenizer.end is None else [self.tokenizer.end]
+        asked = [{"role": "user", "content": "Hello"}]
+        answered = [*asked, {"role": ANSWERING, "content": "Hello"}]
+        try:
+            document = self.document(answered, "a chat")
+        except errors.DataError:
+            # A template that writes answers in some other way.
+            return ids
+        last = int(document.ids[document.weights > 0][-1])
+        special = not self.tokenizer.symbols[last]
+        return [*ids, last] if special and last not in ids else ids
+
     def document(self, messages: Sequence[Message], where: str) -> Document:
         """Returns a chat whose answers are to be predicted, nothing else.
 

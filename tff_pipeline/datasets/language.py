@@ -27,15 +27,21 @@ class TextTokenizer(Protocol):
       begin: The id that begins a text; `None` if texts have no beginning.
       end: The id that ends a text, or parts two texts; `None` if there is none.
       padding: The id that fills up windows.
+      symbols: The text of each id, as UTF-8; b"" of ids that stand for none.
       characters: int32 [vocabulary], the number of characters of each id.
     """
 
     begin: Optional[int]
     end: Optional[int]
     padding: int
+    symbols: list[bytes]
     characters: Array
 
+    def encode(self, text: str) -> Array: ...
+
     def encode_batch(self, texts: Iterable[str]) -> list[Array]: ...
+
+    def decode(self, ids: Iterable[int]) -> str: ...
 
 
 def role_texts(roles: Iterable[Role], part: str) -> list[ClientTexts]:

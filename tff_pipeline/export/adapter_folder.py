@@ -1,7 +1,11 @@
 """Exports the low-rank adapter that a run has trained, as a folder of PEFT."""
 
+from typing import Optional
+
 import tensorflow_federated as tff
 
+from tff_pipeline.export import card_text, model_card
+from tff_pipeline.export.model_card import Provenance
 from tff_pipeline.export.saved_model import restored
 from tff_pipeline.models.pretrained import names
 from tff_pipeline.models.transformer import adapter
@@ -9,7 +13,10 @@ from tff_pipeline.tasks.task import Task
 
 
 def write(
-    task: Task, weights: tff.learning.models.ModelWeights, folder: str
+    task: Task,
+    weights: tff.learning.models.ModelWeights,
+    folder: str,
+    provenance: Optional[Provenance] = None,
 ) -> None:
     """Writes the adapter of a trained model; see `models.transformer.adapter`.
 
@@ -17,6 +24,7 @@ def write(
       task: The task, which has `adapter_fn`.
       weights: The trained weights.
       folder: The folder; an older one is replaced.
+      provenance: The facts of its run for its model card, README.md.
 
     Raises:
       RunDirectoryError: If it cannot be written, or the weights are not of the
@@ -25,9 +33,13 @@ def write(
     model, _ = restored(task, weights)
     assert task.adapter_fn is not None
     architecture = model.transformer.architecture
+    made = task.adapter_fn(model)
+    head = {"base_model": made.base_source, "library_name": "peft"}
+    stated = model_card.card(task, {}, provenance, model)
     adapter.write(
         folder,
-        task.adapter_fn(model),
+        made,
         architecture,
         names.family(architecture),
+        readme=card_text.front_matter(head) + card_text.in_words(stated),
     )

@@ -21,8 +21,22 @@ def export(context: FinishContext) -> None:
       RunDirectoryError: If a file cannot be written.
     """
     directory = context.directory
+    provenance = Provenance(
+        context.config.to_json(),
+        context.round_number,
+        context.state_digest,
+        {
+            **_metrics(directory.metrics),
+            "constant_answer": directory.read_environment().get(
+                "constant_answer", {}
+            ),
+        },
+        directory.privacy_statement(),
+    )
     if context.task.adapter_fn is not None:
-        adapter_folder.write(context.task, context.weights, directory.adapter)
+        adapter_folder.write(
+            context.task, context.weights, directory.adapter, provenance
+        )
         _record(context, directory.adapter)
         return
     saved_model.export(
@@ -30,18 +44,7 @@ def export(context: FinishContext) -> None:
         context.weights,
         directory.saved_model,
         overwrite=True,
-        provenance=Provenance(
-            context.config.to_json(),
-            context.round_number,
-            context.state_digest,
-            {
-                **_metrics(directory.metrics),
-                "constant_answer": directory.read_environment().get(
-                    "constant_answer", {}
-                ),
-            },
-            directory.privacy_statement(),
-        ),
+        provenance=provenance,
     )
     _record(context, directory.saved_model)
 

@@ -7,9 +7,10 @@ from typing import Optional
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline import registry
+from tff_pipeline import errors, registry
 from tff_pipeline.export import conversion, replay, saved_model
 from tff_pipeline.export.model_card import Provenance
+from tff_pipeline.models.transformer.language_model import LanguageModel
 from tff_pipeline.tasks.task import Task
 
 # How a file's name ends, where a format is a file.
@@ -110,10 +111,17 @@ def keras(
       provenance: Not used, for the file has no place for it.
 
     Raises:
+      ConfigError: If it is a language model.
       RunDirectoryError: If it cannot be written.
     """
     del provenance
     model, _ = saved_model.restored(task, weights)
+    if isinstance(model, LanguageModel):
+        raise errors.ConfigError(
+            "--format=keras cannot hold the language model of --task="
+            f"{task.name}, whose class is this package's own; choose "
+            "saved_model."
+        )
     with conversion.new_file(path, ".keras") as written:
         model.save(written, save_format="keras")
     inputs = replay.encoded_inputs(task, replay.EXAMPLES)

@@ -18,7 +18,9 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
+from tff_pipeline.export import card_text
 from tff_pipeline.files import durable
+from tff_pipeline.models.weight_groups import weight_groups
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
 
@@ -58,6 +60,8 @@ def write(
     serving: Optional[tf.keras.Model],
     signatures: Mapping[str, Any],
     provenance: Optional[Provenance],
+    trained: tf.keras.Model,
+    samples: Sequence[Mapping[str, str]],
 ) -> None:
     """Writes the model card and the files beside it.
 
@@ -67,6 +71,8 @@ def write(
       serving: The model that takes raw inputs, if the task has one.
       signatures: The `tf.function`s of `signatures.build` by name.
       provenance: The facts of its run, if they are known.
+      trained: The trained model, with its adapter if it has one.
+      samples: Texts that it writes, see `samples`.
 
     Raises:
       RunDirectoryError: If they cannot be written.
@@ -77,9 +83,9 @@ def write(
     words = [] if serving is None else _vocabulary(serving)
     if words:
         texts["vocabulary.txt"] = _lines(words)
-    stated = card(task, signatures, provenance)
+    stated = card(task, signatures, provenance, trained, samples)
     texts["model_card.json"] = json.dumps(stated, indent=2) + "\n"
-    texts["model_card.md"] = in_words(stated)
+    texts["model_card.md"] = card_text.in_words(stated)
     if provenance is not None:
         texts |= {"config.json": provenance.config, **provenance.privacy}
     for name, text in texts.items():
@@ -87,7 +93,11 @@ def write(
 
 
 def card(
-    task: Task, signatures: Mapping[str, Any], provenance: Optional[Provenance]
+    task: Task,
+    signatures: Mapping[str, Any],
+    provenance: Optional[Provenance],
+    trained: tf.keras.Model,
+    samples: Sequence[Mapping[str, str]] = (),
 ) -> dict[str, Any]:
     """Returns the model card as a JSON object.
 
@@ -95,6 +105,8 @@ def card(
       task: Whose model it is.
       signatures: The `tf.function`s of `signatures.build` by name.
       provenance: The facts of its run, if they are known.
+      trained: The trained model, with its adapter if it has one.
+      samples: Texts that it writes, see `samples`.
     """
     stated: dict[str, Any] = {
         "task": task.name,
@@ -120,6 +132,10 @@ def card(
         stated["column_names"] = dict(task.column_names)
     if task.form:
         stated["form"] = [dict(each) for each in task.form]
+    if task.base is not None:
+        stated["base"] = _base(task, trained)
+    if samples:
+        stated["samples"] = list(map(dict, samples))
     if provenance is not None:
         stated |= {
             "rounds": provenance.round_number,
@@ -131,6 +147,32 @@ def card(
             # Whole, for the card is often all that is handed on.
             "privacy": _statement(provenance) or None,
             "privacy_statement": provenance.privacy.get("privacy.txt"),
+        }
+    return stated
+
+
+def _base(task: Task, trained: tf.keras.Model) -> dict[str, Any]:
+    """Says which model was there before, and what of it was trained."""
+    assert task.base is not None
+    groups = weight_groups(trained)
+    sizes = [
+        sum(variable.shape.num_elements() for variable in variables)
+        for variables in (groups.sent.trainable, trained.variables)
+    ]
+    stated: dict[str, Any] = {
+        "source": task.base.source,
+        "sha256": task.base.weights.sha256,
+        "trained_weights": sizes[0],
+        "weights": sizes[1],
+        # What is said of privacy is said of the training here.
+        "covered_by_privacy_statement": False,
+    }
+    if task.adapter_fn is not None:
+        adapter = task.adapter_fn(trained)
+        stated["adapter"] = {
+            "rank": adapter.rank,
+            "alpha": adapter.alpha,
+            "matrices": len(adapter.modules),
         }
     return stated
 
@@ -197,102 +239,3 @@ def _vocabulary(serving: tf.keras.Model) -> list[str]:
 def _lines(names: Sequence[str]) -> str:
     # A name of several lines would count as several.
     return "".join(json.dumps(name)[1:-1] + "\n" for name in names)
-
-
-def _count(number: Optional[int]) -> str:
-    return "" if number is None else f"{number:,} "
-
-
-def in_words(stated: Mapping[str, Any]) -> str:
-    """Returns the card as Markdown.
-
-    Args:
-      stated: The JSON object of `card`.
-    """
-    data = stated["data"]
-    lines = [
-        f"# {stated['task']}",
-        "",
-        f"Trained on {_count(data['training_examples'])}examples of "
-        f"{data['training_clients']:,} clients by federated averaging, tested "
-        f"on {data['test_examples']:,} examples"
-        + (
-            f", with {data['validation_examples']:,} others to choose on."
-            if data["validation_examples"]
-            else "."
-        ),
-        "",
-        "## What it can be asked",
-        "",
-        "| signature | takes | gives |",
-        "|---|---|---|",
-    ]
-    for name, each in stated["signatures"].items():
-        takes, gives = (
-            ", ".join(f"`{key}` {kind} {shape}" for key, (kind, shape) in part)
-            for part in (each["inputs"].items(), each["outputs"].items())
-        )
-        lines.append(f"| `{name}` | {takes} | {gives} |")
-    if stated["labels"]:
-        named = " and ".join(f"`{label}`" for label in stated["labels"])
-        lines += ["", f"It predicts {named}."]
-    renamed = [
-        f"`{name}` is the column {own!r}"
-        for name, own in stated.get("column_names", {}).items()
-        if name != own
-    ]
-    if renamed:
-        lines += ["", f"Of the inputs, {', '.join(renamed)}."]
-    if "metrics" in stated:
-        lines += [
-            "",
-            f"## How well it does, after {stated['rounds']} rounds",
-            "",
-        ]
-        metrics = stated["metrics"]
-        constant = metrics.get("constant_answer", {})
-        for name, value in metrics.get("central", {}).items():
-            beside = ""
-            if name in constant:
-                beside = f" (a constant answer: {constant[name]:.4g})"
-            lines.append(f"- {name} on the test set: {value:.4g}{beside}")
-        for name, value in metrics.get("validation", {}).items():
-            lines.append(f"- {name} on the validation set: {value:.4g}")
-        if metrics.get("chosen"):
-            lines += ["", metrics["chosen"]]
-        for group in stated["metrics"].get("clients", []):
-            lines += ["", f"Over {group['count']} {group['which']}:", ""]
-            lines += [
-                "| metric | mean | p10 | median | p90 |",
-                "|---|---|---|---|---|",
-            ]
-            for name, spread in group["metrics"].items():
-                figures = (spread[k] for k in ("mean", "p10", "median", "p90"))
-                shown = " | ".join(f"{figure:.4g}" for figure in figures)
-                lines.append(f"| {name} | {shown} |")
-        text = stated["privacy_statement"]
-        lines += ["", "## Privacy", ""]
-        if text is None:
-            lines.append("Trained without differential privacy.")
-        else:
-            # As it stands: its columns and lines are part of it.
-            lines += ["```text", text.rstrip("\n"), "```"]
-    if stated["columns"]:
-        lines += [
-            "",
-            "## Columns",
-            "",
-            "| column | type | missing | distinct | becomes |",
-            "|---|---|---|---|---|",
-        ]
-    for use in stated["columns"]:
-        missing, distinct = use["missing"], use["distinct"]
-        lines.append(
-            f"| {use['name']} | {use['kind']} | "
-            f"{'' if missing is None else f'{missing:.1%}'} | "
-            f"{'' if distinct is None else f'{distinct:,}'} | {use['why']} |"
-        )
-    lines += ["", "## Limits", "", *(f"- {each}" for each in stated["limits"])]
-    if stated["notes"]:
-        lines.append(f"- {stated['notes']}")
-    return "\n".join(lines) + "\n"

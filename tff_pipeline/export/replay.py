@@ -14,7 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tff_pipeline.datasets.readers import sqlite_writer
-from tff_pipeline.export import signatures
+from tff_pipeline.export import samples, signatures
 from tff_pipeline.files import durable, storage
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
@@ -54,9 +54,19 @@ def record(
     for name, function in functions.items():
         if name == "generate":
             inputs: dict[str, Any] = {
-                "prompt": np.array([b"The ", b"A", b"To be"]),
-                "length": np.int32(20),
+                "prompt": np.array(samples.PROMPTS, np.bytes_),
+                "length": np.int32(samples.LENGTH),
                 "temperature": np.float32(0),
+                "seed": np.int32(0),
+            }
+        elif name == "generate_ids" and task.tokenizer is not None:
+            ids, counts = samples.prompts(task.tokenizer)
+            inputs = {
+                "prompts": ids,
+                "counts": counts,
+                "length": np.int32(samples.length_for(task, counts)),
+                "temperature": np.float32(0),
+                "top_p": np.float32(1),
                 "seed": np.int32(0),
             }
         elif name == "predict_examples":

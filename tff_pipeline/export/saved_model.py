@@ -9,9 +9,16 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import errors
-from tff_pipeline.export import model_card, replay, signatures, warm_up
+from tff_pipeline.export import (
+    model_card,
+    replay,
+    samples,
+    signatures,
+    warm_up,
+)
 from tff_pipeline.export.model_card import Provenance
 from tff_pipeline.files import durable, storage
+from tff_pipeline.models.transformer import adapter
 from tff_pipeline.models.weight_groups import weight_groups
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
@@ -37,6 +44,9 @@ def export(
     `tf.keras.models.load_model(path)` gives the Keras model back; plain
     TensorFlow is enough for either.
 
+    An adapter is added to the base that it was trained for, and is not told
+    from it in what is written.
+
     `assets.extra/` holds its model card, the names of classes and words, a
     replay (synthetic inputs and the model's outputs for them), and TF Serving's
     warm-up requests.
@@ -54,7 +64,11 @@ def export(
         before.
     """
     refuse_existing(path, overwrite)
-    model, serving = restored(task, weights)
+    trained, serving = restored(task, weights)
+    model = trained
+    if task.merged_fn is not None:
+        model = task.merged_fn(trained)
+        serving = _serving(task, model)
     functions = signatures.build(task, model, serving)
     root = serving if serving is not None else model
     with durable.folder(path, MARKER) as folder:
@@ -67,14 +81,22 @@ def export(
             )
         except tf.errors.OpError as error:
             raise OSError(error.message) from error
-        _check_saved(folder, task, weights)
+        _check_saved(folder, task, weights, _merged(task, trained))
         _set_methods(folder, functions)
         extra = os.path.join(folder, "assets.extra")
         os.makedirs(extra, exist_ok=True)
         replayed = replay.record(task, serving, functions)
         replay.write(os.path.join(extra, replay.FILE), replayed)
         warm_up.write(extra, replayed)
-        model_card.write(extra, task, serving, functions, provenance)
+        model_card.write(
+            extra,
+            task,
+            serving,
+            functions,
+            provenance,
+            trained,
+            samples.replayed(task, replayed),
+        )
 
 
 def refuse_existing(path: str, overwrite: bool) -> None:
@@ -135,8 +157,13 @@ def restored(
         [*weights.trainable, *weights.non_trainable],
     ):
         variable.assign(value)
+    return model, _serving(task, model)
+
+
+def _serving(task: Task, model: tf.keras.Model) -> Optional[tf.keras.Model]:
+    """Builds the model of raw inputs around a trained one, if there is one."""
     if task.serving_fn is None:
-        return model, None
+        return None
     serving = task.serving_fn(model)
     trained = {id(variable) for variable in model.variables}
     for variable in serving.variables:
@@ -145,24 +172,50 @@ def restored(
                 f"The variable {variable.name} of the exported model was not "
                 "trained: it is none of the server's state."
             )
-    return model, serving
+    return serving
+
+
+# Arrays by shape and SHA-256.
+_Known = set[tuple[tuple[int, ...], str]]
+
+
+def _merged(task: Task, trained: tf.keras.Model) -> _Known:
+    """Computes the weights of the base that the adapter is added to."""
+    if task.merged_fn is None or task.adapter_fn is None or task.base is None:
+        return set()
+    made = task.adapter_fn(trained)
+    weights = adapter.merged(task.base.arrays(), made)
+    arrays = (weights[f"{name}.kernel"] for name in made.modules)
+    return {
+        (array.shape, hashlib.sha256(array.tobytes()).hexdigest())
+        for array in arrays
+    }
 
 
 def _check_saved(
-    folder: str, task: Task, weights: tff.learning.models.ModelWeights
+    folder: str,
+    task: Task,
+    weights: tff.learning.models.ModelWeights,
+    merged: _Known,
 ) -> None:
     """Checks that all numbers on disk are of the server's state, or frozen.
 
+    Args:
+      folder: The SavedModel.
+      task: Whose model it is.
+      weights: The server's state.
+      merged: Frozen weights with the server's adapter added to them.
+
     Raises:
-      RunDirectoryError: If a variable is neither.
+      RunDirectoryError: If a variable is none of these.
     """
     values = [*weights.trainable, *weights.non_trainable]
     known = {(np.shape(v), np.asarray(v).tobytes()) for v in values}
     frozen = {
         (array.shape, array.sha256)
-        for base in task.frozen_weights
-        for array in base.arrays.values()
-    }
+        for frozen_weights in task.frozen_weights
+        for array in frozen_weights.arrays.values()
+    } | merged
     reader = tf.train.load_checkpoint(
         os.path.join(folder, "variables", "variables")
     )

@@ -5,6 +5,7 @@ encoded           where preprocessing is part of the model: what comes after it
 predict_examples  serialised `tf.Example`s, for TF Serving's other APIs
 features          what the last layer sees, where the model is one of layers
 generate          text that goes on from a prompt, where it predicts next tokens
+generate_ids      the same from ids to ids, where text becomes ids elsewhere
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +13,9 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
+from tff_pipeline.models.transformer.text_writer import generating_function
 from tff_pipeline.runtime import compat
+from tff_pipeline.tasks.language_model import ends_of
 from tff_pipeline.tasks.task import Task
 
 Outputs = dict[str, tf.Tensor]
@@ -85,6 +88,12 @@ def build(
         root = model if serving is None else serving
         root.generator = task.generate_fn(model)
         functions["generate"] = _generating(root.generator)
+    elif task.base is not None and task.tokenizer is not None:
+        functions["generate_ids"] = generating_function(
+            model.transformer,
+            task.tokenizer,
+            ends_of(task.tokenizer, task.base),
+        )
     return functions
 
 

@@ -9,7 +9,9 @@ import tensorflow as tf
 from tff_pipeline import errors
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.config.model import ModelConfig
+from tff_pipeline.datasets.chat import Chat
 from tff_pipeline.datasets.federation.split import Split
+from tff_pipeline.datasets.language import TextTokenizer
 from tff_pipeline.datasets.tokenizer import Tokenizer
 from tff_pipeline.models.pretrained import source
 from tff_pipeline.models.transformer import (
@@ -63,6 +65,24 @@ def tokenizer_of(base: Base) -> Tokenizer:
     return Tokenizer.from_file(
         base.tokenizer, base.settings, base.architecture.vocabulary_size
     )
+
+
+def ends_of(tokenizer: TextTokenizer, base: Optional[Base]) -> list[int]:
+    """Lists the ids after which a model has written all that it has to say.
+
+    Args:
+      tokenizer: The model's tokenizer.
+      base: Its pretrained model, if any, whose chat template may have an end of
+        its own for answers.
+
+    Raises:
+      ConfigError: If a package that reads the template is not installed.
+      DataError: If the template is no Jinja.
+    """
+    if base is not None and isinstance(tokenizer, Tokenizer):
+        template = base.settings.chat_template
+        return Chat(tokenizer, template, base.source).ends()
+    return [] if tokenizer.end is None else [tokenizer.end]
 
 
 def training_of(
@@ -119,6 +139,7 @@ def language_task(
     architecture: Architecture,
     training: Training,
     *,
+    tokenizer: TextTokenizer,
     base: Optional[Base] = None,
     notes: str = "",
     **more: Any,
@@ -131,6 +152,7 @@ def language_task(
       options: The data's and the model's options.
       architecture: The decoder.
       training: What is trained.
+      tokenizer: The tokenizer of the windows.
       base: The pretrained weights, if any.
       notes: How the texts were read.
       **more: Further fields of `Task`.
@@ -163,6 +185,7 @@ def language_task(
         # Of 50,000 logits for each of 128 tokens, 26 MB a text.
         most_at_once=16,
         input_name="tokens",
+        tokenizer=tokenizer,
         notes=" ".join(filter(None, (words, notes))),
         memory_fn=lambda batch: language_model.memory(
             architecture,
@@ -184,12 +207,16 @@ def _of_base(
     if base is None:
         return {}
     fields: dict[str, Any] = {
+        "base": base,
         # What trains begins with the base too, where none of it is frozen.
-        "begins_with": {"base": base.weights.sha256}
+        "begins_with": {"base": base.weights.sha256},
     }
     if training.lora is not None:
         fields["adapter_fn"] = functools.partial(
             language_model.adapter_of, base=base
+        )
+        fields["merged_fn"] = functools.partial(
+            language_model.merged, base=base
         )
     if options.init_adapter is not None:
         hashes = environment.hashes(options.init_adapter)

@@ -198,6 +198,7 @@ def _task(name: str, options: DataConfig, seed: int, read: ReadFn) -> Task:
         options,
         base.architecture,
         training,
+        tokenizer=tokenizer,
         base=base,
         notes=notes,
         serving_fn=language_model.serving_model_of_ids,

@@ -44,6 +44,7 @@ def shakespeare_gpt(options: DataConfig, seed: int) -> Task:
         options,
         architecture,
         language_model.training_of(options.model, seed),
+        tokenizer=tokenizer,
         outputs_fn=functools.partial(
             language_model.token_outputs, symbols=alphabet.symbols
         ),

@@ -14,9 +14,11 @@ from tff_pipeline.datasets.federation.federated_data import (
     Examples,
     FederatedData,
 )
+from tff_pipeline.datasets.language import TextTokenizer
 from tff_pipeline.datasets.readers.column_guard import ColumnUse
 from tff_pipeline.models import frozen
 from tff_pipeline.models.transformer.adapter import Adapter
+from tff_pipeline.models.transformer.base import Base
 from tff_pipeline.models.weight_groups import WithoutFrozen, weight_groups
 from tff_pipeline.objectives import outputs, terms
 from tff_pipeline.objectives.scaled_error import ScaledSquaredError
@@ -85,6 +87,12 @@ class Task:
         models that train no more; it is exported in the model's place.
       factor_places: The places among the trainable weights of each matrix's
         factors A and B, where both are averaged.
+      merged_fn: The trained model -> the same without an adapter, which is
+        added to the weights of its base; for models that `adapter_fn` is for.
+      base: The pretrained model that the model begins with or stands on, if
+        there is one.
+      tokenizer: Turns text into the model's ids and back, for models that
+        write text.
       memory_fn: The number of examples in a step -> (the bytes that a process
         takes once, those that each client that trains takes), estimates; or
         `None`.
@@ -126,6 +134,9 @@ class Task:
     padding_label: Optional[int] = None
     notes: str = ""
     adapter_fn: Optional[Callable[[tf.keras.Model], Adapter]] = None
+    merged_fn: Optional[Callable[[tf.keras.Model], tf.keras.Model]] = None
+    base: Optional[Base] = None
+    tokenizer: Optional[TextTokenizer] = None
     factor_places: Sequence[tuple[int, int]] = ()
     memory_fn: Optional[Callable[[int], tuple[int, int]]] = None
     begins_with: Mapping[str, str] = dataclasses.field(default_factory=dict)

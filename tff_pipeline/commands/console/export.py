@@ -5,6 +5,7 @@ python scripts/export.py --run_dir=runs/quickstart --output=models/digits \
     --version=1
 python scripts/export.py --run_dir=runs/quickstart --output=exports \
     --format=saved_model,keras,tflite,tflite_int8,onnx,tfjs
+python scripts/export.py --run_dir=runs/mine --output=mine --format=huggingface
 """
 
 from tff_pipeline.commands.main import as_typed
@@ -30,6 +31,10 @@ def main() -> None:
     print(f"Round {number}:")
     for kind, path in zip(question["formats"], paths):
         print(f"  {kind:<20} {path}")
-    print(f"\nNext:\n  {as_typed('check-export')} --model={paths[0]}")
+    print("\nNext:")
+    if question["formats"][0] == "huggingface":
+        print(f"  {as_typed('generate')} --init_from={paths[0]} --prompt=The")
+        return
+    print(f"  {as_typed('check-export')} --model={paths[0]}")
     if question["formats"][0] == "saved_model":
         print(f"  saved_model_cli show --all --dir={paths[0]}")

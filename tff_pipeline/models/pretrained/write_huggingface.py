@@ -5,6 +5,7 @@
     folder/generation_config.json  the ids that begin and end texts
     folder/tokenizer.json          the tokenizer, as the base has it
     folder/tokenizer_config.json   its special tokens and its chat template
+    folder/README.md               the model card
 
 `huggingface` reads such folders.
 """
@@ -36,6 +37,7 @@ Array = npt.NDArray[Any]
 # The size of a file up to which weights are held in memory at once.
 _MOST_BYTES = 1 << 30
 _FLOAT32_BYTES = 4
+CARD = "README.md"
 _GELU = {"gelu": "gelu", "gelu_tanh": "gelu_new"}
 
 
@@ -46,6 +48,7 @@ def write(
     *,
     tokenizer: Optional[bytes] = None,
     settings: Optional[TokenizerSettings] = None,
+    readme: str = "",
     most_bytes: int = _MOST_BYTES,
 ) -> None:
     """Writes the folder of a model, whole or not at all.
@@ -57,6 +60,7 @@ def write(
       architecture: The transformer.
       tokenizer: The content of `tokenizer.json`, if there is one.
       settings: The tokenizer's special tokens and its chat template.
+      readme: The content of README.md, the model card; empty for none.
       most_bytes: The size up to which weights share a file.
 
     Raises:
@@ -95,10 +99,11 @@ def write(
         files[CONFIG] = {**config, "torch_dtype": dtype}
         for name, content in files.items():
             _write_json(os.path.join(temporary, name), content)
-        if tokenizer is not None:
-            path = os.path.join(temporary, base.TOKENIZER)
-            with open(path, "wb") as file:
-                file.write(tokenizer)
+        contents = {base.TOKENIZER: tokenizer, CARD: readme.encode()}
+        for name, bytes_written in contents.items():
+            if bytes_written:
+                with open(os.path.join(temporary, name), "wb") as file:
+                    file.write(bytes_written)
 
 
 def _write_json(path: str, content: Any) -> None:

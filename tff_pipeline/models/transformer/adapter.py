@@ -6,6 +6,7 @@ s = alpha / rank.
 
     adapter/adapter_config.json        rank, alpha, the modules, as PEFT has it
     adapter/adapter_model.safetensors  A and B of each module
+    adapter/README.md                  the model card, if there is one
 
 The second file's header also has the SHA-256 and the source of the base, which
 PEFT does not look at. `adapter_reader` reads such folders.
@@ -29,6 +30,7 @@ Array = npt.NDArray[Any]
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+CARD = "README.md"
 # Where PEFT's names begin: its wrapper, and the model within.
 WRAPPER = "base_model.model."
 BASE_SHA256, BASE_SOURCE = "base_sha256", "base_source"
@@ -64,7 +66,11 @@ class Adapter:
 
 
 def write(
-    folder: str, adapter: Adapter, architecture: Architecture, family: str
+    folder: str,
+    adapter: Adapter,
+    architecture: Architecture,
+    family: str,
+    readme: str = "",
 ) -> None:
     """Writes an adapter as PEFT's folder, whole or not at all.
 
@@ -77,6 +83,8 @@ def write(
       adapter: The adapter.
       architecture: The base's architecture.
       family: The architecture's `names.family`.
+      readme: The content of README.md, which PEFT keeps the model card in;
+        empty for none.
 
     Raises:
       ConfigError: If the package safetensors is not installed.
@@ -101,9 +109,12 @@ def write(
         path = os.path.join(temporary, WEIGHTS)
         with open(path, "wb") as file:
             file.write(safetensors.save(tensors, metadata))
-        path = os.path.join(temporary, CONFIG)
-        with open(path, "w", encoding="utf-8") as text:
-            text.write(json.dumps(config, indent=2) + "\n")
+        texts = {CONFIG: json.dumps(config, indent=2) + "\n", CARD: readme}
+        for name, content in texts.items():
+            if content:
+                path = os.path.join(temporary, name)
+                with open(path, "w", encoding="utf-8") as text:
+                    text.write(content)
 
 
 def _config(

@@ -141,16 +141,25 @@ def store(
     files = {DESCRIPTION: (json.dumps(description, indent=2) + "\n").encode()}
     if tokenizer is not None:
         files[TOKENIZER] = tokenizer
-    frozen.store(folder, _Stacked(arrays, architecture), files)
+    frozen.store(folder, Stacked(arrays, architecture), files)
     return load(folder)
 
 
-class _Stacked(Mapping[str, Any]):
-    """Gives arrays under the names of their variables, one at a time."""
+class Stacked(Mapping[str, Any]):
+    """Gives arrays under the names of their variables, one at a time.
+
+    The arrays of all blocks are stacked, as the variables have them.
+    """
 
     def __init__(
         self, arrays: Mapping[str, npt.NDArray[Any]], architecture: Architecture
     ):
+        """Takes the arrays, none of which is read yet.
+
+        Args:
+          arrays: Name, as in `Architecture.weight_shapes` -> numbers.
+          architecture: The transformer.
+        """
         self._arrays = arrays
         self._parts: dict[str, list[str]] = {}
         for name in architecture.weight_shapes():

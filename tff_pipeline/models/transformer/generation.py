@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from tff_pipeline.models.transformer import attention, scoring
 from tff_pipeline.models.transformer.network import Transformer
+
+# Added to the logits of ids that are never drawn.
+_NEVER = -1e9
 
 
 def draw(
@@ -91,16 +95,8 @@ def continuation(
         attention.visible_mask(places <= tf.range(longest)[:, tf.newaxis]),
     )
     last = tf.gather(hidden, counts - 1, batch_dims=1)
-    bars = (
-        tf.constant(
-            [
-                0.0 if number not in set(barred) else -1e9
-                for number in range(network.architecture.vocabulary_size)
-            ]
-        )
-        if barred
-        else None
-    )
+    bars = np.zeros([network.architecture.vocabulary_size], np.float32)
+    bars[list(barred)] = _NEVER
     ending = tf.constant(list(ends), tf.int32)
 
     def step(
@@ -111,9 +107,7 @@ def continuation(
         tokens: tf.Tensor,
         *cache: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        logits = scoring.logits_of(last, network.table)
-        if bars is not None:
-            logits += bars
+        logits = scoring.logits_of(last, network.table) + bars
         token = draw(logits, temperature, top_p, tf.stack([seed, number]))
         going &= ~tf.reduce_any(token[:, tf.newaxis] == ending, axis=1)
         added += tf.cast(going, tf.int32)

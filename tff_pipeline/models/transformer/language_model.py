@@ -2,8 +2,9 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
 import tensorflow as tf
@@ -13,11 +14,12 @@ from tff_pipeline.models import frozen
 from tff_pipeline.models.transformer import lora as low_rank
 from tff_pipeline.models.transformer import scoring
 from tff_pipeline.models.transformer.adapter import Adapter
+from tff_pipeline.models.transformer.adapter import merged as adapter_merged
 from tff_pipeline.models.transformer.architecture import (
     Architecture,
     split_name,
 )
-from tff_pipeline.models.transformer.base import LAYER, PREFIX, Base
+from tff_pipeline.models.transformer.base import LAYER, PREFIX, Base, Stacked
 from tff_pipeline.models.transformer.lora import Lora
 from tff_pipeline.models.transformer.network import Transformer
 from tff_pipeline.runtime import compat
@@ -28,6 +30,7 @@ _TRAINS: dict[str, Callable[[str], bool]] = {
     "bitfit": lambda name: name.endswith(".bias"),
     "head": lambda name: name.startswith("head."),
     "lora": lambda name: False,
+    "none": lambda name: False,
 }
 
 
@@ -37,7 +40,8 @@ class Training:
 
     Attributes:
       trainable: "all", "bitfit" (biases alone, Ben Zaken et al. 2022), "head"
-        (the matrix of the logits) or "lora".
+        (the matrix of the logits), "lora", or "none" for a model that is only
+        used.
       lora: The settings of low-rank adaptation, for "lora".
       compute_dtype: "float32" or "bfloat16", of the products of matrices.
       recompute: Whether the backward pass computes each block anew.
@@ -138,7 +142,9 @@ def check(architecture: Architecture, training: Training) -> None:
     """
     if training.lora is not None:
         low_rank.adapted(architecture, training.lora.targets)
-    elif not any(map(training.trains, architecture.weight_shapes())):
+    elif training.trainable != "none" and not any(
+        map(training.trains, architecture.weight_shapes())
+    ):
         why = {
             "head": "its logits' matrix is its token embedding",
             "bitfit": "its matrices have no biases",
@@ -164,6 +170,7 @@ class LanguageModel(tf.keras.Model):
         architecture: Architecture,
         training: Training,
         base: Optional[Base] = None,
+        network: Optional[Transformer] = None,
     ):
         """Makes the model with its weights.
 
@@ -171,12 +178,13 @@ class LanguageModel(tf.keras.Model):
           architecture: A decoder.
           training: What is trained.
           base: The pretrained weights; `None` to begin with drawn ones.
+          network: The transformer of these, if it is made already.
 
         Raises:
           ConfigError: If nothing of the architecture would be trained.
         """
         super().__init__(name="language_model")
-        self.transformer = transformer(architecture, training, base)
+        self.transformer = network or transformer(architecture, training, base)
         self.built = True
 
     @compat.plain
@@ -328,6 +336,42 @@ def adapter_of(model: LanguageModel, base: Base) -> Adapter:
         base_source=base.source,
         dropout=lora.dropout,
     )
+
+
+def merged(model: LanguageModel, base: Base) -> LanguageModel:
+    """Adds the adapter of a trained model to its base.
+
+    Args:
+      model: A model that trains by low-rank adaptation.
+      base: Its base.
+
+    Returns:
+      A model without an adapter, whose weights, of the base's dtype, are its
+      own and none of which trains; see `adapter.merged`.
+    """
+    architecture, training = base.architecture, Training("none")
+    weights = Stacked(
+        adapter_merged(base.arrays(), adapter_of(model, base)), architecture
+    )
+    network = Transformer(
+        architecture,
+        trains=training.trains,
+        weight_dtypes={
+            name[len(PREFIX) :]: array.dtype
+            for name, array in base.weights.arrays.items()
+        },
+        initial={
+            name[len(PREFIX) :]: functools.partial(_constant, weights, name)
+            for name in weights
+        },
+        compute_dtype=model.transformer.products.name,
+    )
+    _build(network)
+    return LanguageModel(architecture, training, network=network)
+
+
+def _constant(weights: Mapping[str, Any], name: str) -> tf.Tensor:
+    return tf.constant(weights[name])
 
 
 def factor_places(
