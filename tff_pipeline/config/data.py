@@ -206,7 +206,8 @@ class DataConfig(fields.Group):
         "Names a CSV file of the lines column,category, which says what "
         "categories a column, or the label, has; a private run takes them from "
         "nowhere else. Default: found in the data. For csv, npz and sqlite, "
-        "whose labels are y, and ner_tagger (word, character and tag).",
+        "whose labels are y, ner_tagger (word, character and tag) and "
+        "ner_encoder (tag).",
         identity=False,
     )
     column_bounds_file: Optional[str] = fields.field(
@@ -256,7 +257,7 @@ class DataConfig(fields.Group):
         fields.COUNT,
         "Joins consecutive documents of a corpus, which lines -DOCSTART- part, "
         "to clients of at least this many sentences; 1 makes every document a "
-        "client. Default: 500. Only for ner_tagger.",
+        "client. Default: 500. Only for ner_tagger and ner_encoder.",
     )
     tff_data: Optional[str] = fields.field(
         None,

