@@ -108,10 +108,17 @@ TASKS: dict[str, Union[str, TaskEntry]] = {
         "tff_pipeline.tasks.shakespeare:shakespeare_next_char"
     ),
     "shakespeare_gpt": TaskEntry(
-        "tff_pipeline.tasks.shakespeare_text:shakespeare_gpt", _LANGUAGE_MODEL
+        "tff_pipeline.tasks.shakespeare_gpt:shakespeare_gpt", _LANGUAGE_MODEL
     ),
     "shakespeare_llm": TaskEntry(
-        "tff_pipeline.tasks.shakespeare_text:shakespeare_llm", _LANGUAGE_MODEL
+        "tff_pipeline.tasks.pretrained_text:shakespeare_llm", _LANGUAGE_MODEL
+    ),
+    "stackexchange_llm": TaskEntry(
+        "tff_pipeline.tasks.pretrained_text:stackexchange_llm", _LANGUAGE_MODEL
+    ),
+    "instruction_tuning": TaskEntry(
+        "tff_pipeline.tasks.pretrained_text:instruction_tuning",
+        _LANGUAGE_MODEL,
     ),
     "stackexchange_tags": "tff_pipeline.tasks.stackexchange:stackexchange_tags",
     "stackexchange_next_word": (

@@ -138,13 +138,11 @@ def continuation(
         hidden, after = network.go_on(
             token[:, tf.newaxis],
             position[:, tf.newaxis],
-            list(zip(cache[::2], cache[1::2])),
+            cache,
             mask[:, tf.newaxis, tf.newaxis],
         )
-        flat = [part for pair in after for part in pair]
-        return (number + 1, hidden[:, 0], going, added, tokens, *flat)
+        return (number + 1, hidden[:, 0], going, added, tokens, *after)
 
-    flat = [part for pair in cache for part in pair]
     _, _, _, added, tokens, *_ = tf.while_loop(
         lambda number, last, going, *_: (
             (number < length) & tf.reduce_any(going)
@@ -156,7 +154,7 @@ def continuation(
             tf.ones([batch], tf.bool),
             tf.zeros([batch], tf.int32),
             tf.zeros([length, batch], tf.int32),
-            *flat,
+            *cache,
         ),
     )
     return tf.transpose(tokens), added

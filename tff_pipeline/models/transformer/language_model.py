@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Any, Optional
 
-import numpy as np
 import tensorflow as tf
 
 from tff_pipeline import errors
@@ -14,7 +13,10 @@ from tff_pipeline.models import frozen
 from tff_pipeline.models.transformer import lora as low_rank
 from tff_pipeline.models.transformer import scoring
 from tff_pipeline.models.transformer.adapter import Adapter
-from tff_pipeline.models.transformer.architecture import Architecture
+from tff_pipeline.models.transformer.architecture import (
+    Architecture,
+    split_name,
+)
 from tff_pipeline.models.transformer.base import LAYER, PREFIX, Base
 from tff_pipeline.models.transformer.lora import Lora
 from tff_pipeline.models.transformer.network import Transformer
@@ -328,10 +330,7 @@ def adapter_of(model: LanguageModel, base: Base) -> Adapter:
     return Adapter(
         rank=lora.rank,
         alpha=lora.alpha,
-        modules={
-            name: tuple(np.asarray(factor) for factor in network.factors(name))
-            for name in network.lora_pairs
-        },
+        modules={name: network.factors(name) for name in network.adapted_names},
         base_sha256=base.weights.sha256,
         base_source=base.source,
         dropout=lora.dropout,
@@ -348,11 +347,13 @@ def factor_places(
       training: What is trained.
 
     Returns:
-      (place of A, place of B) of each adapted matrix; empty unless both train.
+      (place of A, place of B) of each kind of adapted matrix, whose factors
+      [blocks, ...] are of all blocks; empty unless both train.
     """
     lora = training.lora
     if lora is None or lora.train == "b":
         return []
-    # In the order in which the transformer makes them.
+    # In the order in which the transformer makes them, all blocks in one.
     hit = low_rank.adapted(architecture, lora.targets)
-    return [(2 * number, 2 * number + 1) for number in range(len(hit))]
+    stacks = {split_name(name)[1] for name in hit}
+    return [(2 * number, 2 * number + 1) for number in range(len(stacks))]
