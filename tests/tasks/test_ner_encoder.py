@@ -197,7 +197,7 @@ def test_only_factors_and_the_head_travel(corpus, base):
     )
     shapes = [tuple(v.shape) for v in weights.trainable]
     tags = len(task.classes)
-    assert shapes == [*[(2, 16), (16, 2)] * 2, (16, tags), (tags,)]
+    assert shapes == [*[(1, 2, 16), (1, 16, 2)] * 2, (16, tags), (tags,)]
     assert not weights.non_trainable
     assert [array.sha256 for array in task.frozen_weights] == (
         [base.weights.sha256]
