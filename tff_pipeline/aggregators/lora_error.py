@@ -36,8 +36,7 @@ from tff_pipeline.aggregators.aggregation import Aggregation
 
 COLUMN = "lora_mean_error"
 # (Place of A [..., rank, inputs], place of B [..., outputs, rank]) in the
-# trainable weights; the dots are axes of modules in one array, such as those of
-# all blocks.
+# trainable weights; more axes are of more modules.
 Pair = tuple[int, int]
 
 # The size up to which products are kept whole, 60 modules of SmolLM2-135M.
@@ -139,8 +138,8 @@ class LoraErrorFactory(tff.aggregators.WeightedAggregationFactory):
         extended = tff.structure.has_field(value_type, "update")
         delta_type = value_type["update"] if extended else value_type
         shapes = _shapes(delta_type, self._pairs)
-        products = sum(math.prod(b[:-1]) * a[-1] for a, b in shapes)
-        whole = 4 * products <= self._most_bytes
+        size = sum(math.prod(b[:-1]) * a[-1] for a, b in shapes)
+        whole = 4 * size <= self._most_bytes
         widths = [
             a[-1] if whole else min(a[-1], _NUM_PROBES) for a, _ in shapes
         ]
@@ -207,7 +206,7 @@ def _shapes(
             list(leaves[place].shape) if 0 <= place < len(leaves) else []
             for place in pair
         )
-        if len(a) < 2 or len(b) < 2 or a[:-1] != [*b[:-2], b[-1]]:
+        if len(a) < 2 or a[:-2] != b[:-2] or a[-2:-1] != b[-1:]:
             raise ValueError(
                 f"The weights {pair} of {len(leaves)} have the shapes {a} and "
                 f"{b}, and LoRA factors have [..., rank, inputs] and [..., "
@@ -227,7 +226,8 @@ def _no_sums(
         a=[tf.zeros(a) for a, _ in shapes],
         b=[tf.zeros(b) for _, b in shapes],
         product=[
-            tf.zeros([*b[:-1], width]) for (_, b), width in zip(shapes, widths)
+            tf.zeros([*b[:-1], width])
+            for (_, b), width in zip(shapes, widths)
         ],
     )
 
@@ -257,17 +257,15 @@ def _added(
 
 
 def _seen(number: int, factor: Any, width: int) -> Any:
-    """Multiplies a factor [..., rows, inputs] by its modules' random vectors.
+    """Multiplies a factor [..., rows, inputs] by random vectors.
 
     A factor of no more inputs than the `width` columns of the result is
     returned as it is.
     """
-    *stack, _, inputs = factor.shape
+    inputs = factor.shape[-1]
     if inputs <= width:
         return factor
-    probes = tf.random.stateless_normal(
-        [*stack, inputs, width], [_SEED, number]
-    )
+    probes = tf.random.stateless_normal([inputs, width], [_SEED, number])
     return tf.matmul(tf.cast(factor, tf.float32), probes)
 
 

@@ -12,11 +12,14 @@ from tff_pipeline.config.model import ModelConfig
 from tff_pipeline.datasets.federation.split import Split
 from tff_pipeline.datasets.tokenizer import Tokenizer
 from tff_pipeline.models.pretrained import source
-from tff_pipeline.models.transformer import adapter_reader, language_model
+from tff_pipeline.models.transformer import (
+    adapter_reader,
+    language_model,
+    scoring,
+)
 from tff_pipeline.models.transformer.adapter import Adapter
 from tff_pipeline.models.transformer.architecture import Architecture
 from tff_pipeline.models.transformer.base import Base
-from tff_pipeline.models.transformer.generation import next_token_logits
 from tff_pipeline.models.transformer.language_model import Training
 from tff_pipeline.models.transformer.lora import Lora
 from tff_pipeline.objectives import outputs, tokens
@@ -295,7 +298,7 @@ class NextTokenLogits(tf.keras.layers.Layer):
             ids = self._to_ids(texts)[:, -(self._window or 0) :]
             hidden = self._network(ids.to_tensor(), training=False)
             hidden = tf.gather(hidden, ids.row_lengths() - 1, batch_dims=1)
-        return next_token_logits(self._network, hidden)
+        return scoring.logits_of(hidden, self._network.table)
 
 
 class TokenLogits(tf.keras.layers.Layer):
@@ -320,7 +323,7 @@ class TokenLogits(tf.keras.layers.Layer):
         hidden = self._network(ids, training=False)
         shape = tf.shape(ids)
         rows = tf.reshape(hidden, [-1, hidden.shape[-1]])
-        logits = next_token_logits(self._network, rows)
+        logits = scoring.logits_of(rows, self._network.table)
         return tf.reshape(logits, [shape[0], shape[1], logits.shape[-1]])
 
 

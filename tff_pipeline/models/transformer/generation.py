@@ -4,23 +4,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tff_pipeline.models.transformer import attention
+from tff_pipeline.models.transformer import attention, scoring
 from tff_pipeline.models.transformer.network import Transformer
-
-
-def next_token_logits(network: Transformer, hidden: tf.Tensor) -> tf.Tensor:
-    """Computes logits from hidden states.
-
-    Args:
-      network: The transformer.
-      hidden: float32 [n, width].
-
-    Returns:
-      float32 [n, ids].
-    """
-    table = network.table
-    logits = tf.matmul(tf.cast(hidden, table.dtype), table, transpose_b=True)
-    return tf.cast(logits, tf.float32)
 
 
 def draw(
@@ -126,7 +111,7 @@ def continuation(
         tokens: tf.Tensor,
         *cache: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        logits = next_token_logits(network, last)
+        logits = scoring.logits_of(last, network.table)
         if bars is not None:
             logits += bars
         token = draw(logits, temperature, top_p, tf.stack([seed, number]))
