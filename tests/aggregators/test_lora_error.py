@@ -181,6 +181,28 @@ def test_random_vectors_estimate_the_error():
     assert estimate == pytest.approx(by_hand(start, deltas, weights), rel=0.1)
 
 
+@pytest.mark.parametrize(
+    ("most_bytes", "relative"), [(1 << 20, 1e-5), (0, 0.25)]
+)
+def test_modules_may_lie_in_one_array(most_bytes, relative):
+    shapes, pairs = ([4, 2, 30], [4, 5, 2]), [(0, 1)]
+    draw = np.random.default_rng(0)
+    start, *deltas = (
+        [draw.normal(size=shape).astype(np.float32) for shape in shapes]
+        for _ in range(4)
+    )
+    process = LoraErrorFactory(WeightedMeanFactory(), pairs, most_bytes).create(
+        tff.to_type([tff.TensorType(np.float32, s) for s in shapes]),
+        tff.TensorType(np.float32),
+    )
+    weights = [np.float32(w) for w in (1, 2, 3)]
+    output = process.next(process.initialize(), deltas, weights)
+    means = output.measurements["means"]
+    assert lora_error.relative_error(start, means, pairs) == pytest.approx(
+        by_hand(start, deltas, weights, pairs), rel=relative
+    )
+
+
 @pytest.mark.parametrize("pairs", [[(1, 3)], [(2, 0)], [(2, 5)], [(-1, 1)]])
 def test_places_of_other_weights_are_refused(pairs):
     with pytest.raises(ValueError, match="LoRA factors have"):

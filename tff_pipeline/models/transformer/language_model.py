@@ -79,9 +79,8 @@ def transformer(
       padding: The id of places without a token.
 
     Raises:
-      ConfigError: If nothing of the architecture would be trained.
+      ConfigError: If `training.lora` hits no matrix.
     """
-    check(architecture, training)
     if base is None:
         made = Transformer(
             architecture,
@@ -184,7 +183,10 @@ class LanguageModel(tf.keras.Model):
           ConfigError: If nothing of the architecture would be trained.
         """
         super().__init__(name="language_model")
-        self.transformer = network or transformer(architecture, training, base)
+        if network is None:
+            check(architecture, training)
+            network = transformer(architecture, training, base)
+        self.transformer = network
         self.built = True
 
     @compat.plain
@@ -212,12 +214,15 @@ class LanguageModel(tf.keras.Model):
         return tf.reshape(scores, [shape[0], shape[1], 2])
 
 
-def in_words(architecture: Architecture, training: Training) -> str:
+def in_words(
+    architecture: Architecture, training: Training, on_top: int = 0
+) -> str:
     """Says what of a transformer is trained and travels.
 
     Args:
       architecture: The transformer.
       training: What is trained.
+      on_top: The number of weights of a new layer on top, which train too.
 
     Returns:
       A sentence.
@@ -226,11 +231,15 @@ def in_words(architecture: Architecture, training: Training) -> str:
     >>> in_words(smollm2_135m(), Training("lora", low_rank.Lora()))[:47]
     'Trains 460,800 of 134,975,808 weights (0.34%), '
     """
-    trained, total = count(architecture, training)
+    trained, total = (
+        number + on_top for number in count(architecture, training)
+    )
     line = (
         f"Trains {trained:,} of {total:,} weights ({trained / total:.2%}), "
         "which alone travel"
     )
+    if on_top:
+        line += f", {on_top:,} of them of a new last layer"
     lora = training.lora
     if lora is None:
         return f"{line}."
