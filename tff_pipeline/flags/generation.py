@@ -83,7 +83,8 @@ def question() -> dict[str, Any]:
             f"{'none' if values['run_dir'] is None else 'both'} is set; give "
             "one."
         )
-    by, others = "run_dir", _OF_BASES
+    by: str = "run_dir"
+    others: tuple[str, ...] = _OF_BASES
     if values["run_dir"] is None:
         by, others = "init_from", _OF_RUNS
     for name in others:

@@ -1,6 +1,6 @@
 """Continues texts in Python: from ids to ids, as long as the model can see."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -231,7 +231,7 @@ class TextWriter:
 
 
 def decoded(
-    tokenizer: TextTokenizer, before: Sequence[int], added: Sequence[int]
+    tokenizer: TextTokenizer, before: Iterable[int], added: Iterable[int]
 ) -> str:
     """Returns the text that ids add to others.
 
