@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import errors
+from tff_pipeline.datasets import text_files
 from tff_pipeline.export import (
     model_card,
     replay,
@@ -48,8 +49,8 @@ def export(
     from it in what is written.
 
     `assets.extra/` holds its model card, the names of classes and words, a
-    replay (synthetic inputs and the model's outputs for them), and TF Serving's
-    warm-up requests.
+    replay (synthetic inputs and the model's outputs for them), TF Serving's
+    warm-up requests, and the tokenizer of a pretrained language model.
 
     Args:
       task: Whose model it is.
@@ -88,6 +89,7 @@ def export(
         replayed = replay.record(task, serving, functions)
         replay.write(os.path.join(extra, replay.FILE), replayed)
         warm_up.write(extra, replayed)
+        _write_tokenizer(extra, task)
         model_card.write(
             extra,
             task,
@@ -231,6 +233,21 @@ def _check_saved(
                 f"The saved variable {name} is neither of the server's state "
                 "nor of the model's frozen weights, so nothing was exported."
             )
+
+
+def _write_tokenizer(folder: str, task: Task) -> None:
+    """Lays a pretrained model's tokenizer beside what takes its ids."""
+    if task.base is None or task.base.tokenizer is None:
+        return
+    with open(task.base.tokenizer, "rb") as file:
+        content = file.read()
+    text_files.write(
+        folder,
+        content,
+        task.base.settings,
+        chat_template=task.base.settings.chat_template,
+        positions=task.base.architecture.max_length,
+    )
 
 
 def _set_methods(folder: str, functions: dict[str, Any]) -> None:

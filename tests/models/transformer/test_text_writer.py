@@ -13,7 +13,6 @@ from tff_pipeline.models.transformer.generation import next_token_logits
 from tff_pipeline.models.transformer.network import Transformer
 from tff_pipeline.models.transformer.text_writer import (
     TextWriter,
-    decoded,
     without_text,
 )
 
@@ -158,14 +157,3 @@ def test_all_positions_can_be_used(writer):
 def test_a_prompt_without_a_token_is_refused(writer):
     with pytest.raises(errors.ConfigError, match="no token"):
         writer.text("", length=3, temperature=0)
-
-
-def test_the_space_between_prompt_and_continuation_stays():
-    class Words:
-        """As Llama 2's: a text begins without its first space."""
-
-        def decode(self, ids):
-            return "".join(f" w{number}" for number in ids)[1:]
-
-    assert decoded(Words(), [1, 2], [3, 4]) == " w3 w4"
-    assert decoded(Words(), [], [3]) == "w3"
