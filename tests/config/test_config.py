@@ -203,6 +203,7 @@ def test_a_rate_is_finite_and_above_zero(make, flag, value):
         ("adam", "beta_1", "client_adam_beta_1"),
         ("yogi", "beta_2", "client_yogi_beta_2"),
         ("rmsprop", "decay", "client_rmsprop_decay"),
+        ("muon", "momentum", "client_muon_momentum"),
     ],
 )
 def test_a_decay_is_at_least_zero_and_below_one(name, option, flag, value):
@@ -283,13 +284,15 @@ def test_a_partition_refuses_the_options_of_others(partition, option, value):
 @pytest.mark.parametrize("name", OPTIMIZER_OPTIONS)
 @pytest.mark.parametrize("option", OPTIMIZER_FIELDS)
 def test_an_optimizer_refuses_the_options_of_others(side, name, option):
+    # Some are counts.
+    value = 2 if option.startswith("adam_") else 0.25
     if option in OPTIMIZER_OPTIONS[name]:
-        optimizer = OptimizerConfig(side, name, **{option: 0.25})
-        assert getattr(optimizer, option) == 0.25
+        optimizer = OptimizerConfig(side, name, **{option: value})
+        assert getattr(optimizer, option) == value
         return
     with pytest.raises(errors.ConfigError) as caught:
-        OptimizerConfig(side, name, **{option: 0.25})
-    assert "=0.25 is not used with" in str(caught.value)
+        OptimizerConfig(side, name, **{option: value})
+    assert f"={value} is not used with" in str(caught.value)
     assert f"--{side}_optimizer={name};" in str(caught.value)
 
 

@@ -6,8 +6,10 @@ import pytest
 
 from tff_pipeline import errors, registry
 from tff_pipeline.config.data import PARTITION_OPTIONS, DataConfig
+from tff_pipeline.config.model import TRAINABLE_OPTIONS, ModelConfig
 
-FIELDS = {field.name for field in dataclasses.fields(DataConfig)}
+GROUPS = (DataConfig, ModelConfig)
+FIELDS = {field.name for group in GROUPS for field in dataclasses.fields(group)}
 REQUIRED = {"csv": {"client_column": "who", "label_column": "what"}}
 
 
@@ -23,11 +25,14 @@ def test_a_task_takes_the_options_of_its_line_and_no_others(name):
         for other in registry.TASKS
         for option in registry.task_entry(other).options
     }
+    options = {**entry.options, **REQUIRED.get(name, {})}
+    if "trainable" in options:
+        # The rest depends on what trains.
+        chosen = "lora" if options["init_from"] else "all"
+        options |= {"trainable": chosen, **TRAINABLE_OPTIONS[chosen]}
     for option in everywhere:
-        default = entry.options.get(option)
-        assert getattr(data, option) == REQUIRED.get(name, {}).get(
-            option, default
-        )
+        holder = data if hasattr(data, option) else data.model
+        assert getattr(holder, option) == options.get(option), option
 
 
 @pytest.mark.parametrize(

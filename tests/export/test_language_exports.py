@@ -93,7 +93,7 @@ def written(folder, task, weights):
 def merged(task, weights):
     """The weights as PEFT merges them: W + alpha / rank * B A."""
     model, _ = saved_model.restored(task, weights)
-    return adapter.merged(bases.arrays(task.base), task.adapter_fn(model))
+    return adapter.merged(task.base.arrays(), task.adapter_fn(model))
 
 
 def saved_arrays(path):

@@ -222,3 +222,25 @@ def test_federated_averaging_learns_with_it(side, first):
             losses.append(output.metrics["client_work"]["train"]["loss"])
     # Labels are drawn, so that there is little but the examples to learn.
     assert losses[-1] < 0.9 * losses[0]
+
+
+def test_stacked_matrices_are_orthogonalized_one_by_one():
+    # As a transformer has them: an embedding, stacked scales, stacked matrices.
+    shapes = [[10, 4], [3, 4], [3, 8, 4]]
+    weights, slopes = drawn(1, shapes), drawn(2, shapes)
+    optimizer = muon()
+    state = optimizer.initialize(specs(shapes))
+    _, after = optimizer.next(state, weights, slopes)
+    for block in range(3):
+        alone = matrix_update((1 + MOMENTUM) * slopes[2][block])
+        np.testing.assert_allclose(
+            after[2][block],
+            weights[2][block] - RATE * alone.numpy(),
+            rtol=1e-5,
+            atol=1e-6,
+        )
+    # Adam's first step is as long for each number.
+    for place in (0, 1):
+        np.testing.assert_allclose(
+            np.abs(after[place] - weights[place]), RATE * FACTOR, rtol=1e-3
+        )

@@ -44,6 +44,15 @@ def byte_pair_tokenizer(begin=None, end=0, padding=None, **changes):
 
 def word_pieces():
     """A tokenizer of WordPiece, in lower case, which pads and truncates."""
+    return Tokenizer(
+        word_piece_content(),
+        TokenizerSettings(begin=2, end=3, padding=0),
+        source="pieces.json",
+    )
+
+
+def word_piece_content(pieces=PIECES):
+    """A `tokenizer.json` of WordPiece; the first four pieces are special."""
     description = {
         "version": "1.0",
         "truncation": {
@@ -70,7 +79,7 @@ def word_pieces():
                 "normalized": False,
                 "special": True,
             }
-            for number, token in enumerate(PIECES[:4])
+            for number, token in enumerate(pieces[:4])
         ],
         "normalizer": {
             "type": "BertNormalizer",
@@ -91,11 +100,7 @@ def word_pieces():
             "unk_token": "[UNK]",
             "continuing_subword_prefix": "##",
             "max_input_chars_per_word": 100,
-            "vocab": {token: number for number, token in enumerate(PIECES)},
+            "vocab": {token: number for number, token in enumerate(pieces)},
         },
     }
-    return Tokenizer(
-        json.dumps(description).encode(),
-        TokenizerSettings(begin=2, end=3, padding=0),
-        source="pieces.json",
-    )
+    return json.dumps(description).encode()

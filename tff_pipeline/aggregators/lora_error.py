@@ -35,8 +35,8 @@ import tensorflow_federated as tff
 from tff_pipeline.aggregators.aggregation import Aggregation
 
 COLUMN = "lora_mean_error"
-# (Place of A [rank, inputs], place of B [outputs, rank]) in the trainable
-# weights.
+# (Place of A [..., rank, inputs], place of B [..., outputs, rank]) in the
+# trainable weights; more axes are of more modules.
 Pair = tuple[int, int]
 
 # The size up to which products are kept whole, 60 modules of SmolLM2-135M.
@@ -138,8 +138,11 @@ class LoraErrorFactory(tff.aggregators.WeightedAggregationFactory):
         extended = tff.structure.has_field(value_type, "update")
         delta_type = value_type["update"] if extended else value_type
         shapes = _shapes(delta_type, self._pairs)
-        whole = 4 * sum(b[0] * a[1] for a, b in shapes) <= self._most_bytes
-        widths = [a[1] if whole else min(a[1], _NUM_PROBES) for a, _ in shapes]
+        size = sum(math.prod(b[:-1]) * a[-1] for a, b in shapes)
+        whole = 4 * size <= self._most_bytes
+        widths = [
+            a[-1] if whole else min(a[-1], _NUM_PROBES) for a, _ in shapes
+        ]
         pairs = self._pairs
 
         @tff.tensorflow.computation
@@ -203,11 +206,11 @@ def _shapes(
             list(leaves[place].shape) if 0 <= place < len(leaves) else []
             for place in pair
         )
-        if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
+        if len(a) < 2 or a[:-2] != b[:-2] or a[-2:-1] != b[-1:]:
             raise ValueError(
                 f"The weights {pair} of {len(leaves)} have the shapes {a} and "
-                f"{b}, and LoRA factors have [rank, inputs] and [outputs, "
-                "rank]; give their places in the trainable weights."
+                f"{b}, and LoRA factors have [..., rank, inputs] and [..., "
+                "outputs, rank]; give their places in the trainable weights."
             )
         shapes.append((a, b))
     return shapes
@@ -223,7 +226,7 @@ def _no_sums(
         a=[tf.zeros(a) for a, _ in shapes],
         b=[tf.zeros(b) for _, b in shapes],
         product=[
-            tf.zeros([b[0], width]) for (_, b), width in zip(shapes, widths)
+            tf.zeros([*b[:-1], width]) for (_, b), width in zip(shapes, widths)
         ],
     )
 
@@ -235,7 +238,7 @@ def _added(
     a = [delta[place] for place, _ in pairs]
     b = [delta[place] for _, place in pairs]
     product = [
-        each_b @ _seen(number, each_a, total.shape[1])
+        each_b @ _seen(number, each_a, total.shape[-1])
         for number, (each_a, each_b, total) in enumerate(
             zip(a, b, sums["product"])
         )
@@ -253,12 +256,12 @@ def _added(
 
 
 def _seen(number: int, factor: Any, width: int) -> Any:
-    """Multiplies a factor [rows, inputs] by its module's random vectors.
+    """Multiplies a factor [..., rows, inputs] by random vectors.
 
     A factor of no more inputs than the `width` columns of the result is
     returned as it is.
     """
-    inputs = factor.shape[1]
+    inputs = factor.shape[-1]
     if inputs <= width:
         return factor
     probes = tf.random.stateless_normal([inputs, width], [_SEED, number])
@@ -287,7 +290,7 @@ def relative_error(
         before_b = np.asarray(weights[place_b], np.float64)
         mean_b = np.asarray(means["b"][number], np.float64)
         before_a, mean_a = (
-            np.asarray(_seen(number, factor, product.shape[1]), np.float64)
+            np.asarray(_seen(number, factor, product.shape[-1]), np.float64)
             for factor in (weights[place_a], means["a"][number])
         )
         lost += float(np.square(product - mean_b @ mean_a).sum())

@@ -18,6 +18,7 @@ _FLAGS_OF_COLUMNS = (
     "client_column",
     "split_column",
     "feature_columns",
+    "text_column",
     "categorical_columns",
 )
 

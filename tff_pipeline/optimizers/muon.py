@@ -8,7 +8,9 @@ Muon is for the matrices of hidden layers. Embeddings and the logits' matrix,
 which are no maps between hidden layers, vectors, scalars and kernels of
 convolutions are left to Adam, whose learning rate is in proportion. A matrix
 does not tell what it is for: how many of the first and the last matrices are
-such is an option.
+such is an option. Where a model's blocks have their matrices in one weight
+[blocks, outputs, inputs], as `models.transformer` has, these are Muon's, block
+by block, and all others Adam's.
 """
 
 import collections
@@ -72,6 +74,9 @@ class Muon(tff.learning.optimizers.Optimizer):
 
     def _orthogonalized(self, weights: Sequence[Any]) -> list[bool]:
         """Returns for each weight whether it is a matrix of Muon's."""
+        stacks = [len(weight.shape) == 3 for weight in weights]
+        if any(stacks):
+            return stacks
         matrices = [n for n, w in enumerate(weights) if len(w.shape) == 2]
         end = max(len(matrices) - self._adam_last, 0)
         ours = set(matrices[self._adam_first : end])
@@ -188,16 +193,16 @@ def matrix_update(matrix: Any) -> tf.Tensor:
     queries, keys and values in one, [3 * width, width], are three.
 
     Args:
-      matrix: [outputs, inputs], floating-point.
+      matrix: [..., outputs, inputs], floating-point.
 
     Returns:
       A tensor of the same shape.
     """
-    outputs, inputs = matrix.shape
+    outputs, inputs = matrix.shape[-2:]
     parts = 3 if outputs == 3 * inputs else 1
     scale = max(1.0, outputs / parts / inputs) ** 0.5
     return scale * tf.concat(
-        [orthogonalize(part) for part in tf.split(matrix, parts)], axis=0
+        [orthogonalize(part) for part in tf.split(matrix, parts, -2)], axis=-2
     )
 
 
@@ -210,15 +215,16 @@ def orthogonalize(matrix: Any) -> tf.Tensor:
     the matrix's norm end between 0.68 and 1.21.
 
     Args:
-      matrix: [rows, columns], floating-point.
+      matrix: [..., rows, columns], floating-point.
 
     Returns:
       A tensor of the same shape; zeros stay zeros.
     """
-    wide = matrix.shape[0] <= matrix.shape[1]
-    x = matrix if wide else tf.transpose(matrix)
-    x = x / (tf.norm(x) + _SMALLEST_NORM)
+    wide = matrix.shape[-2] <= matrix.shape[-1]
+    x = matrix if wide else tf.linalg.matrix_transpose(matrix)
+    norm = tf.norm(x, axis=[-2, -1], keepdims=True)
+    x = x / (norm + _SMALLEST_NORM)
     for _ in range(_NUM_STEPS):
         square = tf.matmul(x, x, transpose_b=True)
         x = _A * x + tf.matmul(_B * square + _C * tf.matmul(square, square), x)
-    return x if wide else tf.transpose(x)
+    return x if wide else tf.linalg.matrix_transpose(x)

@@ -25,6 +25,8 @@ os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
 
 Array = npt.NDArray[Any]
 
+# Above so many nodes a graph is optimized less.
+_LARGE = 10_000
 _SINGLE_ELEMENT = "DatasetToSingleElement"
 
 
@@ -88,7 +90,9 @@ class SessionFunction:
         session = tf.compat.v1.Session(
             graph=graph,
             config=tf.compat.v1.ConfigProto(
-                intra_op_parallelism_threads=1, allow_soft_placement=True
+                intra_op_parallelism_threads=1,
+                allow_soft_placement=True,
+                graph_options=_optimizing(self._graph),
             ),
         )
         return compat.inline_callable(session, feeds, fetches, [forget])
@@ -134,6 +138,27 @@ class SessionFunction:
         else:
             dtype, shape = node.attr["dtype"].type, node.attr["shape"].shape
         return tf.compat.v1.placeholder(dtype, tf.TensorShape(shape))
+
+
+def _optimizing(graph: tf.compat.v1.GraphDef) -> Any:
+    """Chooses how much TensorFlow optimizes a graph before it runs it.
+
+    Of thousands of nodes, as those of a language model, optimizing takes a
+    minute, and the later passes find little. Which graphs are large depends on
+    nothing but themselves, so neither do the bits of results.
+    """
+    nodes = len(graph.node) + sum(
+        len(function.node_def) for function in graph.library.function
+    )
+    options = tf.compat.v1.GraphOptions()
+    if nodes > _LARGE:
+        rewriting = options.rewrite_options
+        rewriting.meta_optimizer_iterations = rewriting.ONE
+        rewriting.memory_optimization = rewriting.NO_MEM_OPT
+        rewriting.layout_optimizer = rewriting.OFF
+        rewriting.loop_optimization = rewriting.OFF
+        rewriting.experimental_conditional_code_motion = rewriting.OFF
+    return options
 
 
 def _inputs(graph: tf.compat.v1.GraphDef, leaf: Any) -> Optional[list[str]]:

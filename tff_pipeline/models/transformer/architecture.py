@@ -25,6 +25,7 @@ Matrices have a `.bias` [outputs] beside their `.kernel` if `bias` is set.
 
 import dataclasses
 import math
+from typing import Optional
 
 from tff_pipeline import errors
 
@@ -149,6 +150,19 @@ class Architecture:
         shapes["feed_forward.down"] = (self.width, self.hidden_width)
         return shapes
 
+    def stacked_shapes(self) -> dict[str, Shape]:
+        """Lists all weights with those of all blocks in one.
+
+        Returns:
+          Name -> shape, in the order of the model; "blocks.attention.query.
+          kernel" [layers, outputs, inputs] holds that matrix of each block.
+        """
+        shapes: dict[str, Shape] = {}
+        for name, shape in self.weight_shapes().items():
+            block, stacked = split_name(name)
+            shapes[stacked] = shape if block is None else (self.layers, *shape)
+        return shapes
+
     def weight_shapes(self) -> dict[str, Shape]:
         """Lists all weights.
 
@@ -193,6 +207,24 @@ class Architecture:
     def num_parameters(self) -> int:
         """Counts all weights."""
         return sum(math.prod(shape) for shape in self.weight_shapes().values())
+
+
+def split_name(name: str) -> tuple[Optional[int], str]:
+    """Returns a weight's block and its name among all blocks' weights.
+
+    >>> split_name("blocks.3.attention.norm.scale")
+    (3, 'blocks.attention.norm.scale')
+    >>> split_name("embeddings.tokens")
+    (None, 'embeddings.tokens')
+
+    Args:
+      name: The name of a weight or a matrix, as in `weight_shapes`.
+    """
+    first, _, rest = name.partition(".")
+    if first != "blocks":
+        return None, name
+    number, _, rest = rest.partition(".")
+    return int(number), f"{first}.{rest}"
 
 
 def gpt2_small() -> Architecture:

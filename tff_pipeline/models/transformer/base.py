@@ -5,9 +5,10 @@
     base/base.json          the architecture, where it came from, special tokens
     base/tokenizer.json     the tokenizer, as the library `tokenizers` has it
 
-A weight's name in the folder is that of `Architecture.weight_shapes` after
-`PREFIX`, which is the name of its variable. `pretrained` converts checkpoints
-into such folders.
+A weight's name in the folder is that of `Architecture.stacked_shapes` after
+`PREFIX`, which is the name of its variable: a matrix of all blocks is one
+array, so that a model is a loop over its blocks. `pretrained` converts
+checkpoints into such folders.
 """
 
 import dataclasses
@@ -15,12 +16,17 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
+import numpy as np
 import numpy.typing as npt
 
 from tff_pipeline import errors
 from tff_pipeline.models import frozen
 from tff_pipeline.models.frozen_files import FrozenWeights
-from tff_pipeline.models.transformer.architecture import Architecture, Shape
+from tff_pipeline.models.transformer.architecture import (
+    Architecture,
+    Shape,
+    split_name,
+)
 
 # The layer that holds a transformer's weights, and so what their names begin
 # with.
@@ -65,6 +71,35 @@ class Base:
     tokenizer: Optional[str]
     settings: TokenizerSettings
 
+    def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
+        """Returns the weights by the names of `Architecture.weight_shapes`.
+
+        They are mapped from the files, read only.
+        """
+        return _Mapped(self)
+
+
+class _Mapped(Mapping[str, Any]):
+    """Gives the weights of a base, block by block, one at a time."""
+
+    def __init__(self, base: Base):
+        self._arrays = base.weights.arrays
+        self._names = list(base.architecture.weight_shapes())
+
+    def __getitem__(self, name: str) -> Any:
+        block, stacked = split_name(name)
+        array = self._arrays[PREFIX + stacked]
+        values = np.memmap(
+            array.path, array.dtype.as_numpy_dtype, "r", shape=array.shape
+        )
+        return values if block is None else values[block]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
 
 def store(
     folder: str,
@@ -81,7 +116,8 @@ def store(
     Args:
       folder: A folder on this machine that does not exist; its parent does.
       arrays: Name, as in `Architecture.weight_shapes` -> float32 or bfloat16
-        numbers. They are read one by one.
+        numbers. They are read one by one, and a matrix of all blocks is in
+        memory at once.
       architecture: The transformer.
       source: Where the weights came from.
       shapes: The arrays' shapes by name, if these are known without reading
@@ -105,56 +141,42 @@ def store(
     files = {DESCRIPTION: (json.dumps(description, indent=2) + "\n").encode()}
     if tokenizer is not None:
         files[TOKENIZER] = tokenizer
-    frozen.store(folder, _Prefixed(arrays, architecture), files)
+    frozen.store(folder, Stacked(arrays, architecture), files)
     return load(folder)
 
 
-def arrays(base: Base) -> Mapping[str, npt.NDArray[Any]]:
-    """Reads the weights of a base.
+class Stacked(Mapping[str, Any]):
+    """Gives arrays under the names of their variables, one at a time.
 
-    Args:
-      base: The base.
-
-    Returns:
-      Name, as in `Architecture.weight_shapes` -> numbers. Each is read when it
-      is asked for, and not kept.
+    The arrays of all blocks are stacked, as the variables have them.
     """
-    return _Read(base.weights)
-
-
-class _Read(Mapping[str, Any]):
-    """Reads weights by the names of an architecture, one at a time."""
-
-    def __init__(self, weights: FrozenWeights):
-        self._weights = weights
-
-    def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        return self._weights.arrays[PREFIX + name].mapped().numpy()
-
-    def __iter__(self) -> Iterator[str]:
-        return (name[len(PREFIX) :] for name in self._weights.arrays)
-
-    def __len__(self) -> int:
-        return len(self._weights.arrays)
-
-
-class _Prefixed(Mapping[str, Any]):
-    """Gives arrays under the names of their variables, one at a time."""
 
     def __init__(
         self, arrays: Mapping[str, npt.NDArray[Any]], architecture: Architecture
     ):
+        """Takes the arrays, none of which is read yet.
+
+        Args:
+          arrays: Name, as in `Architecture.weight_shapes` -> numbers.
+          architecture: The transformer.
+        """
         self._arrays = arrays
-        self._names = list(architecture.weight_shapes())
+        self._parts: dict[str, list[str]] = {}
+        for name in architecture.weight_shapes():
+            _, stacked = split_name(name)
+            self._parts.setdefault(PREFIX + stacked, []).append(name)
 
     def __getitem__(self, name: str) -> Any:
-        return self._arrays[name[len(PREFIX) :]]
+        parts = self._parts[name]
+        if split_name(parts[0])[0] is None:
+            return self._arrays[parts[0]]
+        return np.stack([self._arrays[part] for part in parts])
 
     def __iter__(self) -> Iterator[str]:
-        return (PREFIX + name for name in self._names)
+        return iter(self._parts)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._parts)
 
 
 def check_shapes(
@@ -226,7 +248,7 @@ def load(folder: str) -> Base:
             name[len(PREFIX) :]: array.shape
             for name, array in weights.arrays.items()
         },
-        architecture.weight_shapes(),
+        architecture.stacked_shapes(),
         folder,
     )
     return Base(

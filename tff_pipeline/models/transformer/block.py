@@ -19,30 +19,29 @@ class Block:
     def __init__(
         self,
         network: "Transformer",
-        number: int,
+        read: Read,
         *,
         mask: tf.Tensor,
         angles: Optional[tuple[tf.Tensor, tf.Tensor]],
         dropout: Mapping[str, tf.Tensor],
-        training: bool,
     ):
         """Prepares the block.
 
         Args:
-          network: The transformer, which holds the weights.
-          number: The number of the block from 0.
+          network: The transformer, which has the settings.
+          read: Returns the block's weight of a name, such as
+            "attention.query.kernel" or, of an adapted matrix,
+            "attention.query.lora_a".
           mask: Added to scores; see `attention.attend`.
           angles: The rotations of the tokens' positions, if they are rotary.
-          dropout: Seeds of the adapters' dropout by matrix.
-          training: Whether the model is trained.
+          dropout: Seeds of the adapters' dropout by matrix; empty without.
         """
         self._network = network
         self._architecture = network.architecture
-        self._name = f"blocks.{number}"
         self._mask = mask
         self._angles = angles
-        self._dropout = dropout if training else {}
-        self._read: Read = network.weight
+        self._dropout = dropout
+        self._read = read
 
     def __call__(self, hidden: tf.Tensor) -> tf.Tensor:
         """Computes the block.
@@ -51,27 +50,6 @@ class Block:
           hidden: float32 [batch, length, width].
         """
         return self._through(hidden, None, None)[0]
-
-    def recomputed(self, hidden: tf.Tensor) -> tf.Tensor:
-        """Computes the block, and anew where its gradient is taken.
-
-        Args:
-          hidden: float32 [batch, length, width].
-        """
-        trained = self._network.trained_in(self._name)
-
-        def through(hidden: tf.Tensor, *values: tf.Tensor) -> tf.Tensor:
-            given = dict(zip(trained, values))
-            self._read = lambda name: (
-                given[name] if name in given else self._network.weight(name)
-            )
-            return self._through(hidden, None, None)[0]
-
-        # What is trained comes as arguments, which have gradients.
-        return tf.recompute_grad(through)(
-            hidden,
-            *(tf.convert_to_tensor(value) for value in trained.values()),
-        )
 
     def cached(
         self,
@@ -98,7 +76,7 @@ class Block:
         after = self._architecture.kind == "encoder"
 
         def added(hidden: tf.Tensor, part: str, function: Any) -> tf.Tensor:
-            name = f"{self._name}.{part}.norm"
+            name = f"{part}.norm"
             if after:
                 return norm(name, hidden + function(hidden), self._read)
             return hidden + function(norm(name, hidden, self._read))
@@ -167,26 +145,25 @@ class Block:
 
     def _product(self, part: str, inputs: tf.Tensor) -> tf.Tensor:
         """Multiplies by a matrix, with its bias and its adapter if any."""
-        name, dtype = f"{self._name}.{part}", self._network.products
+        dtype = self._network.products
         shape = tf.shape(inputs)
         rows = tf.cast(tf.reshape(inputs, [-1, inputs.shape[-1]]), dtype)
 
         def times(rows: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
             return tf.matmul(rows, tf.cast(matrix, dtype), transpose_b=True)
 
-        outputs = times(rows, self._read(f"{name}.kernel"))
+        outputs = times(rows, self._read(f"{part}.kernel"))
         if self._architecture.bias:
-            outputs += tf.cast(self._read(f"{name}.bias"), dtype)
-        factors = self._network.lora_factors(name, self._read)
-        if factors is not None:
+            outputs += tf.cast(self._read(f"{part}.bias"), dtype)
+        if self._network.is_adapted(part):
             seen = rows
-            if name in self._dropout:
+            if part in self._dropout:
                 seen = tf.nn.experimental.stateless_dropout(
                     rows,
                     self._network.lora.dropout,
-                    self._dropout[name],
+                    self._dropout[part],
                 )
-            a, b = factors
+            a, b = self._read(f"{part}.lora_a"), self._read(f"{part}.lora_b")
             scale = tf.cast(self._network.lora.scale, dtype)
             outputs += times(times(seen, a), b) * scale
         return tf.reshape(outputs, [*tf.unstack(shape)[:-1], outputs.shape[-1]])

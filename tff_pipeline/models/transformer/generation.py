@@ -5,26 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from tff_pipeline.models.transformer import attention
+from tff_pipeline.models.transformer import attention, scoring
 from tff_pipeline.models.transformer.network import Transformer
 
 # Added to the logits of ids that are never drawn.
 _NEVER = -1e9
-
-
-def next_token_logits(network: Transformer, hidden: tf.Tensor) -> tf.Tensor:
-    """Computes logits from hidden states.
-
-    Args:
-      network: The transformer.
-      hidden: float32 [n, width].
-
-    Returns:
-      float32 [n, ids].
-    """
-    table = network.table
-    logits = tf.matmul(tf.cast(hidden, table.dtype), table, transpose_b=True)
-    return tf.cast(logits, tf.float32)
 
 
 def draw(
@@ -122,7 +107,7 @@ def continuation(
         tokens: tf.Tensor,
         *cache: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        logits = next_token_logits(network, last) + bars
+        logits = scoring.logits_of(last, network.table) + bars
         token = draw(logits, temperature, top_p, tf.stack([seed, number]))
         going &= ~tf.reduce_any(token[:, tf.newaxis] == ending, axis=1)
         added += tf.cast(going, tf.int32)
@@ -132,13 +117,11 @@ def continuation(
         hidden, after = network.go_on(
             token[:, tf.newaxis],
             position[:, tf.newaxis],
-            list(zip(cache[::2], cache[1::2])),
+            cache,
             mask[:, tf.newaxis, tf.newaxis],
         )
-        flat = [part for pair in after for part in pair]
-        return (number + 1, hidden[:, 0], going, added, tokens, *flat)
+        return (number + 1, hidden[:, 0], going, added, tokens, *after)
 
-    flat = [part for pair in cache for part in pair]
     _, _, _, added, tokens, *_ = tf.while_loop(
         lambda number, last, going, *_: (
             (number < length) & tf.reduce_any(going)
@@ -150,7 +133,7 @@ def continuation(
             tf.ones([batch], tf.bool),
             tf.zeros([batch], tf.int32),
             tf.zeros([length, batch], tf.int32),
-            *flat,
+            *cache,
         ),
     )
     return tf.transpose(tokens), added

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
-import numpy as np
 import tensorflow as tf
 
 from tff_pipeline import errors
@@ -16,9 +15,11 @@ from tff_pipeline.models.transformer import lora as low_rank
 from tff_pipeline.models.transformer import scoring
 from tff_pipeline.models.transformer.adapter import Adapter
 from tff_pipeline.models.transformer.adapter import merged as adapter_merged
-from tff_pipeline.models.transformer.architecture import Architecture
-from tff_pipeline.models.transformer.base import LAYER, PREFIX, Base
-from tff_pipeline.models.transformer.base import arrays as base_arrays
+from tff_pipeline.models.transformer.architecture import (
+    Architecture,
+    split_name,
+)
+from tff_pipeline.models.transformer.base import LAYER, PREFIX, Base, Stacked
 from tff_pipeline.models.transformer.lora import Lora
 from tff_pipeline.models.transformer.network import Transformer
 from tff_pipeline.runtime import compat
@@ -78,9 +79,8 @@ def transformer(
       padding: The id of places without a token.
 
     Raises:
-      ConfigError: If nothing of the architecture would be trained.
+      ConfigError: If `training.lora` hits no matrix.
     """
-    check(architecture, training)
     if base is None:
         made = Transformer(
             architecture,
@@ -183,7 +183,10 @@ class LanguageModel(tf.keras.Model):
           ConfigError: If nothing of the architecture would be trained.
         """
         super().__init__(name="language_model")
-        self.transformer = network or transformer(architecture, training, base)
+        if network is None:
+            check(architecture, training)
+            network = transformer(architecture, training, base)
+        self.transformer = network
         self.built = True
 
     @compat.plain
@@ -211,12 +214,15 @@ class LanguageModel(tf.keras.Model):
         return tf.reshape(scores, [shape[0], shape[1], 2])
 
 
-def in_words(architecture: Architecture, training: Training) -> str:
+def in_words(
+    architecture: Architecture, training: Training, on_top: int = 0
+) -> str:
     """Says what of a transformer is trained and travels.
 
     Args:
       architecture: The transformer.
       training: What is trained.
+      on_top: The number of weights of a new layer on top, which train too.
 
     Returns:
       A sentence.
@@ -225,11 +231,15 @@ def in_words(architecture: Architecture, training: Training) -> str:
     >>> in_words(smollm2_135m(), Training("lora", low_rank.Lora()))[:47]
     'Trains 460,800 of 134,975,808 weights (0.34%), '
     """
-    trained, total = count(architecture, training)
+    trained, total = (
+        number + on_top for number in count(architecture, training)
+    )
     line = (
         f"Trains {trained:,} of {total:,} weights ({trained / total:.2%}), "
         "which alone travel"
     )
+    if on_top:
+        line += f", {on_top:,} of them of a new last layer"
     lora = training.lora
     if lora is None:
         return f"{line}."
@@ -330,10 +340,7 @@ def adapter_of(model: LanguageModel, base: Base) -> Adapter:
     return Adapter(
         rank=lora.rank,
         alpha=lora.alpha,
-        modules={
-            name: tuple(np.asarray(factor) for factor in network.factors(name))
-            for name in network.lora_pairs
-        },
+        modules={name: network.factors(name) for name in network.adapted_names},
         base_sha256=base.weights.sha256,
         base_source=base.source,
         dropout=lora.dropout,
@@ -351,8 +358,10 @@ def merged(model: LanguageModel, base: Base) -> LanguageModel:
       A model without an adapter, whose weights, of the base's dtype, are its
       own and none of which trains; see `adapter.merged`.
     """
-    weights = adapter_merged(base_arrays(base), adapter_of(model, base))
     architecture, training = base.architecture, Training("none")
+    weights = Stacked(
+        adapter_merged(base.arrays(), adapter_of(model, base)), architecture
+    )
     network = Transformer(
         architecture,
         trains=training.trains,
@@ -361,8 +370,8 @@ def merged(model: LanguageModel, base: Base) -> LanguageModel:
             for name, array in base.weights.arrays.items()
         },
         initial={
-            name: functools.partial(_constant, weights, name)
-            for name in architecture.weight_shapes()
+            name[len(PREFIX) :]: functools.partial(_constant, weights, name)
+            for name in weights
         },
         compute_dtype=model.transformer.products.name,
     )
@@ -384,11 +393,13 @@ def factor_places(
       training: What is trained.
 
     Returns:
-      (place of A, place of B) of each adapted matrix; empty unless both train.
+      (place of A, place of B) of each kind of adapted matrix, whose factors
+      [blocks, ...] are of all blocks; empty unless both train.
     """
     lora = training.lora
     if lora is None or lora.train == "b":
         return []
-    # In the order in which the transformer makes them.
+    # In the order in which the transformer makes them, all blocks in one.
     hit = low_rank.adapted(architecture, lora.targets)
-    return [(2 * number, 2 * number + 1) for number in range(len(hit))]
+    stacks = {split_name(name)[1] for name in hit}
+    return [(2 * number, 2 * number + 1) for number in range(len(stacks))]

@@ -1,23 +1,34 @@
-"""Computes a transformer, with its adapters, as one Keras layer."""
+"""Computes a transformer, with its adapters, as one Keras layer.
+
+The weights of all blocks lie in one variable each, and the model is a loop over
+its blocks: its graph is that of one block, however many there are. A block's
+part of a variable is read without a copy.
+"""
 
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
 
+import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tff_pipeline.models.transformer import attention
-from tff_pipeline.models.transformer.architecture import Architecture
+from tff_pipeline.models.transformer import attention, looping
+from tff_pipeline.models.transformer.architecture import (
+    Architecture,
+    split_name,
+)
 from tff_pipeline.models.transformer.base import LAYER
 from tff_pipeline.models.transformer.block import Block
 from tff_pipeline.models.transformer.lora import Lora, adapted
 from tff_pipeline.runtime import compat
 
 Array = npt.NDArray[Any]
-# Keys and values of the tokens so far, of every block: [batch, kv_heads,
-# length, head_width] each.
-Cache = Sequence[tuple[tf.Tensor, tf.Tensor]]
+# Keys and values of the tokens so far, of all blocks: two of [layers, batch,
+# kv_heads, length, head_width].
+Cache = tuple[tf.Tensor, tf.Tensor]
+
+_BLOCKS = "blocks."
 
 
 class Transformer(tf.keras.layers.Layer):
@@ -46,7 +57,7 @@ class Transformer(tf.keras.layers.Layer):
           trains: Tells by a weight's name whether it is trained.
           weight_dtypes: Name -> dtype, of weights that are not float32.
           initial: Name -> the value that a weight begins with; the others are
-            drawn.
+            drawn. Names are those of `Architecture.stacked_shapes`.
           lora: The settings of low-rank adaptation; `None` for none.
           compute_dtype: "float32" or "bfloat16".
           recompute: Whether the backward pass computes each block anew, in
@@ -57,21 +68,27 @@ class Transformer(tf.keras.layers.Layer):
         super().__init__(name=LAYER)
         self.architecture = architecture
         self.lora = lora
+        self.products = tf.as_dtype(compute_dtype)
         self._trains = trains
         self._dtypes = weight_dtypes or {}
         self._initial = initial or {}
-        self.products = tf.as_dtype(compute_dtype)
         self._recompute = recompute
         self._padding = padding
         self._variables: dict[str, tf.Variable] = {}
         # The factors A that are drawn and never travel. They are no weights,
         # and hidden from Keras, which would keep track of a dictionary.
         self._drawn: Mapping[str, Array] = types.MappingProxyType({})
+        # Matrix, such as "attention.query" -> the blocks where it is adapted.
+        hit: dict[str, list[int]] = {}
+        if lora is not None:
+            for name in adapted(architecture, lora.targets):
+                block, part = split_name(name)
+                hit.setdefault(part[len(_BLOCKS) :], []).append(block or 0)
+        self._hit: Mapping[str, Sequence[int]] = types.MappingProxyType(hit)
         self._dropout = {}
         if lora is not None and lora.dropout:
             self._dropout = {
-                name: tf.keras.layers.Dropout(lora.dropout)
-                for name in adapted(architecture, lora.targets)
+                part: tf.keras.layers.Dropout(lora.dropout) for part in hit
             }
 
     def build(self, input_shape: Any) -> None:
@@ -81,29 +98,31 @@ class Transformer(tf.keras.layers.Layer):
           input_shape: Not used.
         """
         del input_shape
-        for name, shape in self.architecture.weight_shapes().items():
-            trains = self._trains(name)
+        for name, shape in self.architecture.stacked_shapes().items():
             self._variables[name] = self.add_weight(
                 name,
                 shape,
                 self._dtypes.get(name, tf.float32),
                 initializer=self._initializer(name, shape),
-                trainable=trains,
+                trainable=self._trains(name),
             )
         drawn = {}
-        if self.lora is not None:
-            hit = adapted(self.architecture, self.lora.targets)
-            for name, shape in hit.items():
-                a, b = self.lora.factors(name, shape)
-                if self.lora.train == "b":
-                    drawn[name] = a
-                else:
-                    self._add_factor(f"{name}.lora_a", a)
-                self._add_factor(f"{name}.lora_b", b)
+        for part, blocks in self._hit.items():
+            shape = self.architecture.matrices[part]
+            factors = [
+                self.lora.factors(f"{_BLOCKS}{block}.{part}", shape)
+                for block in blocks
+            ]
+            a, b = (np.stack(each) for each in zip(*factors))
+            if self.lora.train == "b":
+                drawn[part] = a
+            else:
+                self._add_factor(f"{_BLOCKS}{part}.lora_a", a)
+            self._add_factor(f"{_BLOCKS}{part}.lora_b", b)
         self._drawn = types.MappingProxyType(drawn)
         super().build([])
 
-    def _add_factor(self, name: str, value: Any) -> None:
+    def _add_factor(self, name: str, value: Array) -> None:
         self._variables[name] = self.add_weight(
             name,
             value.shape,
@@ -127,101 +146,59 @@ class Transformer(tf.keras.layers.Layer):
             return "zeros"
         if name.startswith("embeddings"):
             return initializers.RandomNormal(stddev=0.02)
-        return initializers.RandomNormal(stddev=shape[1] ** -0.5)
+        return initializers.RandomNormal(stddev=shape[-1] ** -0.5)
+
+    def is_adapted(self, part: str) -> bool:
+        """Tells whether a matrix has factors in any block.
+
+        Args:
+          part: The matrix, such as "attention.query".
+        """
+        return part in self._hit
 
     @property
-    def lora_pairs(self) -> dict[str, tuple[Optional[str], str]]:
-        """Matrix -> the names of the weights A, `None` if drawn, and B."""
-        names = [
-            name.removesuffix(".lora_b")
-            for name in self._variables
-            if name.endswith(".lora_b")
+    def adapted_names(self) -> list[str]:
+        """The names of adapted matrices, such as "blocks.0.attention.query"."""
+        return [
+            f"{_BLOCKS}{block}.{part}"
+            for part, blocks in self._hit.items()
+            for block in blocks
         ]
-        return {
-            name: (
-                None if name in self._drawn else f"{name}.lora_a",
-                f"{name}.lora_b",
-            )
-            for name in names
-        }
 
-    def lora_factors(
-        self, name: str, read: Callable[[str], tf.Tensor]
-    ) -> Optional[tuple[Any, tf.Tensor]]:
-        """Returns A and B of a matrix, or `None` if it is not adapted.
+    def factors(self, name: str) -> tuple[Array, Array]:
+        """Returns the factors of an adapted matrix.
 
         Args:
-          name: The name of the matrix.
-          read: Reads a trained weight by name.
-        """
-        if f"{name}.lora_b" not in self._variables:
-            return None
-        a = self._drawn.get(name)
-        return (
-            read(f"{name}.lora_a") if a is None else a,
-            read(f"{name}.lora_b"),
-        )
-
-    def trained_in(self, block: str) -> dict[str, tf.Variable]:
-        """Returns the trained weights of a block by name.
-
-        Args:
-          block: The block's name, such as "blocks.0".
-        """
-        return {
-            name: variable
-            for name, variable in self._variables.items()
-            if name.startswith(f"{block}.") and variable.trainable
-        }
-
-    def root_mean_square_norm(self, hidden: tf.Tensor) -> tf.Tensor:
-        """Divides vectors by their root mean square (Zhang, Sennrich 2019).
-
-        Args:
-          hidden: float32 [..., width].
-        """
-        squares = tf.reduce_mean(tf.square(hidden), -1, keepdims=True)
-        epsilon = self.architecture.norm_epsilon
-        return hidden * tf.math.rsqrt(squares + epsilon)
-
-    def factors(self, name: str) -> tuple[Any, tf.Variable]:
-        """Returns A and B of an adapted matrix.
-
-        Args:
-          name: A key of `lora_pairs`.
+          name: One of `adapted_names`.
 
         Returns:
-          (a variable or array [rank, in], a variable [out, rank]).
+          (A, B), float32 [rank, in] and [out, rank].
         """
-        a = self._drawn.get(name)
+        block, stacked = split_name(name)
+        part = stacked[len(_BLOCKS) :]
+        row = self._hit[part].index(block or 0)
+        a = self._drawn.get(part)
         if a is None:
-            a = self._variables[f"{name}.lora_a"]
-        return a, self._variables[f"{name}.lora_b"]
-
-    def weight(self, name: str) -> tf.Variable:
-        """Returns the variable of a weight.
-
-        Args:
-          name: The name, as in `Architecture.weight_shapes`, or that with
-            ".lora_a" or ".lora_b" in place of ".kernel".
-        """
-        return self._variables[name]
+            a = self._variables[f"{stacked}.lora_a"].numpy()
+        return a[row], self._variables[f"{stacked}.lora_b"].numpy()[row]
 
     @property
     def table(self) -> tf.Tensor:
         """The matrix of the logits, [ids, width], of the products' dtype."""
-        tied = self.architecture.tied_head
-        name = "embeddings.tokens" if tied else "head.kernel"
         return tf.cast(
-            tf.convert_to_tensor(self._variables[name]), self.products
+            tf.convert_to_tensor(self._variables[self._table_name]),
+            self.products,
         )
 
     @property
     def table_trains(self) -> bool:
         """True if the matrix of the logits is trained."""
+        return self._trains(self._table_name)
+
+    @property
+    def _table_name(self) -> str:
         tied = self.architecture.tied_head
-        name = "embeddings.tokens" if tied else "head.kernel"
-        return self._trains(name)
+        return "embeddings.tokens" if tied else "head.kernel"
 
     @compat.plain
     def call(self, tokens: tf.Tensor, training: Any = False) -> tf.Tensor:
@@ -240,10 +217,81 @@ class Transformer(tf.keras.layers.Layer):
         else:
             seen = tf.not_equal(tokens, self._padding)
             mask = attention.visible_mask(seen)[:, tf.newaxis, tf.newaxis]
-        hidden, _ = self._through(
-            tokens, tf.range(length), mask, None, None, training
-        )
+        positions = tf.range(length)
+        hidden = self._embedded(tokens, positions)
+        seeds = self._seeds() if training else {}
+        angles = self._angles(positions)
+        trained = {
+            name[len(_BLOCKS) :]: tf.convert_to_tensor(variable)
+            for name, variable in self._variables.items()
+            if name.startswith(_BLOCKS) and variable.trainable
+        }
+
+        def block(
+            number: tf.Tensor,
+            hidden: tf.Tensor,
+            values: Mapping[str, tf.Tensor],
+        ) -> tf.Tensor:
+            return Block(
+                self,
+                self._reader(number, values),
+                mask=mask,
+                angles=angles,
+                dropout={part: seed[number] for part, seed in seeds.items()},
+            )(hidden)
+
+        rows = {name: self._rows(name) for name in trained}
+        loop = looping.kept
+        if training and self._recompute:
+            loop = looping.recomputed
+        hidden = loop(block, hidden, trained, rows, self.architecture.layers)
+        if self.architecture.kind == "decoder":
+            hidden = self.norm("final_norm", hidden)
         return hidden
+
+    def _rows(self, name: str) -> Optional[Sequence[int]]:
+        """Returns the place of each block in a stack; `None` for its own.
+
+        Of factors of some blocks it is 0 for the other blocks.
+        """
+        part, _, kind = name.rpartition(".")
+        if kind not in ("lora_a", "lora_b"):
+            return None
+        blocks = list(self._hit[part])
+        if len(blocks) == self.architecture.layers:
+            return None
+        return [
+            blocks.index(block) if block in blocks else 0
+            for block in range(self.architecture.layers)
+        ]
+
+    def _reader(
+        self, number: tf.Tensor, values: Mapping[str, tf.Tensor]
+    ) -> Callable[[str], tf.Tensor]:
+        """Returns the function that reads one block's weights.
+
+        Args:
+          number: The number of the block, an int32 scalar.
+          values: The weights that are trained, of this block.
+        """
+
+        def read(name: str) -> tf.Tensor:
+            value = values.get(name)
+            part, _, kind = name.rpartition(".")
+            if value is None and kind == "lora_a":
+                rows = self._rows(name)
+                row = number if rows is None else tf.constant(rows)[number]
+                value = tf.constant(self._drawn[part])[row]
+            elif value is None:
+                value = tf.convert_to_tensor(self._variables[_BLOCKS + name])
+                value = value[number]
+            if kind == "lora_b" and self._rows(name) is not None:
+                # Of blocks where the matrix is not adapted.
+                here = tf.reduce_any(number == tf.constant(self._hit[part]))
+                value *= tf.cast(here, value.dtype)
+            return value
+
+        return read
 
     def go_on(
         self,
@@ -264,7 +312,55 @@ class Transformer(tf.keras.layers.Layer):
         Returns:
           (float32 [batch, length, width], the cache with these tokens).
         """
-        return self._through(tokens, positions, mask, cache, positions, False)
+        hidden = self._embedded(tokens, positions)
+        # Of [batch, length]: one for all heads.
+        angles = self._angles(positions[:, tf.newaxis])
+        layers = self.architecture.layers
+
+        def block(number: tf.Tensor, hidden: Any, *arrays: Any) -> Any:
+            values = {
+                name[len(_BLOCKS) :]: self._row(name, number)
+                for name in self._variables
+                if ".lora_" in name
+            }
+            made = Block(
+                self,
+                self._reader(number, values),
+                mask=mask,
+                angles=angles,
+                dropout={},
+            )
+            before = tuple(part[number] for part in cache)
+            hidden, after = made.cached(hidden, before, positions)
+            return (
+                number + 1,
+                hidden,
+                *(a.write(number, part) for a, part in zip(arrays, after)),
+            )
+
+        _, hidden, *arrays = tf.while_loop(
+            lambda number, *_: number < layers,
+            block,
+            (
+                tf.constant(0),
+                hidden,
+                *(tf.TensorArray(self.products, layers) for _ in range(2)),
+            ),
+            parallel_iterations=1,
+        )
+        if self.architecture.kind == "decoder":
+            hidden = self.norm("final_norm", hidden)
+        keys, values = (
+            tf.ensure_shape(array.stack(), part.shape)
+            for array, part in zip(arrays, cache)
+        )
+        return hidden, (keys, values)
+
+    def _row(self, name: str, number: tf.Tensor) -> tf.Tensor:
+        """Returns a block's part of a stack."""
+        rows = self._rows(name[len(_BLOCKS) :])
+        row = number if rows is None else tf.constant(rows)[number]
+        return tf.convert_to_tensor(self._variables[name])[row]
 
     def empty_cache(self, batch: tf.Tensor, length: tf.Tensor) -> Cache:
         """Makes a cache without a token.
@@ -275,62 +371,35 @@ class Transformer(tf.keras.layers.Layer):
         """
         architecture = self.architecture
         shape = [
+            architecture.layers,
             batch,
             architecture.kv_heads,
             length,
             architecture.head_width,
         ]
-        return [
-            (tf.zeros(shape, self.products), tf.zeros(shape, self.products))
-            for _ in range(architecture.layers)
-        ]
+        return tf.zeros(shape, self.products), tf.zeros(shape, self.products)
 
-    def _through(
-        self,
-        tokens: tf.Tensor,
-        positions: tf.Tensor,
-        mask: tf.Tensor,
-        cache: Optional[Cache],
-        places: Optional[tf.Tensor],
-        training: Any,
-    ) -> tuple[tf.Tensor, Cache]:
-        architecture = self.architecture
-        hidden = self._embedded(tokens, positions)
-        angles = None
-        if architecture.positions == "rotary":
-            angles = attention.rotary_angles(
-                # Of [batch, length]: one for all heads.
-                positions if places is None else positions[:, tf.newaxis],
-                architecture.head_width,
-                architecture.rotary_base,
-            )
-        kept = []
-        for number in range(architecture.layers):
-            block = Block(
-                self,
-                number,
-                mask=mask,
-                angles=angles,
-                dropout=self._seeds(number) if training else {},
-                training=training,
-            )
-            if cache is not None:
-                hidden, after = block.cached(hidden, cache[number], places)
-                kept.append(after)
-            elif self._recompute and training:
-                hidden = block.recomputed(hidden)
-            else:
-                hidden = block(hidden)
-        if architecture.kind == "decoder":
-            hidden = self.norm("final_norm", hidden)
-        return hidden, kept
+    def _angles(self, positions: tf.Tensor) -> Any:
+        if self.architecture.positions != "rotary":
+            return None
+        return attention.rotary_angles(
+            positions,
+            self.architecture.head_width,
+            self.architecture.rotary_base,
+        )
 
-    def _seeds(self, block: int) -> Mapping[str, tf.Tensor]:
-        """Draws the seeds of a block's dropout, outside what is recomputed."""
+    def _seeds(self) -> dict[str, tf.Tensor]:
+        """Draws the seeds of dropout, [layers, 2], once for both passes."""
+        numbers = tf.range(self.architecture.layers, dtype=tf.int64)
+        fold_in = tf.random.experimental.stateless_fold_in
         return {
-            name: layer._random_generator.make_seed_for_stateless_op()
-            for name, layer in self._dropout.items()
-            if name.startswith(f"blocks.{block}.")
+            part: tf.map_fn(
+                lambda number, seed=seed: fold_in(seed, number), numbers
+            )
+            for part, seed in (
+                (part, layer._random_generator.make_seed_for_stateless_op())
+                for part, layer in self._dropout.items()
+            )
         }
 
     def _embedded(self, tokens: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
@@ -362,7 +431,7 @@ class Transformer(tf.keras.layers.Layer):
         Args:
           name: The norm's name, such as "final_norm".
           hidden: float32 [..., width].
-          weight: Reads weights by name, where variables are not to be read.
+          weight: Reads weights by name, where it is a block's norm.
         """
         read = weight or self._variables.__getitem__
         scale = tf.cast(read(f"{name}.scale"), tf.float32)
@@ -373,3 +442,13 @@ class Transformer(tf.keras.layers.Layer):
         bias = tf.cast(read(f"{name}.bias"), tf.float32)
         epsilon = self.architecture.norm_epsilon
         return centered * tf.math.rsqrt(variance + epsilon) * scale + bias
+
+    def root_mean_square_norm(self, hidden: tf.Tensor) -> tf.Tensor:
+        """Divides vectors by their root mean square (Zhang, Sennrich 2019).
+
+        Args:
+          hidden: float32 [..., width].
+        """
+        squares = tf.reduce_mean(tf.square(hidden), -1, keepdims=True)
+        epsilon = self.architecture.norm_epsilon
+        return hidden * tf.math.rsqrt(squares + epsilon)

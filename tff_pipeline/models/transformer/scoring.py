@@ -40,14 +40,14 @@ def token_scores(
     at_once = max(1, _LOGITS_AT_ONCE // ids)
 
     def some(rows: tf.Tensor, these: tf.Tensor) -> tf.Tensor:
-        return _scores(_logits(rows, table), these)
+        return _scores(logits_of(rows, table), these)
 
     if with_gradient and not table_trains:
         return _with_gradient(hidden, targets, table, at_once)
     if with_gradient:
         # The logits are made anew where the gradient needs them.
         recomputed = tf.recompute_grad(
-            lambda rows, matrix, these: _scores(_logits(rows, matrix), these)
+            lambda rows, matrix, these: _scores(logits_of(rows, matrix), these)
         )
 
         def some(rows: tf.Tensor, these: tf.Tensor) -> tf.Tensor:
@@ -70,13 +70,32 @@ def at_once_bytes(ids: int, tokens: int) -> int:
     return 4 * 4 * ids * min(tokens, max(1, _LOGITS_AT_ONCE // ids))
 
 
-def _logits(rows: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
-    products = tf.matmul(tf.cast(rows, table.dtype), table, transpose_b=True)
-    return tf.cast(products, tf.float32)
+def logits_of(rows: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
+    """Computes logits.
+
+    Args:
+      rows: Hidden states of tokens, float32 [n, width].
+      table: The matrix of the logits, [ids, width].
+
+    Returns:
+      float32 [n, ids].
+    """
+    # With the large matrix first: the other way round TensorFlow copies it into
+    # another order for each product, which takes three times as long.
+    rows = tf.cast(rows, table.dtype)
+    return tf.cast(
+        tf.transpose(tf.matmul(table, rows, transpose_b=True)), tf.float32
+    )
 
 
 def _scores(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
     nats = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+    return _with_hits(nats, logits, targets)
+
+
+def _with_hits(
+    nats: tf.Tensor, logits: tf.Tensor, targets: tf.Tensor
+) -> tf.Tensor:
     likeliest = tf.argmax(logits, -1, tf.int32)
     hits = tf.cast(tf.equal(likeliest, targets), tf.float32)
     return tf.stack([nats, hits], axis=-1)
@@ -118,12 +137,19 @@ def _with_gradient(
     """Computes the scores, and the nats' gradient beside the logits."""
 
     def some(rows: tf.Tensor, these: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        logits = _logits(rows, table)
-        shares = tf.cast(tf.nn.softmax(logits), table.dtype)
+        logits = logits_of(rows, table)
+        top = tf.reduce_max(logits, -1, keepdims=True)
+        shares = tf.exp(logits - top)
+        total = tf.reduce_sum(shares, -1, keepdims=True)
         # Of a token's nats by its hidden state: the mean row of the table that
         # the model expects, less the target's.
-        slope = tf.matmul(shares, table) - tf.gather(table, these)
-        return _scores(logits, these), tf.cast(slope, tf.float32)
+        mean = tf.matmul(tf.cast(shares, table.dtype), table)
+        slope = tf.cast(mean, tf.float32) / total - tf.cast(
+            tf.gather(table, these), tf.float32
+        )
+        target = tf.gather(logits, these, batch_dims=1)
+        nats = tf.squeeze(tf.math.log(total) + top, -1) - target
+        return _with_hits(nats, logits, these), slope
 
     @tf.custom_gradient
     def scored(hidden: tf.Tensor) -> Any:
