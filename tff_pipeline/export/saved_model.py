@@ -20,6 +20,8 @@ from tff_pipeline.export import (
 from tff_pipeline.export.model_card import Provenance
 from tff_pipeline.files import durable, storage
 from tff_pipeline.models.transformer import adapter
+from tff_pipeline.models.transformer.architecture import split_name
+from tff_pipeline.models.transformer.base import PREFIX, Stacked
 from tff_pipeline.models.weight_groups import weight_groups
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
@@ -186,11 +188,13 @@ def _merged(task: Task, trained: tf.keras.Model) -> _Known:
     if task.merged_fn is None or task.adapter_fn is None or task.base is None:
         return set()
     made = task.adapter_fn(trained)
-    weights = adapter.merged(task.base.arrays(), made)
-    arrays = (weights[f"{name}.kernel"] for name in made.modules)
+    weights = Stacked(
+        adapter.merged(task.base.arrays(), made), task.base.architecture
+    )
+    names = {f"{PREFIX}{split_name(name)[1]}.kernel" for name in made.modules}
     return {
         (array.shape, hashlib.sha256(array.tobytes()).hexdigest())
-        for array in arrays
+        for array in (weights[name] for name in names)
     }
 
 

@@ -8,8 +8,9 @@ from tests.testing import tiny_language_models, tiny_tokenizers
 from tff_pipeline import errors
 from tff_pipeline.datasets import characters
 from tff_pipeline.datasets.character_tokenizer import CharacterTokenizer
+from tff_pipeline.models.transformer import base as bases
+from tff_pipeline.models.transformer import scoring
 from tff_pipeline.models.transformer.architecture import character_model
-from tff_pipeline.models.transformer.generation import next_token_logits
 from tff_pipeline.models.transformer.network import Transformer
 from tff_pipeline.models.transformer.text_writer import (
     TextWriter,
@@ -20,11 +21,13 @@ PROMPTS = ("The quick brown", "To be, or not to be, that is", "x")
 
 
 def network_of(architecture, seed=0):
-    values = tiny_language_models.weights(architecture, seed)
+    values = bases.Stacked(
+        tiny_language_models.weights(architecture, seed), architecture
+    )
     network = Transformer(
         architecture,
         initial={
-            name: lambda value=value: tf.constant(value)
+            name[len(bases.PREFIX) :]: lambda value=value: tf.constant(value)
             for name, value in values.items()
         },
     )
@@ -57,7 +60,7 @@ def likeliest(network, ids, length, barred, ends):
     ids, added = [int(number) for number in ids], []
     for _ in range(length):
         hidden = network(tf.constant([ids], tf.int32), training=False)
-        logits = next_token_logits(network, hidden[:, -1]).numpy()[0]
+        logits = scoring.logits_of(hidden[:, -1], network.table).numpy()[0]
         logits[barred] = -np.inf
         number = int(logits.argmax())
         if number in ends:
