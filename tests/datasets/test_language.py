@@ -101,3 +101,14 @@ def test_owners_are_those_of_windows():
     windows, owners = language.client_windows(documents, tokenizer, 2)
     assert owners.tolist() == ["long name", "b", "b", "b"]
     assert np.array_equal(windows.take(owners == "b").x[0], [257, 98, 99])
+
+
+def test_the_space_between_prompt_and_continuation_stays():
+    class Words:
+        """As Llama 2's: a text begins without its first space."""
+
+        def decode(self, ids):
+            return "".join(f" w{number}" for number in ids)[1:]
+
+    assert language.decoded(Words(), [1, 2], [3, 4]) == " w3 w4"
+    assert language.decoded(Words(), [], [3]) == "w3"

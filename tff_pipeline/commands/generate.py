@@ -6,7 +6,7 @@ from typing import Any, Optional
 from tff_pipeline import errors
 from tff_pipeline.commands import saved_runs
 from tff_pipeline.datasets.chat import Chat
-from tff_pipeline.datasets.language import TextTokenizer
+from tff_pipeline.datasets.language import TextTokenizer, decoded
 from tff_pipeline.datasets.tokenizer import Tokenizer
 from tff_pipeline.export import saved_model
 from tff_pipeline.models.pretrained import source
@@ -15,7 +15,7 @@ from tff_pipeline.models.transformer.base import Base
 from tff_pipeline.models.transformer.language_model import Training
 from tff_pipeline.models.transformer.lora import Lora
 from tff_pipeline.models.transformer.network import Transformer
-from tff_pipeline.models.transformer.text_writer import TextWriter, decoded
+from tff_pipeline.models.transformer.text_writer import TextWriter
 from tff_pipeline.runs.checkpoint import CheckpointName
 from tff_pipeline.tasks import language_model as language_model_task
 

@@ -44,6 +44,27 @@ class TextTokenizer(Protocol):
     def decode(self, ids: Iterable[int]) -> str: ...
 
 
+def decoded(
+    tokenizer: TextTokenizer, before: Sequence[int], added: Sequence[int]
+) -> str:
+    """Returns the text that ids add to others.
+
+    Tokenizers such as Llama 2's take the space off a text's first word, which
+    is not to be lost between the two.
+
+    Args:
+      tokenizer: The tokenizer.
+      before: The ids of the text so far.
+      added: The ids that follow.
+    """
+    old = tokenizer.decode(before)
+    whole = tokenizer.decode([*before, *added])
+    # It does not where a character's bytes lie on both sides.
+    if whole.startswith(old):
+        return whole[len(old) :]
+    return tokenizer.decode(added)
+
+
 def role_texts(roles: Iterable[Role], part: str) -> list[ClientTexts]:
     r"""Returns what each role of Shakespeare says, as one text.
 

@@ -77,7 +77,7 @@ class _Weights(Mapping[str, Any]):
         self._network = network
 
     def __getitem__(self, name: str) -> Any:
-        return self._network.weight(name).numpy()
+        return self._network.numbers(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._network.architecture.weight_shapes())

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tff_pipeline.datasets.language import TextTokenizer
+from tff_pipeline.datasets.language import TextTokenizer, decoded
 from tff_pipeline.models.transformer.network import Transformer
-from tff_pipeline.models.transformer.text_writer import TextWriter, decoded
+from tff_pipeline.models.transformer.text_writer import TextWriter
 from tff_pipeline.tasks.language_model import ends_of
 from tff_pipeline.tasks.task import Task
 

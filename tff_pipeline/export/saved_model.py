@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import errors
+from tff_pipeline.datasets import text_files
 from tff_pipeline.export import (
     model_card,
     replay,
@@ -19,6 +20,8 @@ from tff_pipeline.export import (
 from tff_pipeline.export.model_card import Provenance
 from tff_pipeline.files import durable, storage
 from tff_pipeline.models.transformer import adapter
+from tff_pipeline.models.transformer.architecture import split_name
+from tff_pipeline.models.transformer.base import PREFIX, Stacked
 from tff_pipeline.models.weight_groups import weight_groups
 from tff_pipeline.runtime import compat
 from tff_pipeline.tasks.task import Task
@@ -48,8 +51,8 @@ def export(
     from it in what is written.
 
     `assets.extra/` holds its model card, the names of classes and words, a
-    replay (synthetic inputs and the model's outputs for them), and TF Serving's
-    warm-up requests.
+    replay (synthetic inputs and the model's outputs for them), TF Serving's
+    warm-up requests, and the tokenizer of a pretrained language model.
 
     Args:
       task: Whose model it is.
@@ -88,6 +91,7 @@ def export(
         replayed = replay.record(task, serving, functions)
         replay.write(os.path.join(extra, replay.FILE), replayed)
         warm_up.write(extra, replayed)
+        _write_tokenizer(extra, task)
         model_card.write(
             extra,
             task,
@@ -184,11 +188,13 @@ def _merged(task: Task, trained: tf.keras.Model) -> _Known:
     if task.merged_fn is None or task.adapter_fn is None or task.base is None:
         return set()
     made = task.adapter_fn(trained)
-    weights = adapter.merged(task.base.arrays(), made)
-    arrays = (weights[f"{name}.kernel"] for name in made.modules)
+    weights = Stacked(
+        adapter.merged(task.base.arrays(), made), task.base.architecture
+    )
+    names = {f"{PREFIX}{split_name(name)[1]}.kernel" for name in made.modules}
     return {
         (array.shape, hashlib.sha256(array.tobytes()).hexdigest())
-        for array in arrays
+        for array in (weights[name] for name in names)
     }
 
 
@@ -231,6 +237,21 @@ def _check_saved(
                 f"The saved variable {name} is neither of the server's state "
                 "nor of the model's frozen weights, so nothing was exported."
             )
+
+
+def _write_tokenizer(folder: str, task: Task) -> None:
+    """Lays a pretrained model's tokenizer beside what takes its ids."""
+    if task.base is None or task.base.tokenizer is None:
+        return
+    with open(task.base.tokenizer, "rb") as file:
+        content = file.read()
+    text_files.write(
+        folder,
+        content,
+        task.base.settings,
+        chat_template=task.base.settings.chat_template,
+        positions=task.base.architecture.max_length,
+    )
 
 
 def _set_methods(folder: str, functions: dict[str, Any]) -> None:

@@ -83,10 +83,8 @@ def question() -> dict[str, Any]:
             f"{'none' if values['run_dir'] is None else 'both'} is set; give "
             "one."
         )
-    by: str = "run_dir"
-    others: tuple[str, ...] = _OF_BASES
-    if values["run_dir"] is None:
-        by, others = "init_from", _OF_RUNS
+    by = "init_from" if values["run_dir"] is None else "run_dir"
+    others = _OF_BASES if by == "run_dir" else _OF_RUNS
     for name in others:
         if values.pop(name) is not None:
             raise errors.ConfigError(

@@ -17,8 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tff_pipeline.config.serving import ServingConfig
 from tff_pipeline.serving import description, request
+from tff_pipeline.serving.answering import Answering
 from tff_pipeline.serving.batching import Batcher
 from tff_pipeline.serving.bodies import Bodies
+from tff_pipeline.serving.generate import Generate
 from tff_pipeline.serving.model import Model
 from tff_pipeline.serving.monitoring import Monitor
 from tff_pipeline.serving.predict import Predict
@@ -32,7 +34,6 @@ _PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-_VERB = ":predict"
 
 
 class _Word(convertors.StringConvertor):
@@ -65,12 +66,17 @@ class App:
         )
         monitor.waiting.set_function(lambda: self._batcher.waiting)
         bodies = Bodies(int(settings.max_body_mb * 1_000_000))
-        self._predict = Predict(model, self._batcher, bodies)
         place = model.place
         name = f"/v1/models/{place.name}"
-        self._predict_paths = {
-            name + _VERB,
-            f"{name}/versions/{place.version}{_VERB}",
+        verbs: dict[str, Answering] = {
+            "predict": Predict(model, self._batcher, bodies),
+            "generate": Generate(model, self._batcher, bodies),
+        }
+        # Path -> what it is called in metrics, and what answers.
+        self._answering = {
+            f"{path}:{verb}": (verb, answering)
+            for verb, answering in verbs.items()
+            for path in (name, f"{name}/versions/{place.version}")
         }
         self._files = _page_files()
         self._files["model.json"] = request.dumps(description.page(model))
@@ -84,14 +90,12 @@ class App:
             await self._others(scope, receive, send)
             return
         began = time.perf_counter()
-        endpoint, code = "predict", 500
+        endpoint, code = "other", 500
         self._monitor.in_flight.inc()
         try:
-            if (
-                scope["path"] in self._predict_paths
-                and scope["method"] == "POST"
-            ):
-                code = await self._predict(scope, receive, send)
+            if scope["path"] in self._answering and scope["method"] == "POST":
+                endpoint, answering = self._answering[scope["path"]]
+                code = await answering(scope, receive, send)
             else:
                 endpoint, code = await _noting(
                     self._others, scope, receive, send
@@ -107,7 +111,8 @@ class App:
         for path in (root, root + "/versions/{version:word}"):
             routes += [
                 # Of this model, they do not come here.
-                Route(path + _VERB, self._absent, methods=["POST"]),
+                Route(path + ":predict", self._absent, methods=["POST"]),
+                Route(path + ":generate", self._absent, methods=["POST"]),
                 Route(path + "/metadata", self._metadata),
                 Route(path, self._status),
             ]
@@ -135,7 +140,8 @@ class App:
         self._batcher.start()
         yield
         await self._batcher.stop()
-        self._predict.close()
+        for verb_and_answering in self._answering.values():
+            verb_and_answering[1].close()
 
     async def _absent(self, http: Request) -> Response:
         self._require_model(http)
@@ -223,7 +229,7 @@ async def _not_found(http: Request, error: Any) -> Response:
     else:
         sentence = (
             f"{asked} is not there; see /v1/models/<name>, .../metadata, "
-            "...:predict, /healthz, /metrics, or / in a browser."
+            "...:predict, ...:generate, /healthz, /metrics, or / in a browser."
         )
     answer = _json(request.error(sentence), error.status_code)
     answer.headers.update(error.headers or {})

@@ -46,7 +46,7 @@ def page(model: Model) -> dict[str, Any]:
     Of the model card it has `task`, `description`, `classes`, `labels` (the
     names of what is predicted), `pixel_max` (the brightest pixel of an image)
     and what the columns of a table usually hold, where they are what they
-    should be.
+    should be. Of a model that writes it says whether that chats.
 
     Args:
       model: The loaded model.
@@ -65,7 +65,15 @@ def page(model: Model) -> dict[str, Any]:
     brightest = card.get("pixel_max")
     if isinstance(brightest, (int, float)) and 0 < brightest < 1e6:
         known["pixel_max"] = brightest
+    writing: dict[str, Any] = {}
+    if model.writing is not None:
+        writing["writing"] = {
+            "chats": model.writing.chats,
+            # A graph that takes text draws from all tokens.
+            "top_p": model.writing.language is not None,
+        }
     return {
+        **writing,
         "name": model.place.name,
         "version": model.place.version,
         "default": DEFAULT_SIGNATURE,

@@ -19,11 +19,12 @@ import tensorflow as tf
 from google.protobuf import json_format  # type: ignore[import-untyped]
 
 from tff_pipeline import errors
-from tff_pipeline.serving import form_card
+from tff_pipeline.serving import form_card, writing
 from tff_pipeline.serving.form import Field
 from tff_pipeline.serving.layout import Place
 from tff_pipeline.serving.refusal import Refusal
 from tff_pipeline.serving.tensor_spec import Kind, TensorSpec
+from tff_pipeline.serving.writing import Writing
 
 Array = npt.NDArray[Any]
 
@@ -139,12 +140,14 @@ class Model:
       definitions: The same as JSON, in the form of TensorFlow Serving's
         metadata.
       card: The content of assets.extra/model_card.json, or an empty object.
+      writing: How it is asked to write; `None` if it does not.
     """
 
     place: Place
     signatures: Mapping[str, Signature]
     definitions: Mapping[str, Any]
     card: Mapping[str, Any]
+    writing: Optional[Writing] = None
 
 
 def load(place: Place) -> Model:
@@ -204,6 +207,7 @@ def load(place: Place) -> Model:
         signatures,
         {name: _as_json(each) for name, each in definitions.items()},
         card,
+        writing.read(place.folder, signatures),
     )
 
 

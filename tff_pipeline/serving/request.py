@@ -50,7 +50,7 @@ def decode(body: bytes, signatures: Mapping[str, Signature]) -> Request:
     Raises:
       Refusal: If it is not a request that the model takes.
     """
-    content = _parse(body)
+    content = parse(body)
     if not isinstance(content, dict):
         raise Refusal(
             400,
@@ -96,7 +96,15 @@ def _arrays(
     return arrays
 
 
-def _parse(body: bytes) -> Any:
+def parse(body: bytes) -> Any:
+    """Reads JSON, which may have NaN and Infinity.
+
+    Args:
+      body: The body of a request.
+
+    Raises:
+      Refusal: If it is no JSON.
+    """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:

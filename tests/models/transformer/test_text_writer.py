@@ -8,12 +8,12 @@ from tests.testing import tiny_language_models, tiny_tokenizers
 from tff_pipeline import errors
 from tff_pipeline.datasets import characters
 from tff_pipeline.datasets.character_tokenizer import CharacterTokenizer
+from tff_pipeline.models.transformer import base as bases
+from tff_pipeline.models.transformer import scoring
 from tff_pipeline.models.transformer.architecture import character_model
-from tff_pipeline.models.transformer.generation import next_token_logits
 from tff_pipeline.models.transformer.network import Transformer
 from tff_pipeline.models.transformer.text_writer import (
     TextWriter,
-    decoded,
     without_text,
 )
 
@@ -21,11 +21,13 @@ PROMPTS = ("The quick brown", "To be, or not to be, that is", "x")
 
 
 def network_of(architecture, seed=0):
-    values = tiny_language_models.weights(architecture, seed)
+    values = bases.Stacked(
+        tiny_language_models.weights(architecture, seed), architecture
+    )
     network = Transformer(
         architecture,
         initial={
-            name: lambda value=value: tf.constant(value)
+            name[len(bases.PREFIX) :]: lambda value=value: tf.constant(value)
             for name, value in values.items()
         },
     )
@@ -58,7 +60,7 @@ def likeliest(network, ids, length, barred, ends):
     ids, added = [int(number) for number in ids], []
     for _ in range(length):
         hidden = network(tf.constant([ids], tf.int32), training=False)
-        logits = next_token_logits(network, hidden[:, -1]).numpy()[0]
+        logits = scoring.logits_of(hidden[:, -1], network.table).numpy()[0]
         logits[barred] = -np.inf
         number = int(logits.argmax())
         if number in ends:
@@ -158,14 +160,3 @@ def test_all_positions_can_be_used(writer):
 def test_a_prompt_without_a_token_is_refused(writer):
     with pytest.raises(errors.ConfigError, match="no token"):
         writer.text("", length=3, temperature=0)
-
-
-def test_the_space_between_prompt_and_continuation_stays():
-    class Words:
-        """As Llama 2's: a text begins without its first space."""
-
-        def decode(self, ids):
-            return "".join(f" w{number}" for number in ids)[1:]
-
-    assert decoded(Words(), [1, 2], [3, 4]) == " w3 w4"
-    assert decoded(Words(), [], [3]) == "w3"

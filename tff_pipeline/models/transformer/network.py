@@ -186,6 +186,16 @@ class Transformer(tf.keras.layers.Layer):
             a = self._variables[f"{stacked}.lora_a"].numpy()
         return a[row], self._variables[f"{stacked}.lora_b"].numpy()[row]
 
+    def numbers(self, name: str) -> Array:
+        """Returns the numbers of a weight.
+
+        Args:
+          name: Its name, as in `Architecture.weight_shapes`.
+        """
+        block, stacked = split_name(name)
+        values = tf.convert_to_tensor(self._variables[stacked])
+        return (values if block is None else values[block]).numpy()
+
     @property
     def table(self) -> tf.Tensor:
         """The matrix of the logits, [ids, width], of the products' dtype."""

@@ -1,6 +1,6 @@
 """Continues texts in Python: from ids to ids, as long as the model can see."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tff_pipeline import errors, randomness
-from tff_pipeline.datasets.language import TextTokenizer
+from tff_pipeline.datasets.language import TextTokenizer, decoded
 from tff_pipeline.models.transformer import generation
 from tff_pipeline.models.transformer.network import Transformer
 from tff_pipeline.runtime import compat
@@ -131,8 +131,8 @@ class TextWriter:
           ConfigError: If the text has no token, or does not fit the positions.
         """
         begin = self.tokenizer.begin
-        ids = self.tokenizer.encode(prompt)
-        before = ids if begin is None else np.r_[begin, ids]
+        ids = self.tokenizer.encode(prompt).tolist()
+        before = ids if begin is None else [begin, *ids]
         (added,) = self.ids([before], **settings)
         return decoded(self.tokenizer, ids, added)
 
@@ -228,25 +228,3 @@ class TextWriter:
                 result["ids"].numpy(), result["counts"].numpy()
             )
         ]
-
-
-def decoded(
-    tokenizer: TextTokenizer, before: Iterable[int], added: Iterable[int]
-) -> str:
-    """Returns the text that ids add to others.
-
-    Tokenizers such as Llama 2's take the space off a text's first word, which
-    is not to be lost between the two.
-
-    Args:
-      tokenizer: The tokenizer.
-      before: The ids of the text so far.
-      added: The ids that follow.
-    """
-    old = tokenizer.decode(before)
-    whole = tokenizer.decode([*before, *added])
-    return (
-        whole[len(old) :]
-        if whole.startswith(old)
-        else (tokenizer.decode(added))
-    )

@@ -2,6 +2,7 @@
 // decided in inputs.js, what an output looks like in outputs.js.
 import { inputOf } from "./inputs.js";
 import { show, fail } from "./outputs.js";
+import { begin as beginWriting } from "./writing.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -15,6 +16,7 @@ async function begin() {
     model.card.description ?? model.card.task,
     `version ${model.version}`,
   ].filter(Boolean).join(" · ");
+  if (model.writing) beginWriting(model);
   const names = Object.keys(model.signatures);
   for (const name of names) $("signature").append(new Option(name, name));
   $("signature").value = names.includes(model.default) ? model.default : names[0];
