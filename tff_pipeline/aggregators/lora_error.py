@@ -226,8 +226,7 @@ def _no_sums(
         a=[tf.zeros(a) for a, _ in shapes],
         b=[tf.zeros(b) for _, b in shapes],
         product=[
-            tf.zeros([*b[:-1], width])
-            for (_, b), width in zip(shapes, widths)
+            tf.zeros([*b[:-1], width]) for (_, b), width in zip(shapes, widths)
         ],
     )
 
