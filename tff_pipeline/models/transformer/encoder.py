@@ -102,8 +102,8 @@ class _Encoder(tf.keras.Model):
           (float32 [batch, length, width], hidden states; bool [batch, length],
           whether there is a token).
         """
-        # Places without a token are computed too: where batches were cut to
-        # their longest text, a client's session grew by 200 MB a step.
+        # Places without a token are computed too, so that all steps have one
+        # shape: oneDNN keeps memory for every other one.
         hidden = self.transformer(ids, training=training)
         # In TFF's graphs != of tensors compares objects.
         return hidden, tf.not_equal(ids, self._padding)
