@@ -198,6 +198,8 @@ def client_configs(draw, most, aggregator):
         weighting=draw(st.none() | st.sampled_from(weightings)),
         **demanded,
         **protection,
+        # Which take the gradient of each example.
+        **({"micro_batch_size": None} if protection["dp_clip"] else {}),
     )
     return ClientConfig(
         optimizer=draw(optimizer_configs("client")), **draw(values)
