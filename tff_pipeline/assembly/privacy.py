@@ -44,14 +44,15 @@ class Protection:
       examples: The plan that protects single examples of clients, or `None`.
       example_hook: The hook that takes the steps of DP-SGD; set exactly if
         `examples` is.
-      choosing: What the run chooses on exact figures, outside of the plans, a
+      uncovered: What of the run, such as choices on exact figures, is outside
+        of the plans, a
         sentence each.
     """
 
     clients: Optional[Plan] = None
     examples: Optional[ExamplePlan] = None
     example_hook: Optional[ExampleDp] = None
-    choosing: Sequence[str] = ()
+    uncovered: Sequence[str] = ()
 
     @property
     def hooks(self) -> Sequence[ClientHook]:
@@ -92,7 +93,7 @@ class Protection:
         """
         if self.examples is not None:
             example_plan.publish(
-                self.examples, directory, _listed(task), self.choosing
+                self.examples, directory, _listed(task), self.uncovered
             )
         planned = self.clients
         if planned is None:
@@ -100,10 +101,10 @@ class Protection:
         if not planned.seeded:
             secret_file.keep(directory.noise_secret, planned.secret)
         if not storage.exists(directory.privacy_json):
-            _state(planned, directory, 0, self.choosing)
+            _state(planned, directory, 0, self.uncovered)
         return Ledger(
             planned,
-            functools.partial(_publish, planned, directory, self.choosing),
+            functools.partial(_publish, planned, directory, self.uncovered),
         )
 
 
@@ -142,13 +143,20 @@ def protect(
         ),
         examples,
         None if examples is None else _example_hook(examples, task),
-        _choosing(config, task),
+        _uncovered(config, task),
     )
 
 
-def _choosing(config: ExperimentConfig, task: Task) -> list[str]:
-    """Says what a run looks at that no plan covers, to choose by it."""
+def _uncovered(config: ExperimentConfig, task: Task) -> list[str]:
+    """Says what of a run no plan covers: what it begins with, and looks at."""
     said = []
+    if task.base is not None:
+        said.append(
+            f"Base: the pretrained weights ({task.base.source}, SHA-256 "
+            f"{task.base.weights.sha256}) were made elsewhere, from data that "
+            "epsilon says nothing of. What it covers is what this run trains: "
+            f"--trainable={config.data.model.trainable}."
+        )
     if task.validation is not None:
         whose = {
             "examples": "which training clients hold",
@@ -243,7 +251,7 @@ def _listed(task: Task) -> dict[str, int]:
 def _publish(
     planned: Plan,
     directory: RunDirectory,
-    choosing: Sequence[str],
+    uncovered: Sequence[str],
     rounds: int,
     state: Any,
 ) -> None:
@@ -251,20 +259,20 @@ def _publish(
     audit = None
     if planned.num_canaries:
         audit = canaries.audit(planned, state.aggregator["released"])
-    _state(planned, directory, rounds, choosing, audit)
+    _state(planned, directory, rounds, uncovered, audit)
 
 
 def _state(
     planned: Plan,
     directory: RunDirectory,
     rounds: int,
-    choosing: Sequence[str],
+    uncovered: Sequence[str],
     audit: Optional[dict[str, Any]] = None,
 ) -> None:
     statement.write(
         directory.privacy_json,
         directory.privacy_text,
         statement.content(
-            planned, rounds, audit, paper.head(directory), choosing
+            planned, rounds, audit, paper.head(directory), uncovered
         ),
     )

@@ -253,8 +253,11 @@ def _check_model(
         raise _Wrong(f"{path} is not of the checkpoint of round {number}.")
     held = {digest({"": value}) for value in _held(path)}
     for name, value in flatten(weights).items():
-        if digest({"": np.asarray(value)}) not in held:
-            raise _Wrong(f"{path} does not hold {name} of round {number}.")
+        # An adapter has the factors of all blocks apart.
+        parts = list(value) if path == directory.adapter else [value]
+        for part in parts:
+            if digest({"": np.asarray(part)}) not in held:
+                raise _Wrong(f"{path} does not hold {name} of round {number}.")
     return f"{path} holds the weights of round {number}."
 
 

@@ -185,9 +185,9 @@ class ExperimentConfig:
         for flag, path in self.data.files().items():
             values[flag] = os.path.abspath(path)
         for flag in ("init_from", "init_adapter"):
-            path = values.get(flag)
-            if path is not None and not path.startswith("pypi:"):
-                values[flag] = os.path.abspath(path)
+            place = values.get(flag)
+            if place is not None and not place.startswith("pypi:"):
+                values[flag] = os.path.abspath(place)
         return "".join(
             f"--{flag}={fields.in_flagfile(value)}\n"
             for flag, value in values.items()

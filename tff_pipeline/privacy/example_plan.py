@@ -161,7 +161,7 @@ def publish(
     plan: ExamplePlan,
     directory: RunDirectory,
     sizes: Mapping[str, int],
-    choosing: Sequence[str] = (),
+    uncovered: Sequence[str] = (),
 ) -> None:
     """Keeps the secret and writes the statement.
 
@@ -169,7 +169,7 @@ def publish(
       plan: The run's plan.
       directory: The run's folder.
       sizes: The number of examples of each client that is to be listed.
-      choosing: What the run itself chooses on exact figures, a sentence each.
+      uncovered: What else of the run is not covered, a sentence each.
 
     Raises:
       ConfigError: If no noise keeps the target for one of these.
@@ -177,7 +177,7 @@ def publish(
     """
     if not plan.seeded:
         secret_file.keep(directory.noise_secret, plan.secret)
-    stated = content(plan, sizes, paper.head(directory), choosing)
+    stated = content(plan, sizes, paper.head(directory), uncovered)
     durable.write_text(
         directory.privacy_json, json.dumps(stated, indent=2) + "\n"
     )
@@ -188,7 +188,7 @@ def content(
     plan: ExamplePlan,
     sizes: Mapping[str, int],
     head: Optional[Mapping[str, Any]] = None,
-    choosing: Sequence[str] = (),
+    uncovered: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Returns the statement as a JSON object.
 
@@ -196,7 +196,7 @@ def content(
       plan: The run's plan.
       sizes: The number of examples of each client that is to be listed.
       head: The run's name, date and data: the result of `paper.head`.
-      choosing: What the run itself chooses on exact figures, a sentence each.
+      uncovered: What else of the run is not covered, a sentence each.
 
     Raises:
       ConfigError: If no noise keeps the target for one of these.
@@ -235,7 +235,7 @@ def content(
             "Evaluation: exact figures of the evaluated examples.",
             "Choosing: whoever looks at several runs on the same examples "
             "spends the epsilon of all of them.",
-            *choosing,
+            *uncovered,
         ],
         "clients": [
             {

@@ -64,7 +64,7 @@ def content(
     rounds: int,
     audit: Optional[dict[str, Any]] = None,
     head: Optional[Mapping[str, Any]] = None,
-    choosing: Sequence[str] = (),
+    uncovered: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Returns the statement as a JSON object; infinite numbers are `null`.
 
@@ -73,7 +73,7 @@ def content(
       rounds: The number of rounds run so far.
       audit: The result of the canaries' audit, if there were some.
       head: The run's name, date and data: the result of `paper.head`.
-      choosing: What the run itself chooses on exact figures, a sentence each,
+      uncovered: What else of the run is not covered, a sentence each,
         which epsilon does not cover.
     """
     setting = plan.setting
@@ -117,7 +117,7 @@ def content(
         "accountant_in_words": ACCOUNTANTS[plan.accountant],
         "conversion": CONVERSIONS[plan.accountant],
         "audit": audit,
-        "not_covered": [*_not_covered(plan), *choosing],
+        "not_covered": [*_not_covered(plan), *uncovered],
     }
 
 

@@ -1,6 +1,7 @@
 """Tasks of pretrained language models: roles, users, instructions."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import (
@@ -121,7 +122,7 @@ def instruction_tuning(options: DataConfig, seed: int) -> Task:
         test, test_owners, _ = language.client_rows(
             found.test, tokenizer, length
         )
-        more = {}
+        more: dict[str, Any] = {}
         if found.validation is not None:
             validation, validation_owners, _ = language.client_rows(
                 found.validation, tokenizer, length

@@ -155,16 +155,17 @@ class Block:
         outputs = times(rows, self._read(f"{part}.kernel"))
         if self._architecture.bias:
             outputs += tf.cast(self._read(f"{part}.bias"), dtype)
-        if self._network.is_adapted(part):
+        lora = self._network.lora
+        if lora is not None and self._network.is_adapted(part):
             seen = rows
             if part in self._dropout:
                 seen = tf.nn.experimental.stateless_dropout(
                     rows,
-                    self._network.lora.dropout,
+                    lora.dropout,
                     self._dropout[part],
                 )
             a, b = self._read(f"{part}.lora_a"), self._read(f"{part}.lora_b")
-            scale = tf.cast(self._network.lora.scale, dtype)
+            scale = tf.cast(lora.scale, dtype)
             outputs += times(times(seen, a), b) * scale
         return tf.reshape(outputs, [*tf.unstack(shape)[:-1], outputs.shape[-1]])
 

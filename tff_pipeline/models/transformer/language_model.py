@@ -337,6 +337,7 @@ def adapter_of(model: LanguageModel, base: Base) -> Adapter:
     """
     network = model.transformer
     lora = network.lora
+    assert lora is not None
     return Adapter(
         rank=lora.rank,
         alpha=lora.alpha,

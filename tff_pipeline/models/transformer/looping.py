@@ -84,8 +84,8 @@ def recomputed(
     names = list(stacks)
 
     @tf.custom_gradient
-    def through(hidden: tf.Tensor, *values: tf.Tensor) -> Any:
-        values = dict(zip(names, values))
+    def through(hidden: tf.Tensor, *in_order: tf.Tensor) -> Any:
+        values = dict(zip(names, in_order))
 
         def of(number: tf.Tensor) -> dict[str, tf.Tensor]:
             return {

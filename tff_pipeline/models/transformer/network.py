@@ -106,21 +106,25 @@ class Transformer(tf.keras.layers.Layer):
                 initializer=self._initializer(name, shape),
                 trainable=self._trains(name),
             )
+        if self.lora is not None:
+            self._add_factors(self.lora)
+        super().build([])
+
+    def _add_factors(self, lora: Lora) -> None:
         drawn = {}
         for part, blocks in self._hit.items():
             shape = self.architecture.matrices[part]
             factors = [
-                self.lora.factors(f"{_BLOCKS}{block}.{part}", shape)
+                lora.factors(f"{_BLOCKS}{block}.{part}", shape)
                 for block in blocks
             ]
             a, b = (np.stack(each) for each in zip(*factors))
-            if self.lora.train == "b":
+            if lora.train == "b":
                 drawn[part] = a
             else:
                 self._add_factor(f"{_BLOCKS}{part}.lora_a", a)
             self._add_factor(f"{_BLOCKS}{part}.lora_b", b)
         self._drawn = types.MappingProxyType(drawn)
-        super().build([])
 
     def _add_factor(self, name: str, value: Array) -> None:
         self._variables[name] = self.add_weight(
