@@ -125,7 +125,7 @@ def test_the_run_ends_with_its_adapter(folder, trained):
     assert metadata["base_sha256"] == environment["data"]["base"]
     store = CheckpointStore(str(trained / "checkpoints"))
     _, weights = store.load_weights(2)
-    stacked = np.asarray(list(weights.trainable)[0])
+    stacked = np.asarray(next(iter(weights.trainable)))
     prefix = "base_model.model.model.layers"
     for block in range(2):
         name = f"{prefix}.{block}.self_attn.q_proj.lora_A.weight"

@@ -205,8 +205,8 @@ def check_memory(config: ExperimentConfig, task: Task) -> None:
         return
     raise errors.ConfigError(
         f"--task={task.name} needs about {needed / 1e9:.1f} GB "
-        f"({once / 1e9:.1f} GB of weights, and {each / 1e9:.1f} GB for each of {threads} "
-        f"clients that train at once), and {there / 1e9:.1f} GB are free; set "
+        f"({once / 1e9:.1f} GB of weights, and {each / 1e9:.1f} GB for each "
+        f"of {threads} clients that train at once), and {there / 1e9:.1f} GB are free; set "
         "--client_threads=1, a smaller --client_micro_batch_size or "
         "--sequence_length, --recompute, or --base_dtype=bfloat16."
     )

@@ -92,22 +92,21 @@ class _Encoder(tf.keras.Model):
     def _through(
         self, ids: tf.Tensor, training: Any
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Computes the tokens up to the end of the batch's longest text.
+        """Computes the hidden states of all places.
 
         Args:
           ids: int32 [batch, length].
           training: True while the model is trained.
 
         Returns:
-          (float32 [batch, longest, width], hidden states; bool [batch,
-          longest], whether there is a token).
+          (float32 [batch, length, width], hidden states; bool [batch, length],
+          whether there is a token).
         """
+        # Places without a token are computed too, so that all steps have one
+        # shape: oneDNN keeps memory for every other one.
+        hidden = self.transformer(ids, training=training)
         # In TFF's graphs != of tensors compares objects.
-        there = tf.not_equal(ids, self._padding)
-        ends = tf.range(1, tf.shape(ids)[1] + 1) * tf.cast(there, tf.int32)
-        longest = tf.maximum(tf.reduce_max(ends), 1)
-        hidden = self.transformer(ids[:, :longest], training=training)
-        return hidden, there[:, :longest]
+        return hidden, tf.not_equal(ids, self._padding)
 
 
 class TokenTagger(_Encoder):
@@ -131,18 +130,11 @@ class TokenTagger(_Encoder):
         scores = self.head(self._dropout(hidden, training=training))
         is_padding = np.arange(scores.shape[-1]) == 0
         nothing = np.where(is_padding, 0, crf.IMPOSSIBLE).astype(np.float32)
-        scores = tf.where(
+        return tf.where(
             there[..., tf.newaxis],
             tf.where(is_padding, crf.IMPOSSIBLE, scores),
             nothing,
         )
-        # As long as the ids again.
-        missing = tf.shape(inputs)[1] - tf.shape(scores)[1]
-        shape = [tf.shape(scores)[0], missing, nothing.size]
-        scores = tf.concat([scores, tf.broadcast_to(nothing, shape)], axis=1)
-        # Evaluation takes as many texts at once as their outputs allow.
-        scores.set_shape([None, inputs.shape[1], nothing.size])
-        return scores
 
 
 class TextModel(_Encoder):
