@@ -229,7 +229,6 @@ SAMPLERS = {
 
 FORMATS = {
     "saved_model": "tff_pipeline.export.formats:saved",
-    "huggingface": "tff_pipeline.export.huggingface:write",
     "keras": "tff_pipeline.export.formats:keras",
     "tflite": "tff_pipeline.export.tflite:float32",
     "tflite_float16": "tff_pipeline.export.tflite:float16",
@@ -237,6 +236,7 @@ FORMATS = {
     "tflite_int8": "tff_pipeline.export.tflite:int8",
     "onnx": "tff_pipeline.export.onnx:write",
     "tfjs": "tff_pipeline.export.tfjs:write",
+    "huggingface": "tff_pipeline.export.huggingface:write",
 }
 
 RUNTIMES = {

@@ -239,7 +239,7 @@ def test_the_page_chats(server, tmp_path_factory):
 
     try:
         browser.open(server.url)
-        browser.wait_for("!document.querySelector('#writing').hidden")
+        browser.wait_for("document.querySelector('#writing') !== null")
         set_value("#prompt", "To be, or")
         set_value("#length", "12")
         set_value("#temperature", "0")

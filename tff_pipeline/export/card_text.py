@@ -12,12 +12,10 @@ _NOT_COVERED = (
 
 
 def front_matter(facts: Mapping[str, str]) -> str:
-    """Returns the lines by which Hugging Face's tools know a model card.
+    r"""Returns the lines by which Hugging Face's tools know a model card.
 
-    >>> print(front_matter({"library_name": "peft"}), end="")
-    ---
-    library_name: "peft"
-    ---
+    >>> front_matter({"library_name": "peft"})
+    '---\nlibrary_name: "peft"\n---\n\n'
 
     Args:
       facts: The values by name.

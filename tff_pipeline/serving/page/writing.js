@@ -5,7 +5,7 @@ const SETTINGS = ["length", "temperature", "top_p", "seed"];
 export function begin(model) {
   const { chats, top_p: narrows } = model.writing;
   const messages = [];
-  $("writing").hidden = false;
+  document.querySelector("main").prepend($("writing-template").content.cloneNode(true));
   $("top-p").hidden = !narrows;
   if (chats) {
     $("writing-title").textContent = "Chat";
