@@ -103,7 +103,7 @@ class _Encoder(tf.keras.Model):
           whether there is a token).
         """
         # Places without a token are computed too, so that all steps have one
-        # shape: oneDNN keeps memory for every other one.
+        # shape.
         hidden = self.transformer(ids, training=training)
         # In TFF's graphs != of tensors compares objects.
         return hidden, tf.not_equal(ids, self._padding)
