@@ -25,8 +25,10 @@ os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
 
 Array = npt.NDArray[Any]
 
-# Above so many nodes a graph is optimized less.
-_LARGE = 10_000
+_LOOPS = ("While", "StatelessWhile")
+# The fewest operations of a loop's body that make it large: more than in steps
+# of recurrent networks.
+_LARGE = 300
 _SINGLE_ELEMENT = "DatasetToSingleElement"
 
 
@@ -141,23 +143,27 @@ class SessionFunction:
 
 
 def _optimizing(graph: tf.compat.v1.GraphDef) -> Any:
-    """Chooses how much TensorFlow optimizes a graph before it runs it.
+    """Chooses how TensorFlow optimizes a graph before it runs it.
 
-    Of thousands of nodes, as those of a language model, optimizing takes a
-    minute, and the later passes find little. Which graphs are large depends on
-    nothing but themselves, so neither do the bits of results.
+    It would inline loops as frames of one graph, which is faster for small
+    steps. But of a large loop within a loop, such as one over a transformer's
+    blocks within one over a client's steps, tensors of past steps then stay in
+    memory (100 MB and more a step were seen), and inlining and what follows
+    takes longer than the rest of a first round. How large loops are is a matter
+    of the graph alone, so the bits of results do not depend on anything else.
     """
-    nodes = len(graph.node) + sum(
-        len(function.node_def) for function in graph.library.function
-    )
     options = tf.compat.v1.GraphOptions()
-    if nodes > _LARGE:
+    sizes = {
+        function.signature.name: len(function.node_def)
+        for function in graph.library.function
+    }
+    if any(
+        node.op in _LOOPS and sizes[node.attr["body"].func.name] >= _LARGE
+        for function in graph.library.function
+        for node in function.node_def
+    ):
         rewriting = options.rewrite_options
-        rewriting.meta_optimizer_iterations = rewriting.ONE
-        rewriting.memory_optimization = rewriting.NO_MEM_OPT
-        rewriting.layout_optimizer = rewriting.OFF
-        rewriting.loop_optimization = rewriting.OFF
-        rewriting.experimental_conditional_code_motion = rewriting.OFF
+        rewriting.function_optimization = rewriting.OFF
     return options
 
 
