@@ -104,6 +104,7 @@ def test_the_script_prints_the_text_alone(lora_run):
     assert first.stdout != other.stdout
 
 
+@pytest.mark.soak
 def test_characters_go_on_beyond_the_models_positions(gpt_run):
     text = generate.text(
         run_dir=str(gpt_run), prompt="To be " * 5, length=40, temperature=1.0

@@ -258,6 +258,7 @@ def test_micro_batches_make_the_same_step(folder, trained):
         )
 
 
+@pytest.mark.soak
 def test_instructions_are_learned_from_answers_alone(folder):
     path = folder / "instructions.jsonl"
     lines = [

@@ -169,6 +169,7 @@ def trained(shuffled, base, tmp_path_factory):
     return experiment.run(config)
 
 
+@pytest.mark.soak
 def test_a_tiny_encoder_learns_entities_and_is_exported_whole(
     trained, shuffled, base
 ):

@@ -174,6 +174,15 @@ def random_layers(model: tff.learning.models.VariableModel) -> list[Any]:
     ]
 
 
+def next_seed(layer: Any) -> tf.Tensor:
+    """Returns the seed of a random layer's next draw, int64 [2].
+
+    Args:
+      layer: A Keras layer such as Dropout.
+    """
+    return layer._random_generator.make_seed_for_stateless_op()
+
+
 def replace_generator(layer: Any, generator: RandomGenerator) -> None:
     """Lets a layer of `random_layers` draw its numbers from `generator`.
 

@@ -316,14 +316,15 @@ def test_bfloat16_of_a_file_by_its_bits():
 
 
 def test_weights_are_read_one_by_one(tmp_path):
-    """No shape is asked of a weight: each is read once, in the base's order."""
+    """No shape is asked of a weight: each is read once."""
     read = huggingface.read(str(CHECKPOINTS / "llama"))
     asked = []
     watched = dataclasses.replace(
         read, read=lambda name: asked.append(name) or read.read(name)
     )
     checkpoint.store(watched, str(tmp_path / "base"), "float32", "x")
-    assert asked == [stored.name for stored in read.stored.values()]
+    names = [stored.name for stored in read.stored.values()]
+    assert sorted(asked) == sorted(names)
 
 
 def test_norms_of_tensorflow_are_gamma_and_beta(copy, tmp_path):

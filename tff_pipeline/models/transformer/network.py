@@ -411,7 +411,7 @@ class Transformer(tf.keras.layers.Layer):
                 lambda number, seed=seed: fold_in(seed, number), numbers
             )
             for part, seed in (
-                (part, layer._random_generator.make_seed_for_stateless_op())
+                (part, compat.next_seed(layer))
                 for part, layer in self._dropout.items()
             )
         }
