@@ -240,6 +240,19 @@ def test_a_layer_draws_from_the_generator_that_replaces_its_own():
     assert not tf.reduce_any(layer(tf.ones([100]), training=True) != 0)
 
 
+def test_the_next_seed_is_that_of_the_layers_generator():
+    class Seeds(compat.RandomGenerator):
+        def __init__(self):
+            pass
+
+        def make_seed_for_stateless_op(self):
+            return tf.constant([3, 4], tf.int64)
+
+    layer = tf.keras.layers.Dropout(0.5)
+    compat.replace_generator(layer, Seeds())
+    assert compat.next_seed(layer).numpy().tolist() == [3, 4]
+
+
 def test_all_layers_are_those_within_recurrent_ones_too():
     cell = tf.keras.layers.LSTMCell(2, dropout=0.5)
     model = tf.keras.Sequential(

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tff_pipeline import errors
+from tff_pipeline.client_work import keyed_generator
 from tff_pipeline.models.pretrained import source
 from tff_pipeline.models.transformer import adapter, language_model, scoring
 from tff_pipeline.models.transformer import base as bases
@@ -17,6 +18,7 @@ from tff_pipeline.models.transformer.architecture import (
 )
 from tff_pipeline.models.transformer.language_model import Training
 from tff_pipeline.models.transformer.lora import Lora, adapted
+from tff_pipeline.models.weight_groups import WithoutFrozen
 
 CHECKPOINTS = pathlib.Path(__file__).parents[1] / "pretrained" / "checkpoints"
 
@@ -140,6 +142,23 @@ def test_dropout_of_the_adapter_is_for_training_alone(base):
     plain = model_of(base, Lora(rank=2))
     drawn_factors(plain)
     np.testing.assert_array_equal(logits(model, IDS), logits(plain, IDS))
+
+
+def test_dropout_is_drawn_from_the_client_s_key_and_step(base):
+    model = model_of(base, Lora(rank=2, dropout=0.5))
+    drawn_factors(model)
+    generators = keyed_generator.replace(WithoutFrozen(model, None))
+    assert len(generators) == 2
+
+    def scores(key, step, training=True):
+        for generator in generators:
+            generator.begin(tf.constant(key, tf.int64), tf.constant(step))
+        return model(IDS, training=training).numpy()
+
+    one = scores(5, 0)
+    np.testing.assert_array_equal(one, scores(5, 0))
+    for other in (scores(5, 1), scores(6, 0), scores(5, 0, training=False)):
+        assert np.abs(one - other)[..., 0].max() > 1e-3
 
 
 @pytest.mark.parametrize(
