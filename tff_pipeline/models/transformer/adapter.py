@@ -108,13 +108,28 @@ def write(
     with durable.folder(folder, CONFIG) as temporary:
         path = os.path.join(temporary, WEIGHTS)
         with open(path, "wb") as file:
-            file.write(safetensors.save(tensors, metadata))
+            file.write(_in_order(safetensors.save(tensors, metadata)))
         texts = {CONFIG: json.dumps(config, indent=2) + "\n", CARD: readme}
         for name, content in texts.items():
             if content:
                 path = os.path.join(temporary, name)
                 with open(path, "w", encoding="utf-8") as text:
                     text.write(content)
+
+
+def _in_order(content: bytes) -> bytes:
+    """Sorts the metadata of a safetensors file.
+
+    The library writes them in an order of chance, and the same adapter is to be
+    the same file.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    # It ends with spaces, so that the numbers begin at a multiple of 8.
+    text = text.ljust(-(-len(text) // 8) * 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def _config(
