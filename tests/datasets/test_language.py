@@ -105,7 +105,7 @@ def test_owners_are_those_of_windows():
 
 def test_the_space_between_prompt_and_continuation_stays():
     class Words:
-        """As Llama 2's: a text begins without its first space."""
+        """Decodes as Llama 2's: a text begins without its first space."""
 
         def decode(self, ids):
             return "".join(f" w{number}" for number in ids)[1:]

@@ -44,7 +44,7 @@ def rows(documents, length):
 
 
 def joined(documents, end):
-    """What is to be packed, written token by token."""
+    """Writes what is to be packed, token by token."""
     stream = []
     for each in documents:
         if len(each) and stream and end is not None:

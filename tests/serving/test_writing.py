@@ -81,7 +81,7 @@ def ask(server, content, path=None):
 
 @pytest.fixture
 def written(folder):
-    """What scripts/generate.py writes by the same model."""
+    """Returns the text that scripts/generate.py writes by the same model."""
 
     def write(prompt, **settings):
         question = {"length": 12, "temperature": 0.0, **settings}

@@ -236,7 +236,7 @@ def test_what_cannot_be_trained_is_refused_before_the_run(folder, model, words):
 
 def test_a_model_that_cannot_fit_says_what_it_needs(folder, monkeypatch):
     monkeypatch.setattr(
-        "tff_pipeline.assembly.task._available_memory", lambda: 100_000
+        "tff_pipeline.assembly.memory._available", lambda: 100_000
     )
     with pytest.raises(errors.ConfigError, match="needs about") as error:
         experiment.run(config_of(folder, "large"), announce=quiet)

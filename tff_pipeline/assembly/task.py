@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
@@ -11,6 +10,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import errors, registry, timing
+from tff_pipeline.assembly import memory
 from tff_pipeline.config import DataConfig, ExperimentConfig
 from tff_pipeline.config.clients import BALANCED
 from tff_pipeline.datasets.federation import augmentation
@@ -81,7 +81,7 @@ def load_described_task(
     # What is wrong is refused before anything is written.
     check_nothing_fitted(config, task)
     check_target(config, task)
-    check_memory(config, task)
+    memory.check(config, task)
     evaluated_clients(config, task)
     augmentation.build(config.data.augment, task.augmentations)
     data = {**hashes.result(), **task.frozen_hashes()}
@@ -178,51 +178,6 @@ def check_nothing_fitted(config: ExperimentConfig, task: Task) -> None:
             f"outside of its plan, and the column {name!r} needs {kind}; name "
             f"them in --{flag} ({content}), or leave the column out."
         )
-
-
-def check_memory(config: ExperimentConfig, task: Task) -> None:
-    """Checks that a large model's training fits into this machine's memory.
-
-    Args:
-      config: The experiment.
-      task: Its task.
-
-    Raises:
-      ConfigError: If it needs more than there is, by its own estimate; the
-        sentence says how much, and what makes it less.
-    """
-    if task.memory_fn is None or config.run.runtime != "in_process":
-        return
-    clients = config.clients
-    threads = config.run.client_threads or len(os.sched_getaffinity(0))
-    threads = min(threads, clients.clients_per_round)
-    at_once = min(
-        clients.batch_size, clients.micro_batch_size or clients.batch_size
-    )
-    once, each = task.memory_fn(at_once)
-    needed, there = once + threads * each, _available_memory()
-    if there is None or needed <= there:
-        return
-    raise errors.ConfigError(
-        f"--task={task.name} needs about {needed / 1e9:.1f} GB "
-        f"({once / 1e9:.1f} GB of weights, and {each / 1e9:.1f} GB for each "
-        f"of {threads} clients that train at once), and "
-        f"{there / 1e9:.1f} GB are free; set "
-        "--client_threads=1, a smaller --client_micro_batch_size or "
-        "--sequence_length, --recompute, or --base_dtype=bfloat16."
-    )
-
-
-def _available_memory() -> Optional[int]:
-    """Returns the bytes that are free on this machine; `None` if not known."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return 1024 * int(line.split()[1])
-    except (OSError, ValueError):
-        pass
-    return None
 
 
 def initial_weights(task: Task, seed: int) -> tff.learning.models.ModelWeights:

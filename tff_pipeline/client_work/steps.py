@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline.client_work import keyed_generator
+from tff_pipeline.client_work import keyed_generator, micro_batches
 from tff_pipeline.client_work.block import epoch_orders
 from tff_pipeline.client_work.hooks import (
     ClientHook,
@@ -104,7 +104,9 @@ class Trainer:
             places = order[start : start + size]
             x = tf.gather(block["x"], places)
             y = tf.gather(block["y"], places)
-            return self._batch_gradient(x, y)
+            return micro_batches.gradient(
+                self._model, x, y, self._options.micro_batch_size
+            )
 
         def step(number: tf.Tensor, state: Any, kept: Any) -> Any:
             for generator in self._generators:
@@ -149,42 +151,6 @@ class Trainer:
             server_values,
             block,
         )
-
-    def _batch_gradient(
-        self, x: tf.Tensor, y: tf.Tensor
-    ) -> Sequence[tf.Tensor]:
-        """Takes the gradient of a batch's loss, some examples at a time."""
-        trainable = self._model.trainable_variables
-
-        def gradient(x: tf.Tensor, y: tf.Tensor) -> Sequence[tf.Tensor]:
-            with tf.GradientTape() as tape:
-                output = self._model.forward_pass((x, y), training=True)
-            return tape.gradient(output.loss, trainable)
-
-        at_once = self._options.micro_batch_size
-        if at_once is None:
-            return gradient(x, y)
-        # Of a loss that is a mean over tokens the mean of two batches' means is
-        # not that of both: each counts by its terms.
-        count = getattr(self._model, "loss_terms", lambda y: tf.shape(y)[0])
-        total = tf.cast(count(y), tf.float32)
-
-        def add(start: tf.Tensor, sums: Any) -> Any:
-            here = slice(start, start + at_once)
-            terms = tf.cast(count(y[here]), tf.float32)
-            share = tf.math.divide_no_nan(terms, total)
-            return start + at_once, tuple(
-                one + share * tf.convert_to_tensor(more)
-                for one, more in zip(sums, gradient(x[here], y[here]))
-            )
-
-        _, sums = tf.while_loop(
-            lambda start, _: start < tf.shape(x)[0],
-            add,
-            (tf.constant(0), tuple(map(tf.zeros_like, trainable))),
-            parallel_iterations=1,
-        )
-        return sums
 
     def _num_steps(
         self, steps: tf.Tensor, steps_an_epoch: tf.Tensor

@@ -5,7 +5,6 @@ have the same shape as TFF's Stack Overflow, and can stand in for it.
 """
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -68,18 +67,6 @@ def load(data_dir: str, task: str) -> list[Post]:
     if not posts:
         json_lines.refuse(path, "the file", "has no posts")
     return posts
-
-
-def held_out_posts(posts: Sequence[Post]) -> Array:
-    """Holds out the last fifth of each user's posts; see `held_out`.
-
-    Args:
-      posts: Posts, a user's in the order of time.
-
-    Returns:
-      bool [posts], true for posts to test on.
-    """
-    return held_out(np.array([post.client for post in posts]))
 
 
 def held_out(owners: Array) -> Array:

@@ -13,12 +13,14 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tff_pipeline.optimizers import rates
+
 State = collections.OrderedDict[str, Any]
 
 _KEY = tff.learning.optimizers.LEARNING_RATE_KEY
 
 
-class FedAdam(tff.learning.optimizers.Optimizer):
+class FedAdam(rates.WithRate):
     """Steps of learning_rate * mean / (sqrt(mean of squares) + epsilon).
 
     The state is the learning rate, a scalar, and the two means, structures of
@@ -105,20 +107,3 @@ class FedAdam(tff.learning.optimizers.Optimizer):
         return collections.OrderedDict(
             [(_KEY, rate), ("mean", mean), ("square", square)]
         ), weights
-
-    def get_hparams(self, state: State) -> State:
-        """Returns what may be changed between steps: the learning rate.
-
-        Args:
-          state: What `initialize` or `next` returned.
-        """
-        return collections.OrderedDict([(_KEY, state[_KEY])])
-
-    def set_hparams(self, state: State, hparams: State) -> State:
-        """Returns a state with another learning rate.
-
-        Args:
-          state: What `initialize` or `next` returned.
-          hparams: What `get_hparams` returned, changed.
-        """
-        return collections.OrderedDict([*state.items(), *hparams.items()])

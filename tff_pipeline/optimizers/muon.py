@@ -20,6 +20,8 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tff_pipeline.optimizers import rates
+
 State = collections.OrderedDict[str, Any]
 
 _KEY = tff.learning.optimizers.LEARNING_RATE_KEY
@@ -30,7 +32,7 @@ _NUM_STEPS = 5
 _SMALLEST_NORM = 1e-7
 
 
-class Muon(tff.learning.optimizers.Optimizer):
+class Muon(rates.WithRate):
     """Steps of learning_rate * sqrt(max(1, outputs / inputs)) * U V^T.
 
     The state is the learning rate, a scalar; the number of steps; `mean`, the
@@ -166,23 +168,6 @@ class Muon(tff.learning.optimizers.Optimizer):
         mean = mean / (1 - self._beta_1**step)
         square = square / (1 - self._beta_2**step)
         return mean / (tf.sqrt(square) + self._epsilon)
-
-    def get_hparams(self, state: State) -> State:
-        """Returns what may be changed between steps: the learning rate.
-
-        Args:
-          state: What `initialize` or `next` returned.
-        """
-        return collections.OrderedDict([(_KEY, state[_KEY])])
-
-    def set_hparams(self, state: State, hparams: State) -> State:
-        """Returns a state with another learning rate.
-
-        Args:
-          state: What `initialize` or `next` returned.
-          hparams: What `get_hparams` returned, changed.
-        """
-        return collections.OrderedDict([*state.items(), *hparams.items()])
 
 
 def matrix_update(matrix: Any) -> tf.Tensor:

@@ -1,9 +1,10 @@
 """Learning rates that change while an optimizer is used.
 
-The optimizers of `tff.learning` and `FedAdam` keep their rate in their state,
-among what `get_hparams` returns.
+The optimizers of `tff.learning`, and those of `WithRate`, keep their rate in
+their state, among what `get_hparams` returns.
 """
 
+import collections
 from typing import Any
 
 import tensorflow as tf
@@ -13,6 +14,27 @@ from tff_pipeline.config import OptimizerConfig
 from tff_pipeline.optimizers import schedules
 
 _KEY = tff.learning.optimizers.LEARNING_RATE_KEY
+
+
+class WithRate(tff.learning.optimizers.Optimizer):
+    """Base of optimizers whose state is a mapping with the learning rate."""
+
+    def get_hparams(self, state: Any) -> Any:
+        """Returns what may be changed between steps: the learning rate.
+
+        Args:
+          state: What `initialize` or `next` returned.
+        """
+        return collections.OrderedDict([(_KEY, state[_KEY])])
+
+    def set_hparams(self, state: Any, hparams: Any) -> Any:
+        """Returns a state with another learning rate.
+
+        Args:
+          state: What `initialize` or `next` returned.
+          hparams: What `get_hparams` returned, changed.
+        """
+        return collections.OrderedDict([*state.items(), *hparams.items()])
 
 
 def with_rate(

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tff_pipeline import errors
 from tff_pipeline.config.model import ModelConfig
 from tff_pipeline.datasets.tokenizer import Tokenizer
-from tff_pipeline.models.transformer import encoder
+from tff_pipeline.models.transformer import encoder, sizes
 from tff_pipeline.models.transformer import language_model as models
 from tff_pipeline.models.transformer.base import Base
 from tff_pipeline.models.transformer.language_model import Training
@@ -80,7 +80,7 @@ def task_fields(pretrained: Pretrained, options: ModelConfig) -> dict[str, Any]:
         "input_name": "tokens",
         "serving_fn": serving_model,
         "most_at_once": max(1, _MOST_AT_ONCE // pretrained.length),
-        "memory_fn": lambda batch: encoder.memory(
+        "memory_fn": lambda batch: sizes.memory(
             base.architecture,
             training,
             batch,
@@ -103,7 +103,7 @@ def training_words(pretrained: Pretrained, outputs: int) -> str:
       A sentence.
     """
     architecture = pretrained.base.architecture
-    return models.in_words(
+    return sizes.in_words(
         architecture,
         pretrained.training,
         encoder.head_parameters(architecture, outputs),

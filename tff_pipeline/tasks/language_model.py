@@ -18,6 +18,7 @@ from tff_pipeline.models.transformer import (
     adapter_reader,
     language_model,
     scoring,
+    sizes,
 )
 from tff_pipeline.models.transformer.adapter import Adapter
 from tff_pipeline.models.transformer.architecture import Architecture
@@ -204,7 +205,7 @@ def language_task(
     model_fn = functools.partial(
         language_model.LanguageModel, architecture, training, base
     )
-    words = language_model.in_words(architecture, training)
+    words = sizes.in_words(architecture, training)
     return Task(
         name,
         **vars(data),
@@ -220,7 +221,7 @@ def language_task(
         input_name="tokens",
         tokenizer=tokenizer,
         notes=" ".join(filter(None, (words, notes))),
-        memory_fn=lambda batch: language_model.memory(
+        memory_fn=lambda batch: sizes.memory(
             architecture,
             training,
             batch,

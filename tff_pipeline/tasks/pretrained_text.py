@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import (
     instructions,
@@ -18,7 +20,7 @@ from tff_pipeline.models.transformer.base import Base
 from tff_pipeline.tasks import language_model
 from tff_pipeline.tasks.task import Task
 
-# Of the pretrained model's tokenizer and the longest text of a window.
+# (The base's tokenizer, the base) -> (the data, how they were read).
 ReadFn = Callable[[Tokenizer, Base], tuple[Split, str]]
 
 
@@ -73,7 +75,8 @@ def stackexchange_llm(options: DataConfig, seed: int) -> Task:
         options.required_data_dir(f"the folder of {stackexchange.FILE}.gz"),
         name,
     )
-    tested = stackexchange.held_out_posts(posts)
+    owners = np.array([post.client for post in posts])
+    tested = stackexchange.held_out(owners)
 
     def read(tokenizer: Tokenizer, base: Base) -> tuple[Split, str]:
         del base

@@ -316,7 +316,7 @@ def test_a_missing_file_is_a_sentence(path):
 
 
 def test_a_kind_that_cannot_be_computed_is_named(path, tmp_path):
-    """As F64, which the library reads but does not compute with."""
+    """F64 is read by the library, which does not compute with it."""
     gguf_models.write(path)
     with open(path, "rb") as file:
         content = bytearray(file.read())

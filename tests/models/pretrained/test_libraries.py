@@ -1,4 +1,4 @@
-"""What reads checkpoints is named where it is not installed."""
+"""A package that reads checkpoints is named where it is not installed."""
 
 import pathlib
 import sys

@@ -137,7 +137,7 @@ def test_smollm2_has_its_architecture(smollm2):
 
 
 def correlation(matrix):
-    """That of the lengths of the two rows that rotary positions pair."""
+    """Correlation of the lengths of the two rows that rotary positions pair."""
     # [heads, half, pair, width]
     lengths = np.linalg.norm(matrix.reshape(-1, 2, 32, 576), axis=-1)
     return np.corrcoef(lengths[:, 0].ravel(), lengths[:, 1].ravel())[0, 1]

@@ -1,4 +1,4 @@
-"""What is written for Hugging Face is what its own libraries write."""
+"""Folders for Hugging Face are what its own libraries write."""
 
 import dataclasses
 import json

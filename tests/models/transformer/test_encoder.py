@@ -1,5 +1,6 @@
 """Encoders: what PyTorch makes of the same weights, padding, what trains."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -12,7 +13,7 @@ from tff_pipeline.datasets.tokenizer import Tokenizer
 from tff_pipeline.models import crf
 from tff_pipeline.models.pretrained import packages, source
 from tff_pipeline.models.scaling import Scaling
-from tff_pipeline.models.transformer import encoder, language_model
+from tff_pipeline.models.transformer import encoder, language_model, sizes
 from tff_pipeline.models.transformer.language_model import Training
 from tff_pipeline.models.transformer.lora import Lora
 from tff_pipeline.models.weight_groups import weight_groups
@@ -146,13 +147,13 @@ def test_all_that_trains_has_a_gradient_and_the_rest_is_frozen(
     assert None not in tape.gradient(loss, variables)
     groups = weight_groups(model)
     assert not groups.non_trainable
-    trained, total = language_model.count(bare.architecture, training)
+    trained, total = sizes.count(bare.architecture, training)
     head = encoder.head_parameters(bare.architecture, 4)
-    sizes = {
+    counted = {
         name: sum(v.shape.num_elements() for v in getattr(groups, name))
         for name in ("trainable", "frozen")
     }
-    assert sizes == {"trainable": trained + head, "frozen": total - trained}
+    assert counted == {"trainable": trained + head, "frozen": total - trained}
     # The last layer comes last, so that factors are where they are said.
     assert [v is w for v, w in zip(variables[-2:], model.head.variables)] == (
         [True, True]
@@ -163,7 +164,7 @@ def test_all_that_trains_has_a_gradient_and_the_rest_is_frozen(
 
 def test_of_a_head_that_trains_alone_one_is_told(tiny):
     architecture = encoder.without_pooler(tiny).architecture
-    words = language_model.in_words(architecture, HEAD, 36)
+    words = sizes.in_words(architecture, HEAD, 36)
     total = architecture.num_parameters() + 36
     assert words == (
         f"Trains 36 of {total:,} weights ({36 / total:.2%}), which alone "
@@ -172,7 +173,8 @@ def test_of_a_head_that_trains_alone_one_is_told(tiny):
 
 
 def test_memory_is_that_of_a_language_model_without_logits(tiny):
-    once, each = encoder.memory(tiny.architecture, LORA, 8, 32)
-    other, more = language_model.memory(tiny.architecture, LORA, 8, 32)
+    decoder = dataclasses.replace(tiny.architecture, kind="decoder")
+    once, each = sizes.memory(tiny.architecture, LORA, 8, 32)
+    other, more = sizes.memory(decoder, LORA, 8, 32)
     assert once == other
     assert more - each == 16 * tiny.architecture.vocabulary_size * 8 * 32

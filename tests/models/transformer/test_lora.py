@@ -9,7 +9,12 @@ import tensorflow as tf
 from tff_pipeline import errors
 from tff_pipeline.client_work import keyed_generator
 from tff_pipeline.models.pretrained import source
-from tff_pipeline.models.transformer import adapter, language_model, scoring
+from tff_pipeline.models.transformer import (
+    adapter,
+    language_model,
+    scoring,
+    sizes,
+)
 from tff_pipeline.models.transformer import base as bases
 from tff_pipeline.models.transformer.architecture import (
     Architecture,
@@ -188,11 +193,11 @@ def test_a_pattern_that_hits_nothing_is_an_error(targets, words):
 
 
 def test_what_trains_is_said_with_its_share():
-    words = language_model.in_words(smollm2_135m(), Training("lora", Lora()))
+    words = sizes.in_words(smollm2_135m(), Training("lora", Lora()))
     assert words.startswith("Trains 460,800 of 134,975,808 weights (0.34%)")
     assert "A and B of attention.query, attention.value in 30 of 30" in words
     only_b = Training("lora", Lora(train="b"))
-    trained, _ = language_model.count(smollm2_135m(), only_b)
+    trained, _ = sizes.count(smollm2_135m(), only_b)
     assert trained == 30 * 8 * (576 + 192)
 
 

@@ -103,7 +103,7 @@ def gradients(model, ids):
 
 
 def plain_gradients(model, ids):
-    """Of the mean cross-entropy over all logits at once, with no trick."""
+    """Takes the gradient of the mean cross-entropy over all logits at once."""
     with tf.GradientTape() as tape:
         hidden = model.transformer(ids[:, :-1], training=True)
         logits = tf.matmul(hidden, model.transformer.table, transpose_b=True)

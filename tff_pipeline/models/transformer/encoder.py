@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tff_pipeline.models import crf
 from tff_pipeline.models.scaling import Scaling
-from tff_pipeline.models.transformer import language_model, scoring
+from tff_pipeline.models.transformer import language_model
 from tff_pipeline.models.transformer.architecture import Architecture
 from tff_pipeline.models.transformer.base import PREFIX, Base
 from tff_pipeline.models.transformer.language_model import Training
@@ -208,31 +208,3 @@ def head_parameters(architecture: Architecture, outputs: int) -> int:
     3080
     """
     return outputs * (architecture.width + 1)
-
-
-def memory(
-    architecture: Architecture,
-    training: Training,
-    batch: int,
-    length: int,
-    weight_bytes: int = 4,
-) -> tuple[int, int]:
-    """Estimates the memory of training, as `language_model.memory` does.
-
-    Args:
-      architecture: The encoder.
-      training: What is trained, and how it is computed.
-      batch: The number of texts in a step.
-      length: The number of tokens of a text.
-      weight_bytes: The bytes of a frozen weight.
-
-    Returns:
-      (bytes that a process takes once, bytes of each client that trains); the
-      last layer's are too few to count.
-    """
-    once, each = language_model.memory(
-        architecture, training, batch, length, weight_bytes
-    )
-    # An encoder makes no logits of its vocabulary.
-    logits = scoring.at_once_bytes(architecture.vocabulary_size, batch * length)
-    return once, each - logits

@@ -89,7 +89,7 @@ def recomputed(
 
         def of(number: tf.Tensor) -> dict[str, tf.Tensor]:
             return {
-                name: stack[_row(number, rows[name])]
+                name: stack[row(number, rows[name])]
                 for name, stack in values.items()
             }
 
@@ -152,7 +152,13 @@ def recomputed(
     return through(hidden, *stacks.values())
 
 
-def _row(number: tf.Tensor, rows: Optional[Sequence[int]]) -> tf.Tensor:
+def row(number: tf.Tensor, rows: Optional[Sequence[int]]) -> tf.Tensor:
+    """Returns the place of a block in a stack.
+
+    Args:
+      number: The number of the block, an int32 scalar.
+      rows: The place of each block; `None` where that is its number.
+    """
     return number if rows is None else tf.constant(rows)[number]
 
 

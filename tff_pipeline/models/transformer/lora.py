@@ -18,12 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tff_pipeline import errors, randomness
+from tff_pipeline.config.model import LORA_TARGETS
 from tff_pipeline.models.transformer.architecture import Architecture, Shape
 
 Array = npt.NDArray[Any]
-
-# Of the matrices that `--lora_targets` may name.
-DEFAULT_TARGETS = "query|value|query_key_value"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Lora:
     rank: int = 8
     alpha: float = 16.0
     dropout: float = 0.0
-    targets: str = DEFAULT_TARGETS
+    targets: str = LORA_TARGETS
     train: str = "ab"
     seed: int = 0
     start: Optional[Mapping[str, tuple[Array, Array]]] = None

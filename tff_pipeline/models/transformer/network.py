@@ -61,7 +61,7 @@ class Transformer(tf.keras.layers.Layer):
           lora: The settings of low-rank adaptation; `None` for none.
           compute_dtype: "float32" or "bfloat16".
           recompute: Whether the backward pass computes each block anew, in
-            place of keeping what it saw: less memory, a third more time.
+            place of keeping what it saw: less memory, nearly half more time.
           padding: The id of places without a token, which an encoder's tokens
             do not see.
         """
@@ -286,26 +286,30 @@ class Transformer(tf.keras.layers.Layer):
 
         Args:
           number: The number of the block, an int32 scalar.
-          values: The weights that are trained, of this block.
+          values: The block's weights that are at hand, such as those of which
+            a gradient is taken; the others are read from their stacks.
         """
 
         def read(name: str) -> tf.Tensor:
-            value = values.get(name)
             part, _, kind = name.rpartition(".")
-            if value is None and kind == "lora_a":
-                rows = self._rows(name)
-                row = number if rows is None else tf.constant(rows)[number]
-                value = tf.constant(self._drawn[part])[row]
-            elif value is None:
-                value = tf.convert_to_tensor(self._variables[_BLOCKS + name])
-                value = value[number]
-            if kind == "lora_b" and self._rows(name) is not None:
+            rows = self._rows(name)
+            value = values.get(name)
+            if value is None:
+                value = self._stack(name)[looping.row(number, rows)]
+            if kind == "lora_b" and rows is not None:
                 # Of blocks where the matrix is not adapted.
                 here = tf.reduce_any(number == tf.constant(self._hit[part]))
                 value *= tf.cast(here, value.dtype)
             return value
 
         return read
+
+    def _stack(self, name: str) -> tf.Tensor:
+        """Returns a weight of all blocks, [blocks, ...]."""
+        part, _, kind = name.rpartition(".")
+        if kind == "lora_a" and part in self._drawn:
+            return tf.constant(self._drawn[part])
+        return tf.convert_to_tensor(self._variables[_BLOCKS + name])
 
     def go_on(
         self,
@@ -332,14 +336,9 @@ class Transformer(tf.keras.layers.Layer):
         layers = self.architecture.layers
 
         def block(number: tf.Tensor, hidden: Any, *arrays: Any) -> Any:
-            values = {
-                name[len(_BLOCKS) :]: self._row(name, number)
-                for name in self._variables
-                if ".lora_" in name
-            }
             made = Block(
                 self,
-                self._reader(number, values),
+                self._reader(number, {}),
                 mask=mask,
                 angles=angles,
                 dropout={},
@@ -369,12 +368,6 @@ class Transformer(tf.keras.layers.Layer):
             for array, part in zip(arrays, cache)
         )
         return hidden, (keys, values)
-
-    def _row(self, name: str, number: tf.Tensor) -> tf.Tensor:
-        """Returns a block's part of a stack."""
-        rows = self._rows(name[len(_BLOCKS) :])
-        row = number if rows is None else tf.constant(rows)[number]
-        return tf.convert_to_tensor(self._variables[name])[row]
 
     def empty_cache(self, batch: tf.Tensor, length: tf.Tensor) -> Cache:
         """Makes a cache without a token.

@@ -39,19 +39,17 @@ def token_scores(
     count, ids = tf.shape(hidden)[0], table.shape[0]
     at_once = max(1, _LOGITS_AT_ONCE // ids)
 
-    def some(rows: tf.Tensor, these: tf.Tensor) -> tf.Tensor:
-        return _scores(logits_of(rows, table), these)
-
     if with_gradient and not table_trains:
         return _with_gradient(hidden, targets, table, at_once)
-    if with_gradient:
-        # The logits are made anew where the gradient needs them.
-        recomputed = tf.recompute_grad(
-            lambda rows, matrix, these: _scores(logits_of(rows, matrix), these)
-        )
 
-        def some(rows: tf.Tensor, these: tf.Tensor) -> tf.Tensor:
-            return recomputed(rows, table, these)
+    def some(rows: tf.Tensor, these: tf.Tensor) -> tf.Tensor:
+        def scores(rows: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
+            return _scores(logits_of(rows, matrix), these)
+
+        if with_gradient:
+            # The logits are made anew where the gradient needs them.
+            scores = tf.recompute_grad(scores)
+        return scores(rows, table)
 
     return tf.cond(
         count <= at_once,
