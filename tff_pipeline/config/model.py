@@ -65,7 +65,7 @@ class ModelConfig(fields.Group):
         None,
         fields.known(DTYPES),
         "Chooses in what the products of matrices are computed; bfloat16 is "
-        "slow on processors without it. Default: float32.",
+        "slower on processors without it. Default: float32.",
     )
     recompute: Optional[bool] = fields.field(
         None,
