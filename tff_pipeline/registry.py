@@ -184,6 +184,7 @@ PARTITIONS = {
     "quantity": "tff_pipeline.datasets.federation.partition:quantity",
     "label_k": "tff_pipeline.datasets.federation.label_partition:label_k",
     "natural": "tff_pipeline.datasets.federation.partition:natural",
+    "pooled": "tff_pipeline.datasets.federation.partition:pooled",
 }
 
 OPTIMIZERS = {

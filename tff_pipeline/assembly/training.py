@@ -111,5 +111,6 @@ def build_loop(
         budget,
         kept,
         until,
+        evaluates_before=bool(task.begins_with),
     )
     return loop, log

@@ -78,7 +78,7 @@ def verify(run_dir: str, public_key: Optional[str] = None) -> list[Finding]:
 
     identity = config.flags(identity_only=True)
     check(lambda: _check_begun(directory, identity, records))
-    check(lambda: _check_metrics(directory, rounds))
+    check(lambda: _check_metrics(directory, records))
     store = CheckpointStore(directory.checkpoints, config=identity)
     for number in store.rounds():
         check(functools.partial(_check_checkpoint, store, number, records))
@@ -131,12 +131,16 @@ def _check_begun(
     )
 
 
-def _check_metrics(directory: RunDirectory, rounds: list[Record]) -> str:
+def _check_metrics(directory: RunDirectory, records: list[Record]) -> str:
     rows = [
         {name: value for name, value in row.items() if name != "seconds"}
         for row in metrics_file.read(directory.metrics)
     ]
-    logged = [record.content["metrics"] for record in rounds]
+    logged = [
+        record.content["metrics"]
+        for record in records
+        if record.content["kind"] in round_log.WITH_ROW
+    ]
     # As text, for NaN is not equal to itself.
     if json.dumps(rows, sort_keys=True) != json.dumps(logged, sort_keys=True):
         differing = [
@@ -144,7 +148,8 @@ def _check_metrics(directory: RunDirectory, rounds: list[Record]) -> str:
             for a, b in zip(logged, rows)
             if json.dumps(a, sort_keys=True) != json.dumps(b, sort_keys=True)
         ]
-        where = differing[0] if differing else min(len(rows), len(logged)) + 1
+        more = max(rows, logged, key=len)[min(len(rows), len(logged)) :]
+        where = [*differing, *(row["round"] for row in more)][0]
         raise _Wrong(
             f"{directory.metrics} differs from the log, first in round {where}."
         )

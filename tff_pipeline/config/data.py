@@ -17,10 +17,12 @@ PARTITION_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "quantity": {"num_clients": 100, "quantity_exponent": 1.0},
     "label_k": {"num_clients": 100, "labels_per_client": 2},
     "natural": {},
+    "pooled": {},
 }
 # The options of holding clients out, which comes before partitioning, likewise.
 HOLD_OUT_OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "natural": {"unseen_clients": 0}
+    "natural": {"unseen_clients": 0},
+    "pooled": {"unseen_clients": 0},
 }
 VALIDATION_BY = {
     "examples": "a share of every training client's examples",
@@ -80,8 +82,9 @@ class DataConfig(fields.Group):
     partition: Optional[str] = fields.field(
         None,
         fields.known(registry.PARTITIONS),
-        "Chooses how the examples are spread over clients. Default: natural"
-        " (each client's own examples) where the data name clients, iid "
+        "Chooses how the examples are spread over clients; pooled gives those "
+        "of all clients to one, the centralised baseline. Default: natural "
+        "(each client's own examples) where the data name clients, iid "
         "elsewhere.",
     )
     num_clients: Optional[int] = fields.field(
@@ -121,7 +124,8 @@ class DataConfig(fields.Group):
         None,
         fields.NATURAL,
         "Sets how many clients, drawn with --seed, never train, so that the"
-        " model can be evaluated on them. Default: 0. Only for natural.",
+        " model can be evaluated on them. Default: 0. Only for natural and "
+        "pooled.",
     )
     validation_fraction: Optional[float] = fields.field(
         None,

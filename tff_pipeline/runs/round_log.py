@@ -6,6 +6,7 @@ that follow, and the heads that the checkpoints hold.
 
 begun     what runs, on which data, where
 resumed   after which round, where
+before    the row of metrics.csv of an evaluation before the first round
 round     hashes of the state, of what clients keep if they keep something,
           and of the cohort; the row of metrics.csv
 failure   why a round failed, and what was decided
@@ -32,6 +33,8 @@ from tff_pipeline.files.append_only import Journal
 from tff_pipeline.runs.metrics_file import Row
 
 _LOG = logging.getLogger(__name__)
+# The kinds of records that hold a row of metrics.csv.
+WITH_ROW = ("before", "round")
 _START = "0" * 64  # What the first record has for a previous one.
 
 
@@ -164,7 +167,7 @@ class RoundLog:
                 rows = [
                     dict(record.content["metrics"])
                     for record in kept
-                    if record.content["kind"] == "round"
+                    if record.content["kind"] in WITH_ROW
                 ]
             except DamagedLogError as error:
                 _LOG.warning("%s It is kept as %s.damaged.", error, self._path)
@@ -222,6 +225,17 @@ class RoundLog:
         self.add(
             "round", round=number, **states, cohort=cohort, metrics=metrics
         )
+
+    def before(self, row: Row) -> None:
+        """Adds the record of an evaluation before the first round.
+
+        Args:
+          row: Its row of metrics.csv, that of round 0.
+
+        Raises:
+          RunDirectoryError: If it cannot be written.
+        """
+        self.add("before", round=0, metrics=dict(row))
 
     def add(self, kind: str, **content: Any) -> None:
         """Adds a record.

@@ -76,6 +76,8 @@ class Loop:
       kept: The kept states before the first round; `None` if clients keep
         nothing.
       until: The last round to run; by default that of `config`.
+      evaluates_before: Whether to evaluate before the first round too, which
+        tells what a pretrained model knew; the row is that of round 0.
     """
 
     algorithm: Algorithm
@@ -88,6 +90,7 @@ class Loop:
     budget: Optional[Budget] = None
     kept: Optional[KeptStates] = None
     until: Optional[int] = None
+    evaluates_before: bool = False
 
     def run(self, initial: Any) -> Outcome:
         """Trains from the newest checkpoint, or from `initial` without one.
@@ -128,6 +131,8 @@ class Loop:
             Progress(start.number, total) as progress,
             CohortReader(self._prepared, total) as reader,
         ):
+            if self.evaluates_before and not start.number and total:
+                self._before(outcome, progress)
             for number in range(start.number + 1, total + 1):
                 with self.around_round(number):
                     done = self._attempt(number, outcome, reader, policy)
@@ -164,6 +169,15 @@ class Loop:
                 if last:
                     break
         return outcome
+
+    def _before(self, start: Outcome, progress: Progress) -> None:
+        """Evaluates the model that a new run begins with, and records it."""
+        with timing.span("evaluation"):
+            values = self.evaluate(start.state, start.kept)
+        row: dict[str, Value] = {"round": 0}
+        row.update((k, values[k]) for k in values if k in self.columns)
+        self.recorder.before(row)
+        progress.before(row)
 
     def _prepared(self, number: int) -> Cohort:
         """Reads the cohort of a round, and computes its epsilon ahead."""

@@ -46,6 +46,22 @@ class Progress:
     def __enter__(self) -> "Progress":
         return self
 
+    def before(self, row: Row) -> None:
+        """Shows an evaluation before the first round.
+
+        Args:
+          row: The row of round 0.
+        """
+        if self._bar is not None:
+            self._evaluated = _evaluated(row)
+            self._bar.set_postfix_str(self._evaluated)
+            return
+        print(
+            f"round 0/{self._total}  {_metrics(row)}",
+            file=self._file,
+            flush=True,
+        )
+
     def update(self, row: Row, last: bool) -> None:
         """Shows a round that ended.
 
@@ -56,11 +72,7 @@ class Progress:
         self._done += 1
         if self._bar is not None:
             # The last evaluation stays until the next one.
-            evaluated = [
-                _shown(row, TEST, "test"),
-                _shown(row, VALIDATION, "validation"),
-            ]
-            self._evaluated = " ".join(evaluated).strip() or self._evaluated
+            self._evaluated = _evaluated(row) or self._evaluated
             words = " ".join([_shown(row, "train_", ""), self._evaluated])
             self._bar.set_postfix_str(words.strip(), refresh=False)
             self._bar.update()
@@ -71,13 +83,8 @@ class Progress:
         self._last_line = now
         rate = self._done / max(now - self._begun, 1e-9)
         left = (self._total - row["round"]) / rate
-        metrics = "  ".join(
-            f"{name} {row[name]:.4f}"
-            for name in row
-            if name.startswith(("train_", TEST, VALIDATION))
-        )
         print(
-            f"round {row['round']}/{self._total}  {metrics}  "
+            f"round {row['round']}/{self._total}  {_metrics(row)}  "
             f"{rate:.2f} rounds/s  {_clock(left)} left",
             file=self._file,
             flush=True,
@@ -86,6 +93,24 @@ class Progress:
     def __exit__(self, *_: Any) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def _metrics(row: Row) -> str:
+    """All metrics of a row by their columns."""
+    return "  ".join(
+        f"{name} {row[name]:.4f}"
+        for name in row
+        if name.startswith(("train_", TEST, VALIDATION))
+    )
+
+
+def _evaluated(row: Row) -> str:
+    """The evaluations of a row in a few words, or an empty text."""
+    shown = [
+        _shown(row, TEST, "test"),
+        _shown(row, VALIDATION, "validation"),
+    ]
+    return " ".join(shown).strip()
 
 
 def _shown(row: Row, prefix: str, words: str) -> str:

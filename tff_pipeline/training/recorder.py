@@ -143,7 +143,7 @@ class Recorder:
         saved = self._checkpoints.load_latest(initial, kept)
         if saved is None:
             self._log.rewind(0, None)
-            self._metrics.rewind(0)
+            self._metrics.rewind(0, [])
             return Start(0, initial, kept, [])
         number, notes = saved.round_number, saved.notes
         if self._budget is not None:
@@ -187,6 +187,18 @@ class Recorder:
         """
         self.wait()
         self._waiting = self._writer.submit(self._write, done, save)
+
+    def before(self, row: Row) -> None:
+        """Writes what the model was worth before the first round.
+
+        Args:
+          row: The row of round 0.
+
+        Raises:
+          RunDirectoryError: If it cannot be written.
+        """
+        self._metrics.append(row)
+        self._log.before(row)
 
     def event(self, kind: str, round_number: int, **content: Any) -> None:
         """Writes what happened in a round to the log, and tells subscribers.

@@ -31,6 +31,9 @@ Array = npt.NDArray[Any]
 
 Parts = tuple[list[str], list[Array]]
 
+# The name of the client that has the examples of all.
+POOLED = "everyone"
+
 
 def partition(
     examples: Examples,
@@ -75,6 +78,8 @@ def partition(
             draw.permutation(part)[: options.max_examples_per_client]
             for part in parts
         ]
+    if options.partition == "pooled":
+        names, parts = [POOLED], [np.sort(np.concatenate(parts))]
     return InMemoryData(examples, dict(zip(names, parts)))
 
 
@@ -216,6 +221,32 @@ def natural(
             "--partition=natural is for data that name their clients, and "
             "this task's do not; choose iid, shards or dirichlet."
         )
+    return by_owner(owners)
+
+
+def pooled(
+    labels: Array,
+    owners: Optional[Array],
+    draw: np.random.Generator,
+) -> Parts:
+    """Groups examples by the client that the data name, to be pooled.
+
+    `partition` gives the examples of all these clients, after each is cut to
+    `max_examples_per_client`, to one: the same examples as a federated run
+    has, trained on in one place.
+
+    Args:
+      labels: Only their number counts.
+      owners: The client of each example, of shape [n]; `None` if the data do
+        not name clients.
+      draw: Not used.
+
+    Returns:
+      The clients' names and examples.
+    """
+    del draw
+    if owners is None:
+        return [POOLED], [np.arange(len(labels))]
     return by_owner(owners)
 
 

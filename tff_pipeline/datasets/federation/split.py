@@ -22,6 +22,9 @@ from tff_pipeline.datasets.federation.validation import (
 
 Array = npt.NDArray[Any]
 
+# The partitions that keep the clients that the data name.
+_OF_CLIENTS = ("natural", "pooled")
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
@@ -73,7 +76,7 @@ def split(
 
     Returns:
       With an artificial partition, the clients and the central test set. With
-      `natural` clients also:
+      `natural` clients, and where these are `pooled`, also:
 
       * `test_clients`, the part of `test` of each client that trains;
       * `unseen`, all examples of `options.unseen_clients` clients, drawn at
@@ -153,7 +156,7 @@ def _divided(
 ) -> Split:
     """Divides data as `split` does, but for validation."""
     most = options.max_test_examples
-    if options.partition != "natural" or owners is None:
+    if options.partition not in _OF_CLIENTS or owners is None:
         spread = partition.partition(train, options, seed, owners)
         return Split(spread, _at_most(test, most, seed))
     held_out = draw_clients(owners, options.unseen_clients or 0, seed)
