@@ -246,7 +246,7 @@ def test_the_ends_of_the_ranges_are_allowed():
         (lambda: DataConfig(task="nope"), "csv, npz, sqlite, digits_2nn"),
         (
             lambda: DataConfig(partition="nope"),
-            "iid, shards, dirichlet, quantity, label_k, natural",
+            "iid, shards, dirichlet, quantity, label_k, natural, pooled",
         ),
         (lambda: OptimizerConfig("client", "nope"), "sgd, momentum, adam"),
         (lambda: ClientConfig(weighting="nope"), "num_examples, uniform"),

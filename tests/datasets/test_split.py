@@ -77,6 +77,41 @@ def test_every_example_is_trained_or_tested_and_belongs_to_its_owner(
     assert central == (of_seen or test.x.tolist())
 
 
+def test_pooled_trains_on_the_same_and_is_tested_on_the_same():
+    draw = np.random.default_rng(0)
+    owners, test_owners = draw.integers(6, size=50), draw.integers(6, size=20)
+
+    def divided(partition):
+        return split(
+            numbered(50),
+            numbered(20, 100),
+            DataConfig(
+                task="femnist_cnn",
+                partition=partition,
+                unseen_clients=2,
+                max_examples_per_client=5,
+                max_test_examples=9,
+            ),
+            3,
+            owners=owners.astype(str),
+            test_owners=test_owners.astype(str),
+        )
+
+    apart, together = divided("natural"), divided("pooled")
+    trained = [n for each in inputs(apart.train).values() for n in each]
+    assert len(trained) < 50
+    assert inputs(together.train) == {"everyone": sorted(trained)}
+    assert together.test.x.tolist() == apart.test.x.tolist()
+    assert inputs(together.test_clients) == inputs(apart.test_clients)
+    assert inputs(together.unseen) == inputs(apart.unseen)
+
+
+def test_pooled_needs_no_owners():
+    options = DataConfig(task="digits_2nn", partition="pooled")
+    parts = split(numbered(7), numbered(2), options, 0)
+    assert inputs(parts.train) == {"everyone": list(range(7))}
+
+
 def test_the_clients_held_out_are_a_function_of_the_seed():
     owners = np.repeat([f"c{i}" for i in range(20)], 3)
 

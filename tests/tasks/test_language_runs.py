@@ -92,7 +92,7 @@ def only_b(folder):
 
 def test_only_the_adapter_travels_and_is_kept(trained, only_b):
     for run, numbers in ((trained, A_NUMBERS + B_NUMBERS), (only_b, B_NUMBERS)):
-        for row in rows_of(run):
+        for row in rows_of(run)[1:]:
             assert row["bytes_down"] == str(4 * numbers)
             # And what the client counts for.
             assert row["bytes_up"] == str(4 * numbers + 4)
@@ -109,10 +109,21 @@ def test_the_base_is_named_by_its_hash(trained):
     assert hashes["base"] == hashes["frozen weights 1"]
 
 
+def test_what_the_base_knew_is_told_before_the_first_round(trained):
+    before, first, *_ = rows_of(trained)
+    assert before["round"] == "0"
+    # B begins with zeros, so that the base alone was evaluated.
+    assert float(before["eval_loss"]) > 0
+    assert not before["train_loss"]
+    assert not before["clients"]
+    assert float(first["eval_loss"]) != float(before["eval_loss"])
+
+
 def test_the_error_of_the_mean_is_a_column_where_both_factors_train(
     trained, only_b
 ):
-    errors_of = [float(row["lora_mean_error"]) for row in rows_of(trained)]
+    rows = rows_of(trained)[1:]
+    errors_of = [float(row["lora_mean_error"]) for row in rows]
     assert all(0 < error < 1 for error in errors_of)
     assert "lora_mean_error" not in rows_of(only_b)[0]
 
@@ -202,7 +213,7 @@ def test_privacy_of_the_adapter_says_what_it_does_not_cover(folder):
     statement = json.loads((folder / "private" / "privacy.json").read_text())
     (base,) = [s for s in statement["not_covered"] if s.startswith("Base:")]
     assert "huggingface sha256:" in base and "--trainable=lora" in base
-    (row,) = rows_of(folder / "private")
+    _, row = rows_of(folder / "private")
     assert row["bytes_up"] == str(4 * B_NUMBERS + 4)
     assert "lora_mean_error" not in row
 

@@ -88,3 +88,30 @@ def test_the_record_of_a_round_without_kept_states_has_its_old_fields(
     assert list(record.content) == [
         *("kind", "round", "state", "cohort", "metrics"),
     ]
+
+
+def test_what_was_before_the_first_round_is_kept_by_a_resume(
+    recorder_of, tmp_path
+):
+    with recorder_of() as recorder:
+        recorder.start(STATE)
+        recorder.before({"round": 0})
+        recorder.record(Round(1, STATE, None, ["a"], {"round": 1}), True)
+        # Lost: no checkpoint was saved after it.
+        recorder.record(Round(2, STATE, None, ["a"], {"round": 2}), False)
+    with recorder_of() as recorder:
+        again = recorder.start(STATE)
+    assert [row["round"] for row in again.rows] == [0, 1]
+    assert (tmp_path / "metrics.csv").read_text() == "round\n0\n1\n"
+
+
+def test_a_run_killed_before_its_first_checkpoint_has_it_once(
+    recorder_of, tmp_path
+):
+    for _ in range(2):
+        with recorder_of() as recorder:
+            recorder.start(STATE)
+            recorder.before({"round": 0})
+    assert (tmp_path / "metrics.csv").read_text() == "round\n0\n"
+    records = round_log.read(str(tmp_path / "rounds.jsonl"))
+    assert [record.content["kind"] for record in records] == ["begun", "before"]
