@@ -65,6 +65,7 @@ def overfitted(tmp_path_factory):
     )
 
 
+@pytest.mark.soak
 def test_script_writes_what_it_prints(small_run, tmp_path):
     run = copied(small_run, tmp_path / "run")
     done = run_script(

@@ -167,13 +167,17 @@ def test_a_run_without_a_writer_is_refused(small_run):
     assert "--task=digits_2nn, which trains no language model" in done.stderr
 
 
-def test_models_that_cannot_chat_or_write_are_refused(folder, gpt_run):
+@pytest.mark.soak
+def test_characters_cannot_chat(gpt_run):
+    with pytest.raises(errors.ConfigError, match="has no chat template"):
+        generate.text(run_dir=str(gpt_run), chat=True, **QUESTION)
+
+
+def test_models_that_cannot_chat_or_write_are_refused(folder):
     plain = tiny_language_models.write(folder / "plain", template="")
     bare = tiny_language_models.write(folder / "bare", tokenizer=False)
     with pytest.raises(errors.ConfigError, match="has no chat template"):
         generate.text(init_from=plain, chat=True, **QUESTION)
-    with pytest.raises(errors.ConfigError, match="has no chat template"):
-        generate.text(run_dir=str(gpt_run), chat=True, **QUESTION)
     with pytest.raises(errors.DataError, match="has no tokenizer"):
         generate.text(init_from=bare, **QUESTION)
 

@@ -286,6 +286,7 @@ def test_words_of_a_corpus_are_described(tmp_path):
         task_of(told)
 
 
+@pytest.mark.soak
 def test_a_template_is_filled_in_and_trains(folder, monkeypatch):
     """From `init` to a private model, as a user does it."""
     frame(400).to_csv(folder / "t.csv", index=False)

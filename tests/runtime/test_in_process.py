@@ -83,7 +83,7 @@ def process(task):
 
 
 # One of each kind of state in every suite: none, TFF's, a noise's.
-QUICK = ("mean", "compression", "dp_tree")
+QUICK = ("mean", "dp_tree")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests.testing.served import Server
+from tests.testing.soaked import soaked
 from tff_pipeline import experiment
 from tff_pipeline.commands import saved_runs
 from tff_pipeline.config import (
@@ -127,7 +128,7 @@ class Planted:
         return content
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["open", "private"])
+@pytest.fixture(scope="module", params=[*soaked(False), True], ids=["open", "private"])
 def planted(request, tmp_path_factory):
     made = Planted(tmp_path_factory.mktemp("planted"), request.param)
     yield made

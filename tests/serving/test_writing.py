@@ -207,6 +207,7 @@ def test_a_graph_of_text_is_asked_by_text(tmp_path):
         server.stop()
 
 
+@pytest.mark.soak
 def test_a_damaged_tokenizer_is_said_and_the_rest_is_served(exported, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(exported, copy)

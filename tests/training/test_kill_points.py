@@ -40,17 +40,20 @@ def kills(draw, steps, seconds):
     return {"kill_at": draw.randint(1, steps), "how": how}
 
 
-def kill_and_resume(points, seed, folder):
-    """Kills as many processes as `points`; returns how many, by their kind."""
+def kill_and_resume(points, seed, folder, names=tuple(RUNS)):
+    """Kills as many processes as `points`; returns how many, by their kind.
+
+    The runs that are killed are those of `names`.
+    """
     draw, counts = random.Random(seed), collections.Counter()
     whole, sizes = {}, {}
-    for name in RUNS:
+    for name in names:
         path = folder / name
         sizes[name] = train_with_faults(begin(name, path))
         assert sizes[name].get("rounds") == ROUNDS, sizes[name]
         whole[name] = papers(path)
     while sum(counts.values()) < points:
-        name = draw.choice(list(RUNS))
+        name = draw.choice(names)
         path, history = folder / "killed", []
         config = begin(name, path)
         faults = kills(draw, sizes[name]["steps"], sizes[name]["seconds"])
@@ -84,7 +87,7 @@ def told(counts, seed):
 
 
 def test_a_run_killed_anywhere_ends_with_the_same_bits(tmp_path):
-    told(kill_and_resume(4, SEED, tmp_path), SEED)
+    told(kill_and_resume(3, SEED, tmp_path, ("tree", "kept")), SEED)
 
 
 @pytest.mark.soak
