@@ -128,7 +128,9 @@ class Planted:
         return content
 
 
-@pytest.fixture(scope="module", params=[*soaked(False), True], ids=["open", "private"])
+@pytest.fixture(
+    scope="module", params=[*soaked(False), True], ids=["open", "private"]
+)
 def planted(request, tmp_path_factory):
     made = Planted(tmp_path_factory.mktemp("planted"), request.param)
     yield made
