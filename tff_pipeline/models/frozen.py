@@ -20,10 +20,6 @@ name that Keras gives it, so layers with frozen weights need a `name`. They are
 ordinary variables of Keras that evaluation and export see. But their memory is
 the file's, mapped once more by every graph and thread and held once by the
 operating system, and a graph of TFF holds the file's path in their place.
-
-A variable that `tf.gather` reads directly is copied by each later operation
-that reads all of it. An embedding that is also the output's matrix therefore
-gathers from `tf.convert_to_tensor(variable)`, which copies nothing.
 """
 
 import contextlib
@@ -127,8 +123,20 @@ def _frozen_variable(
     for method in dir(variable):
         if method.startswith(("assign_", "scatter_")):
             setattr(variable, method, functools.partial(_refuse_update, name))
+    variable.sparse_read = functools.partial(_rows, variable)
     variable.frozen_weights = weights
     return variable
+
+
+def _rows(
+    variable: tf.Variable, indices: tf.Tensor, name: Optional[str] = None
+) -> tf.Tensor:
+    """Gathers rows, as an embedding does, without a copy of the variable.
+
+    TensorFlow's own way makes a copy at the first time, and at each later time
+    that something reads all of it.
+    """
+    return tf.gather(tf.convert_to_tensor(variable), indices, name=name)
 
 
 def _refuse_update(name: str, *_: Any, **__: Any) -> None:

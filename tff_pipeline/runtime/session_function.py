@@ -29,6 +29,7 @@ _LOOPS = ("While", "StatelessWhile")
 # The fewest operations of a loop's body that make it large: more than in steps
 # of recurrent networks.
 _LARGE = 300
+_MAPPED = "ImmutableConst"
 _SINGLE_ELEMENT = "DatasetToSingleElement"
 
 
@@ -151,8 +152,19 @@ def _optimizing(graph: tf.compat.v1.GraphDef) -> Any:
     memory (100 MB and more a step were seen), and inlining and what follows
     takes longer than the rest of a first round. How large loops are is a matter
     of the graph alone, so the bits of results do not depend on anything else.
+
+    And it would compute what depends on constants alone as soon as it has the
+    graph: weights that are mapped from files (`models.frozen`) too, of which
+    it then keeps a copy.
     """
     options = tf.compat.v1.GraphOptions()
+    if _MAPPED in {
+        node.op
+        for nodes in (graph.node, *(f.node_def for f in graph.library.function))
+        for node in nodes
+    }:
+        optimizing = options.optimizer_options
+        optimizing.opt_level = optimizing.L0
     sizes = {
         function.signature.name: len(function.node_def)
         for function in graph.library.function
