@@ -92,21 +92,22 @@ class _Encoder(tf.keras.Model):
     def _through(
         self, ids: tf.Tensor, training: Any
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Computes the hidden states of all places.
+        """Computes the hidden states of all places up to the last token.
 
         Args:
           ids: int32 [batch, length].
           training: True while the model is trained.
 
         Returns:
-          (float32 [batch, length, width], hidden states; bool [batch, length],
-          whether there is a token).
+          (float32 [batch, longest, width], hidden states; bool [batch,
+          longest], whether there is a token), of the batch's longest text.
         """
-        # Places without a token are computed too, so that all steps have one
-        # shape.
-        hidden = self.transformer(ids, training=training)
         # In TFF's graphs != of tensors compares objects.
-        return hidden, tf.not_equal(ids, self._padding)
+        there = tf.not_equal(ids, self._padding)
+        ends = tf.where(there, tf.range(1, tf.shape(ids)[1] + 1), 1)
+        longest = tf.reduce_max(ends)
+        hidden = self.transformer(ids[:, :longest], training=training)
+        return hidden, there[:, :longest]
 
 
 class TokenTagger(_Encoder):
@@ -128,11 +129,14 @@ class TokenTagger(_Encoder):
         """
         hidden, there = self._through(inputs, training)
         scores = self.head(self._dropout(hidden, training=training))
+        more = [[0, 0], [0, tf.shape(inputs)[1] - tf.shape(scores)[1]]]
         is_padding = np.arange(scores.shape[-1]) == 0
         nothing = np.where(is_padding, 0, crf.IMPOSSIBLE).astype(np.float32)
         return tf.where(
-            there[..., tf.newaxis],
-            tf.where(is_padding, crf.IMPOSSIBLE, scores),
+            tf.pad(there, more)[..., tf.newaxis],
+            tf.where(
+                is_padding, crf.IMPOSSIBLE, tf.pad(scores, [*more, [0, 0]])
+            ),
             nothing,
         )
 
