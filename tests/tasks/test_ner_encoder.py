@@ -1,14 +1,18 @@
 """The tagger of pieces: its labels, its scores, what it learns and serves."""
 
+import pathlib
+
 import numpy as np
 import pytest
+import safetensors.numpy
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from tests.testing import tiny_encoder
 from tests.testing.entity_tags import TAGS, tag_numbers
 from tff_pipeline import errors, experiment, registry
-from tff_pipeline.assembly.task import check_nothing_fitted
+from tff_pipeline.assembly.task import check_nothing_fitted, initial_weights
+from tff_pipeline.commands import verify
 from tff_pipeline.config import (
     AggregationConfig,
     ClientConfig,
@@ -19,6 +23,8 @@ from tff_pipeline.config import (
 )
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.config.model import ModelConfig
+from tff_pipeline.export import adapter_folder
+from tff_pipeline.models.transformer import adapter_reader
 from tff_pipeline.objectives import tagging
 from tff_pipeline.tasks import ner
 from tff_pipeline.tasks.ner_encoder import ner_encoder
@@ -174,6 +180,10 @@ def test_a_tiny_encoder_learns_entities_and_is_exported_whole(
     trained, shuffled, base
 ):
     assert trained.evaluation["entity_f1"] > 0.9
+    run_dir = trained.directory.path
+    assert all(finding.holds for finding in verify.verify(run_dir))
+    card = pathlib.Path(run_dir, "adapter", "README.md").read_text()
+    assert base.weights.sha256 in card
     serve = tf.saved_model.load(trained.directory.saved_model).signatures[
         "serving_default"
     ]
@@ -203,7 +213,33 @@ def test_only_factors_and_the_head_travel(corpus, base):
     assert [array.sha256 for array in task.frozen_weights] == (
         [base.weights.sha256]
     )
-    assert task.adapter_fn is None
+
+
+def test_the_adapter_has_the_last_layer_in_a_file_of_its_own(
+    corpus, base, tmp_path
+):
+    task = ner_encoder(options(corpus, base, lora_rank=2), 0)
+    weights = initial_weights(task, 0)
+    adapter_folder.write(task, weights, str(tmp_path / "adapter"))
+    tensors, metadata = adapter_reader.read_tensors(str(tmp_path / "adapter"))
+    # As PEFT has it for what AutoModel gives: no name of a head's model.
+    assert sorted(tensors) == [
+        f"base_model.model.encoder.layer.0.attention.self.{part}.{factor}"
+        for part in ("query", "value")
+        for factor in ("lora_A.weight", "lora_B.weight")
+    ]
+    assert metadata["base_sha256"] == base.weights.sha256
+    head = safetensors.numpy.load_file(tmp_path / "adapter/head.safetensors")
+    *_, kernel, bias = weights.trainable
+    np.testing.assert_array_equal(head["weight"], kernel.T)
+    np.testing.assert_array_equal(head["bias"], bias)
+    read = adapter_reader.read(
+        str(tmp_path / "adapter"), base.architecture, base.weights.sha256
+    )
+    assert list(read.modules) == [
+        "blocks.0.attention.query",
+        "blocks.0.attention.value",
+    ]
 
 
 # What a user can get wrong.

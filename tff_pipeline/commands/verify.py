@@ -13,7 +13,7 @@ import tensorflow as tf
 from tff_pipeline import errors
 from tff_pipeline.config import fields
 from tff_pipeline.files import storage
-from tff_pipeline.models.transformer import adapter_reader
+from tff_pipeline.models.transformer import adapter, adapter_reader
 from tff_pipeline.privacy import accounting
 from tff_pipeline.runs import environment, metrics_file, round_log, signature
 from tff_pipeline.runs.checkpoint import CheckpointStore
@@ -250,9 +250,16 @@ def _check_model(
     if not exported:
         raise _Wrong(f"{path} is there, and the log does not say of what.")
     record = exported[-1].content
-    number, files = record["round"], environment.hashes(path)
-    if changed := sorted(fields.differing(record["files"], files)):
-        raise _Wrong(f"{path} was changed: {', '.join(changed)}.")
+    number = record["round"]
+    written = {path: record["files"]}
+    # An encoder's adapter is beside its model.
+    for each in (one.content["files"] for one in exported):
+        if adapter.CONFIG in each and storage.exists(directory.adapter):
+            written[directory.adapter] = each
+    for folder, files in written.items():
+        now = environment.hashes(folder)
+        if changed := sorted(fields.differing(files, now)):
+            raise _Wrong(f"{folder} was changed: {', '.join(changed)}.")
     _, weights = store.load_weights(number)
     if digest(flatten(weights)) != record["weights"]:
         raise _Wrong(f"{path} is not of the checkpoint of round {number}.")

@@ -11,8 +11,8 @@ from tff_pipeline.training.finish import FinishContext
 def export(context: FinishContext) -> None:
     """Writes the run's SavedModel, and a record of it to the round log.
 
-    Of a model whose base stays as it was the adapter alone is written, for the
-    whole model is large and can be made of the two at any time.
+    Of a model whose base stays as it was the adapter is written; and it alone
+    where the two can be made one, for the whole model is large.
 
     Args:
       context: The run that ended. A model that is there is replaced.
@@ -38,6 +38,7 @@ def export(context: FinishContext) -> None:
             context.task, context.weights, directory.adapter, provenance
         )
         _record(context, directory.adapter)
+    if context.task.merged_fn is not None:
         return
     saved_model.export(
         context.task,

@@ -11,7 +11,8 @@ checkpoints/      server states, `round_000010/` and so on; in `kept_rows/`
                   what clients keep
 plots/            learning_curve.png
 saved_model/      the trained Keras model
-adapter/          or, where a base stays as it was, the adapter trained for it
+adapter/          where a base stays as it was, the adapter trained for it, in
+                  the model's place but for encoders
 evaluations/      what evaluate.py found
 audit.json        what audit.py found; audit.txt has it in words
 profile.txt       where the time went, with --profile
@@ -157,9 +158,11 @@ class RunDirectory:
     @property
     def exported(self) -> str:
         """The folder of the trained model, or of the adapter if that is it."""
-        if storage.exists(self.adapter):
-            return self.adapter
-        return self.saved_model
+        if storage.exists(self.saved_model):
+            return self.saved_model
+        return (
+            self.adapter if storage.exists(self.adapter) else self.saved_model
+        )
 
     def privacy_statement(self) -> dict[str, str]:
         """Reads the privacy statement: file name -> text; empty without one."""

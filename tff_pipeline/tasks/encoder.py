@@ -1,6 +1,7 @@
 """What the tasks of encoders share: base, lengths, training, serving."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import tensorflow as tf
@@ -69,14 +70,20 @@ def load(options: ModelConfig, seed: int) -> Pretrained:
 def task_fields(pretrained: Pretrained, options: ModelConfig) -> dict[str, Any]:
     """Returns the fields of `Task` that tasks of encoders share.
 
-    A trained model is exported whole, for an adapter has no last layer.
+    A trained model is exported whole, beside its adapter, for what serves it
+    needs the last layer too.
 
     Args:
       pretrained: The encoder.
       options: The options of the model.
     """
     base, training = pretrained.base, pretrained.training
+    adapter_fn = None
+    if training.lora is not None:
+        adapter_fn = functools.partial(encoder.adapter_of, base=base)
     return {
+        "base": base,
+        "adapter_fn": adapter_fn,
         "input_name": "tokens",
         "serving_fn": serving_model,
         "most_at_once": max(1, _MOST_AT_ONCE // pretrained.length),

@@ -84,11 +84,12 @@ class Task:
         no class; `None` if all labels are classes.
       notes: How the data were read and are scored, where figures depend on it.
       adapter_fn: The trained model -> the low-rank adapter of its base, for
-        models that train no more; it is exported in the model's place.
+        models that train little more; where there is `merged_fn`, it is
+        exported in the model's place.
       factor_places: The places among the trainable weights of each matrix's
         factors A and B, where both are averaged.
       merged_fn: The trained model -> the same without an adapter, which is
-        added to the weights of its base; for models that `adapter_fn` is for.
+        added to the weights of its base; `None` where it cannot be.
       base: The pretrained model that the model begins with or stands on, if
         there is one.
       tokenizer: Turns text into the model's ids and back, for models that

@@ -6,6 +6,8 @@ s = alpha / rank.
 
     adapter/adapter_config.json        rank, alpha, the modules, as PEFT has it
     adapter/adapter_model.safetensors  A and B of each module
+    adapter/head.safetensors           the new last layer of an encoder:
+                                       weight [outputs, inputs] and bias
     adapter/README.md                  the model card, if there is one
 
 The second file's header also has the SHA-256 and the source of the base, which
@@ -16,7 +18,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +32,7 @@ Array = npt.NDArray[Any]
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+HEAD = "head.safetensors"
 CARD = "README.md"
 # Where PEFT's names begin: its wrapper, and the model within.
 WRAPPER = "base_model.model."
@@ -50,6 +53,9 @@ class Adapter:
       base_sha256: The SHA-256 of the base's weights.
       base_source: Where the base came from.
       dropout: The share of the modules' inputs that is dropped in training.
+      head: The last layer that was trained with it, float32 [outputs, inputs]
+        and [outputs]; `None` where the base's own is used. PEFT has no place
+        for it, so it is a file of its own.
     """
 
     rank: int
@@ -58,6 +64,7 @@ class Adapter:
     base_sha256: str
     base_source: str
     dropout: float = 0.0
+    head: Optional[tuple[Array, Array]] = None
 
     @property
     def scale(self) -> float:
@@ -104,11 +111,17 @@ def write(
         BASE_SHA256: adapter.base_sha256,
         BASE_SOURCE: adapter.base_source,
     }
+    files = {WEIGHTS: tensors}
+    if adapter.head is not None:
+        files[HEAD] = {
+            name: np.ascontiguousarray(value, np.float32)
+            for name, value in zip(("weight", "bias"), adapter.head)
+        }
     config = _config(adapter, architecture, family)
     with durable.folder(folder, CONFIG) as temporary:
-        path = os.path.join(temporary, WEIGHTS)
-        with open(path, "wb") as file:
-            file.write(_in_order(safetensors.save(tensors, metadata)))
+        for name, arrays in files.items():
+            with open(os.path.join(temporary, name), "wb") as file:
+                file.write(_in_order(safetensors.save(arrays, metadata)))
         texts = {CONFIG: json.dumps(config, indent=2) + "\n", CARD: readme}
         for name, content in texts.items():
             if content:

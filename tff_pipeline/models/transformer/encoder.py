@@ -13,6 +13,7 @@ import tensorflow as tf
 from tff_pipeline.models import crf
 from tff_pipeline.models.scaling import Scaling
 from tff_pipeline.models.transformer import language_model
+from tff_pipeline.models.transformer.adapter import Adapter
 from tff_pipeline.models.transformer.architecture import Architecture
 from tff_pipeline.models.transformer.base import PREFIX, Base
 from tff_pipeline.models.transformer.language_model import Training
@@ -198,6 +199,19 @@ class TextModel(_Encoder):
         )
         output = self.head(self._dropout(mean, training=training))
         return output if self._scaling is None else self._scaling(output)
+
+
+def adapter_of(model: _Encoder, base: Base) -> Adapter:
+    """Takes the adapter and the last layer out of a trained model.
+
+    Args:
+      model: A model that trains by low-rank adaptation.
+      base: Its base.
+    """
+    kernel, bias = model.head.get_weights()
+    return dataclasses.replace(
+        language_model.adapter_of(model, base), head=(kernel.T, bias)
+    )
 
 
 def head_parameters(architecture: Architecture, outputs: int) -> int:

@@ -202,11 +202,11 @@ class LanguageModel(tf.keras.Model):
         return tf.reshape(scores, [shape[0], shape[1], 2])
 
 
-def adapter_of(model: LanguageModel, base: Base) -> Adapter:
+def adapter_of(model: tf.keras.Model, base: Base) -> Adapter:
     """Takes the adapter out of a trained model.
 
     Args:
-      model: A model that trains by low-rank adaptation.
+      model: A model that trains by low-rank adaptation; its `transformer` does.
       base: Its base.
     """
     network = model.transformer
