@@ -6,6 +6,7 @@ from tests.testing import tiny_language_models
 from tests.testing.scripts import run_script
 from tff_pipeline import errors
 from tff_pipeline.commands import generate
+from tff_pipeline.export import samples
 from tff_pipeline.models.pretrained import source
 from tff_pipeline.models.transformer.language_model import (
     Training,
@@ -81,6 +82,16 @@ def test_the_runs_adapter_has_a_model_card(lora_run):
     assert "- perplexity on the test set: " in card
     assert "does not cover the pretrained model" in card
     assert "role 0" not in card
+    # What it writes, the likeliest each time.
+    assert (
+        generate.text(
+            run_dir=str(lora_run),
+            prompt=samples.PROMPTS[1],
+            length=samples.LENGTH,
+            temperature=0.0,
+        ).split("\n")[0]
+        in card
+    )
 
 
 def test_the_script_prints_the_text_alone(lora_run):

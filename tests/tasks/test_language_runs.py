@@ -11,7 +11,7 @@ import pytest
 from tests.testing import tiny_language_models
 from tests.testing.scripts import rows_of
 from tff_pipeline import errors, experiment
-from tff_pipeline.commands import verify
+from tff_pipeline.commands import rerun, verify
 from tff_pipeline.config import (
     AggregationConfig,
     ClientConfig,
@@ -141,6 +141,13 @@ def test_the_run_ends_with_its_adapter(folder, trained):
     for block in range(2):
         name = f"{prefix}.{block}.self_attn.q_proj.lora_A.weight"
         np.testing.assert_array_equal(tensors[name], stacked[block])
+
+
+@pytest.mark.soak
+def test_run_again_it_gives_the_same_bits(trained):
+    (finding,) = rerun.rerun(str(trained))
+    assert finding.holds, finding
+    assert "all 2 rounds gave the same state" in finding.text
 
 
 def test_verify_holds_and_sees_a_changed_adapter(trained, tmp_path):

@@ -4,7 +4,7 @@ from typing import Optional
 
 import tensorflow_federated as tff
 
-from tff_pipeline.export import card_text, model_card
+from tff_pipeline.export import card_text, model_card, samples
 from tff_pipeline.export.model_card import Provenance
 from tff_pipeline.export.saved_model import restored
 from tff_pipeline.models.pretrained import names
@@ -35,7 +35,8 @@ def write(
     architecture = model.transformer.architecture
     made = task.adapter_fn(model)
     head = {"base_model": made.base_source, "library_name": "peft"}
-    stated = model_card.card(task, {}, provenance, model)
+    texts = samples.written(model.transformer, task)
+    stated = model_card.card(task, {}, provenance, model, texts)
     adapter.write(
         folder,
         made,
