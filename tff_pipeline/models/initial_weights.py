@@ -184,9 +184,9 @@ def match(
     if not begun and not leave_out:
         raise errors.ConfigError(
             f"--init_from={place} has none of the model's {len(shapes)} "
-            f"weights: the model has {_listed([name for name, _ in shapes])}, "
-            f"and that has {_listed(_with_shapes(values))}; name a model with "
-            "the same layers, or give layers the same names."
+            f"weights: the model has {_with_shapes(shapes)}, and that has "
+            f"{_with_shapes([(name, values[name].shape) for name in values])}; "
+            "name a model with the same layers, or give layers the same names."
         )
     counts = [
         sum(int(np.prod(shape)) for name, shape in shapes if name in within)
@@ -203,8 +203,8 @@ def match(
     return Beginning(begun, digest(values), " ".join(words))
 
 
-def _with_shapes(values: Mapping[str, Array]) -> list[str]:
-    return [f"{name} {list(array.shape)}" for name, array in values.items()]
+def _with_shapes(shapes: Sequence[tuple[str, tuple[int, ...]]]) -> str:
+    return _listed([f"{name} {list(shape)}" for name, shape in shapes])
 
 
 def _sources(
