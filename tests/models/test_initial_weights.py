@@ -69,8 +69,8 @@ def test_cells_and_their_wrappers_are_layers_too(wrap):
         return tf.keras.Sequential(
             [
                 tf.keras.Input([None, 2]),
-                wrap(tf.keras.layers.LSTM(2, return_sequences=True)),
-                wrap(tf.keras.layers.LSTM(2)),
+                wrap(tf.keras.layers.SimpleRNN(2, return_sequences=True)),
+                wrap(tf.keras.layers.SimpleRNN(2)),
             ]
         )
 
@@ -166,8 +166,8 @@ def test_without_a_match_both_sides_are_named():
         "--init_from=there has none of the model's 4 weights: the model has "
         "dense/kernel [2, 4], dense/bias [4], logits/kernel [4, 3], "
         "logits/bias [3], and that has conv0/kernel [2], conv1/kernel [2], "
-        "conv2/kernel [2], conv3/kernel [2], conv4/kernel [2] and 2 more; name a model with the same layers, "
-        "or give layers the same names."
+        "conv2/kernel [2], conv3/kernel [2], conv4/kernel [2] and 2 more; name "
+        "a model with the same layers, or give layers the same names."
     )
 
 

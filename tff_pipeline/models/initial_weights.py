@@ -87,7 +87,9 @@ def default_names(model: tf.keras.Model) -> frozenset[str]:
     names = {_snake_case(name) for name in {*classes, type(model).__name__}}
     names |= {"model", "sequential"}
     return frozenset(
-        f"{way}{name}" for name in names for way in ("", "forward_", "backward_")
+        f"{way}{name}"
+        for name in names
+        for way in ("", "forward_", "backward_")
     )
 
 
@@ -192,9 +194,10 @@ def match(
         sum(int(np.prod(shape)) for name, shape in shapes if name in within)
         for within in (begun, dict(shapes))
     ]
+    which = " beside its base" if leave_out else ""
     words = [
-        f"{len(begun)} of {len(shapes)} weights of the model ({counts[0]:,} of "
-        f"{counts[1]:,} numbers) begin with those of {place}."
+        f"{len(begun)} of {len(shapes)} weights of the model{which} "
+        f"({counts[0]:,} of {counts[1]:,} numbers) begin with those of {place}."
     ]
     if other:
         words.append(f"Of another shape there, and drawn: {_listed(other)}.")
