@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tests.testing.scripts import rows_of
 from tff_pipeline import errors, experiment
+from tff_pipeline.assembly.privacy import protect
 from tff_pipeline.assembly.task import (
     initial_weights,
     load_described_task,
@@ -26,6 +27,7 @@ from tff_pipeline.config.data import DataConfig
 from tff_pipeline.config.model import ModelConfig
 from tff_pipeline.evaluation import central
 from tff_pipeline.runs.checkpoint import CheckpointStore
+from tff_pipeline.runs.directory import RunDirectory
 
 
 def config_of(folder, name, init_from=None, rounds=2, finishers="none", **data):
@@ -234,6 +236,17 @@ def test_a_run_does_not_begin_with_itself(folder, source):
         config = config_of(folder, name, source)
         with pytest.raises(errors.ConfigError, match="is --output_dir too"):
             first_weights(config)
+
+
+def test_privacy_does_not_cover_what_the_run_begins_with(folder, source):
+    config = config_of(folder, "new", source)
+    task, weights, environment = first_weights(config)
+    directory = RunDirectory(config.run.output_dir)
+    (said,) = protect(config, task, 1, directory, False).uncovered
+    assert said.startswith(f"Beginning: the weights of {source} (SHA-256 ")
+    assert environment["data"]["--init_from"] in said
+    plain = first_weights(config_of(folder, "new"))[0]
+    assert not protect(config, plain, 1, directory, False).uncovered
 
 
 def test_a_models_own_names_are_what_counts(folder, tmp_path):

@@ -190,14 +190,13 @@ def match(
             f"{_with_shapes([(name, values[name].shape) for name in values])}; "
             "name a model with the same layers, or give layers the same names."
         )
-    counts = [
-        sum(int(np.prod(shape)) for name, shape in shapes if name in within)
-        for within in (begun, dict(shapes))
-    ]
+    begun_numbers = sum(array.size for array in begun.values())
+    numbers = sum(int(np.prod(shape)) for _, shape in shapes)
     which = " beside its base" if leave_out else ""
     words = [
         f"{len(begun)} of {len(shapes)} weights of the model{which} "
-        f"({counts[0]:,} of {counts[1]:,} numbers) begin with those of {place}."
+        f"({begun_numbers:,} of {numbers:,} numbers) begin with those of "
+        f"{place}."
     ]
     if other:
         words.append(f"Of another shape there, and drawn: {_listed(other)}.")

@@ -138,7 +138,7 @@ def of_run(run_dir: str) -> dict[str, Array]:
     """
     directory = RunDirectory(run_dir)
     _, weights = CheckpointStore(directory.checkpoints).load_weights()
-    names = directory.read_environment().get("weights")
+    names: Any = directory.read_environment().get("weights")
     try:
         pairs = [
             (name, array)
@@ -165,8 +165,8 @@ def _paired(
     return list(zip(map(str, names), values))
 
 
-def _of_saved_model(folder: str) -> dict[str, Array]:
-    prefix = os.path.join(folder, "variables", "variables")
+def _of_saved_model(path: str) -> dict[str, Array]:
+    prefix = os.path.join(path, "variables", "variables")
     if not storage.exists(f"{prefix}.index"):
         return {}
     reader = tf.train.load_checkpoint(prefix)

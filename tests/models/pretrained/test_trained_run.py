@@ -239,7 +239,7 @@ def test_an_adapter_of_a_model_of_characters_stands_on_its_weights(
     module = tf.Module()
     module.kept = list(model.weights)
     tf.saved_model.save(module, str(tmp_path))
-    targets = "query_key_value"
+    targets = "query"
     task = character_model(
         folder, tmp_path, trainable="lora", lora_targets=targets
     )
