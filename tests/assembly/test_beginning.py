@@ -240,7 +240,7 @@ def test_a_run_does_not_begin_with_itself(folder, source):
 
 def test_privacy_does_not_cover_what_the_run_begins_with(folder, source):
     config = config_of(folder, "new", source)
-    task, weights, environment = first_weights(config)
+    task, _, environment = first_weights(config)
     directory = RunDirectory(config.run.output_dir)
     (said,) = protect(config, task, 1, directory, False).uncovered
     assert said.startswith(f"Beginning: the weights of {source} (SHA-256 ")
