@@ -24,11 +24,14 @@ class TaskEntry:
       default_partition: The partition that is taken where none is set:
         "natural", each client's own examples, or one that makes clients, for
         data that belong to no one.
+      stands_on_base: True if `--init_from` names a pretrained transformer that
+        the task stands on; it names weights to begin with in all other tasks.
     """
 
     target: str
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     default_partition: str = "natural"
+    stands_on_base: bool = False
 
 
 # What tasks of language models take; the rest depends on what of them trains.
@@ -111,14 +114,19 @@ TASKS: dict[str, Union[str, TaskEntry]] = {
         "tff_pipeline.tasks.shakespeare_gpt:shakespeare_gpt", _LANGUAGE_MODEL
     ),
     "shakespeare_llm": TaskEntry(
-        "tff_pipeline.tasks.pretrained_text:shakespeare_llm", _LANGUAGE_MODEL
+        "tff_pipeline.tasks.pretrained_text:shakespeare_llm",
+        _LANGUAGE_MODEL,
+        stands_on_base=True,
     ),
     "stackexchange_llm": TaskEntry(
-        "tff_pipeline.tasks.pretrained_text:stackexchange_llm", _LANGUAGE_MODEL
+        "tff_pipeline.tasks.pretrained_text:stackexchange_llm",
+        _LANGUAGE_MODEL,
+        stands_on_base=True,
     ),
     "instruction_tuning": TaskEntry(
         "tff_pipeline.tasks.pretrained_text:instruction_tuning",
         _LANGUAGE_MODEL,
+        stands_on_base=True,
     ),
     "stackexchange_tags": "tff_pipeline.tasks.stackexchange:stackexchange_tags",
     "stackexchange_next_word": (
@@ -140,6 +148,7 @@ TASKS: dict[str, Union[str, TaskEntry]] = {
             "sentences_per_client": 500,
             "categories_file": None,
         },
+        stands_on_base=True,
     ),
     "spoken_digits_cnn": "tff_pipeline.tasks.spoken_digits:spoken_digits_cnn",
     "heart_disease_logistic": (

@@ -464,3 +464,17 @@ def test_a_compiled_model_is_as_if_it_never_was(tmp_path):
     assert len(wrapped.trainable_variables) == 2
     path = tf.train.Checkpoint(model=compiled).save(str(tmp_path / "kept"))
     assert "optimizer" not in str(tf.train.list_variables(path))
+
+
+def test_a_checkpoint_names_its_variables(tmp_path):
+    kernel = tf.Variable([1.0, 2.0], name="dense/kernel")
+    path = tf.train.Checkpoint(kept=[kernel]).write(str(tmp_path / "new"))
+    names = compat.checkpoint_names(tf.train.load_checkpoint(path))
+    assert names["kept/0/.ATTRIBUTES/VARIABLE_VALUE"] == "dense/kernel"
+    # As TensorFlow 1 wrote it.
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        tf.compat.v1.get_variable("dense/bias", [2])
+        session.run(tf.compat.v1.global_variables_initializer())
+        path = tf.compat.v1.train.Saver().save(session, str(tmp_path / "old"))
+    names = compat.checkpoint_names(tf.train.load_checkpoint(path))
+    assert names == {"dense/bias": "dense/bias"}

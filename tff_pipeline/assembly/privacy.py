@@ -9,6 +9,7 @@ from typing import Any, Optional
 import numpy as np
 
 from tff_pipeline import errors
+from tff_pipeline.assembly.beginning import STORED
 from tff_pipeline.assembly.task import evaluated_columns
 from tff_pipeline.client_work import example_dp
 from tff_pipeline.client_work.example_dp import ExampleDp
@@ -156,6 +157,13 @@ def _uncovered(config: ExperimentConfig, task: Task) -> list[str]:
             f"{task.base.weights.sha256}) were made elsewhere, from data that "
             "epsilon says nothing of. What it covers is what this run trains: "
             f"--trainable={config.data.model.trainable}."
+        )
+    if task.initial_values:
+        said.append(
+            f"Beginning: the weights of {config.data.model.init_from} (SHA-256 "
+            f"{task.begins_with[STORED]}) were trained before, on data that "
+            "epsilon says nothing of; where they are of the same clients, what "
+            "was learned of them then is not covered."
         )
     if task.validation is not None:
         whose = {

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import errors, registry, timing
-from tff_pipeline.assembly import memory
+from tff_pipeline.assembly import beginning, memory
 from tff_pipeline.config import DataConfig, ExperimentConfig
 from tff_pipeline.config.clients import BALANCED
 from tff_pipeline.datasets.federation import augmentation
@@ -66,8 +66,9 @@ def load_described_task(
 
     Returns:
       (the task, the environment as JSON: versions, machine, command line, in
-      `data` the SHA-256 of each file that the task depends on, and in
-      `constant_answer` the metrics of a model that sees no example).
+      `data` the SHA-256 of each file that the task depends on, in `weights` the
+      names of the weights that travel, and in `constant_answer` the metrics of
+      a model that sees no example).
 
     Raises:
       ConfigError: If the task cannot be combined with the other settings.
@@ -78,6 +79,7 @@ def load_described_task(
         hashes = beside.submit(_hashes, config.data)
         with timing.span("data"):
             task = weighted(load_task(config), config.clients.class_weights)
+            task = beginning.begun(task, config)
     # What is wrong is refused before anything is written.
     check_nothing_fitted(config, task)
     check_target(config, task)
@@ -90,6 +92,8 @@ def load_described_task(
     return task, {
         **environment.describe(),
         "data": data,
+        # What the arrays of checkpoints are, for models that begin with them.
+        "weights": task.weight_names,
         # What the run's metrics are to be seen beside.
         "constant_answer": scores.constant_answer(task),
     }
@@ -184,7 +188,8 @@ def initial_weights(task: Task, seed: int) -> tff.learning.models.ModelWeights:
     """Draws the model's first weights, a function of `seed` alone.
 
     Args:
-      task: The task, whose model is built.
+      task: The task, whose model is built. Its `initial_values` take the place
+        of what is drawn.
       seed: The experiment's seed.
 
     Returns:
@@ -192,7 +197,20 @@ def initial_weights(task: Task, seed: int) -> tff.learning.models.ModelWeights:
     """
     tf.keras.utils.set_random_seed(seed)
     weights = weight_groups(task.build_model()).sent
-    return tf.nest.map_structure(lambda value: value.numpy(), weights)
+
+    def begun(kind: str) -> list[Any]:
+        return [
+            task.initial_values.get(name, drawn.numpy()).astype(
+                drawn.dtype.as_numpy_dtype, copy=False
+            )
+            for name, drawn in zip(
+                task.weight_names[kind], getattr(weights, kind)
+            )
+        ]
+
+    return tff.learning.models.ModelWeights(
+        begun("trainable"), begun("non_trainable")
+    )
 
 
 def evaluated_clients(

@@ -315,6 +315,12 @@ class DataConfig(fields.Group):
         """True if users may describe the task's columns in files."""
         return "categories_file" in registry.task_entry(self.task).options
 
+    @property
+    def stands_on_base(self) -> bool:
+        """True if `--init_from` names a pretrained transformer, not weights."""
+        entry = registry.task_entry(self.task)
+        return self.text_column is not None or entry.stands_on_base
+
     def files(self) -> dict[str, str]:
         """Returns the paths of files that the task reads, by their flag."""
         return {
@@ -359,11 +365,16 @@ class DataConfig(fields.Group):
         """Fills in the options of the task's model, on a copy."""
         model = dataclasses.replace(self.model)
         of_text = "csv with --text_column"
-        taken = {**taken, of_text: registry.ENCODER}
+        # Any model may begin with the weights of another.
+        taken = {
+            name: {"init_from": None, **options}
+            for name, options in taken.items()
+        }
+        taken[of_text] = registry.ENCODER
         chosen = self.task if self.text_column is None else of_text
         model.settle_options("task", chosen, taken)
         if "trainable" in taken[chosen]:
-            model.settle_trainable()
+            model.settle_trainable(self.stands_on_base)
         object.__setattr__(self, "model", model)
 
     def _settle_validation(self) -> None:

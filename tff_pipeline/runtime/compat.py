@@ -13,7 +13,11 @@ from typing import Any, TypeVar
 import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_federated as tff
-from tensorflow.core.protobuf import config_pb2, saved_model_pb2
+from tensorflow.core.protobuf import (
+    config_pb2,
+    saved_model_pb2,
+    trackable_object_graph_pb2,
+)
 from tensorflow.python.autograph.core import ag_ctx
 from tensorflow.python.autograph.core import config as autograph_config
 from tensorflow.python.autograph.impl import api as autograph
@@ -297,6 +301,33 @@ def set_signature_method(folder: str, signature: str, method: str) -> None:
     path.write_bytes(saved_model.SerializeToString(deterministic=True))
     fingerprint = fingerprinting.CreateFingerprintDef(folder)
     path.with_name("fingerprint.pb").write_bytes(fingerprint)
+
+
+_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+
+
+def checkpoint_names(reader: Any) -> dict[str, str]:
+    """Returns the names of the variables of a TensorFlow checkpoint.
+
+    Args:
+      reader: What `tf.train.load_checkpoint` returned.
+
+    Returns:
+      The checkpoint's key -> the variable's name, such as "dense/kernel"; the
+      keys themselves for a checkpoint of TensorFlow 1.
+    """
+    keys = reader.get_variable_to_shape_map()
+    if _OBJECT_GRAPH not in keys:
+        return {key: key for key in keys}
+    graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(
+        reader.get_tensor(_OBJECT_GRAPH)
+    )
+    return {
+        attribute.checkpoint_key: attribute.full_name
+        for node in graph.nodes
+        for attribute in node.attributes
+        if attribute.name == "VARIABLE_VALUE"
+    }
 
 
 def lite_model(content: bytes) -> tuple[Any, Any]:

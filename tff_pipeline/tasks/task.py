@@ -16,7 +16,7 @@ from tff_pipeline.datasets.federation.federated_data import (
 )
 from tff_pipeline.datasets.language import TextTokenizer
 from tff_pipeline.datasets.readers.column_guard import ColumnUse
-from tff_pipeline.models import frozen
+from tff_pipeline.models import frozen, initial_weights
 from tff_pipeline.models.transformer.adapter import Adapter
 from tff_pipeline.models.transformer.base import Base
 from tff_pipeline.models.weight_groups import WithoutFrozen, weight_groups
@@ -99,8 +99,12 @@ class Task:
         `None`.
       begins_with: Names of files, other than the data, that the model begins
         with -> SHA-256.
+      initial_values: The name of a weight, as in `weight_names` -> numbers that
+        it begins with in place of drawn ones.
       frozen_weights: The frozen weights that the model uses, in the order in
         which it uses them first; derived from `model_fn`.
+      weight_names: The names of the weights that travel, by their group; see
+        `initial_weights.names`. Derived from `model_fn`.
     """
 
     name: str
@@ -141,8 +145,14 @@ class Task:
     factor_places: Sequence[tuple[int, int]] = ()
     memory_fn: Optional[Callable[[int], tuple[int, int]]] = None
     begins_with: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    initial_values: Mapping[str, npt.NDArray[Any]] = dataclasses.field(
+        default_factory=dict, repr=False
+    )
     frozen_weights: tuple[frozen.FrozenWeights, ...] = dataclasses.field(
         init=False, repr=False, default=()
+    )
+    weight_names: Mapping[str, Sequence[str]] = dataclasses.field(
+        init=False, repr=False, default_factory=dict
     )
     _outputs: int = dataclasses.field(init=False, repr=False, default=0)
 
@@ -168,6 +178,8 @@ class Task:
             if weights is not None
         }
         object.__setattr__(self, "frozen_weights", tuple(bases.values()))
+        names = initial_weights.names(model)
+        object.__setattr__(self, "weight_names", names)
         self.check(self.test, "the test set")
         if self.validation is not None:
             self.check(self.validation, "the validation set")

@@ -252,10 +252,6 @@ def make(path, *names):
         (lambda path: make(path, "a.txt") + "/a.txt", "holds no model"),
         (lambda path: make(path, "a.h5") + "/a.h5", "is a Keras model"),
         (lambda path: make(path, "saved_model.pb"), "is a Keras model"),
-        (
-            lambda path: make(path, "config.json", "metrics.csv"),
-            "is a run directory",
-        ),
         (lambda path: "gs://bucket/model", "copy the model to this machine"),
     ],
 )

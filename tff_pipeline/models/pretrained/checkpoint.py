@@ -90,6 +90,8 @@ class Checkpoint:
         such as the head of a task.
       tokenizer: The content of `tokenizer.json`; `None` if there is none.
       settings: The tokenizer's special tokens and its chat template.
+      origin: Where the weights came from before they were trained further;
+        empty where that is not known.
     """
 
     place: str
@@ -103,6 +105,7 @@ class Checkpoint:
     settings: base.TokenizerSettings = dataclasses.field(
         default_factory=base.TokenizerSettings
     )
+    origin: str = ""
 
     def __post_init__(self) -> None:
         """Raises `DataError` if names or shapes differ from the architecture's.

