@@ -80,6 +80,7 @@ def test_the_runs_adapter_has_a_model_card(lora_run):
     assert '\nlibrary_name: "peft"\n' in card
     assert "after 2 rounds" in card
     assert "- perplexity on the test set: " in card
+    assert " (before training: " in card
     assert "does not cover the pretrained model" in card
     assert "role 0" not in card
     # What it writes, the likeliest each time.

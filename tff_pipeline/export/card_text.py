@@ -121,10 +121,13 @@ def in_words(stated: Mapping[str, Any]) -> str:
         ]
         metrics = stated["metrics"]
         constant = metrics.get("constant_answer", {})
+        before = metrics.get("before", {})
         for name, value in metrics.get("central", {}).items():
             beside = ""
             if name in constant:
                 beside = f" (a constant answer: {constant[name]:.4g})"
+            if name in before:
+                beside += f" (before training: {before[name]:.4g})"
             lines.append(f"- {name} on the test set: {value:.4g}{beside}")
         for name, value in metrics.get("validation", {}).items():
             lines.append(f"- {name} on the validation set: {value:.4g}")

@@ -65,6 +65,8 @@ def _metrics(metrics_csv: str) -> dict[str, dict[str, float]]:
     """Reads how well the model did when it was last evaluated."""
     last = metrics_file.last_evaluation
     found = {"central": last(metrics_csv)}
+    if before := metrics_file.evaluation_before(metrics_csv):
+        found["before"] = before
     if validation := last(metrics_csv, VALIDATION):
         found["validation"] = validation
     return found

@@ -146,14 +146,34 @@ def last_evaluation(
       does.
     """
     for row in reversed(read(metrics_csv)):
-        values = {
-            name[len(prefix) :]: value
-            for name, value in row.items()
-            if name.startswith(prefix)
-        }
+        values = _of_prefix(row, prefix)
         if values:
             return values
     return {}
+
+
+def evaluation_before(metrics_csv: str) -> dict[str, float]:
+    """Reads the central metrics of a run before its first round.
+
+    Args:
+      metrics_csv: The path of the run's metrics.csv.
+
+    Returns:
+      The values on the test set by metric; empty if the run was not evaluated
+      then.
+    """
+    for row in read(metrics_csv)[:1]:
+        if row["round"] == 0:
+            return _of_prefix(row, metric_names.TEST)
+    return {}
+
+
+def _of_prefix(row: Row, prefix: str) -> dict[str, float]:
+    return {
+        name[len(prefix) :]: value
+        for name, value in row.items()
+        if name.startswith(prefix)
+    }
 
 
 def _number(cell: str) -> Value:

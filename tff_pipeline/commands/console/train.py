@@ -97,13 +97,15 @@ def _print_results(
     from tff_pipeline.files import storage
     from tff_pipeline.privacy import paper
     from tff_pipeline.reporting import evaluation_text
-    from tff_pipeline.runs import best
+    from tff_pipeline.runs import best, metrics_file
     from tff_pipeline.runs.metric_names import TEST, VALIDATION
 
     print(f"\nDone after {done.round_number} rounds{reason}. Test set:")
     width = max([12, *map(len, done.evaluation)])
+    before = metrics_file.evaluation_before(directory.metrics)
     for name, value in done.evaluation.items():
-        print(f"  {name:<{width}} {value:.4f}")
+        was = f"  (before {before[name]:.4f})" if name in before else ""
+        print(f"  {name:<{width}} {value:.4f}{was}")
     constant = directory.read_environment().get("constant_answer", {})
     line = evaluation_text.standing(done.evaluation, constant)
     if line:
