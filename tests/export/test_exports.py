@@ -16,8 +16,9 @@ from tests.testing.every_task import TASKS, learned, task_of
 from tests.testing.scripts import ROOT
 from tff_pipeline import registry
 from tff_pipeline.evaluation import central
-from tff_pipeline.export import formats, interpreters, signatures
+from tff_pipeline.export import formats, signatures
 from tff_pipeline.files import storage
+from tff_pipeline.models import keras_file
 
 MOST_EXAMPLES = 300
 PACKAGE = ROOT / "tff_pipeline"
@@ -210,4 +211,4 @@ def test_every_module_with_layers_of_its_own_is_known_to_the_keras_reader():
         for path in (PACKAGE / "models").glob("*.py")
         if "@tf.keras.utils.register_keras_serializable" in path.read_text()
     }
-    assert marked == set(interpreters._LAYERS)
+    assert marked == set(keras_file.LAYERS)

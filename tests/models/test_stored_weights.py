@@ -1,14 +1,18 @@
 """Weights by name out of SavedModels, .keras and .h5 files, and what is not."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.testing import gguf_models
+from tests.testing.soaked import soaked
 from tff_pipeline import errors
 from tff_pipeline.models import stored_weights
 
 
+@functools.cache
 def trained():
     """A compiled model that took a step, with a cell within a layer."""
     model = tf.keras.Sequential(
@@ -21,6 +25,13 @@ def trained():
     model.compile("adam", "mse")
     model.train_on_batch(np.ones([2, 4, 1]), np.ones([2, 3]))
     return model
+
+
+def plain():
+    """A model that is saved in no time."""
+    return tf.keras.Sequential(
+        [tf.keras.Input([2]), tf.keras.layers.Dense(3, name="logits")]
+    )
 
 
 def save(model, path):
@@ -52,7 +63,7 @@ def test_the_weights_alone_are_read_by_name(tmp_path, name):
 
 
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")
-@pytest.mark.parametrize("name", ["saved", "model.keras", "model.h5"])
+@pytest.mark.parametrize("name", ["saved", *soaked("model.keras", "model.h5")])
 def test_a_model_within_another_keeps_its_names(tmp_path, name):
     model = trained()
     serving = tf.keras.Sequential(
@@ -138,7 +149,7 @@ def without_variables(path):
 
 
 def cut_saved_model(path):
-    save(trained(), path / "saved")
+    save(plain(), path / "saved")
     (data,) = (path / "saved" / "variables").glob("variables.data*")
     data.write_bytes(data.read_bytes()[:50])
     return str(path / "saved")
@@ -146,7 +157,7 @@ def cut_saved_model(path):
 
 def cut(name):
     def made(path):
-        save(trained(), path / name)
+        save(plain(), path / name)
         content = (path / name).read_bytes()
         (path / name).write_bytes(content[: len(content) // 2])
         return str(path / name)
@@ -155,7 +166,7 @@ def cut(name):
 
 
 def without_names(path):
-    trained().save_weights(path / "model.weights.h5")
+    plain().save_weights(path / "model.weights.h5")
     return str(path / "model.weights.h5")
 
 

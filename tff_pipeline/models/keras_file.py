@@ -6,7 +6,7 @@ import tensorflow as tf
 
 # Modules of this package whose layers a Keras file may name: they register
 # themselves when imported, and need nothing of TFF. Losses are not loaded.
-_LAYERS = (
+LAYERS = (
     "tff_pipeline.models.audio",
     "tff_pipeline.models.bag_of_words",
     "tff_pipeline.models.factorisation",
@@ -29,6 +29,6 @@ def load(path: str) -> tf.keras.Model:
       Exception: Of any kind, as Keras raises it, if the file is damaged or has
         layers that are not known here.
     """
-    for module in _LAYERS:
+    for module in LAYERS:
         importlib.import_module(module)
     return tf.keras.models.load_model(path, compile=False)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tests.testing import tiny_encoder, tiny_language_models
 from tests.testing.scripts import rows_of
+from tests.testing.soaked import soaked
 from tff_pipeline import errors, experiment
 from tff_pipeline.assembly.task import initial_weights, load_described_task
 from tff_pipeline.config import (
@@ -120,10 +121,7 @@ def test_the_next_run_begins_where_it_ended(folder, trained):
 
 @pytest.mark.parametrize(
     "model",
-    [
-        {"lora_train": "b", "lora_rank": 2},
-        pytest.param({"trainable": "all"}, marks=pytest.mark.soak),
-    ],
+    soaked({"lora_train": "b", "lora_rank": 2}, {"trainable": "all"}),
 )
 def test_so_it_is_whatever_is_trained(folder, model):
     name = model.get("trainable", "b")
