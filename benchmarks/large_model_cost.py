@@ -271,7 +271,10 @@ def main() -> None:
                     command, capture_output=True, text=True, check=False
                 )
                 if done.returncode:
-                    sys.exit(f"{name}: {done.stderr[-2000:]}")
+                    print(f"{name}: {done.stderr[-2000:]}", file=sys.stderr)
+                    continue
+                # Told at once, for a whole turn takes long.
+                print(f"{name}: {done.stdout.splitlines()[-1]}", flush=True)
                 result = json.loads(done.stdout.splitlines()[-1])
                 measured.setdefault(name, []).append(result)
     print(f"{machine.words()}; {options.repeats} turns, the least of each")
