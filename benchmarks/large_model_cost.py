@@ -103,8 +103,8 @@ def store_base(folder: str, dtype: str) -> None:
     )
 
 
-def _task(folder: str, dtype: str, recompute: bool, texts: int) -> Any:
-    """Returns a task of that base, with `texts` texts of one client."""
+def _task(folder: str, dtype: str, recompute: bool) -> Any:
+    """Returns a task of that base, with a step's texts of one client."""
     from tff_pipeline.datasets.federation.federated_data import (
         Examples,
         InMemoryData,
@@ -113,7 +113,7 @@ def _task(folder: str, dtype: str, recompute: bool, texts: int) -> Any:
     from tff_pipeline.objectives import tokens
     from tff_pipeline.tasks.task import Task
 
-    found = base.load(folder)
+    pretrained = base.load(folder)
     training = language_model.Training(
         "lora",
         lora.Lora(
@@ -129,16 +129,16 @@ def _task(folder: str, dtype: str, recompute: bool, texts: int) -> Any:
     )
     draw = np.random.default_rng(0)
     ids = draw.integers(
-        found.architecture.vocabulary_size, size=[texts, LENGTH + 1]
+        pretrained.architecture.vocabulary_size, size=[BATCH, LENGTH + 1]
     )
-    ones = np.ones([texts, LENGTH, 2], np.float32)
+    ones = np.ones([BATCH, LENGTH, 2], np.float32)
     examples = Examples(ids.astype(np.int32), ones)
     return Task(
         "gpt2_small",
-        InMemoryData(examples, {"one": np.arange(texts)}),
+        InMemoryData(examples, {"one": np.arange(BATCH)}),
         examples,
         lambda: language_model.LanguageModel(
-            found.architecture, training, found
+            pretrained.architecture, training, pretrained
         ),
         loss_fn=tokens.TokenNats,
         metrics_fn=lambda: [tokens.Perplexity()],
@@ -161,7 +161,7 @@ def in_rounds(options: argparse.Namespace) -> None:
     from tff_pipeline.runtime.in_process import InProcessContext
 
     memory, steps = Memory(), options.steps
-    task = _task(options.folder, options.dtype, options.recompute, BATCH)
+    task = _task(options.folder, options.dtype, options.recompute)
     clients = ClientConfig(
         batch_size=BATCH, optimizer=OptimizerConfig("client", "adam", 1e-3)
     )
@@ -196,7 +196,7 @@ def bare(options: argparse.Namespace) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     memory = Memory()
-    task = _task(options.folder, options.dtype, options.recompute, BATCH)
+    task = _task(options.folder, options.dtype, options.recompute)
     model, loss = task.build_model(), task.loss_fn()
     weights = [
         v for v in model.trainable_variables if isinstance(v, tf.Variable)
@@ -224,24 +224,23 @@ def _contenders(
 ) -> dict[str, list[str]]:
     """Name of a contender -> the command that measures it."""
     own = [sys.executable, "-m", "benchmarks.large_model_cost"]
-    found = {}
+    commands = {}
     for dtype in _DTYPES:
         flags = [f"--dtype={dtype}", f"--steps={options.steps}"]
         base = [f"--folder={folders[dtype]}"]
         for recompute in ([], ["--recompute"]):
             name = " ".join([dtype, *(["recompute"] if recompute else [])])
             more = [*base, *flags, *recompute]
-            found[f"bare, {name}"] = [*own, "--child=bare", *more]
-            found[f"round, {name}"] = [*own, "--child=round", *more]
+            commands[f"bare, {name}"] = [*own, "--child=bare", *more]
+            commands[f"round, {name}"] = [*own, "--child=round", *more]
         two = ["--threads=2", "--clients=2"]
-        found[f"round of 2 clients at once, {name}"] = [
+        commands[f"round of 2 clients at once, {name}"] = [
             *(*own, "--child=round", *more, *two),
         ]
         if options.peft_python:
-            peer = os.path.join(os.path.dirname(__file__), "contenders")
-            script = os.path.join(peer, "peft_lora.py")
-            found[f"peft, {dtype}"] = [options.peft_python, script, *flags]
-    return found
+            peer = ["-m", "benchmarks.contenders.peft_lora"]
+            commands[f"peft, {dtype}"] = [options.peft_python, *peer, *flags]
+    return commands
 
 
 def main() -> None:

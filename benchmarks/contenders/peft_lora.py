@@ -1,30 +1,16 @@
 """LoRA of GPT-2 small in PyTorch with PEFT, for `large_model_cost`.
 
-Run by a Python that has `benchmarks/peers/peft.txt`; imports nothing of ours.
+Run by a Python that has `benchmarks/peers/peft.txt`.
 """
 
 import argparse
-import json
-import statistics
-import threading
 import time
 
 import peft
 import torch
 import transformers
 
-BATCH, LENGTH, RANK = 8, 128, 8
-most = {"RssAnon": 0.0, "VmRSS": 0.0}
-
-
-def look():
-    while True:
-        with open("/proc/self/status", encoding="ascii") as file:
-            for line in file:
-                name = line.partition(":")[0]
-                if name in most:
-                    most[name] = max(most[name], int(line.split()[1]) / 1024)
-        time.sleep(0.01)
+from benchmarks.large_model_cost import BATCH, LENGTH, RANK, Memory, told
 
 
 def main():
@@ -34,7 +20,7 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    threading.Thread(target=look, daemon=True).start()
+    memory = Memory()
     model = transformers.GPT2LMHeadModel(transformers.GPT2Config())
     model = model.to(getattr(torch, options.dtype))
     lora = peft.LoraConfig(
@@ -56,15 +42,7 @@ def main():
         model(input_ids=ids, labels=ids).loss.backward()
         adam.step()
         seconds.append(time.process_time() - began)
-    print(
-        json.dumps(
-            {
-                "cpu_seconds": statistics.median(seconds[1:]),
-                "memory": most["VmRSS"],
-                "own_memory": most["RssAnon"],
-            }
-        )
-    )
+    told(seconds, memory)
 
 
 if __name__ == "__main__":

@@ -183,7 +183,7 @@ def test_without_the_source_it_is_evaluated_and_not_repeated(
 
 
 def test_another_tasks_layers_are_taken_as_far_as_they_fit(folder, source):
-    """Of `digits_cnn` nothing has the shape that a 2NN has."""
+    """Begins a convolutional network with the one weight of a 2NN that fits."""
     config = config_of(folder, "new", source, task="digits_cnn")
     task, weights, _ = first_weights(config)
     assert "1 of 8 weights of the model (10 of" in task.notes
@@ -220,7 +220,7 @@ def test_a_run_without_a_checkpoint_is_a_sentence(folder, source, tmp_path):
 def test_a_run_that_does_not_name_its_weights_has_its_model_read(
     folder, source, tmp_path
 ):
-    """As those of older versions do not."""
+    """Takes out the weights' names, which older versions did not write."""
     copy = shutil.copytree(source, tmp_path / "old")
     environment = json.loads((copy / "environment.json").read_text())
     del environment["weights"]

@@ -84,7 +84,7 @@ with InProcessContext(2):
 
 
 def trained(folder, *cohorts):
-    """What the process told after each round, one a cohort."""
+    """Trains in a process; returns what it told after each cohort's round."""
     done = subprocess.run(
         [sys.executable, "-c", TRAIN, str(folder), *map(str, cohorts)],
         capture_output=True,

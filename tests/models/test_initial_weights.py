@@ -20,7 +20,7 @@ def two_layers(hidden=4, outputs=3, prefix=""):
 
 
 def stored(**more):
-    """What a model of these layers was trained to, in another process."""
+    """Returns weights of these layers as another process would name them."""
     return {
         "dense_17/kernel": np.arange(8, dtype=np.float32).reshape(2, 4),
         "dense_17/bias": np.full([4], 0.5, np.float32),

@@ -199,7 +199,7 @@ class Transformer(StackedWeights):
         }
 
     def _embedded(self, tokens: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
-        # Read as a whole first; see `models.frozen`.
+        # Read as a whole first: a gather of the variable itself copies it.
         def rows(name: str, ids: tf.Tensor) -> tf.Tensor:
             table = tf.convert_to_tensor(self._variables[name])
             return tf.cast(tf.gather(table, ids), tf.float32)
