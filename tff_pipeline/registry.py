@@ -210,6 +210,13 @@ OPTIMIZERS = {
 
 ALGORITHMS = {
     "fed_avg": "tff_pipeline.algorithms.fed_avg:FedAvg",
+    "fed_sgd": "tff_pipeline.algorithms.fed_sgd:FedSgd",
+    "fed_prox": "tff_pipeline.algorithms.fed_prox:FedProx",
+    "fed_nova": "tff_pipeline.algorithms.fed_nova:FedNova",
+    "scaffold": "tff_pipeline.algorithms.scaffold:Scaffold",
+    "fed_dyn": "tff_pipeline.algorithms.fed_dyn:FedDyn",
+    "mime": "tff_pipeline.algorithms.mime:Mime",
+    "mime_lite": "tff_pipeline.algorithms.mime:MimeLite",
 }
 
 AGGREGATORS = {

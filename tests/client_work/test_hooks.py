@@ -81,8 +81,8 @@ class Doubled(ClientHook):
     def initial_server_value(self, specs):
         return np.float32(1)
 
-    def next_server_value(self, value, extra):
-        return 2 * value
+    def at_server(self, value, mean):
+        return mean.update, 2 * value
 
 
 @pytest.mark.parametrize(

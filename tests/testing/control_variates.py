@@ -81,8 +81,10 @@ class Scaffold(ClientHook):
         extras = {**message.extras, self.name: change}
         return message._replace(extras=extras), after
 
-    def next_server_value(self, value, extra):
-        return [c + self._share * change for c, change in zip(value, extra)]
+    def at_server(self, value, mean):
+        return mean.update, [
+            c + self._share * change for c, change in zip(value, mean.extra)
+        ]
 
 
 def block_of(number, client, data=None):

@@ -31,12 +31,24 @@ class AlgorithmContext:
       model_fn: Makes the model for `tff.learning`; takes no arguments.
       aggregation: The aggregation of the messages of a cohort.
       hooks: The client hooks besides those that the algorithm adds, in order.
+      population: The number of clients.
+      examples: Counts the examples of all clients, where an algorithm needs
+        that; it may have to ask each of them.
     """
 
     config: ExperimentConfig
     model_fn: Callable[[], tff.learning.models.VariableModel]
     aggregation: Aggregation
     hooks: Sequence[ClientHook] = ()
+    population: int = 0
+    examples: Callable[[], int] = lambda: 0
+
+    @property
+    def population_weight(self) -> float:
+        """The sum of the weights of all clients, those that never come too."""
+        if self.config.clients.weighting == "uniform":
+            return float(self.population)
+        return float(self.examples())
 
 
 class Algorithm(abc.ABC):

@@ -41,6 +41,9 @@ class FedAvg(Algorithm):
 
     An algorithm that differs from it only by what clients do is a subclass
     that overrides `own_hooks`.
+
+    Attributes:
+      update: The computation of a client's round.
     """
 
     @compat.without_rewriting()
@@ -59,6 +62,7 @@ class FedAvg(Algorithm):
             clients,
             self.hooks,
         )
+        self.update = update
         self.process = _compose(
             context.model_fn,
             update,

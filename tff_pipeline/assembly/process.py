@@ -54,6 +54,8 @@ def build_algorithm(
             task.tff_model_fn,
             aggregation,
             [*_changes(config, task), *protection.hooks],
+            len(task.train),
+            lambda: sum(map(task.train.size, task.train.client_ids)),
         )
     )
 

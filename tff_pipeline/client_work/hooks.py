@@ -37,6 +37,23 @@ class Message(NamedTuple):
     extras: Mapping[str, Any]
 
 
+class CohortMean(NamedTuple):
+    """Result of aggregating a cohort's messages, as hooks at the server see it.
+
+    Attributes:
+      update: The mean model delta, in the structure of the trainable weights,
+        as the hooks before left it.
+      extra: The aggregate of what the hook added to the messages' extras; `()`
+        if it added nothing.
+      weight: The sum of the weights of the clients that count in the mean, a
+        float32 scalar; 0 unless the hook `needs_cohort_weight`.
+    """
+
+    update: Any
+    extra: Any
+    weight: tf.Tensor
+
+
 @dataclasses.dataclass(frozen=True)
 class Step:
     """A training step of a client, as hooks see it.
@@ -87,9 +104,15 @@ class ClientHook:
         hooks of a client have the same name.
       block_spec: The additional tensors that the hook needs in a client's
         block, by name.
+      keeps: True if the hook's state stays on the client after the round; else
+        it begins anew in every round.
+      needs_cohort_weight: True if the hook's `at_server` uses the sum of the
+        weights of the clients that came, which the server then learns.
     """
 
     name: str = "hook"
+    keeps: bool = True
+    needs_cohort_weight: bool = False
     block_spec: Mapping[str, tf.TensorSpec] = {}
 
     def describe(self) -> str:
@@ -191,20 +214,18 @@ class ClientHook:
         del client
         return message, state
 
-    def next_server_value(self, value: Any, extra: Any) -> Any:
-        """Updates the value at the server after a round.
+    def at_server(self, value: Any, mean: CohortMean) -> tuple[Any, Any]:
+        """Changes the mean model delta and the value at the server.
 
         Args:
           value: The value that travelled to the clients.
-          extra: The aggregate of what this hook added to the messages' extras;
-            `()` if it added nothing.
+          mean: What came of the clients' messages.
 
         Returns:
-          The value for the next round, with the structure, shapes and dtypes
-          of `value`.
+          (the model delta that the server's optimizer takes, the value for the
+          next round), with the structures, shapes and dtypes of those before.
         """
-        del extra
-        return value
+        return mean.update, value
 
 
 class NumberedClients(ClientHook):

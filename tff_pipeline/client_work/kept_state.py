@@ -11,10 +11,11 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline.client_work import process
-from tff_pipeline.client_work.hooks import ClientHook
+from tff_pipeline.client_work.hooks import ClientHook, CohortMean
 from tff_pipeline.client_work.update import ClientUpdate, type_of
 
 
@@ -99,18 +100,21 @@ def compose(
 
     mean_type = aggregator.next.type_signature.result.result.member
     extended = update.extended
+    weighed = any(hook.needs_cohort_weight for hook in hooks)
 
-    @tff.tensorflow.computation(values_type, mean_type)
-    def next_values(values: Any, mean: Any) -> Any:
+    @tff.tensorflow.computation(values_type, mean_type, tf.float32)
+    def at_server(values: Any, mean: Any, weight: tf.Tensor) -> Any:
         extras = dict(mean) if extended else {}
-        by_name = {hook.name: hook for hook in hooks}
-        return collections.OrderedDict(
-            (
-                name,
-                by_name[name].next_server_value(value, extras.get(name, ())),
+        delta = mean["update"] if extended else mean
+        after = collections.OrderedDict(values)
+        for hook in hooks:
+            delta, value = hook.at_server(
+                after.get(hook.name, ()),
+                CohortMean(delta, extras.get(hook.name, ()), weight),
             )
-            for name, value in values.items()
-        )
+            if hook.name in after:
+                after[hook.name] = value
+        return delta, after
 
     @tff.federated_computation(
         initialize.type_signature.result,
@@ -134,13 +138,13 @@ def compose(
         aggregated = aggregator.next(
             state.aggregator, result.update, result.update_weight
         )
-        mean = aggregated.result
-        finalized = finalizer.next(
-            state.finalizer, weights, mean["update"] if extended else mean
+        weight = tff.federated_value(0.0, tff.SERVER)
+        if weighed:
+            weight = tff.federated_sum(result.update_weight)
+        delta, client_work = tff.federated_map(
+            at_server, (state.client_work, aggregated.result, weight)
         )
-        client_work = state.client_work
-        if values:
-            client_work = tff.federated_map(next_values, (client_work, mean))
+        finalized = finalizer.next(state.finalizer, weights, delta)
         new_state = tff.federated_zip(
             tff.learning.templates.LearningAlgorithmState(
                 finalized.result,

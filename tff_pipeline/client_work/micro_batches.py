@@ -12,6 +12,7 @@ def gradient(
     x: tf.Tensor,
     y: tf.Tensor,
     at_once: Optional[int],
+    training: bool = True,
 ) -> Sequence[tf.Tensor]:
     """Takes the gradient of a batch's loss.
 
@@ -21,6 +22,7 @@ def gradient(
       y: Labels, [batch, ...].
       at_once: The number of examples that are computed at a time; `None` for
         all. The result is the same but for rounding.
+      training: Whether layers such as dropout are as in training.
 
     Returns:
       A tensor for each trainable variable.
@@ -29,7 +31,7 @@ def gradient(
 
     def one(x: tf.Tensor, y: tf.Tensor) -> Sequence[tf.Tensor]:
         with tf.GradientTape() as tape:
-            output = model.forward_pass((x, y), training=True)
+            output = model.forward_pass((x, y), training=training)
         return tape.gradient(output.loss, trainable)
 
     if at_once is None:

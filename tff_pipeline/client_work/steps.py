@@ -64,6 +64,7 @@ class Trainer:
         self._optimizer = optimizer
         self._options = options
         self._hooks = hooks
+        self._kept = {hook.name for hook in hooks if hook.keeps}
 
     def train(
         self,
@@ -83,6 +84,18 @@ class Trainer:
         for hook in self._hooks:
             block = hook.prepare(block)
         variables = tff.learning.models.ModelWeights.from_model(self._model)
+        specs = tuple(
+            tf.TensorSpec(v.shape, v.dtype) for v in variables.trainable
+        )
+        for hook in self._hooks:
+            # A state that is not kept; a constant takes no room of its own.
+            if not hook.keeps:
+                states = {
+                    **states,
+                    hook.name: tf.nest.map_structure(
+                        tf.convert_to_tensor, hook.initial_state(specs)
+                    ),
+                }
         start = list(weights.trainable)
         for hook in self._hooks:
             start = list(hook.start(start, states.get(hook.name, ())))
@@ -99,6 +112,9 @@ class Trainer:
         orders = epoch_orders(block["key"], epochs, examples)
 
         def batch_gradient(number: tf.Tensor) -> Sequence[tf.Tensor]:
+            # Whoever takes it twice in a step has the same dropout twice.
+            for generator in self._generators:
+                generator.begin(block["key"], number)
             order = orders[number // steps_an_epoch]
             start = number % steps_an_epoch * size
             places = order[start : start + size]
@@ -126,7 +142,6 @@ class Trainer:
                 variable.assign(value)
             return number + 1, state, kept
 
-        specs = tuple(tf.TensorSpec(v.shape, v.dtype) for v in trainable)
         rate = self._options.optimizer.learning_rate * block["rate"]
         first = rates.with_rate(
             self._optimizer, self._optimizer.initialize(specs), rate
@@ -199,7 +214,7 @@ class Trainer:
         block: Mapping[str, tf.Tensor],
     ) -> Trained:
         """Lets the hooks change the message; rejects one that is not finite."""
-        finite = _all_finite(tf.nest.flatten(message.update))
+        finite = all_finite(tf.nest.flatten(message.update))
         message = _if(finite, message)
         for hook in self._hooks:
             extras = message.extras
@@ -210,9 +225,9 @@ class Trainer:
             )
             if hook.name in after:
                 after[hook.name] = state
-                finite &= _all_finite(tf.nest.flatten(state))
+                finite &= all_finite(tf.nest.flatten(state))
             if message.extras.keys() != extras.keys():
-                finite &= _all_finite(tf.nest.flatten(message.extras))
+                finite &= all_finite(tf.nest.flatten(message.extras))
                 message = _if(finite, message)
         return Trained(
             message,
@@ -220,6 +235,7 @@ class Trainer:
             {
                 name: _if(finite, state, before[name])
                 for name, state in after.items()
+                if name in self._kept
             },
             1 - tf.cast(finite, tf.int32),
             # Canaries, whose keys are negative, train on no data of theirs.
@@ -282,8 +298,12 @@ def _if(condition: tf.Tensor, values: Any, otherwise: Any = None) -> Any:
     return tf.cond(condition, lambda: values, others)
 
 
-def _all_finite(values: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Returns whether all numbers are finite, a bool scalar."""
+def all_finite(values: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Returns whether all numbers are finite, a bool scalar.
+
+    Args:
+      values: Tensors of any dtypes.
+    """
     values = [value for value in values if value.dtype.is_floating]
     if not values:
         return tf.constant(True)

@@ -115,7 +115,9 @@ def build_client_update(
     for hook in hooks:
         block_spec.update(hook.block_spec)
     data_type = tff.SequenceType(tff.types.tensorflow_to_type(block_spec))
-    states = _kept({hook.name: hook.initial_state(specs) for hook in hooks})
+    states = _kept(
+        {hook.name: hook.initial_state(specs) for hook in hooks if hook.keeps}
+    )
     values = _kept(
         {hook.name: hook.initial_server_value(specs) for hook in hooks}
     )

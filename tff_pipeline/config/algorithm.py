@@ -2,14 +2,23 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Optional
 
 from tff_pipeline import registry
 from tff_pipeline.config import fields
 
 # Options that an algorithm takes, with defaults; all others refuse them. An
 # algorithm that is not listed takes none.
-ALGORITHM_OPTIONS: Mapping[str, Mapping[str, Any]] = {}
+ALGORITHM_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "fed_prox": {"fed_prox_mu": 0.01},
+    "scaffold": {"scaffold_option": 2},
+    "fed_dyn": {"fed_dyn_alpha": 0.1},
+    "mime": {"mime_momentum": 0.9},
+    "mime_lite": {"mime_momentum": 0.9},
+}
+# Algorithms in which every client counts the same.
+COUNT_ALIKE = ("fed_dyn",)
+_OPTION = fields.Allowed(int, "1 or 2", lambda v: v in (1, 2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +35,40 @@ class AlgorithmConfig(fields.Group):
     name: str = fields.field(
         "fed_avg",
         fields.known(registry.ALGORITHMS),
-        "Chooses the algorithm that clients and server run; fed_avg averages "
-        "what clients learned (McMahan et al. 2017).",
+        "Chooses the algorithm that clients and server run: fed_avg averages "
+        "what clients learned (McMahan et al. 2017); fed_sgd takes one step of "
+        "all examples; fed_prox keeps clients near the server's model; "
+        "fed_nova counts progress a step; scaffold corrects steps by control "
+        "variates; fed_dyn bends clients' losses; mime and mime_lite use the "
+        "server's momentum on clients.",
         flag="algorithm",
+    )
+    fed_prox_mu: Optional[float] = fields.field(
+        None,
+        fields.NOT_NEGATIVE,
+        "Sets the weight of the term that keeps clients near the server's "
+        "model, mu / 2 times the squared distance; 0 is fed_avg. Default: "
+        "0.01. Only for fed_prox.",
+    )
+    scaffold_option: Optional[int] = fields.field(
+        None,
+        _OPTION,
+        "Chooses how a client's control variate is set: 1 (the gradient of all "
+        "its examples, one pass more) or 2 (from its steps). Default: 2. Only "
+        "for scaffold.",
+    )
+    fed_dyn_alpha: Optional[float] = fields.field(
+        None,
+        fields.POSITIVE,
+        "Sets the weight of the term that bends clients' losses. Default: 0.1. "
+        "Only for fed_dyn.",
+    )
+    mime_momentum: Optional[float] = fields.field(
+        None,
+        fields.FRACTION,
+        "Sets the share b of the server's momentum in each step, along "
+        "(1 - b) times the gradient plus b times the momentum. Default: 0.9. "
+        "Only for mime and mime_lite.",
     )
 
     def __post_init__(self) -> None:

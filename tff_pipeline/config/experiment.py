@@ -8,7 +8,7 @@ from typing import Any
 from tff_pipeline import errors
 from tff_pipeline.config import fields
 from tff_pipeline.config.aggregation import AggregationConfig
-from tff_pipeline.config.algorithm import AlgorithmConfig
+from tff_pipeline.config.algorithm import COUNT_ALIKE, AlgorithmConfig
 from tff_pipeline.config.clients import (
     BALANCED,
     SAMPLING_OPTIONS,
@@ -108,11 +108,18 @@ class ExperimentConfig:
                 "move the mean by more than the clip; leave it out, and all "
                 "count the same."
             )
+        alike = self.algorithm.name in COUNT_ALIKE
+        if alike and clients.weighting not in (None, "uniform"):
+            raise errors.ConfigError(
+                f"--client_weighting={clients.weighting} is not used with "
+                f"--algorithm={self.algorithm.name}, in which every client "
+                "counts the same; leave it out."
+            )
         clients = dataclasses.replace(
             clients,
             sampling=clients.sampling or takes[0],
             weighting=clients.weighting
-            or ("uniform" if private else "num_examples"),
+            or ("uniform" if private or alike else "num_examples"),
         )
         object.__setattr__(self, "clients", clients)
         if private and self.run.on_failed_round == "skip":

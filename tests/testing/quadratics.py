@@ -1,0 +1,110 @@
+"""Two clients with quadratic losses, on which algorithms have known values.
+
+f_i = a_i / 2 (x - b_i)^2 with a = (1, 4), b = (0, 1): from x = 0 by two full
+gradients of rate .1 a round; the optimum of their mean is .8.
+"""
+
+import numpy as np
+
+from tests.testing.blocks import drawn_block
+from tests.testing.control_variates import model_fn
+from tff_pipeline import registry
+from tff_pipeline.aggregators.aggregation import Aggregation
+from tff_pipeline.aggregators.mean import WeightedMeanFactory
+from tff_pipeline.algorithms.algorithm import AlgorithmContext
+from tff_pipeline.config import (
+    AlgorithmConfig,
+    ClientConfig,
+    ExperimentConfig,
+    OptimizerConfig,
+)
+from tff_pipeline.datasets.federation.federated_data import Examples
+
+RATE = 0.1
+
+
+def algorithm(name, clients=None, optimizer="sgd", examples=2, **options):
+    """The algorithm `name` for two clients, with `examples` in all.
+
+    By default all count the same.
+    """
+    config = ExperimentConfig(
+        algorithm=AlgorithmConfig(name, **options),
+        clients=ClientConfig(
+            **{
+                "batch_size": 1,
+                "steps_per_round": 2,
+                "weighting": "uniform",
+                "optimizer": OptimizerConfig("client", optimizer, RATE),
+                **(clients or {}),
+            }
+        ),
+    )
+    made = registry.load(name, registry.ALGORITHMS)
+    made.check(config)
+    return made(
+        AlgorithmContext(
+            config,
+            model_fn,
+            Aggregation(WeightedMeanFactory()),
+            population=2,
+            examples=lambda: examples,
+        )
+    )
+
+
+def block_of(number, client, data, steps, count):
+    """The block of a client: `count` times the same example."""
+    a, b = data or [(1.0, 0.0), (4.0, 1.0)][client]
+    examples = Examples(np.float32([[a, b]] * count), np.zeros(count, np.int32))
+    return drawn_block(examples, 0, number, client, steps=steps)
+
+
+def play(made, cohorts, data=None, steps=None, counts=None):
+    """What each round ends with.
+
+    Args:
+      made: The algorithm.
+      cohorts: The clients of each round.
+      data: (a, b) of clients that have others.
+      steps: The number of steps of clients that take others.
+      counts: The number of examples of clients that have more than one.
+
+    Returns:
+      Dicts: x, the server's values by hook, the kept states by client.
+    """
+    kept = [made.initial_kept_state] * 2
+    state, history = made.process.initialize(), []
+    for number, cohort in enumerate(cohorts, 1):
+        blocks = [
+            block_of(
+                number,
+                c,
+                (data or {}).get(c),
+                (steps or {}).get(c, 0),
+                (counts or {}).get(c, 1),
+            )
+            for c in cohort
+        ]
+        rows = [kept[c] for c in cohort] if kept[0] is not None else ()
+        after, metrics, rows = made.run_round(state, blocks, rows)
+        if made.measure(metrics)["rejected_update"]:
+            after = made.without_update(state, after)
+        state = after
+        for client, row in zip(cohort, rows):
+            kept[client] = row
+        history.append(
+            {
+                "x": float(np.squeeze(state.global_model_weights.trainable[0])),
+                "server": state.client_work,
+                "kept": list(kept),
+            }
+        )
+    return history
+
+
+def number(value):
+    """The one number of a nested value."""
+    while isinstance(value, (list, tuple)):
+        (value,) = value
+    return float(np.squeeze(value))

@@ -1,0 +1,90 @@
+"""The gradient of all of a client's examples, and its mean over a cohort."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_pipeline.client_work import micro_batches, steps
+from tff_pipeline.client_work.update import ClientUpdate
+from tff_pipeline.config import ClientConfig
+
+
+def of_block(
+    model: tff.learning.models.VariableModel,
+    block: Mapping[str, tf.Tensor],
+    at_once: int,
+) -> list[tf.Tensor]:
+    """Takes the gradient of the mean loss of all examples of a client.
+
+    Layers such as dropout are as in evaluation: it is one gradient, not a draw.
+
+    Args:
+      model: The model, with the weights at which it is taken.
+      block: The client's data, as `client_block` makes them.
+      at_once: The number of examples that are computed at a time.
+
+    Returns:
+      A tensor for each trainable variable.
+    """
+    return list(
+        micro_batches.gradient(
+            model, block["x"], block["y"], at_once, training=False
+        )
+    )
+
+
+def build_mean(
+    model_fn: steps.ModelFn, update: ClientUpdate, options: ClientConfig
+) -> Callable[[Any, Sequence[Any]], Any]:
+    """Builds the computation of a cohort's mean gradient.
+
+    A client whose gradient is not finite counts for nothing.
+
+    Args:
+      model_fn: Makes the model; TFF calls it in its graphs.
+      update: The computation of a client's round, for its types.
+      options: The options of clients: batch size and weighting.
+
+    Returns:
+      A TFF computation from (the model's weights, the clients' data) to the
+      weighted mean, tensors like the trainable weights; NaN of no clients.
+    """
+    weights_type, data_type = update.weights_type, update.data_type
+
+    @tff.tensorflow.computation(weights_type, data_type)
+    def gradient(weights: Any, data: Any) -> Any:
+        model = steps.without_initial_values(model_fn)
+
+        @tf.function(autograph=False)
+        def take(weights: Any, block: Any) -> Any:
+            variables = tff.learning.models.ModelWeights.from_model(model)
+            tf.nest.map_structure(
+                lambda variable, value: variable.assign(value),
+                tf.nest.flatten(variables),
+                tf.nest.flatten(weights),
+            )
+            found = of_block(model, block, options.batch_size)
+            finite = steps.all_finite(found)
+            weight = tf.cast(tf.shape(block["x"])[0], tf.float32)
+            if options.weighting == "uniform":
+                weight = tf.constant(1.0)
+            zeros = list(map(tf.zeros_like, found))
+            return tf.cond(
+                finite, lambda: (found, weight), lambda: (zeros, 0.0)
+            )
+
+        return take(weights, data.get_single_element())
+
+    @tff.federated_computation(
+        tff.FederatedType(weights_type, tff.SERVER),
+        tff.FederatedType(data_type, tff.CLIENTS),
+    )
+    def mean(weights: Any, data: Any) -> Any:
+        found = tff.federated_map(
+            gradient, (tff.federated_broadcast(weights), data)
+        )
+        return tff.federated_mean(found[0], found[1])
+
+    return mean
