@@ -35,6 +35,7 @@ from tff_pipeline.client_work.hooks import (
     Message,
     Step,
 )
+from tff_pipeline.client_work.update import num_bytes
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.runtime import compat
 
@@ -134,6 +135,10 @@ class CorrectedMomentum(ClientHook):
     """Steps with s along gradients that are corrected by c, as in Mime."""
 
     name = "mime"
+
+    def describe(self) -> str:
+        """Describes what is sent before the model delta."""
+        return "after the gradient of all its examples, sent before"
 
     def __init__(self, momentum: float):
         """Makes the hook.
@@ -303,6 +308,8 @@ class Mime(MimeLite):
         self._mean_gradient = full_gradient.build_mean(
             context.model_fn, self.update, context.config.clients
         )
+        # The gradient at x goes up in the first pass.
+        self.bytes_up += num_bytes(self.update.weights_type.trainable)
 
     def own_hooks(self, context: AlgorithmContext) -> Sequence[ClientHook]:
         """Lists the server's momentum, with the correction.
