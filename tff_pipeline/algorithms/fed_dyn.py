@@ -20,9 +20,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from tff_pipeline.algorithms.algorithm import AlgorithmContext
+from tff_pipeline.algorithms.algorithm import (
+    AlgorithmContext,
+    refuse_private,
+)
 from tff_pipeline.algorithms.fed_avg import FedAvg
-from tff_pipeline.algorithms.scaffold import refuse_private, zeros
+from tff_pipeline.algorithms.scaffold import zeros
 from tff_pipeline.client_work.hooks import (
     ClientHook,
     CohortMean,
@@ -139,7 +142,10 @@ class FedDyn(FedAvg):
         Raises:
           ConfigError: If clients are private.
         """
-        refuse_private(config, "h")
+        refuse_private(
+            config,
+            "the number of clients that came, which h needs, has no noise",
+        )
 
     def own_hooks(self, context: AlgorithmContext) -> Sequence[ClientHook]:
         """Lists the regularizer.

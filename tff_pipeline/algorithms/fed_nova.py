@@ -15,7 +15,10 @@ from typing import Any
 import tensorflow as tf
 
 from tff_pipeline import errors
-from tff_pipeline.algorithms.algorithm import AlgorithmContext
+from tff_pipeline.algorithms.algorithm import (
+    AlgorithmContext,
+    refuse_private,
+)
 from tff_pipeline.algorithms.fed_avg import FedAvg
 from tff_pipeline.client_work.hooks import (
     ClientHook,
@@ -146,8 +149,13 @@ class FedNova(FedAvg):
           config: The experiment.
 
         Raises:
-          ConfigError: If the clients' optimizer is adaptive.
+          ConfigError: If the clients' optimizer is adaptive, or private.
         """
+        refuse_private(
+            config,
+            "the number of steps that is sent beside the model delta would "
+            "take most of the clip",
+        )
         check_optimizer(config, "it divides by the progress of local steps")
 
     def own_hooks(self, context: AlgorithmContext) -> Sequence[ClientHook]:

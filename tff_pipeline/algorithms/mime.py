@@ -23,7 +23,11 @@ from typing import Any
 import tensorflow as tf
 
 from tff_pipeline import errors
-from tff_pipeline.algorithms.algorithm import AlgorithmContext, is_finite
+from tff_pipeline.algorithms.algorithm import (
+    AlgorithmContext,
+    is_finite,
+    refuse_private,
+)
 from tff_pipeline.algorithms.fed_avg import FedAvg
 from tff_pipeline.algorithms.scaffold import zeros
 from tff_pipeline.client_work import full_gradient
@@ -252,13 +256,11 @@ class MimeLite(FedAvg):
                 f"--client_optimizer={chosen}: clients step with the server's "
                 "momentum, --mime_momentum; leave --client_optimizer out."
             )
-        if config.private:
-            raise errors.ConfigError(
-                f"--algorithm={config.algorithm.name} with "
-                f"--aggregator={config.aggregation.name}: the gradients at the "
-                "server's model are sent beside the model delta and are not "
-                "small beside it; choose fed_avg or fed_prox."
-            )
+        refuse_private(
+            config,
+            "the gradient that is sent beside the model delta would take most "
+            "of the clip",
+        )
 
     def own_hooks(self, context: AlgorithmContext) -> Sequence[ClientHook]:
         """Lists the server's momentum.

@@ -25,9 +25,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tff_pipeline import errors
 from tff_pipeline.algorithms import fed_nova
-from tff_pipeline.algorithms.algorithm import AlgorithmContext
+from tff_pipeline.algorithms.algorithm import (
+    AlgorithmContext,
+    refuse_private,
+)
 from tff_pipeline.algorithms.fed_avg import FedAvg
 from tff_pipeline.client_work import full_gradient
 from tff_pipeline.client_work.hooks import (
@@ -232,7 +234,11 @@ class Scaffold(FedAvg):
         Raises:
           ConfigError: If clients are private, or their optimizer is adaptive.
         """
-        refuse_private(config, "the control variates")
+        refuse_private(
+            config,
+            "the number of clients that came, which the control variates need, "
+            "has no noise",
+        )
         fed_nova.check_optimizer(
             config, "control variates are made of the progress of local steps"
         )
@@ -248,22 +254,3 @@ class Scaffold(FedAvg):
             return [FullGradients(weight, config.clients.batch_size)]
         momentum = fed_nova.momentum_of(config.clients.optimizer)
         return [ControlVariates(weight, momentum)]
-
-
-def refuse_private(config: ExperimentConfig, what: str) -> None:
-    """Refuses private aggregators.
-
-    Args:
-      config: The experiment.
-      what: What the server would learn beside the private mean.
-
-    Raises:
-      ConfigError: If the aggregator is private.
-    """
-    if config.private:
-        raise errors.ConfigError(
-            f"--algorithm={config.algorithm.name} with "
-            f"--aggregator={config.aggregation.name}: the server needs the "
-            f"number of clients that came to update {what}, which has no "
-            "noise; choose fed_avg or fed_prox."
-        )
