@@ -216,7 +216,7 @@ ALGORITHMS = {
     "scaffold": "tff_pipeline.algorithms.scaffold:Scaffold",
     "fed_dyn": "tff_pipeline.algorithms.fed_dyn:FedDyn",
     "mime": "tff_pipeline.algorithms.mime:Mime",
-    "mime_lite": "tff_pipeline.algorithms.mime:MimeLite",
+    "mime_lite": "tff_pipeline.algorithms.mime_lite:MimeLite",
 }
 
 AGGREGATORS = {
