@@ -1,0 +1,192 @@
+"""MimeLite: clients step with the server's momentum, which stands.
+
+Karimireddy et al. 2021, "Breaking the centralized barrier for cross-device
+federated learning", algorithm 1, with SGD and momentum as the base. With x the
+server's weights, s its momentum, and c the mean over the cohort of the
+gradients of all examples at x, a client steps
+
+    y <- y - lr ((1 - b) g(y) + b s)
+
+After that the server takes the mean of the y, and s <- (1 - b) c + b s.
+
+The momentum of TFF and Keras is b s + g: the same rate is 1 / (1 - b) times as
+large there. A client whose gradient is not finite is left out of c and of the
+mean; a cohort of none leaves s as it was.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tff_pipeline import errors
+from tff_pipeline.algorithms.algorithm import AlgorithmContext, refuse_private
+from tff_pipeline.algorithms.fed_avg import FedAvg
+from tff_pipeline.algorithms.scaffold import zeros
+from tff_pipeline.client_work import full_gradient
+from tff_pipeline.client_work.hooks import (
+    ClientHook,
+    CohortMean,
+    Finished,
+    GradientsFn,
+    Message,
+    Step,
+)
+from tff_pipeline.config import ExperimentConfig
+
+
+class ServersMomentum(ClientHook):
+    """Steps with the server's momentum s, as in MimeLite.
+
+    The gradient of all examples at x is taken in the first step, which costs a
+    pass over them.
+    """
+
+    name = "mime"
+    keeps = False
+
+    def __init__(self, momentum: float, at_once: int):
+        """Makes the hook.
+
+        Args:
+          momentum: The share b of s in a step, 0 to 1.
+          at_once: The number of examples that are computed at a time.
+        """
+        self._momentum = momentum
+        self._at_once = at_once
+
+    def describe(self) -> str:
+        """Describes what is sent beside the model delta."""
+        return "with the gradient of all its examples"
+
+    def initial_state(self, specs: Sequence[tf.TensorSpec]) -> Any:
+        """Makes room for the gradient at x.
+
+        Args:
+          specs: Of the trainable weights.
+        """
+        return zeros(specs)
+
+    def initial_server_value(self, specs: Sequence[tf.TensorSpec]) -> Any:
+        """Makes s before the first round: 0.
+
+        Args:
+          specs: Of the trainable weights.
+        """
+        return {"s": zeros(specs)}
+
+    def gradients(
+        self, gradients_fn: GradientsFn, state: Any, step: Step
+    ) -> tuple[Sequence[tf.Tensor], Any]:
+        """Mixes the gradient of a step with s.
+
+        Args:
+          gradients_fn: Takes the gradient g(y).
+          state: The gradient at x, after the first step.
+          step: The step, with s.
+
+        Returns:
+          ((1 - b) g + b s, the gradient at x).
+        """
+        at_x = tf.cond(
+            step.number > 0,
+            lambda: list(state),
+            lambda: full_gradient.of_block(
+                step.model, step.block, self._at_once
+            ),
+        )
+        return mixed(gradients_fn(), step, self._momentum), at_x
+
+    def message(
+        self, message: Message, state: Any, client: Finished
+    ) -> tuple[Message, Any]:
+        """Adds the gradient at x to what is sent.
+
+        Args:
+          message: The message as the hooks before this one left it.
+          state: The gradient at x.
+          client: Not used.
+
+        Returns:
+          (the message with the gradient as an extra, the state as it was).
+        """
+        extras = {**message.extras, self.name: list(state)}
+        return message._replace(extras=extras), state
+
+    def at_server(self, value: Any, mean: CohortMean) -> tuple[Any, Any]:
+        """Sets s anew by the cohort's mean gradient at x.
+
+        Args:
+          value: s.
+          mean: What came of the clients' messages.
+
+        Returns:
+          (the model delta as it was, the new s).
+        """
+        return mean.update, {"s": moved(value["s"], mean.extra, self._momentum)}
+
+
+def mixed(
+    gradients: Sequence[tf.Tensor], step: Step, b: float
+) -> list[tf.Tensor]:
+    """Returns (1 - b) g + b s of a step's gradients g.
+
+    Args:
+      gradients: A tensor for each trainable variable.
+      step: The step, with s.
+      b: The share of s.
+    """
+    return [
+        (1.0 - b) * gradient + b * s
+        for gradient, s in zip(gradients, step.server_value["s"])
+    ]
+
+
+def moved(
+    s: Sequence[tf.Tensor], c: Sequence[tf.Tensor], b: float
+) -> list[tf.Tensor]:
+    """Returns (1 - b) c + b s.
+
+    Args:
+      s: The server's momentum.
+      c: The cohort's mean gradient.
+      b: The share of s.
+    """
+    return [(1.0 - b) * new + b * old for old, new in zip(s, c)]
+
+
+class MimeLite(FedAvg):
+    """Federated averaging whose clients step with the server's momentum."""
+
+    @classmethod
+    def check(cls, config: ExperimentConfig) -> None:
+        """Refuses another optimizer on clients than SGD.
+
+        Args:
+          config: The experiment.
+
+        Raises:
+          ConfigError: If the clients' optimizer is another, or private.
+        """
+        chosen = config.clients.optimizer.name
+        if chosen != "sgd":
+            raise errors.ConfigError(
+                f"--algorithm={config.algorithm.name} with "
+                f"--client_optimizer={chosen}: clients step with the server's "
+                "momentum, --mime_momentum; leave --client_optimizer out."
+            )
+        refuse_private(
+            config,
+            "the gradient that is sent beside the model delta would take most "
+            "of the clip",
+        )
+
+    def own_hooks(self, context: AlgorithmContext) -> Sequence[ClientHook]:
+        """Lists the server's momentum.
+
+        Args:
+          context: The arguments of the algorithm.
+        """
+        config = context.config
+        momentum = float(config.algorithm.mime_momentum or 0.0)
+        return [ServersMomentum(momentum, config.clients.batch_size)]
