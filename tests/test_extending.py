@@ -200,7 +200,7 @@ def test_two_clients_swap_what_they_keep(tmp_path):
     # Who swapped has what a run without swapping gave the other.
     alone = tmp_path / "alone"
     type(built).after_round, swap = (
-        lambda self, state, kept, client_ids, number: kept,
+        lambda self, state, kept, client_ids, number: (kept, {}),
         type(built).after_round,
     )
     try:

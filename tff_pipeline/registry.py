@@ -217,6 +217,12 @@ ALGORITHMS = {
     "fed_dyn": "tff_pipeline.algorithms.fed_dyn:FedDyn",
     "mime": "tff_pipeline.algorithms.mime:Mime",
     "mime_lite": "tff_pipeline.algorithms.mime_lite:MimeLite",
+    "fine_tune": "tff_pipeline.algorithms.fine_tune:FineTune",
+    "fed_per": "tff_pipeline.algorithms.fed_per:FedPer",
+    "fed_rep": "tff_pipeline.algorithms.fed_rep:FedRep",
+    "fed_recon": "tff_pipeline.algorithms.fed_recon:FedRecon",
+    "ditto": "tff_pipeline.algorithms.ditto:Ditto",
+    "ifca": "tff_pipeline.algorithms.ifca:Ifca",
 }
 
 AGGREGATORS = {

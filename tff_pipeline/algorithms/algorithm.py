@@ -3,7 +3,7 @@
 import abc
 import collections
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Optional, Union
 
 import numpy as np
@@ -18,6 +18,7 @@ from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.metrics_file import Value
 
+InitialWeights = Callable[[int], tff.learning.models.ModelWeights]
 Process = Union[tff.learning.templates.LearningProcess, KeptStateProcess]
 
 
@@ -34,6 +35,9 @@ class AlgorithmContext:
       population: The number of clients.
       examples: Counts the examples of all clients, where an algorithm needs
         that; it may have to ask each of them.
+      weight_names: The names of the trainable weights, in order.
+      initial_weights: Draws the model's first weights by a seed, NumPy arrays;
+        the server begins with those of the experiment's.
     """
 
     config: ExperimentConfig
@@ -42,6 +46,8 @@ class AlgorithmContext:
     hooks: Sequence[ClientHook] = ()
     population: int = 0
     examples: Callable[[], int] = lambda: 0
+    weight_names: Sequence[str] = ()
+    initial_weights: Optional[InitialWeights] = None
 
     @property
     def population_weight(self) -> float:
@@ -189,7 +195,7 @@ class Algorithm(abc.ABC):
         kept: KeptStates,
         client_ids: Sequence[str],
         round_number: int,
-    ) -> KeptStates:
+    ) -> tuple[KeptStates, Mapping[str, Value]]:
         """Changes kept states after a round, for example to gossip.
 
         It is called only if clients keep states and the round was not
@@ -203,11 +209,11 @@ class Algorithm(abc.ABC):
           round_number: The number of the round, 1 or above.
 
         Returns:
-          The kept states from now on: `kept`, or a result of
-          `KeptStates.updated`.
+          (the kept states from now on, `kept` or a result of
+          `KeptStates.updated`; values by column of metrics.csv).
         """
         del state, client_ids, round_number
-        return kept
+        return kept, {}
 
     def cohort(
         self, state: Any, kept: Optional[KeptStates], round_number: int
@@ -238,15 +244,18 @@ class Algorithm(abc.ABC):
         return self.process.get_model_weights(state)
 
     def client_weights(
-        self, state: Any, kept_state: Any
+        self, state: Any, kept_state: Any, data: Callable[[], Any]
     ) -> tff.learning.models.ModelWeights:
         """Returns the weights that are evaluated on one client, if `personal`.
 
         Args:
           state: The server's state.
-          kept_state: The kept state of that client.
+          kept_state: The kept state of that client; `None` if clients keep
+            nothing.
+          data: Reads the data that the client trains on, as `process` takes
+            them.
         """
-        del kept_state
+        del kept_state, data
         return self.process.get_model_weights(state)
 
     def without_update(self, before: Any, after: Any) -> Any:

@@ -18,7 +18,7 @@ from tff_pipeline import errors
 from tff_pipeline.algorithms.algorithm import AlgorithmContext, is_finite
 from tff_pipeline.algorithms.mime_lite import MimeLite, mixed, moved
 from tff_pipeline.algorithms.scaffold import zeros
-from tff_pipeline.client_work import full_gradient
+from tff_pipeline.client_work import full_gradient, other_weights
 from tff_pipeline.client_work.hooks import (
     ClientHook,
     CohortMean,
@@ -68,14 +68,8 @@ class CorrectedMomentum(ClientHook):
         Returns:
           ((1 - b) (g(y) - g(x) + c) + b s, the state as it was).
         """
-        variables = step.model.trainable_variables
-        here = [variable.read_value() for variable in variables]
-        at_y = [tf.identity(each) for each in gradients_fn()]
-        with tf.control_dependencies([*here, *at_y]):
-            _assign(variables, step.start)
-        at_x = [tf.identity(each) for each in gradients_fn()]
-        with tf.control_dependencies(at_x):
-            _assign(variables, here)
+        at_y = list(gradients_fn())
+        at_x = other_weights.gradient_at(step.start, gradients_fn, step)
         corrected = [
             y - x + c for y, x, c in zip(at_y, at_x, step.server_value["c"])
         ]
@@ -93,13 +87,6 @@ class CorrectedMomentum(ClientHook):
         """
         after = moved(value["s"], value["c"], self._momentum)
         return mean.update, {"c": value["c"], "s": after}
-
-
-def _assign(
-    variables: Sequence[tf.Variable], values: Sequence[tf.Tensor]
-) -> None:
-    for variable, value in zip(variables, values):
-        variable.assign(value)
 
 
 class Mime(MimeLite):

@@ -1,6 +1,7 @@
 """Makes the algorithm of an experiment, and the runtime that computes it."""
 
 import contextlib
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from tff_pipeline.aggregators.aggregation import AggregationContext
 from tff_pipeline.algorithms import algorithm
 from tff_pipeline.algorithms.algorithm import Algorithm, AlgorithmContext
 from tff_pipeline.assembly.privacy import Protection
+from tff_pipeline.assembly.task import initial_weights
 from tff_pipeline.client_work.augmented import Augmented
 from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
@@ -56,6 +58,8 @@ def build_algorithm(
             [*_changes(config, task), *protection.hooks],
             len(task.train),
             lambda: sum(map(task.train.size, task.train.client_ids)),
+            task.weight_names["trainable"],
+            functools.partial(initial_weights, task),
         )
     )
 

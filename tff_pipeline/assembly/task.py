@@ -13,7 +13,7 @@ from tff_pipeline import errors, registry, timing
 from tff_pipeline.assembly import beginning, memory
 from tff_pipeline.config import DataConfig, ExperimentConfig
 from tff_pipeline.config.clients import BALANCED
-from tff_pipeline.datasets.federation import augmentation
+from tff_pipeline.datasets.federation import augmentation, client_tests
 from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.evaluation import over_clients, scores
 from tff_pipeline.models.weight_groups import weight_groups
@@ -51,9 +51,26 @@ def load_task(config: ExperimentConfig) -> Task:
     """
     task_fn = registry.load(config.data.task, registry.TASKS)
     task = task_fn(config.data, config.run.seed)
-    if config.data.model_fn is None:
+    if config.data.model_fn is not None:
+        task = own_model.use(task, config.data.model_fn)
+    fraction = config.data.client_test_fraction
+    if fraction is None:
         return task
-    return own_model.use(task, config.data.model_fn)
+    if task.test_clients is not None:
+        raise errors.ConfigError(
+            f"--client_test_fraction={fraction} is for data that name no test "
+            f"examples of their clients, and those of --task={config.data.task}"
+            " do; leave it out."
+        )
+    train, tests = client_tests.hold_out_of_each(
+        task.train, fraction, config.run.seed
+    )
+    if tests is None:
+        raise errors.ConfigError(
+            f"--client_test_fraction={fraction} holds out no example, for it "
+            "is rounded to whole examples of each client; raise it."
+        )
+    return dataclasses.replace(task, train=train, test_clients=tests)
 
 
 def load_described_task(
@@ -227,7 +244,8 @@ def evaluated_clients(
       is evaluated; empty without `--eval_clients`.
 
     Raises:
-      ConfigError: If the task has no clients of a chosen group.
+      ConfigError: If the task has no clients of a chosen group, or clients
+        with models of their own have nothing to test them on.
     """
     choice = config.run.eval_clients
     known = over_clients.client_groups(task)
@@ -238,6 +256,17 @@ def evaluated_clients(
             f"--eval_clients={choice} needs clients that never train, and "
             f"--task={config.data.task} has none; hold some out with "
             "--unseen_clients, or choose --eval_clients=seen."
+        )
+    personal = registry.load(
+        config.algorithm.name, registry.ALGORITHMS
+    ).personal
+    if personal and choice != "unseen" and task.test_clients is None:
+        raise errors.ConfigError(
+            f"--algorithm={config.algorithm.name} with --eval_clients="
+            f"{choice} evaluates clients' own models, and not on what they "
+            f"trained on, but --task={config.data.task} has no test examples "
+            "of its clients; hold some out with --client_test_fraction, such "
+            "as 0.2."
         )
     names = known if choice == "both" else [choice]
     return {name: known[name][1] for name in names}

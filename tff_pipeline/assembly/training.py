@@ -78,9 +78,15 @@ def build_loop(
     with timing.span("building"):
         budget = protection.begin(task, directory)
         algorithm = build_algorithm(config, task, protection)
-        evaluate = columns.Evaluation(algorithm, task, groups)
+        evaluate = columns.Evaluation(
+            algorithm, task, groups, source.training_data
+        )
     names = columns.names(
-        task, groups, algorithm.columns, protection.exact_metrics
+        task,
+        groups,
+        algorithm.columns,
+        protection.exact_metrics,
+        algorithm.personal,
     )
     identity = config.flags(identity_only=True)
     log = RoundLog(

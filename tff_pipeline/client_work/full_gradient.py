@@ -7,6 +7,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline.client_work import micro_batches, steps
+from tff_pipeline.client_work.uncounted import uncounted
 from tff_pipeline.client_work.update import ClientUpdate
 from tff_pipeline.config import ClientConfig
 
@@ -28,11 +29,12 @@ def of_block(
     Returns:
       A tensor for each trainable variable.
     """
-    return list(
-        micro_batches.gradient(
-            model, block["x"], block["y"], at_once, training=False
+    with uncounted(model):
+        return list(
+            micro_batches.gradient(
+                model, block["x"], block["y"], at_once, training=False
+            )
         )
-    )
 
 
 def build_mean(

@@ -54,6 +54,25 @@ class CohortMean(NamedTuple):
     weight: tf.Tensor
 
 
+# Takes the gradient of a step's batch with respect to the given variables.
+GradientOf = Callable[[Sequence[tf.Variable]], Sequence[tf.Tensor]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Received:
+    """A client before its first step, as hooks see it.
+
+    Attributes:
+      model: The model; its weights are set after the hooks' `start`.
+      block: The client's data, as `client_block` makes them.
+      server_value: The hook's value at the server, as it travelled.
+    """
+
+    model: tff.learning.models.VariableModel
+    block: Mapping[str, tf.Tensor]
+    server_value: Any
+
+
 @dataclasses.dataclass(frozen=True)
 class Step:
     """A training step of a client, as hooks see it.
@@ -63,6 +82,11 @@ class Step:
       start: The trainable weights before the first step, tensors.
       block: The client's data, as `client_block` makes them.
       number: The number of the step in the round from 0, an int32 scalar.
+      epoch: The number of the epoch that it is of from 0, an int32 scalar.
+      learning_rate: The learning rate of the client's optimizer in this round,
+        a float32 scalar.
+      gradient_of: Takes the gradient of the step's batch with respect to
+        variables of the model, those that do not travel too.
       server_value: The hook's value at the server, as it travelled.
     """
 
@@ -70,6 +94,9 @@ class Step:
     start: Sequence[tf.Tensor]
     block: Mapping[str, tf.Tensor]
     number: tf.Tensor
+    epoch: tf.Tensor
+    learning_rate: tf.Tensor
+    gradient_of: GradientOf
     server_value: Any
 
 
@@ -96,8 +123,8 @@ class Finished:
 class ClientHook:
     """Base class of client hooks; does nothing, hooks override what they need.
 
-    A hook's state passes `gradients` in every step, then `message`, and is
-    kept on the client until its next round.
+    A hook's state passes `start`, `gradients` in every step, then `message`,
+    and is kept on the client until its next round.
 
     Attributes:
       name: The name of the hook's kept state, server value and extras; no two
@@ -106,12 +133,15 @@ class ClientHook:
         block, by name.
       keeps: True if the hook's state stays on the client after the round; else
         it begins anew in every round.
+      more_epochs: The epochs that clients train in addition, for steps that
+        change only what does not travel.
       needs_cohort_weight: True if the hook's `at_server` uses the sum of the
         weights of the clients that came, which the server then learns.
     """
 
     name: str = "hook"
     keeps: bool = True
+    more_epochs: int = 0
     needs_cohort_weight: bool = False
     block_spec: Mapping[str, tf.TensorSpec] = {}
 
@@ -163,21 +193,22 @@ class ClientHook:
         return ()
 
     def start(
-        self, weights: Sequence[tf.Tensor], state: Any
-    ) -> Sequence[tf.Tensor]:
-        """Returns the weights that the client starts from.
+        self, weights: Sequence[tf.Tensor], state: Any, client: Received
+    ) -> tuple[Sequence[tf.Tensor], Any]:
+        """Changes the weights that the client starts from.
 
         Args:
           weights: The trainable weights that the client received, as the
             hooks before this one left them.
           state: The hook's state on this client.
+          client: The client before its first step.
 
         Returns:
-          The trainable weights before the first step, with the shapes and
-          dtypes of `weights`.
+          (the trainable weights before the first step, the state), with the
+          shapes and dtypes of those before.
         """
-        del state
-        return weights
+        del client
+        return weights, state
 
     def gradients(
         self, gradients_fn: GradientsFn, state: Any, step: Step

@@ -13,6 +13,7 @@ def gradient(
     y: tf.Tensor,
     at_once: Optional[int],
     training: bool = True,
+    variables: Optional[Sequence[tf.Variable]] = None,
 ) -> Sequence[tf.Tensor]:
     """Takes the gradient of a batch's loss.
 
@@ -23,11 +24,13 @@ def gradient(
       at_once: The number of examples that are computed at a time; `None` for
         all. The result is the same but for rounding.
       training: Whether layers such as dropout are as in training.
+      variables: The variables of the model with respect to which it is taken;
+        by default those that are trainable.
 
     Returns:
-      A tensor for each trainable variable.
+      A tensor for each of the variables.
     """
-    trainable = model.trainable_variables
+    trainable = variables or model.trainable_variables
 
     def one(x: tf.Tensor, y: tf.Tensor) -> Sequence[tf.Tensor]:
         with tf.GradientTape() as tape:

@@ -1,7 +1,8 @@
 """The training steps of one client: a loop over batches of its examples."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -13,6 +14,7 @@ from tff_pipeline.client_work.hooks import (
     Finished,
     GradientsFn,
     Message,
+    Received,
     Step,
 )
 from tff_pipeline.config import ClientConfig
@@ -84,34 +86,29 @@ class Trainer:
         for hook in self._hooks:
             block = hook.prepare(block)
         variables = tff.learning.models.ModelWeights.from_model(self._model)
-        specs = tuple(
-            tf.TensorSpec(v.shape, v.dtype) for v in variables.trainable
-        )
+        trainable = variables.trainable
+        specs = tuple(tf.TensorSpec(v.shape, v.dtype) for v in trainable)
+        before = dict(states)
         for hook in self._hooks:
             # A state that is not kept; a constant takes no room of its own.
             if not hook.keeps:
-                states = {
-                    **states,
-                    hook.name: tf.nest.map_structure(
-                        tf.convert_to_tensor, hook.initial_state(specs)
-                    ),
-                }
-        start = list(weights.trainable)
-        for hook in self._hooks:
-            start = list(hook.start(start, states.get(hook.name, ())))
-        trainable = variables.trainable
-        for variable, value in zip(
-            (*trainable, *variables.non_trainable),
-            (*start, *weights.non_trainable),
-        ):
-            variable.assign(value)
+                before[hook.name] = tf.nest.map_structure(
+                    tf.convert_to_tensor, hook.initial_state(specs)
+                )
+        _assign(variables.non_trainable, weights.non_trainable)
+        start, begun = self._start(weights, block, server_values, before)
+        _assign(trainable, start)
         size, examples = self._options.batch_size, tf.shape(block["x"])[0]
         steps_an_epoch = (examples + size - 1) // size
         total = self._num_steps(block["steps"], steps_an_epoch)
+        total += sum(h.more_epochs for h in self._hooks) * steps_an_epoch
         epochs = (total + steps_an_epoch - 1) // steps_an_epoch
         orders = epoch_orders(block["key"], epochs, examples)
 
-        def batch_gradient(number: tf.Tensor) -> Sequence[tf.Tensor]:
+        def batch_gradient(
+            number: tf.Tensor,
+            with_respect_to: Optional[Sequence[tf.Variable]] = None,
+        ) -> Sequence[tf.Tensor]:
             # Whoever takes it twice in a step has the same dropout twice.
             for generator in self._generators:
                 generator.begin(block["key"], number)
@@ -121,7 +118,11 @@ class Trainer:
             x = tf.gather(block["x"], places)
             y = tf.gather(block["y"], places)
             return micro_batches.gradient(
-                self._model, x, y, self._options.micro_batch_size
+                self._model,
+                x,
+                y,
+                self._options.micro_batch_size,
+                variables=with_respect_to,
             )
 
         def step(number: tf.Tensor, state: Any, kept: Any) -> Any:
@@ -130,7 +131,16 @@ class Trainer:
             gradients, kept = self._gradients(
                 lambda: batch_gradient(number),
                 kept,
-                lambda value: Step(self._model, start, block, number, value),
+                lambda value: Step(
+                    self._model,
+                    start,
+                    block,
+                    number,
+                    number // steps_an_epoch,
+                    rate,
+                    functools.partial(batch_gradient, number),
+                    value,
+                ),
                 server_values,
             )
             state, values = self._optimizer.next(
@@ -138,8 +148,7 @@ class Trainer:
                 tuple(v.read_value() for v in trainable),
                 tuple(gradients),
             )
-            for variable, value in zip(trainable, values):
-                variable.assign(value)
+            _assign(trainable, values)
             return number + 1, state, kept
 
         rate = self._options.optimizer.learning_rate * block["rate"]
@@ -149,7 +158,7 @@ class Trainer:
         _, _, kept = tf.while_loop(
             lambda number, *_: number < total,
             step,
-            (tf.constant(0), first, dict(states)),
+            (tf.constant(0), first, begun),
         )
         ends = [variable.read_value() for variable in trainable]
         update = tf.nest.pack_sequence_as(
@@ -160,12 +169,33 @@ class Trainer:
             weight = tf.constant(1.0)
         return self._finish(
             Message(update, weight, {}),
-            dict(states),
+            before,
             kept,
             lambda value: Finished(start, block, total, rate, value),
             server_values,
             block,
         )
+
+    def _start(
+        self,
+        weights: tff.learning.models.ModelWeights,
+        block: Mapping[str, tf.Tensor],
+        server_values: Mapping[str, Any],
+        states: Mapping[str, Any],
+    ) -> tuple[list[tf.Tensor], dict[str, Any]]:
+        """Lets the hooks change what the client starts from."""
+        start, states = list(weights.trainable), dict(states)
+        for hook in self._hooks:
+            value = server_values.get(hook.name, ())
+            changed, state = hook.start(
+                start,
+                states.get(hook.name, ()),
+                Received(self._model, block, value),
+            )
+            start = list(changed)
+            if hook.name in states:
+                states[hook.name] = state
+        return start, states
 
     def _num_steps(
         self, steps: tf.Tensor, steps_an_epoch: tf.Tensor
@@ -284,6 +314,13 @@ def without_initial_values(
     if all(variable.ref() in known for variable in emptied):
         return model
     return model_fn()
+
+
+def _assign(
+    variables: Sequence[tf.Variable], values: Sequence[tf.Tensor]
+) -> None:
+    for variable, value in zip(variables, values):
+        variable.assign(value)
 
 
 def _if(condition: tf.Tensor, values: Any, otherwise: Any = None) -> Any:

@@ -77,6 +77,23 @@ class CohortSource:
         blocks = [self._block(p, round_number) for p in positions]
         return Cohort(client_ids, blocks)
 
+    def training_data(self, client_id: str) -> Any:
+        """Reads the data that a client trains on, for its own model.
+
+        Args:
+          client_id: The client.
+
+        Returns:
+          One block, as `client_block` makes them, whose key is that of no
+          round and whose learning rate that of the first.
+        """
+        position, seed = self._positions[client_id], self._config.run.seed
+        return client_block(
+            self._task.train.load(client_id),
+            client_key(seed, 0, position),
+            rate=schedules.factor(self._config.clients.optimizer, 1),
+        )
+
     def _block(self, position: int, round_number: int) -> Any:
         """Makes the block of a client, or of a canary if one stands there."""
         clients = self._task.train.client_ids

@@ -7,6 +7,11 @@ from typing import Any, Optional
 from tff_pipeline import registry
 from tff_pipeline.config import fields
 
+_LOCAL = {
+    "local_layers": None,
+    "local_epochs": 1,
+    "personal_learning_rate": None,
+}
 # Options that an algorithm takes, with defaults; all others refuse them. An
 # algorithm that is not listed takes none.
 ALGORITHM_OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -15,10 +20,20 @@ ALGORITHM_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "fed_dyn": {"fed_dyn_alpha": 0.1},
     "mime": {"mime_momentum": 0.9},
     "mime_lite": {"mime_momentum": 0.9},
+    "fine_tune": {"local_epochs": 1, "personal_learning_rate": None},
+    "fed_per": {"local_layers": None, "personal_learning_rate": None},
+    "fed_rep": _LOCAL,
+    "fed_recon": _LOCAL,
+    "ditto": {"ditto_lambda": 1.0, "personal_learning_rate": None},
+    "ifca": {"num_clusters": 2},
 }
 # Algorithms in which every client counts the same.
 COUNT_ALIKE = ("fed_dyn",)
 _OPTION = fields.Allowed(int, "1 or 2", lambda v: v in (1, 2))
+
+_CLUSTERS = fields.Allowed(
+    int, "a whole number from 2 to 100", lambda v: 2 <= v <= 100
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +55,10 @@ class AlgorithmConfig(fields.Group):
         "all examples; fed_prox keeps clients near the server's model; "
         "fed_nova counts progress a step; scaffold corrects steps by control "
         "variates; fed_dyn bends clients' losses; mime and mime_lite use the "
-        "server's momentum on clients.",
+        "server's momentum on clients; fine_tune trains on each client before "
+        "its evaluation; fed_per, fed_rep and fed_recon leave layers on "
+        "clients; ditto gives each client a model of its own, and ifca each "
+        "cluster of clients.",
         flag="algorithm",
     )
     fed_prox_mu: Optional[float] = fields.field(
@@ -69,6 +87,40 @@ class AlgorithmConfig(fields.Group):
         "Sets the share b of the server's momentum in each step, along "
         "(1 - b) times the gradient plus b times the momentum. Default: 0.9. "
         "Only for mime and mime_lite.",
+    )
+
+    local_layers: Optional[str] = fields.field(
+        None,
+        fields.TEXT,
+        "Chooses the weights that stay on clients, by a regular expression "
+        "that is found in their names. Default: the last layer. Only for "
+        "fed_per, fed_rep and fed_recon.",
+    )
+    local_epochs: Optional[int] = fields.field(
+        None,
+        fields.COUNT,
+        "Sets the epochs in which a client trains what is its own: for "
+        "fed_rep and fed_recon its layers, before the others; for fine_tune "
+        "the whole model, before its evaluation. Default: 1.",
+    )
+    personal_learning_rate: Optional[float] = fields.field(
+        None,
+        fields.POSITIVE,
+        "Sets the learning rate of what is a client's own. Default: "
+        "--client_learning_rate. Only for fine_tune, fed_per, fed_rep, "
+        "fed_recon and ditto.",
+    )
+    ditto_lambda: Optional[float] = fields.field(
+        None,
+        fields.NOT_NEGATIVE,
+        "Sets the weight of the term that keeps a client's own model near the "
+        "server's; 0 is local training. Default: 1. Only for ditto.",
+    )
+    num_clusters: Optional[int] = fields.field(
+        None,
+        _CLUSTERS,
+        "Sets the number of models, of which each client trains the one that "
+        "fits it best; all travel to it. Default: 2. Only for ifca.",
     )
 
     def __post_init__(self) -> None:

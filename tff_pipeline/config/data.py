@@ -140,6 +140,13 @@ class DataConfig(fields.Group):
         "Says of what --validation_fraction is a share: of every client's "
         "examples, or of the clients. Default: examples.",
     )
+    client_test_fraction: Optional[float] = fields.field(
+        None,
+        fields.PROBABILITY,
+        "Holds this share of each client's training examples out, on which "
+        "--eval_clients=seen evaluates; 0.2 is a fifth. Not for data that "
+        "name test examples of their clients. Default: none.",
+    )
     max_examples_per_client: Optional[int] = fields.field(
         None,
         fields.COUNT,

@@ -17,6 +17,8 @@ Array = npt.NDArray[Any]
 
 # The statistics of `summarize` that metrics.csv has columns for.
 SPREAD = ("mean", "p10", "median", "p90", "gap")
+# Those that compare clients' own models with the server's.
+COMPARED = ("global", "gain")
 
 
 def spread_columns(group: str, values: Mapping[str, Array]) -> dict[str, float]:
@@ -42,6 +44,39 @@ def spread_columns(group: str, values: Mapping[str, Array]) -> dict[str, float]:
         summary = summarize(column, np.ones(len(column)), lower_is_better(name))
         for statistic in SPREAD:
             columns[f"{group}_{name}_{statistic}"] = summary[statistic]
+    return columns
+
+
+def compared_columns(
+    group: str, own: Mapping[str, Array], others: Mapping[str, Array]
+) -> dict[str, float]:
+    """Makes the columns that compare clients' own models with the server's.
+
+    Args:
+      group: The group's name, such as "seen".
+      own: Metric name -> float array of shape [clients], of their own models.
+      others: The same of the server's model, on the same examples.
+
+    Returns:
+      Column -> value: for each metric `global`, the mean of the server's model
+      over clients, and `gain`, the mean of what a client gains by its own, a
+      positive number where that is better. Clients for whom one of both is not
+      defined are left out.
+
+    Example:
+      >>> own = {"loss": np.array([1.0, 2.0])}
+      >>> compared_columns("seen", own, {"loss": np.array([2.0, 2.0])})
+      {'seen_loss_global': 2.0, 'seen_loss_gain': 0.5}
+    """
+    columns = {}
+    for name in own:
+        both = is_defined(name, own[name]) & is_defined(name, others[name])
+        if not both.any():
+            continue
+        mine, server = own[name][both], others[name][both]
+        gain = server - mine if lower_is_better(name) else mine - server
+        columns[f"{group}_{name}_global"] = float(np.mean(server))
+        columns[f"{group}_{name}_gain"] = float(np.mean(gain))
     return columns
 
 

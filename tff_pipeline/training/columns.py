@@ -13,6 +13,8 @@ from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.metric_names import TEST, VALIDATION
 from tff_pipeline.tasks.task import Task
 
+# The group of clients that train.
+SEEN = "seen"
 # Exact figures of the clients that train, left out of private runs.
 _EXACT = ("clients", "rejected_clients", "examples")
 
@@ -22,6 +24,7 @@ def names(
     groups: Iterable[str],
     more: Iterable[str] = (),
     exact: bool = True,
+    personal: bool = False,
 ) -> list[str]:
     """Lists the names of all columns, in order.
 
@@ -32,7 +35,10 @@ def names(
       more: The columns that the algorithm adds.
       exact: Whether to include figures of the training clients that no noise
         protects.
+      personal: Whether clients that train have weights of their own, which are
+        compared with the server's.
     """
+    groups = list(groups)
     columns = [
         "round",
         *(f"train_{name}" for name in task.metric_names),
@@ -47,6 +53,12 @@ def names(
             for group in groups
             for name in task.evaluated_names
             for statistic in spread.SPREAD
+        ),
+        *(
+            f"{SEEN}_{name}_{statistic}"
+            for name in task.evaluated_names
+            for statistic in spread.COMPARED
+            if personal and SEEN in groups
         ),
         *("clients", "rejected_clients", "rejected_update", "examples"),
         *("bytes_down", "bytes_up", "seconds"),
@@ -78,6 +90,7 @@ class Evaluation:
         algorithm: Algorithm,
         task: Task,
         groups: Mapping[str, FederatedData],
+        training_data: Callable[[str], Any],
     ):
         """Prepares the evaluation.
 
@@ -86,11 +99,14 @@ class Evaluation:
           task: The task: its test set, loss and metrics.
           groups: The test examples of clients, by group; these clients are
             evaluated one by one.
+          training_data: Reads the data that a client trains on, from its id,
+            for algorithms in which clients have weights of their own.
         """
         self._algorithm = algorithm
         self._evaluator = Evaluator(task)
         self._task = task
         self._groups = groups
+        self._training_data = training_data
 
     def __call__(
         self, state: Any, kept: Optional[KeptStates]
@@ -104,7 +120,9 @@ class Evaluation:
         Returns:
           The values by column: `eval_*` for the central test set,
           `validation_*` for the validation set where there is one, and for
-          each group the spread of each metric over its clients.
+          each group the spread of each metric over its clients. Clients that
+          train are evaluated with weights of their own, where the algorithm has
+          such, and beside that with the server's.
         """
         weights = self._algorithm.model_weights(state, kept)
         on_test_set = self._evaluator.evaluate(weights, self._task.test)
@@ -114,23 +132,27 @@ class Evaluation:
             columns |= _columns(VALIDATION, on_others)
         for group, clients in self._groups.items():
             values = over_clients.evaluate_clients(
-                self._evaluator,
-                self._weights_of(state, kept, weights),
-                clients,
+                self._evaluator, lambda _: weights, clients
             )
+            if group == SEEN and self._algorithm.personal:
+                own = over_clients.evaluate_clients(
+                    self._evaluator, self._own_weights(state, kept), clients
+                )
+                columns |= spread.compared_columns(group, own, values)
+                values = own
             columns |= spread.spread_columns(group, values)
         return columns
 
-    def _weights_of(
-        self,
-        state: Any,
-        kept: Optional[KeptStates],
-        weights: tff.learning.models.ModelWeights,
+    def _own_weights(
+        self, state: Any, kept: Optional[KeptStates]
     ) -> Callable[[str], tff.learning.models.ModelWeights]:
-        """Returns a function from a client's id to the weights for it."""
-        if kept is None or not self._algorithm.personal:
-            return lambda _: weights
-        rows, algorithm = kept, self._algorithm
-        return lambda client_id: algorithm.client_weights(
-            state, rows.rows([client_id])[0]
-        )
+        """Returns a function from a client's id to its own weights."""
+
+        def weights(client_id: str) -> tff.learning.models.ModelWeights:
+            return self._algorithm.client_weights(
+                state,
+                None if kept is None else kept.rows([client_id])[0],
+                lambda: self._training_data(client_id),
+            )
+
+        return weights

@@ -261,9 +261,10 @@ class Loop:
         # A rejected round changes no kept state either.
         if kept is not None and not row.get("rejected_update"):
             kept = kept.updated(cohort.client_ids, rows)
-            kept = self.algorithm.after_round(
+            kept, values = self.algorithm.after_round(
                 state, kept, cohort.client_ids, number
             )
+            row.update(values)
         if row.get("rejected_update"):
             decision, why = policy.of_update(), "the update is not finite"
             self.recorder.event(

@@ -1,0 +1,62 @@
+"""Federated averaging whose model each client trains on before it uses it.
+
+Wang et al. 2019, "Federated evaluation of on-device personalization": training
+is that of `fed_avg`; each client's own model is the server's after
+`--local_epochs` on the client's training examples, with its optimizer. Nothing
+of it leaves the client.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import tensorflow_federated as tff
+
+from tff_pipeline.algorithms.algorithm import AlgorithmContext
+from tff_pipeline.algorithms.fed_avg import FedAvg
+from tff_pipeline.client_work.local_update import LocalUpdate
+from tff_pipeline.runtime import compat
+
+
+class FineTune(FedAvg):
+    """Federated averaging, evaluated after local epochs of each client."""
+
+    personal: ClassVar[bool] = True
+
+    @compat.without_rewriting()
+    def __init__(self, context: AlgorithmContext):
+        """Builds the process, and the local training.
+
+        Args:
+          context: The arguments of the algorithm.
+        """
+        super().__init__(context)
+        clients, algorithm = context.config.clients, context.config.algorithm
+        optimizer = clients.optimizer
+        if algorithm.personal_learning_rate is not None:
+            optimizer = dataclasses.replace(
+                optimizer, learning_rate=algorithm.personal_learning_rate
+            )
+        self._local = LocalUpdate(
+            context.model_fn,
+            dataclasses.replace(
+                clients,
+                epochs_per_round=algorithm.local_epochs or 1,
+                steps_per_round=None,
+                optimizer=optimizer,
+            ),
+        )
+
+    def client_weights(
+        self, state: Any, kept_state: Any, data: Callable[[], Any]
+    ) -> tff.learning.models.ModelWeights:
+        """Trains the server's weights on the client's data.
+
+        Args:
+          state: The server's state.
+          kept_state: Not used.
+          data: Reads the data that the client trains on.
+        """
+        del kept_state
+        weights = self.process.get_model_weights(state)
+        return self._local.trained(weights, data())
