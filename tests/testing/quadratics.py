@@ -5,6 +5,7 @@ gradients of rate .1 a round; the optimum of their mean is .8.
 """
 
 import numpy as np
+import tensorflow_federated as tff
 
 from tests.testing.blocks import drawn_block
 from tests.testing.control_variates import model_fn
@@ -49,8 +50,15 @@ def algorithm(name, clients=None, optimizer="sgd", examples=2, **options):
             Aggregation(WeightedMeanFactory()),
             population=2,
             examples=lambda: examples,
+            weight_names=["quadratic/x"],
+            initial_weights=first_weights,
         )
     )
+
+
+def first_weights(seed):
+    """The first weights of a seed: x is the seed."""
+    return tff.learning.models.ModelWeights([np.float32([seed])], [])
 
 
 def block_of(number, client, data, steps, count):
@@ -74,7 +82,7 @@ def play(made, cohorts, data=None, steps=None, counts=None):
       Dicts: x, the server's values by hook, the kept states by client.
     """
     kept = [made.initial_kept_state] * 2
-    state, history = made.process.initialize(), []
+    state, history = made.initial_state(first_weights(0)), []
     for number, cohort in enumerate(cohorts, 1):
         blocks = [
             block_of(
@@ -95,6 +103,7 @@ def play(made, cohorts, data=None, steps=None, counts=None):
             kept[client] = row
         history.append(
             {
+                "state": state,
                 "x": float(np.squeeze(state.global_model_weights.trainable[0])),
                 "server": state.client_work,
                 "kept": list(kept),

@@ -76,6 +76,9 @@ class Algorithm(abc.ABC):
         known.
       personal: True if each client is evaluated with weights of its own, from
         `client_weights`, instead of the server's.
+      model_in_state: True if the weights that are evaluated centrally and
+        exported are those in the server's state; else `model_weights` makes
+        them.
       chooses_cohorts: True if `cohort` chooses the clients of a round by the
         server's state, instead of a sampler.
     """
@@ -86,6 +89,7 @@ class Algorithm(abc.ABC):
     bytes_down: Optional[int] = None
     bytes_up: Optional[int] = None
     personal: ClassVar[bool] = False
+    model_in_state: ClassVar[bool] = True
     chooses_cohorts: ClassVar[bool] = False
 
     @classmethod

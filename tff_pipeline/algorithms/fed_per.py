@@ -34,6 +34,7 @@ class FedPer(FedAvg):
     """Federated averaging of all layers but those that stay on clients."""
 
     personal: ClassVar[bool] = True
+    model_in_state: ClassVar[bool] = False
 
     @classmethod
     def check(cls, config: ExperimentConfig) -> None:

@@ -53,7 +53,7 @@ class FedRecon(FedPer):
         self._reconstruct = LocalUpdate(
             self._shared(context).model_fn,
             # The steps of the others do not change the layers that were fit.
-            dataclasses.replace(clients, steps_per_round=1),
+            dataclasses.replace(clients, epochs_per_round=1, steps_per_round=1),
             [self._layers(context, sends=True)],
         )
 

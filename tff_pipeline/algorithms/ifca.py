@@ -220,6 +220,7 @@ class Ifca(FedAvg):
     """Federated averaging of k models, one for each cluster of clients."""
 
     personal: ClassVar[bool] = True
+    model_in_state: ClassVar[bool] = False
 
     @classmethod
     def check(cls, config: ExperimentConfig) -> None:

@@ -84,7 +84,8 @@ def load_described_task(
     Returns:
       (the task, the environment as JSON: versions, machine, command line, in
       `data` the SHA-256 of each file that the task depends on, in `weights` the
-      names of the weights that travel, and in `constant_answer` the metrics of
+      names of the weights that travel, unless checkpoints hold other weights
+      than those that are exported, and in `constant_answer` the metrics of
       a model that sees no example).
 
     Raises:
@@ -106,11 +107,12 @@ def load_described_task(
     data = {**hashes.result(), **task.frozen_hashes()}
     if config.data.model_fn is not None:
         data |= own_model.source_hash(config.data.model_fn)
+    made = registry.load(config.algorithm.name, registry.ALGORITHMS)
     return task, {
         **environment.describe(),
         "data": data,
         # What the arrays of checkpoints are, for models that begin with them.
-        "weights": task.weight_names,
+        "weights": task.weight_names if made.model_in_state else {},
         # What the run's metrics are to be seen beside.
         "constant_answer": scores.constant_answer(task),
     }

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow_federated as tff
 
 from tff_pipeline import errors, experiment, randomness
-from tff_pipeline.assembly import privacy
+from tff_pipeline.assembly import privacy, saved_weights
 from tff_pipeline.cohorts import source
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.datasets.federation.federated_data import Examples
@@ -19,7 +19,7 @@ from tff_pipeline.export import attacked, saved_model
 from tff_pipeline.files import durable, storage
 from tff_pipeline.privacy import membership
 from tff_pipeline.reporting import audit_text
-from tff_pipeline.runs.checkpoint import CheckpointName, CheckpointStore
+from tff_pipeline.runs.checkpoint import CheckpointName
 from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.tasks.task import Task
 
@@ -68,8 +68,7 @@ def audit(
     task = experiment.load_task(config)
     directory.check_frozen(task.frozen_hashes())
     attacked.check_supported(task, run_dir, per_class)
-    store = CheckpointStore(directory.checkpoints)
-    number, weights = store.load_weights(round_number)
+    number, weights = saved_weights.load(config, task, directory, round_number)
     dimension = sum(np.size(value) for value in weights.trainable)
     clients = _took_part(config, task, directory, number, dimension)
     draw = randomness.generator(config.run.seed, "audit")

@@ -9,6 +9,7 @@ from typing import Any, Optional
 import tensorflow_federated as tff
 
 from tff_pipeline import experiment
+from tff_pipeline.assembly import saved_weights
 from tff_pipeline.assembly.task import evaluated_columns
 from tff_pipeline.evaluation import over_clients
 from tff_pipeline.export import formats as export_formats
@@ -67,6 +68,7 @@ def export(
     output: str,
     round_number: Optional[CheckpointName] = None,
     data_dir: Optional[str] = None,
+    client: Optional[str] = None,
     overwrite: bool = False,
     formats: Sequence[str] = ("saved_model",),
     version: Optional[int] = None,
@@ -79,6 +81,8 @@ def export(
         holds them.
       round_number: The checkpoint's round, or "best"; by default the last.
       data_dir: The task's data, if they have moved since.
+      client: The id of a client whose own model is exported; by default the
+        model of all.
       overwrite: Whether to replace what is there.
       formats: Names of `registry.FORMATS`.
       version: The name of a folder for the SavedModel, as TF Serving needs it.
@@ -99,13 +103,16 @@ def export(
     for path in paths:
         saved_model.refuse_existing(path, overwrite)
     directory = RunDirectory(run_dir)
-    task, number, weights = opened(run_dir, round_number, data_dir)
+    task, number, weights = opened(run_dir, round_number, data_dir, client)
     state = CheckpointStore(directory.checkpoints).check(number).state
     provenance = Provenance(
         directory.read_config().to_json(),
         number,
         digest(state),
-        _report(run_dir, task, round_number, weights),
+        {
+            **({"chosen": "The own model of one client."} if client else {}),
+            **_report(run_dir, task, round_number, weights),
+        },
         directory.privacy_statement(),
     )
     for kind, path in zip(formats, paths):
@@ -144,6 +151,7 @@ def opened(
     run_dir: str,
     round_number: Optional[CheckpointName] = None,
     data_dir: Optional[str] = None,
+    client: Optional[str] = None,
 ) -> tuple[Task, int, tff.learning.models.ModelWeights]:
     """Loads the task of a run, and the weights of one checkpoint.
 
@@ -151,19 +159,23 @@ def opened(
       run_dir: The folder that `experiment.run` wrote.
       round_number: The checkpoint's round, or "best"; by default the last.
       data_dir: The task's data, if they have moved since.
+      client: The id of a client, for its own weights; by default those of all.
 
     Returns:
       (the task, the round's number, the weights).
 
     Raises:
-      ConfigError: If that round was not saved.
+      ConfigError: If that round was not saved, or there is no such client.
       DataError: If the task's data are missing or damaged.
       RunDirectoryError: If there is no run, or it cannot be read.
     """
     directory = RunDirectory(run_dir)
     config = directory.read_config(data_dir)
-    store = CheckpointStore(directory.checkpoints)
-    round_number, weights = store.load_weights(round_number)
+    # Before the data are read: it says what is wrong with the round.
+    CheckpointStore(directory.checkpoints).load_weights(round_number)
     task = experiment.load_task(config)
     directory.check_frozen(task.frozen_hashes())
-    return task, round_number, weights
+    number, weights = saved_weights.load(
+        config, task, directory, round_number, client
+    )
+    return task, number, weights

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tff_pipeline import errors
+from tff_pipeline.assembly import saved_weights
 from tff_pipeline.config import fields
 from tff_pipeline.files import storage
 from tff_pipeline.models.transformer import adapter, adapter_reader
@@ -87,7 +88,7 @@ def verify(run_dir: str, public_key: Optional[str] = None) -> list[Finding]:
         check(lambda: _check_privacy(directory, store, rounds, stated))
     exported = [r for r in records if r.content["kind"] == "exported"]
     if exported or storage.exists(directory.exported):
-        check(lambda: _check_model(directory, store, exported))
+        check(lambda: _check_model(directory, exported))
     if public_key is not None:
         try:
             signed = signature.verify(directory.signature, public_key)
@@ -243,9 +244,7 @@ def _check_statement(
             )
 
 
-def _check_model(
-    directory: RunDirectory, store: CheckpointStore, exported: list[Record]
-) -> str:
+def _check_model(directory: RunDirectory, exported: list[Record]) -> str:
     path = directory.exported
     if not exported:
         raise _Wrong(f"{path} is there, and the log does not say of what.")
@@ -260,7 +259,7 @@ def _check_model(
         now = environment.hashes(folder)
         if changed := sorted(fields.differing(files, now)):
             raise _Wrong(f"{folder} was changed: {', '.join(changed)}.")
-    _, weights = store.load_weights(number)
+    weights = saved_weights.exported(directory, number)
     if digest(flatten(weights)) != record["weights"]:
         raise _Wrong(f"{path} is not of the checkpoint of round {number}.")
     held = {digest({"": value}) for value in _held(path)}

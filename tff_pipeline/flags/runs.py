@@ -71,6 +71,13 @@ def define_export_flags() -> None:
             "saved_model",
         ),
         (
+            "client",
+            fields.TEXT,
+            "Exports the own model of this client, for algorithms in which "
+            "clients have one. Default: the model of all.",
+            None,
+        ),
+        (
             "version",
             fields.COUNT,
             "Writes the SavedModel into a folder of --output with this number, "
@@ -85,18 +92,18 @@ def define_export_flags() -> None:
 
 
 def export_question() -> dict[str, Any]:
-    """Returns --output, --format, --version and --overwrite, checked.
+    """Returns the flags of scripts/export.py, checked.
 
     Returns:
-      `output`, `formats` (a list of keys of `registry.FORMATS`), `version` and
-      `overwrite`, by name.
+      `output`, `formats` (a list of keys of `registry.FORMATS`), `client`,
+      `version` and `overwrite`, by name.
 
     Raises:
       ConfigError: If one is missing or not allowed; the message names it.
     """
     values = {
         name: parsing.FLAGS[name].value
-        for name in ("output", "format", "version", "overwrite")
+        for name in ("output", "format", "client", "version", "overwrite")
     }
     if values["output"] is None:
         raise errors.ConfigError(

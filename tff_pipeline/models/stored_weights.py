@@ -150,8 +150,9 @@ def of_run(run_dir: str) -> dict[str, Array]:
             return read(directory.saved_model)
         raise errors.DataError(
             f"{directory.environment} does not name the weights of its "
-            "checkpoints, as those of older versions do not; name a SavedModel "
-            "that scripts/export.py makes of that run."
+            "checkpoints, as those of older versions do not, or of algorithms "
+            "without a model at the server; name a SavedModel that "
+            "scripts/export.py makes of that run."
         ) from None
     return _unique(pairs)
 

@@ -2,8 +2,11 @@
 
 import io
 import os
+from collections.abc import Sequence
+from typing import Any
 
 from tff_pipeline.files import durable, storage
+from tff_pipeline.reporting import personal_text
 from tff_pipeline.runs import metrics_file
 from tff_pipeline.runs.metric_names import TEST, VALIDATION
 from tff_pipeline.training.finish import FinishContext
@@ -45,9 +48,13 @@ def draw(metrics_csv: str, path: str, title: str) -> None:
             if name.startswith(("train_", TEST, VALIDATION))
         )
     )
-    figure = Figure(figsize=(5 * len(names), 3.5), layout="constrained")
-    axes = figure.subplots(1, len(names), squeeze=False)
+    own = personal_text.compared_metrics(rows)
+    columns, lines = max(len(names), len(own)), 2 if own else 1
+    figure = Figure(figsize=(5 * columns, 3.5 * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False)
     figure.suptitle(title)
+    for axis in axes.flat:
+        axis.set_visible(False)
     for axis, name in zip(axes[0], names):
         for part, words in (
             ("train", "training clients of the round"),
@@ -61,12 +68,36 @@ def draw(metrics_csv: str, path: str, title: str) -> None:
             ]
             if points:
                 axis.plot(*zip(*points), label=words, linewidth=1.2)
-        axis.set_xlabel("round")
-        axis.set_ylabel(name)
-        axis.grid(alpha=0.3)
-        axis.legend(frameon=False)
+        _finish(axis, name)
+    for axis, name in zip(axes[-1], own):
+        _draw_own(axis, rows, name)
+        _finish(axis, f"{name}, client by client")
     picture = io.BytesIO()
     figure.savefig(picture, dpi=120, format="png")
     with durable.explained(path):
         storage.file_system(path).make_folder(os.path.dirname(path))
     durable.write_bytes(path, picture.getvalue())
+
+
+def _draw_own(axis: Any, rows: Sequence[metrics_file.Row], name: str) -> None:
+    """Draws clients' own models and the server's, over clients."""
+    start = f"seen_{name}"
+    measured = [row for row in rows if f"{start}_global" in row]
+    rounds = [row["round"] for row in measured]
+
+    def column(statistic: str) -> list[float]:
+        return [row[f"{start}_{statistic}"] for row in measured]
+
+    words = "own models: mean, 10% to 90%"
+    axis.plot(rounds, column("mean"), label=words, linewidth=1.2)
+    axis.fill_between(rounds, column("p10"), column("p90"), alpha=0.2)
+    words = "the server's model: mean"
+    axis.plot(rounds, column("global"), label=words, linewidth=1.2)
+
+
+def _finish(axis: Any, name: str) -> None:
+    axis.set_visible(True)
+    axis.set_xlabel("round")
+    axis.set_ylabel(name)
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False)

@@ -235,13 +235,7 @@ class CheckpointStore:
         problem = None
         for round_number in reversed(self.rounds()):
             try:
-                saved = self._open(round_number)
-                return Saved(
-                    round_number,
-                    saved.state(like),
-                    None if kept is None else saved.kept(kept),
-                    saved.notes,
-                )
+                return self.load_all(round_number, like, kept)
             except InvalidCheckpointError as error:
                 problem = error
                 _LOG.warning("Passing over a checkpoint: %s", error)
@@ -305,6 +299,27 @@ class CheckpointStore:
                 f"{self._directory}: {', '.join(map(str, rounds))}."
             )
         return round_number, self._open(round_number).weights()
+
+    def load_all(
+        self, round_number: int, like: Any, kept: Optional[KeptStates] = None
+    ) -> Saved:
+        """Loads all of one checkpoint.
+
+        Args:
+          round_number: A round that was saved.
+          like: A state of the structure that is expected.
+          kept: What clients keep before all rounds, where they keep something.
+
+        Raises:
+          InvalidCheckpointError: If it is damaged, or of another structure.
+        """
+        saved = self._open(round_number)
+        return Saved(
+            round_number,
+            saved.state(like),
+            None if kept is None else saved.kept(kept),
+            saved.notes,
+        )
 
     def _open(self, round_number: int) -> CheckpointFolder:
         path = self.path(round_number)

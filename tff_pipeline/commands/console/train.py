@@ -96,7 +96,7 @@ def _print_results(
     """Prints what a run reached, where it lies and what may follow."""
     from tff_pipeline.files import storage
     from tff_pipeline.privacy import paper
-    from tff_pipeline.reporting import evaluation_text
+    from tff_pipeline.reporting import evaluation_text, personal_text
     from tff_pipeline.runs import best, metrics_file
     from tff_pipeline.runs.metric_names import TEST, VALIDATION
 
@@ -114,6 +114,11 @@ def _print_results(
         print("Validation set:")
         for name, value in done.validation.items():
             print(f"  {name:<{width}} {value:.4f}")
+    own = personal_text.in_words(metrics_file.read(directory.metrics))
+    if own:
+        print("Clients' own models, on their test examples, mean over clients:")
+    for line in own:
+        print(f"  {line}")
     if done.best.round_number:
         columns = [
             *(f"{TEST}{name}" for name in done.evaluation),
