@@ -79,8 +79,14 @@ def build_loop(
         budget = protection.begin(task, directory)
         algorithm = build_algorithm(config, task, protection)
         evaluate = columns.Evaluation(algorithm, task, groups)
+    source = source.with_traffic(
+        algorithm.bytes_down or 0, algorithm.bytes_up or 0
+    )
     names = columns.names(
-        task, groups, algorithm.columns, protection.exact_metrics
+        task,
+        groups,
+        [*algorithm.columns, *source.columns],
+        protection.exact_metrics,
     )
     identity = config.flags(identity_only=True)
     log = RoundLog(

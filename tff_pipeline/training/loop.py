@@ -278,6 +278,7 @@ class Loop:
             with timing.span("evaluation"):
                 row.update(self.evaluate(state, kept))
         row["clients"] = len(cohort.datasets)
+        row.update(cohort.figures)
         for name in ("bytes_down", "bytes_up"):
             size = getattr(self.algorithm, name)
             if size is not None:
