@@ -19,8 +19,8 @@ from tff_pipeline.export import attacked, saved_model
 from tff_pipeline.files import durable, storage
 from tff_pipeline.privacy import membership
 from tff_pipeline.reporting import audit_text
-from tff_pipeline.runs.checkpoint import CheckpointName, CheckpointStore
 from tff_pipeline.runs import metrics_file
+from tff_pipeline.runs.checkpoint import CheckpointName, CheckpointStore
 from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.tasks.task import Task
 

@@ -1,4 +1,4 @@
-"""Configures the devices of clients: who is there, how fast, and who is lost."""
+"""Configures the devices of clients: who comes, how fast, and who is lost."""
 
 import dataclasses
 import math
@@ -154,7 +154,7 @@ class DeviceConfig(fields.Group):
         return math.ceil(round(self.over_selection * clients_per_round, 6))
 
     def files(self) -> dict[str, str]:
-        """Returns the paths of the files that devices are read from, by flag."""
+        """Returns the paths of the files that describe devices, by flag."""
         paths = {
             "device_speeds": self.speeds,
             "device_sessions": self.sessions,
