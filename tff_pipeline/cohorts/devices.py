@@ -103,13 +103,13 @@ class Devices:
         if options.sessions is not None:
             self._sessions = device_traces.read_sessions(options.sessions, ids)
         self._speeds = None
-        if options.speeds not in (None, EQUAL, LOGNORMAL):
-            self._speeds = device_traces.read_speeds(options.speeds, ids)
-        elif options.speeds == LOGNORMAL:
+        if options.speeds == LOGNORMAL:
             draw = randomness.generator(config.run.seed, "device speeds")
             factors = np.exp(_SPREAD * draw.standard_normal([len(ids), 3]))
             rows = (factors * np.array(_MEDIAN)).tolist()
             self._speeds = [Speed(*row) for row in rows]
+        elif options.speeds is not None and options.speeds != EQUAL:
+            self._speeds = device_traces.read_speeds(options.speeds, ids)
         self._size = functools.lru_cache(None)(
             lambda position: data.size(ids[position])
         )

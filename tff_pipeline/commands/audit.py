@@ -165,7 +165,7 @@ def _took_part(
     for name in traffic:
         traffic[name] = int(next((r[name] for r in rows if name in r), 0))
     cohorts = CohortSource(config, task, plan).with_traffic(**traffic)
-    positions = set()
+    positions: set[int] = set()
     for number in range(1, rounds + 1):
         positions.update(cohorts.positions(number))
     # Behind the clients stand canaries.

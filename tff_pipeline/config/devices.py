@@ -19,8 +19,9 @@ STRAGGLER_WORK = {
 # Values that are no paths.
 EQUAL, LOGNORMAL, BY_SIZE = "equal", "lognormal", "by_size"
 
-_SHARE = fields.Allowed(float, "from 0 to 1", lambda v: 0 <= v <= 1)
-_FACTOR = fields.Allowed(float, "a number from 1 to 10", lambda v: 1 <= v <= 10)
+OVER_SELECTION = fields.Allowed(
+    float, "a number from 1 to 10", lambda v: 1 <= v <= 10
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,7 @@ class DeviceConfig(fields.Group):
     )
     dropout_in_training: Optional[float] = fields.field(
         None,
-        _SHARE,
+        fields.SHARE,
         "Sets the share of drop-outs that happen while the client trains; the "
         "others are lost before the model reaches them. Default: 1. Only with "
         "--device_dropout.",
@@ -67,13 +68,13 @@ class DeviceConfig(fields.Group):
     )
     over_selection: float = fields.field(
         1.0,
-        _FACTOR,
+        OVER_SELECTION,
         "Chooses so many times --clients_per_round clients, and keeps the "
         "first --clients_per_round that finish, such as 1.3.",
     )
     stragglers: float = fields.field(
         0.0,
-        _SHARE,
+        fields.SHARE,
         "Sets the probability with which a client that does not drop out has "
         "too little time in a round, such as 0.5.",
     )
@@ -163,5 +164,5 @@ class DeviceConfig(fields.Group):
         return {
             flag: path
             for flag, path in paths.items()
-            if path not in (None, EQUAL, LOGNORMAL, BY_SIZE)
+            if path is not None and path not in (EQUAL, LOGNORMAL, BY_SIZE)
         }
