@@ -23,8 +23,8 @@ from tff_pipeline.config import (
 from tff_pipeline.runs import round_log
 
 CLIENTS = 6
-# Nobody is there in the rounds that begin within this minute.
-NOBODY = (70.0, 190.0)
+# Nobody is there in the rounds that begin within these seconds.
+NOBODY = (20.0, 110.0)
 
 
 def config_of(tmp_path, name="run", rounds=8, **groups):
