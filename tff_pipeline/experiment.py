@@ -85,7 +85,9 @@ def run(
       until: The last round to run; by default that of `config`.
       announce: Called before the first round with lines that describe the
         columns of a table, how the data were read, where that is not plain,
-        what leaves a client, and on what the best round is chosen.
+        what leaves a client, and on what the best round is chosen; after the
+        last one, with how many clients never took part, where devices are
+        simulated.
 
     Returns:
       The number of rounds, the last metrics and why the run stopped.
@@ -126,7 +128,7 @@ def _run(
         protection = protect(config, task, dimension, directory, overwrite)
     source = CohortSource(config, task, protection.clients, protection.examples)
     directory.claim(config, overwrite, environment)
-    loop, log = build_loop(
+    loop, log, source = build_loop(
         config,
         task,
         protection,
@@ -146,6 +148,14 @@ def _run(
         outcome = loop.run(loop.algorithm.initial_state(weights))
         weights = loop.algorithm.model_weights(outcome.state, outcome.kept)
     rounds, budget = outcome.round_number, loop.budget
+    never_seen = source.never_seen(rounds)
+    # Who came is a secret of private runs, and so is how many never did.
+    if never_seen and protection.exact_metrics:
+        announce(
+            f"{never_seen} of {len(task.train)} clients counted in none of "
+            f"{rounds} rounds: never chosen, not there, lost or late "
+            f"({directory.metrics} has the numbers of every round)."
+        )
     if outcome.interrupted_by is None:
         final = digest(flatten(outcome.state))
         context = finish.FinishContext(

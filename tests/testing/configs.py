@@ -15,6 +15,7 @@ from tff_pipeline.config import (
     SCHEDULE_OPTIONS,
     AggregationConfig,
     ClientConfig,
+    DeviceConfig,
     ExperimentConfig,
     OptimizerConfig,
     PrivacyConfig,
@@ -25,6 +26,7 @@ from tff_pipeline.config import (
 from tff_pipeline.config.aggregation import names_in_chain
 from tff_pipeline.config.clients import CLASS_WEIGHTS, SAMPLING_OPTIONS
 from tff_pipeline.config.data import PARTITION_OPTIONS, DataConfig
+from tff_pipeline.config.devices import OVER_SELECTION
 from tff_pipeline.config.privacy import (
     MECHANISM_OF,
     PRIVACY_OPTIONS,
@@ -54,6 +56,8 @@ VALUES = {
     fields.NOT_NEGATIVE: st.just(0.0) | RATES,
     fields.PROBABILITY: st.floats(0, 1, exclude_min=True, exclude_max=True),
     fields.SWITCH: st.booleans(),
+    fields.SHARE: st.floats(0, 1),
+    OVER_SELECTION: st.floats(1, 10),
     fields.FRACTION: st.floats(0, 1, exclude_max=True),
     # Balanced ones do not go with privacy.
     CLASS_WEIGHTS: st.sampled_from(["1,3.5", "2,1e-3,7"]),
@@ -207,6 +211,28 @@ def client_configs(draw, most, aggregator):
 
 
 @st.composite
+def device_configs(draw, population_known, aggregator):
+    """Devices; with privacy none, for each mechanism has its own demands."""
+    if aggregator in PRIVACY_OPTIONS:
+        return DeviceConfig()
+    values = draw(
+        group_values(
+            DeviceConfig(),
+            {},
+            # Which might choose more clients than there are.
+            **({"over_selection": None} if population_known else {}),
+        )
+    )
+    if not values.get("dropout"):
+        values.pop("dropout_in_training", None)
+    if not values.get("stragglers"):
+        values.pop("straggler_work", None)
+    if "sessions" in values:
+        values.pop("availability", None)
+    return DeviceConfig(**values)
+
+
+@st.composite
 def run_configs(draw, aggregator):
     policies = ["retry", "stop"] + (
         [] if aggregator in PRIVACY_OPTIONS else ["skip"]
@@ -245,5 +271,6 @@ def experiment_configs(draw):
         server=ServerConfig(draw(optimizer_configs("server"))),
         aggregation=aggregation_config(draw, aggregator),
         privacy=privacy_config(draw, aggregator),
+        devices=draw(device_configs(bool(data.num_clients), aggregator)),
         run=draw(run_configs(aggregator)),
     )

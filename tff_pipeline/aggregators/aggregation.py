@@ -36,6 +36,8 @@ class Aggregation:
       complete: A function from (the model's trainable weights before the round,
         the measurements of the aggregation process) to the measurements that
         `measure` takes, for columns that need both; `None` if none does.
+      noise_on_clients: True if all noise of the plan is added on clients, so
+        that a round without clients has no noise to release.
     """
 
     factory: Factory
@@ -44,6 +46,12 @@ class Aggregation:
     columns: Sequence[str] = ()
     measure: Callable[[Any], Mapping[str, float]] = lambda _: {}
     complete: Optional[Callable[[Sequence[Any], Any], Any]] = None
+    noise_on_clients: bool = False
+
+    @property
+    def runs_without_clients(self) -> bool:
+        """True if a round without clients adds noise that the plan counts."""
+        return self.plan is not None and not self.noise_on_clients
 
 
 @dataclasses.dataclass(frozen=True)

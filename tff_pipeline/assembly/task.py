@@ -11,7 +11,7 @@ import tensorflow_federated as tff
 
 from tff_pipeline import errors, registry, timing
 from tff_pipeline.assembly import beginning, memory
-from tff_pipeline.config import DataConfig, ExperimentConfig
+from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.config.clients import BALANCED
 from tff_pipeline.datasets.federation import augmentation, client_tests
 from tff_pipeline.datasets.federation.federated_data import FederatedData
@@ -94,7 +94,7 @@ def load_described_task(
     """
     # Files may be large; they are hashed while the task reads them.
     with concurrent.futures.ThreadPoolExecutor(1) as beside:
-        hashes = beside.submit(_hashes, config.data)
+        hashes = beside.submit(_hashes, config)
         with timing.span("data"):
             task = weighted(load_task(config), config.clients.class_weights)
             task = beginning.begun(task, config)
@@ -165,9 +165,9 @@ def _shown(words: Sequence[str]) -> str:
     return ", ".join([*words[:_MOST_NAMED], *more])
 
 
-def _hashes(data: DataConfig) -> dict[str, str]:
-    """Computes SHA-256 of the files that a task reads, by their names."""
-    files = data.files()
+def _hashes(config: ExperimentConfig) -> dict[str, str]:
+    """Computes SHA-256 of the files that a run reads, by their names."""
+    files = {**config.data.files(), **config.devices.files()}
     found = environment.hashes(files.pop("data_dir", None))
     for flag, path in files.items():
         for sha256 in environment.hashes(path).values():

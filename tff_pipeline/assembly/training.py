@@ -52,7 +52,7 @@ def build_loop(
     sign: Optional[Sign],
     around_round: Callable[[int], contextlib.AbstractContextManager[Any]],
     until: Optional[int],
-) -> tuple[Loop, RoundLog]:
+) -> tuple[Loop, RoundLog, CohortSource]:
     """Builds the loop with the algorithm, its evaluation and its records.
 
     Args:
@@ -68,7 +68,8 @@ def build_loop(
       until: The last round to run; by default that of `config`.
 
     Returns:
-      (the loop, the log that it writes).
+      (the loop, the log that it writes, the reader that it takes cohorts from,
+      which knows how many bytes the algorithm moves).
 
     Raises:
       ConfigError: If settings cannot be combined.
@@ -81,10 +82,13 @@ def build_loop(
         evaluate = columns.Evaluation(
             algorithm, task, groups, source.training_data
         )
+    source = source.with_traffic(
+        algorithm.bytes_down or 0, algorithm.bytes_up or 0
+    )
     names = columns.names(
         task,
         groups,
-        algorithm.columns,
+        [*algorithm.columns, *source.columns],
         protection.exact_metrics,
         algorithm.personal,
     )
@@ -119,4 +123,4 @@ def build_loop(
         until,
         evaluates_before=bool(task.begins_with),
     )
-    return loop, log
+    return loop, log, source

@@ -2,7 +2,7 @@
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tff_pipeline import timing
@@ -16,10 +16,13 @@ class Cohort:
       client_ids: The clients' ids, in order.
       datasets: The data of each client, as the process takes them, in the
         same order.
+      figures: Values of columns of metrics.csv that tell how the clients came
+        to be these, by name.
     """
 
     client_ids: Sequence[str]
     datasets: Sequence[Any]
+    figures: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 class CohortReader:

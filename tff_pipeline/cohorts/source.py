@@ -1,11 +1,15 @@
 """Reads the cohort of a round: its clients with their data and keys."""
 
+import copy
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from tff_pipeline import errors, registry
 from tff_pipeline.client_work.block import client_block, client_key
+from tff_pipeline.cohorts import device_rounds, devices
+from tff_pipeline.cohorts.device_rounds import DeviceRounds
+from tff_pipeline.cohorts.devices import Devices
 from tff_pipeline.cohorts.read_ahead import Cohort
 from tff_pipeline.cohorts.samplers import Sampler
 from tff_pipeline.config import ExperimentConfig
@@ -18,7 +22,11 @@ from tff_pipeline.tasks.task import Task
 
 
 class CohortSource:
-    """Reads cohorts: pure functions of the seed and the round number."""
+    """Reads cohorts: pure functions of the seed and the round number.
+
+    Attributes:
+      devices: The devices of the clients; `None` if there are none.
+    """
 
     def __init__(
         self,
@@ -39,12 +47,70 @@ class CohortSource:
             one. Blocks then hold the noise multiplier of the client's steps.
 
         Raises:
-          ConfigError: If there are fewer clients than `--clients_per_round`.
+          ConfigError: If there are fewer clients than are chosen in a round.
+          DataError: If a file that describes devices is not as it must be.
         """
         self._config = config
         self._task = task
         self._examples_plan = examples_plan
         self._sampler = sampler_of(config, task, plan)
+        self._factors: Optional[Sequence[float]] = None
+        if config.devices.client_learning_rates is not None:
+            self._factors = devices.learning_rate_factors(config, task.train)
+        self.devices: Optional[Devices] = None
+        if config.devices.simulated:
+            self.devices = Devices(config, task.train)
+        self._traffic = (0, 0)
+        self._rounds = self._simulation()
+
+    def _simulation(self) -> Optional[DeviceRounds]:
+        if self.devices is None:
+            return None
+        return DeviceRounds(self._config, self._sampler, self.devices)
+
+    def with_traffic(self, bytes_down: int, bytes_up: int) -> "CohortSource":
+        """Returns the source for an algorithm that moves so many bytes.
+
+        Args:
+          bytes_down: The bytes that one client receives in a round.
+          bytes_up: The bytes that it sends.
+        """
+        if self.devices is None:
+            return self
+        source = copy.copy(self)
+        source.devices = self.devices.with_traffic(bytes_down, bytes_up)
+        source._traffic = (bytes_down, bytes_up)
+        source._rounds = source._simulation()
+        return source
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of the columns of metrics.csv that devices add, in order."""
+        return () if self.devices is None else device_rounds.COLUMNS
+
+    def positions(self, round_number: int) -> Sequence[int]:
+        """Returns the positions of the clients that count in a round.
+
+        Args:
+          round_number: The number of the round, 1 or above.
+
+        Returns:
+          Positions from 0 in the population, in which canaries stand behind
+          the clients.
+        """
+        if self._rounds is None:
+            return self._sampler.positions(round_number)
+        return self._rounds.round(round_number).positions
+
+    def never_seen(self, rounds: int) -> int:
+        """Counts the clients that counted in no round; 0 without devices.
+
+        Args:
+          rounds: The number of rounds that were trained.
+        """
+        if self._rounds is None or not rounds:
+            return 0
+        return self._rounds.never_seen(rounds, len(self._task.train))
 
     @functools.cached_property
     def _positions(self) -> dict[str, int]:
@@ -60,7 +126,8 @@ class CohortSource:
         Args:
           round_number: The number of the round, 1 or above.
           client_ids: The ids of the clients that take part; by default the
-            sampler draws them.
+            sampler draws them, and devices say who of them comes. Whoever
+            chooses clients asks `devices` for itself.
 
         Returns:
           The clients' ids with one block each, as `client_block` makes them.
@@ -69,13 +136,25 @@ class CohortSource:
           DataError: If the task refuses a client's examples.
           TrainingError: If memory runs out.
         """
-        if client_ids is None:
-            positions = self._sampler.positions(round_number)
-            client_ids = self._sampler.ids(positions)
-        else:
+        figures: Mapping[str, float] = {}
+        steps: Sequence[int] = ()
+        if client_ids is not None:
             positions = [self._positions[each] for each in client_ids]
-        blocks = [self._block(p, round_number) for p in positions]
-        return Cohort(client_ids, blocks)
+        elif self._rounds is not None:
+            happened = self._rounds.round(round_number)
+            positions, steps = list(happened.positions), happened.steps
+            figures = happened.figures(*self._traffic)
+        else:
+            positions = self._sampler.positions(round_number)
+        blocks = [
+            self._block(position, round_number, number)
+            for position, number in zip(
+                positions, steps or [0] * len(positions)
+            )
+        ]
+        if client_ids is None:
+            client_ids = self._sampler.ids(positions)
+        return Cohort(client_ids, blocks, figures)
 
     def training_data(self, client_id: str) -> Any:
         """Reads the data that a client trains on, for its own model.
@@ -94,13 +173,13 @@ class CohortSource:
             rate=schedules.factor(self._config.clients.optimizer, 1),
         )
 
-    def _block(self, position: int, round_number: int) -> Any:
+    def _block(self, position: int, round_number: int, steps: int) -> Any:
         """Makes the block of a client, or of a canary if one stands there."""
         clients = self._task.train.client_ids
         if position >= len(clients):
             return self._canary(position - len(clients))
         try:
-            return self._client(position, round_number)
+            return self._client(position, round_number, steps)
         except MemoryError:
             raise errors.TrainingError(
                 f"Memory ran out in round {round_number} while reading client "
@@ -108,7 +187,7 @@ class CohortSource:
                 "--clients_per_round. The last checkpoint stands."
             ) from None
 
-    def _client(self, position: int, round_number: int) -> Any:
+    def _client(self, position: int, round_number: int, steps: int) -> Any:
         config, task, plan = self._config, self._task, self._examples_plan
         client_id = task.train.client_ids[position]
         examples = task.train.load(client_id)
@@ -116,11 +195,15 @@ class CohortSource:
         noise = None
         if plan is not None:
             noise = plan.noise_multiplier(len(examples))
+        rate = schedules.factor(config.clients.optimizer, round_number)
+        if self._factors is not None:
+            rate *= self._factors[position]
         return client_block(
             examples,
             client_key(config.run.seed, round_number, position),
             round_number,
-            schedules.factor(config.clients.optimizer, round_number),
+            rate,
+            steps,
             noise_multiplier=noise,
         )
 
@@ -145,8 +228,8 @@ def sampler_of(
         population, after the clients.
 
     Raises:
-      ConfigError: If there are fewer clients than `--clients_per_round`, or
-        too few for `--min_separation`.
+      ConfigError: If there are fewer clients than `--clients_per_round` and
+        `--over_selection` ask for, or too few for `--min_separation`.
     """
     assert config.clients.sampling is not None  # `ExperimentConfig` does.
     ids, seed = task.train.client_ids, config.run.seed
@@ -159,4 +242,12 @@ def sampler_of(
     if config.clients.sampling == "min_separation":
         options["min_separation"] = config.clients.min_separation
     sampler = registry.load(config.clients.sampling, registry.SAMPLERS)
-    return sampler(ids, config.clients.clients_per_round, seed, **options)
+    size = config.clients.clients_per_round
+    chosen = config.devices.chosen(size)
+    if size <= len(ids) < chosen:
+        raise errors.ConfigError(
+            f"--over_selection={config.devices.over_selection} chooses "
+            f"{chosen} clients for --clients_per_round={size}, more than the "
+            f"{len(ids)} there are; lower one of the two."
+        )
+    return sampler(ids, chosen, seed, **options)

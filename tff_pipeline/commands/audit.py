@@ -12,13 +12,14 @@ import tensorflow_federated as tff
 
 from tff_pipeline import errors, experiment, randomness
 from tff_pipeline.assembly import privacy, saved_weights
-from tff_pipeline.cohorts import source
+from tff_pipeline.cohorts.source import CohortSource
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.export import attacked, saved_model
 from tff_pipeline.files import durable, storage
 from tff_pipeline.privacy import membership
 from tff_pipeline.reporting import audit_text
+from tff_pipeline.runs import metrics_file
 from tff_pipeline.runs.checkpoint import CheckpointName
 from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.tasks.task import Task
@@ -157,10 +158,15 @@ def _took_part(
     plan = privacy.plan_of_clients(
         config, clients, dimension, directory, overwrite=False
     )
-    sampler = source.sampler_of(config, task, plan)
-    positions = set()
+    # How long clients took depends on how much was sent.
+    rows = metrics_file.read(directory.metrics)
+    traffic = {name: 0 for name in ("bytes_down", "bytes_up")}
+    for name in traffic:
+        traffic[name] = int(next((r[name] for r in rows if name in r), 0))
+    cohorts = CohortSource(config, task, plan).with_traffic(**traffic)
+    positions: set[int] = set()
     for number in range(1, rounds + 1):
-        positions.update(sampler.positions(number))
+        positions.update(cohorts.positions(number))
     # Behind the clients stand canaries.
     return sorted(position for position in positions if position < clients)
 

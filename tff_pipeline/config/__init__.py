@@ -14,6 +14,7 @@ from tff_pipeline.config.clients import (
     ClientConfig,
 )
 from tff_pipeline.config.data import DataConfig
+from tff_pipeline.config.devices import DeviceConfig
 from tff_pipeline.config.experiment import ExperimentConfig
 from tff_pipeline.config.model import ModelConfig
 from tff_pipeline.config.optimizers import (
@@ -39,6 +40,7 @@ __all__ = [
     "AlgorithmConfig",
     "ClientConfig",
     "DataConfig",
+    "DeviceConfig",
     "ExperimentConfig",
     "ModelConfig",
     "OptimizerConfig",

@@ -15,6 +15,7 @@ from tff_pipeline.config.clients import (
     ClientConfig,
 )
 from tff_pipeline.config.data import DataConfig
+from tff_pipeline.config.devices import BY_SIZE, DeviceConfig
 from tff_pipeline.config.optimizers import ServerConfig
 from tff_pipeline.config.privacy import (
     MECHANISM_OF,
@@ -43,6 +44,7 @@ class ExperimentConfig:
       algorithm: What clients and server compute in a round.
       aggregation: How the messages of a cohort's clients become one.
       privacy: Differential privacy of whole clients.
+      devices: The simulated devices of clients: who comes, and how fast.
 
     Raises:
       ConfigError: If options of different groups do not go together.
@@ -55,10 +57,12 @@ class ExperimentConfig:
     algorithm: AlgorithmConfig = AlgorithmConfig()
     aggregation: AggregationConfig = AggregationConfig()
     privacy: PrivacyConfig = PrivacyConfig()
+    devices: DeviceConfig = DeviceConfig()
 
     def __post_init__(self) -> None:
         self._settle_privacy()
         self._settle_clients()
+        self._check_devices()
         population = self.data.num_clients
         if population and self.clients.clients_per_round > population:
             raise errors.ConfigError(
@@ -66,6 +70,61 @@ class ExperimentConfig:
                 f"more than the {population} clients there are "
                 f"(--num_clients={population}); lower the first or raise the "
                 "second."
+            )
+
+    def _check_devices(self) -> None:
+        """Refuses devices that other options cannot be combined with."""
+        devices, clients = self.devices, self.clients
+        chosen = devices.chosen(clients.clients_per_round)
+        population = self.data.num_clients
+        if population and clients.clients_per_round <= population < chosen:
+            raise errors.ConfigError(
+                f"--over_selection={devices.over_selection} chooses {chosen} "
+                f"clients for --clients_per_round={clients.clients_per_round}, "
+                f"more than the {population} there are "
+                f"(--num_clients={population}); lower one of the first two."
+            )
+        if (
+            devices.straggler_work == "less"
+            and self.algorithm.name == "fed_sgd"
+        ):
+            raise errors.ConfigError(
+                "--straggler_work=less is not used with --algorithm=fed_sgd, "
+                "whose clients take one step, of which there is no less; "
+                "choose late or all."
+            )
+        if self.private:
+            self._check_private_devices()
+
+    def _check_private_devices(self) -> None:
+        """Refuses devices by which a client moves more than its own update."""
+        devices, name = self.devices, self.aggregation.name
+        if devices.over_selection > 1:
+            raise errors.ConfigError(
+                f"--over_selection={devices.over_selection} is not used with "
+                f"--aggregator={name}: where the first to finish are kept, a "
+                "client that comes puts another out, and moves the sum by more "
+                "than the clip; leave it out and raise --clients_per_round."
+            )
+        if devices.client_learning_rates == BY_SIZE:
+            raise errors.ConfigError(
+                f"--client_learning_rates={BY_SIZE} with --aggregator={name} "
+                "compares clients' sizes, which no noise protects; leave it "
+                "out, or name a file."
+            )
+        if devices.timed and devices.round_deadline_s is None:
+            raise errors.ConfigError(
+                f"--aggregator={name} needs --round_deadline_s=... where the "
+                "time of day says who comes (--device_availability, "
+                "--device_sessions): rounds must last equally long, else a "
+                "slow client changes who comes after it."
+            )
+        if devices.simulated and MECHANISM_OF[name] == "distributed":
+            raise errors.ConfigError(
+                f"--aggregator={name} is not used with simulated devices "
+                "(--device_..., --stragglers, --round_deadline_s): every "
+                "client that is lost takes its share of the noise with it; "
+                "leave them out, or choose dp_gaussian."
             )
 
     @property
@@ -156,6 +215,7 @@ class ExperimentConfig:
             self.algorithm,
             self.aggregation,
             self.privacy,
+            self.devices,
             self.run,
         )
 
@@ -189,7 +249,8 @@ class ExperimentConfig:
     def flagfile(self) -> str:
         """Returns a flagfile's text that repeats the run in another folder."""
         values = {**self.flags(), "output_dir": None}
-        for flag, path in self.data.files().items():
+        files = {**self.data.files(), **self.devices.files()}
+        for flag, path in files.items():
             values[flag] = os.path.abspath(path)
         for flag in ("init_from", "init_adapter"):
             place = values.get(flag)

@@ -149,6 +149,7 @@ POSITIVE = Allowed(float, "a finite number above 0", lambda v: v > 0)
 NOT_NEGATIVE = Allowed(float, "a finite number, 0 or above", lambda v: v >= 0)
 PROBABILITY = Allowed(float, "above 0 and below 1", lambda v: 0 < v < 1)
 SWITCH = Allowed(bool, "true or false", lambda v: True)
+SHARE = Allowed(float, "from 0 to 1", lambda v: 0 <= v <= 1)
 FRACTION = Allowed(float, "at least 0 and below 1", lambda v: 0 <= v < 1)
 
 

@@ -36,6 +36,7 @@ def define_experiment_flags() -> None:
         "Algorithm",
         "Aggregation",
         "Differential privacy",
+        "Devices",
         "Run",
     )
     groups = config.ExperimentConfig().groups()
@@ -136,6 +137,7 @@ def experiment_config() -> config.ExperimentConfig:
         algorithm=_group(config.AlgorithmConfig),
         aggregation=_group(config.AggregationConfig),
         privacy=_group(config.PrivacyConfig),
+        devices=_group(config.DeviceConfig),
         run=_group(config.RunConfig),
     )
     if experiment.run.output_dir is None:

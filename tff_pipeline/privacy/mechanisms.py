@@ -58,6 +58,7 @@ def _aggregation(plan: Plan, factory: Factory) -> Aggregation:
         SAMPLINGS_OF[plan.setting.mechanism],
         plan.columns,
         measure,
+        noise_on_clients=plan.aggregator == "dp_local",
     )
 
 

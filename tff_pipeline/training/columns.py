@@ -6,6 +6,7 @@ from typing import Any, Optional
 import tensorflow_federated as tff
 
 from tff_pipeline.algorithms.algorithm import Algorithm
+from tff_pipeline.cohorts import device_rounds
 from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.evaluation import over_clients, spread
 from tff_pipeline.evaluation.central import Evaluator
@@ -16,7 +17,10 @@ from tff_pipeline.tasks.task import Task
 # The group of clients that train.
 SEEN = "seen"
 # Exact figures of the clients that train, left out of private runs.
-_EXACT = ("clients", "rejected_clients", "examples")
+_EXACT = (
+    *("clients", "rejected_clients", "examples"),
+    *device_rounds.COLUMNS,
+)
 
 
 def names(
@@ -32,7 +36,7 @@ def names(
       task: The task, which has the metrics.
       groups: The groups of clients that are evaluated client by client, such
         as `seen`.
-      more: The columns that the algorithm adds.
+      more: The columns that the algorithm and devices add.
       exact: Whether to include figures of the training clients that no noise
         protects.
       personal: Whether clients that train have weights of their own, which are

@@ -246,25 +246,13 @@ class Loop:
         policy: failures.Policy,
         began: float,
     ) -> Round:
-        kept = before.kept
-        rows: Sequence[Any] = ()
-        if kept is not None:
-            rows = kept.rows(cohort.client_ids)
-        state, metrics, rows = self.algorithm.run_round(
-            before.state, list(cohort.datasets), rows
-        )
         row: dict[str, Value] = {"round": number}
-        row.update(self.algorithm.measure(metrics))
-        if not is_finite((state, rows)):
-            row["rejected_update"] = 1
-            state = self.algorithm.without_update(before.state, state)
-        # A rejected round changes no kept state either.
-        if kept is not None and not row.get("rejected_update"):
-            kept = kept.updated(cohort.client_ids, rows)
-            kept, values = self.algorithm.after_round(
-                state, kept, cohort.client_ids, number
-            )
-            row.update(values)
+        state, kept = before.state, before.kept
+        if cohort.datasets or self.algorithm.aggregation.runs_without_clients:
+            state, kept = self._trained(number, cohort, before, row)
+        else:
+            # There is no mean of nobody; all stays as it was.
+            row |= {"rejected_clients": 0, "examples": 0, "rejected_update": 0}
         if row.get("rejected_update"):
             decision, why = policy.of_update(), "the update is not finite"
             self.recorder.event(
@@ -279,12 +267,46 @@ class Loop:
             with timing.span("evaluation"):
                 row.update(self.evaluate(state, kept))
         row["clients"] = len(cohort.datasets)
+        row.update(cohort.figures)
         for name in ("bytes_down", "bytes_up"):
             size = getattr(self.algorithm, name)
             if size is not None:
                 row[name] = size
         after = Outcome(number, state, kept, best=before.best)
         return self._done(number, after, cohort.client_ids, row, began)
+
+    def _trained(
+        self,
+        number: int,
+        cohort: Cohort,
+        before: Outcome,
+        row: dict[str, Value],
+    ) -> tuple[Any, Optional[KeptStates]]:
+        """Computes a round, and adds what was measured to its row.
+
+        Returns:
+          (the server's state, the kept states), without an update that is not
+          finite.
+        """
+        kept = before.kept
+        rows: Sequence[Any] = ()
+        if kept is not None:
+            rows = kept.rows(cohort.client_ids)
+        state, metrics, rows = self.algorithm.run_round(
+            before.state, list(cohort.datasets), rows
+        )
+        row.update(self.algorithm.measure(metrics))
+        if not is_finite((state, rows)):
+            row["rejected_update"] = 1
+            state = self.algorithm.without_update(before.state, state)
+        # A rejected round changes no kept state either.
+        if kept is not None and not row.get("rejected_update"):
+            kept = kept.updated(cohort.client_ids, rows)
+            kept, values = self.algorithm.after_round(
+                state, kept, cohort.client_ids, number
+            )
+            row.update(values)
+        return state, kept
 
     def _done(
         self,
