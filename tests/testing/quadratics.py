@@ -24,10 +24,17 @@ from tff_pipeline.datasets.federation.federated_data import Examples
 RATE = 0.1
 
 
-def algorithm(name, clients=None, optimizer="sgd", examples=2, **options):
+def algorithm(
+    name,
+    clients=None,
+    optimizer="sgd",
+    examples=2,
+    schedule=None,
+    **options,
+):
     """The algorithm `name` for two clients, with `examples` in all.
 
-    By default all count the same.
+    By default all count the same. `schedule` is for algorithms without rounds.
     """
     config = ExperimentConfig(
         algorithm=AlgorithmConfig(name, **options),
@@ -52,6 +59,7 @@ def algorithm(name, clients=None, optimizer="sgd", examples=2, **options):
             examples=lambda: examples,
             weight_names=["quadratic/x"],
             initial_weights=first_weights,
+            schedule=schedule,
         )
     )
 

@@ -38,6 +38,8 @@ class AlgorithmContext:
       weight_names: The names of the trainable weights, in order.
       initial_weights: Draws the model's first weights by a seed, NumPy arrays;
         the server begins with those of the experiment's.
+      schedule: Makes the schedule of an algorithm without rounds, from the
+        bytes that one client receives and sends; see `fed_buff.Schedule`.
     """
 
     config: ExperimentConfig
@@ -48,6 +50,7 @@ class AlgorithmContext:
     examples: Callable[[], int] = lambda: 0
     weight_names: Sequence[str] = ()
     initial_weights: Optional[InitialWeights] = None
+    schedule: Optional[Callable[[int, int], Any]] = None
 
     @property
     def population_weight(self) -> float:

@@ -14,6 +14,9 @@ from tff_pipeline.assembly.privacy import Protection
 from tff_pipeline.assembly.task import initial_weights
 from tff_pipeline.client_work.augmented import Augmented
 from tff_pipeline.client_work.hooks import ClientHook
+from tff_pipeline.cohorts.asynchronous import DeviceSchedule
+from tff_pipeline.cohorts.devices import Devices
+from tff_pipeline.cohorts.source import sampler_of
 from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
 from tff_pipeline.datasets.federation import augmentation
 from tff_pipeline.tasks.task import Task
@@ -60,8 +63,21 @@ def build_algorithm(
             lambda: sum(map(task.train.size, task.train.client_ids)),
             task.weight_names["trainable"],
             functools.partial(initial_weights, task),
+            functools.partial(_schedule, config, task),
         )
     )
+
+
+def _schedule(
+    config: ExperimentConfig, task: Task, bytes_down: int, bytes_up: int
+) -> DeviceSchedule:
+    """Makes the schedule of an algorithm without rounds."""
+    devices = None
+    if config.devices.simulated:
+        devices = Devices(config, task.train)
+        devices = devices.with_traffic(bytes_down, bytes_up)
+    sampler = sampler_of(config, task, None)
+    return DeviceSchedule(config, task.train.client_ids, sampler, devices)
 
 
 def _changes(config: ExperimentConfig, task: Task) -> Sequence[ClientHook]:

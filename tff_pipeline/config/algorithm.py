@@ -26,9 +26,10 @@ ALGORITHM_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "fed_recon": _LOCAL,
     "ditto": {"ditto_lambda": 1.0, "personal_learning_rate": None},
     "ifca": {"num_clusters": 2},
+    "fed_buff": {"buffer_size": None},
 }
 # Algorithms in which every client counts the same.
-COUNT_ALIKE = ("fed_dyn",)
+COUNT_ALIKE = ("fed_dyn", "fed_buff")
 _OPTION = fields.Allowed(int, "1 or 2", lambda v: v in (1, 2))
 
 _CLUSTERS = fields.Allowed(
@@ -58,7 +59,7 @@ class AlgorithmConfig(fields.Group):
         "server's momentum on clients; fine_tune trains on each client before "
         "its evaluation; fed_per, fed_rep and fed_recon leave layers on "
         "clients; ditto gives each client a model of its own, and ifca each "
-        "cluster of clients.",
+        "cluster of clients; fed_buff steps whenever some updates are in.",
         flag="algorithm",
     )
     fed_prox_mu: Optional[float] = fields.field(
@@ -121,6 +122,14 @@ class AlgorithmConfig(fields.Group):
         _CLUSTERS,
         "Sets the number of models, of which each client trains the one that "
         "fits it best; all travel to it. Default: 2. Only for ifca.",
+    )
+
+    buffer_size: Optional[int] = fields.field(
+        None,
+        fields.COUNT,
+        "Sets the number of updates of which the server makes a step, while "
+        "--clients_per_round clients are under way. Default: as many. Only "
+        "for fed_buff.",
     )
 
     def __post_init__(self) -> None:
