@@ -455,11 +455,18 @@ def read_flagfile(tmp_path_factory):
 
 
 def elsewhere(config):
-    """The config with another output folder, and absolute data_dir."""
+    """The config with another output folder, and absolute paths of files."""
     data_dir = config.data.data_dir and os.path.abspath(config.data.data_dir)
+    devices, files = config.devices, config.devices.files()
+    paths = {
+        field.name: os.path.abspath(files[flag])
+        for flag, field in devices.options()
+        if flag in files
+    }
     return dataclasses.replace(
         config,
         data=dataclasses.replace(config.data, data_dir=data_dir),
+        devices=dataclasses.replace(devices, **paths),
         run=dataclasses.replace(config.run, output_dir="elsewhere"),
     )
 
