@@ -9,11 +9,13 @@ import numpy as np
 
 from tests.testing import own_algorithm
 from tests.testing.scripts import rows_of
+from tff_pipeline import registry
 from tff_pipeline.config import (
     AggregationConfig,
     AlgorithmConfig,
     ClientConfig,
     DataConfig,
+    DeviceConfig,
     ExperimentConfig,
     OptimizerConfig,
     PrivacyConfig,
@@ -45,10 +47,37 @@ RUNS = {
     "tree": {**_ACCOUNT, "dp_clip": 0.5, "dp_noise_multiplier": 0.5},
     "kept": {},
 }
+
+
+# Runs of every algorithm, by its name; plain SGD, which suits all.
+ALGORITHMS = tuple(registry.ALGORITHMS)
 own_algorithm.register()
 
 
+def algorithm_config(name, path):
+    """A run of an algorithm, with lost clients and uneven devices."""
+    return ExperimentConfig(
+        data=DataConfig("digits_2nn", partition="dirichlet", num_clients=8),
+        clients=ClientConfig(
+            clients_per_round=4,
+            batch_size=16,
+            optimizer=OptimizerConfig("client", "sgd", 0.05),
+        ),
+        algorithm=AlgorithmConfig(name),
+        devices=DeviceConfig(speeds="lognormal", dropout=0.2),
+        run=RunConfig(
+            output_dir=str(path),
+            total_rounds=ROUNDS,
+            rounds_per_checkpoint=EVERY,
+            rounds_per_eval=EVERY,
+            keep_checkpoints=2,
+        ),
+    )
+
+
 def config_of(name, path):
+    if name in ALGORITHMS:
+        return algorithm_config(name, path)
     chooses = name == "kept"
 
     def momentum(side):

@@ -10,7 +10,14 @@ import signal
 
 import pytest
 
-from tests.testing.killed_runs import EVERY, ROUNDS, RUNS, begin, papers
+from tests.testing.killed_runs import (
+    ALGORITHMS,
+    EVERY,
+    ROUNDS,
+    RUNS,
+    begin,
+    papers,
+)
 from tests.testing.scripts import rows_of, train_with_faults
 
 SEED = 20261121
@@ -88,6 +95,14 @@ def told(counts, seed):
 
 def test_a_run_killed_anywhere_ends_with_the_same_bits(tmp_path):
     told(kill_and_resume(3, SEED, tmp_path, ("tree", "kept")), SEED)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_killed_anywhere_ends_with_the_same_bits(
+    name, tmp_path
+):
+    told(kill_and_resume(3, SEED + 2, tmp_path, (name,)), SEED + 2)
 
 
 @pytest.mark.soak
