@@ -24,7 +24,7 @@ from tff_pipeline.config import (
 )
 from tff_pipeline.runs import round_log
 
-ROUNDS, EVERY = 15, 3
+ROUNDS, EVERY, KEPT = 15, 3, 2
 SECRET = "0123456789abcdef" * 2 + "\n"
 # Momentum on both sides and dropout in either; the clip adapts in one, the
 # other has tree noise of a secret that lies in its folder. In the third,
@@ -70,7 +70,7 @@ def algorithm_config(name, path):
             total_rounds=ROUNDS,
             rounds_per_checkpoint=EVERY,
             rounds_per_eval=EVERY,
-            keep_checkpoints=2,
+            keep_checkpoints=KEPT,
         ),
     )
 
@@ -107,7 +107,7 @@ def config_of(name, path):
             total_rounds=ROUNDS,
             rounds_per_checkpoint=EVERY,
             rounds_per_eval=2 if chooses else EVERY,
-            keep_checkpoints=2,
+            keep_checkpoints=KEPT,
             target_metric="loss" if chooses else None,
             patience=ROUNDS if chooses else None,
         ),
@@ -140,9 +140,18 @@ def papers(path):
         "metrics": rows_of(path),
         "log": log,
         "statement": _statement(path / "privacy.json"),
-        "checkpoints": sorted(os.listdir(path / "checkpoints")),
+        "checkpoints": _newest(sorted(os.listdir(path / "checkpoints"))),
         "rest": sorted(set(os.listdir(path)) - {"noise_secret"}),
     }
+
+
+def _newest(names):
+    """The newest checkpoints, and all else that is there.
+
+    Who is killed before the last one that is too old was removed leaves it.
+    """
+    saved = [name for name in names if name.startswith("round_")]
+    return [*saved[-KEPT:], *(name for name in names if name not in saved)]
 
 
 def _kept(checkpoints, folder):
