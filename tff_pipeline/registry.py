@@ -223,6 +223,7 @@ ALGORITHMS = {
     "fed_recon": "tff_pipeline.algorithms.fed_recon:FedRecon",
     "ditto": "tff_pipeline.algorithms.ditto:Ditto",
     "ifca": "tff_pipeline.algorithms.ifca:Ifca",
+    "gossip": "tff_pipeline.algorithms.gossip:Gossip",
 }
 
 AGGREGATORS = {

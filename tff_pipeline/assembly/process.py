@@ -60,6 +60,7 @@ def build_algorithm(
             lambda: sum(map(task.train.size, task.train.client_ids)),
             task.weight_names["trainable"],
             functools.partial(initial_weights, task),
+            task.train.client_ids,
         )
     )
 

@@ -93,7 +93,7 @@ def load_described_task(
     """
     # Files may be large; they are hashed while the task reads them.
     with concurrent.futures.ThreadPoolExecutor(1) as beside:
-        hashes = beside.submit(_hashes, config.data)
+        hashes = beside.submit(_hashes, config)
         with timing.span("data"):
             task = weighted(load_task(config), config.clients.class_weights)
             task = beginning.begun(task, config)
@@ -163,9 +163,9 @@ def _shown(words: Sequence[str]) -> str:
     return ", ".join([*words[:_MOST_NAMED], *more])
 
 
-def _hashes(data: DataConfig) -> dict[str, str]:
-    """Computes SHA-256 of the files that a task reads, by their names."""
-    files = data.files()
+def _hashes(config: ExperimentConfig) -> dict[str, str]:
+    """Computes SHA-256 of the files that a run reads, by their names."""
+    files = {**config.data.files(), **config.algorithm.files()}
     found = environment.hashes(files.pop("data_dir", None))
     for flag, path in files.items():
         for sha256 in environment.hashes(path).values():

@@ -189,7 +189,8 @@ class ExperimentConfig:
     def flagfile(self) -> str:
         """Returns a flagfile's text that repeats the run in another folder."""
         values = {**self.flags(), "output_dir": None}
-        for flag, path in self.data.files().items():
+        files = {**self.data.files(), **self.algorithm.files()}
+        for flag, path in files.items():
             values[flag] = os.path.abspath(path)
         for flag in ("init_from", "init_adapter"):
             place = values.get(flag)
