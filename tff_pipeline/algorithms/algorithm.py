@@ -38,6 +38,7 @@ class AlgorithmContext:
       weight_names: The names of the trainable weights, in order.
       initial_weights: Draws the model's first weights by a seed, NumPy arrays;
         the server begins with those of the experiment's.
+      client_ids: The ids of all clients, in order.
     """
 
     config: ExperimentConfig
@@ -48,6 +49,7 @@ class AlgorithmContext:
     examples: Callable[[], int] = lambda: 0
     weight_names: Sequence[str] = ()
     initial_weights: Optional[InitialWeights] = None
+    client_ids: Sequence[str] = ()
 
     @property
     def population_weight(self) -> float:
@@ -112,6 +114,11 @@ class Algorithm(abc.ABC):
         if not isinstance(self.process, KeptStateProcess):
             return None
         return self.process.initial_kept_state or None
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Lines about the algorithm that a run prints at its start."""
+        return ()
 
     @property
     def columns(self) -> Sequence[str]:

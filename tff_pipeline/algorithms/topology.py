@@ -12,7 +12,7 @@ Without weights of their own, neighbours i and j of degrees d_i and d_j have
 the lazy Metropolis weights (Olshevsky 2014, "Linear time average consensus on
 fixed graphs", equation 3). With them no eigenvalue is negative, so models never
 swing between two sides of a ring or a grid. Where all clients are neighbours,
-w_ij = 1 / n: one round makes all models their mean, as federated averaging does.
+w_ij = 1 / n: a round makes all models their mean, as federated averaging does.
 
 With eigenvalues 1 = l_1 >= |l_2| >= ... the spectral gap is 1 - |l_2|: a round
 of mixing leaves at most |l_2| of the models' distance from their mean.

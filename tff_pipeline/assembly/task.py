@@ -11,7 +11,7 @@ import tensorflow_federated as tff
 
 from tff_pipeline import errors, registry, timing
 from tff_pipeline.assembly import beginning, memory
-from tff_pipeline.config import DataConfig, ExperimentConfig
+from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.config.clients import BALANCED
 from tff_pipeline.datasets.federation import augmentation, client_tests
 from tff_pipeline.datasets.federation.federated_data import FederatedData
