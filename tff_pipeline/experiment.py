@@ -85,7 +85,8 @@ def run(
       until: The last round to run; by default that of `config`.
       announce: Called before the first round with lines that describe the
         columns of a table, how the data were read, where that is not plain,
-        what the algorithm has to say, what leaves a client, and on what the best round is chosen.
+        what the algorithm has to say, what leaves a client, and on what the
+        best round is chosen.
 
     Returns:
       The number of rounds, the last metrics and why the run stopped.

@@ -315,13 +315,20 @@ def mix(
     >>> mix(w, [[np.float32([1.0])], [np.float32([2.0])]])
     ([[array([1.5], dtype=float32)], [array([1.5], dtype=float32)]], 0.0)
     """
+    # What all clients that mix give each other is summed up once, so that n^2
+    # products are not needed where all are neighbours; elsewhere that is 0.
+    mixing = weights.diagonal() < 1
+    shared = weights[np.ix_(mixing, mixing)].min(initial=1.0)
     # Of a sparse matrix the product is a loop over j, in order.
-    matrix, squares, mixed = sparse.csr_matrix(weights), 0.0, []
+    others = sparse.csr_matrix(weights - shared * np.outer(mixing, mixing))
+    squares, mixed = 0.0, []
     for leaves in zip(*models):
         stack = np.stack([leaf.reshape(-1) for leaf in leaves])
         for first in range(0, stack.shape[1], _AT_ONCE):
             part = stack[:, first : first + _AT_ONCE]
-            part[:] = matrix @ part.astype(np.float64)
+            exact = part.astype(np.float64)
+            total = shared * exact[mixing].sum(axis=0)
+            part[:] = others @ exact + np.outer(mixing, total)
             after = part.astype(np.float64)
             squares += float(np.sum(np.square(after - after.mean(axis=0))))
         mixed.append([each.reshape(leaves[0].shape) for each in stack])

@@ -20,7 +20,6 @@ of mixing leaves at most |l_2| of the models' distance from their mean.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -126,9 +125,8 @@ def random_regular(n: int, degree: int, draw: np.random.Generator) -> Edges:
     if degree % 2:
         places = np.arange(n)
         edges[places, (places + n // 2) % n] = True
-    ends = np.argwhere(np.triu(edges))
     while True:
-        _swap(edges, ends, draw)
+        edges = _swapped(edges, draw)
         if parts(edges) == 1:
             return edges
 
@@ -147,21 +145,25 @@ def _symmetric(edges: Edges) -> Edges:
     return (edges | edges.T) & complete(len(edges))
 
 
-def _swap(
-    edges: Edges, ends: npt.NDArray[Any], draw: np.random.Generator
-) -> None:
-    """Swaps the ends of random pairs of edges, in place."""
-    for first, second in draw.integers(
-        len(ends), size=[_SWAPS_AN_EDGE * len(ends), 2]
-    ):
+def _swapped(edges: Edges, draw: np.random.Generator) -> Edges:
+    """Swaps the ends of random pairs of edges."""
+    ends = [(a, b) for a, b in np.argwhere(np.triu(edges)).tolist()]
+    known = {*ends, *((b, a) for a, b in ends)}
+    count = _SWAPS_AN_EDGE * len(ends)
+    pairs = draw.integers(len(ends), size=[count, 2]).tolist()
+    turned = draw.integers(2, size=count).tolist()
+    for (first, second), turn in zip(pairs, turned):
         (a, b), (c, d) = ends[first], ends[second]
-        if draw.random() < 0.5:
+        if turn:
             c, d = d, c
-        if a == d or b == c or edges[a, d] or edges[c, b]:
+        if a == d or b == c or (a, d) in known or (c, b) in known:
             continue
-        for i, j, joined in ((a, b, 0), (c, d, 0), (a, d, 1), (c, b, 1)):
-            edges[i, j] = edges[j, i] = joined
+        known -= {(a, b), (b, a), (c, d), (d, c)}
+        known |= {(a, d), (d, a), (c, b), (b, c)}
         ends[first], ends[second] = (a, d), (c, b)
+    swapped = np.zeros_like(edges)
+    swapped[tuple(np.transpose(ends))] = True
+    return _symmetric(swapped)
 
 
 # Graphs that need no more than the number of clients, by --gossip_topology.

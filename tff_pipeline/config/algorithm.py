@@ -42,7 +42,7 @@ _CLUSTERS = fields.Allowed(
 )
 
 _DEGREE = fields.Allowed(
-    int, "a whole number from 2 to 5000", lambda v: 2 <= v <= 5000
+    int, "a whole number from 2 to 100", lambda v: 2 <= v <= 100
 )
 
 
