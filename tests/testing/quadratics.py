@@ -5,6 +5,7 @@ gradients of rate .1 a round; the optimum of their mean is .8.
 """
 
 import numpy as np
+import tensorflow_federated as tff
 
 from tests.testing.blocks import drawn_block
 from tests.testing.control_variates import model_fn
@@ -21,6 +22,7 @@ from tff_pipeline.config import (
 from tff_pipeline.datasets.federation.federated_data import Examples
 
 RATE = 0.1
+CLIENT_IDS = ("first", "second")
 
 
 def algorithm(name, clients=None, optimizer="sgd", examples=2, **options):
@@ -49,6 +51,10 @@ def algorithm(name, clients=None, optimizer="sgd", examples=2, **options):
             Aggregation(WeightedMeanFactory()),
             population=2,
             examples=lambda: examples,
+            initial_weights=lambda _: tff.learning.models.ModelWeights(
+                [np.zeros(1, np.float32)], []
+            ),
+            client_ids=CLIENT_IDS,
         )
     )
 
