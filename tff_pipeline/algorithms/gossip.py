@@ -82,7 +82,7 @@ class OwnModel(ClientHook):
 
     def describe(self) -> str:
         """Describes to whom the model goes."""
-        return "added to its own model and sent to its neighbours alone"
+        return "added to its own model and sent to each neighbour, to no server"
 
     def initial_state(self, specs: Sequence[tf.TensorSpec]) -> Any:
         """Returns the model with which a client begins.
