@@ -19,6 +19,7 @@ from tff_pipeline.config import (
     ClientConfig,
     ExperimentConfig,
     OptimizerConfig,
+    PrivacyConfig,
     RunConfig,
     ServerConfig,
 )
@@ -254,6 +255,13 @@ def test_a_run_on_the_complete_graph_is_one_of_fed_avg(tmp_path):
         (
             {"aggregation": AggregationConfig("clip+mean", clip_norm=1.0)},
             "no server that could aggregate",
+        ),
+        (
+            {
+                "aggregation": AggregationConfig("dp_gaussian"),
+                "privacy": PrivacyConfig(dp_noise_multiplier=1.0, dp_clip=1.0),
+            },
+            "no server that could add noise",
         ),
         (
             {"server": ServerConfig(OptimizerConfig("server", "adam"))},

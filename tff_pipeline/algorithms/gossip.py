@@ -1,10 +1,10 @@
 """Gossip: clients average their models with their neighbours', without server.
 
-Lian et al. 2017, "Can decentralized algorithms outperform centralized
-algorithms?", algorithm 1, with several local steps (Koloskova et al. 2020, "A
-unified theory of decentralized SGD with changing topology and local updates",
-algorithm 1). Client i keeps a model x_i; all begin alike. In a round each takes
-its local steps from its own model, and then
+Decentralized SGD (Lian et al. 2017, "Can decentralized algorithms outperform
+centralized algorithms?") with local steps, which come before the mixing as in
+Koloskova et al. 2020, "A unified theory of decentralized SGD with changing
+topology and local updates", algorithm 1. Client i keeps a model x_i; all begin
+alike. In a round each takes its local steps from its own model, and then
 
     x_i <- sum_j w_ij y_j
 

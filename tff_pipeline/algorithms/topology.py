@@ -10,9 +10,10 @@ Without weights of their own, neighbours i and j of degrees d_i and d_j have
     w_ij = 1 / (2 max(d_i, d_j)),   w_ii = 1 - sum_j w_ij
 
 the lazy Metropolis weights (Olshevsky 2014, "Linear time average consensus on
-fixed graphs", equation 3). With them no eigenvalue is negative, so models never
-swing between two sides of a ring or a grid. Where all clients are neighbours,
-w_ij = 1 / n: a round makes all models their mean, as federated averaging does.
+fixed graphs and implications for decentralized optimization"). With them no
+eigenvalue is negative, so models never swing between two sides of a ring or a
+grid. Where all clients are neighbours, w_ij = 1 / n: a round makes all models
+their mean, as federated averaging does.
 
 With eigenvalues 1 = l_1 >= |l_2| >= ... the spectral gap is 1 - |l_2|: a round
 of mixing leaves at most |l_2| of the models' distance from their mean.
@@ -99,8 +100,9 @@ def random_regular(n: int, degree: int, draw: np.random.Generator) -> Edges:
     """Draws a connected graph in which each client has `degree` neighbours.
 
     Two random edges a-b and c-d become a-d and c-b, where these are new, over
-    and over, which leaves all degrees as they are and leads to all such graphs
-    alike (Cooper, Dyer and Greenhill 2007).
+    and over, which leaves all degrees as they are and in the limit draws all
+    such graphs alike (Cooper, Dyer and Greenhill 2007, "Sampling regular graphs
+    and a peer-to-peer network").
 
     Args:
       n: The number of clients.
