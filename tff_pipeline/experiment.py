@@ -85,9 +85,9 @@ def run(
       until: The last round to run; by default that of `config`.
       announce: Called before the first round with lines that describe the
         columns of a table, how the data were read, where that is not plain,
-        what leaves a client, and on what the best round is chosen; after the
-        last one, with how many clients never took part, where devices are
-        simulated.
+        what the algorithm has to say, what leaves a client, and on what the
+        best round is chosen; after the last one, with how many clients never
+        took part, where devices are simulated.
 
     Returns:
       The number of rounds, the last metrics and why the run stopped.
@@ -141,6 +141,8 @@ def _run(
     )
     if task.notes:
         announce(task.notes)
+    for note in loop.algorithm.notes:
+        announce(note)
     announce(what_leaves_a_client(loop.algorithm))
     if config.run.target_metric is not None:
         announce(best.in_words(config.run.target_metric, loop.columns))

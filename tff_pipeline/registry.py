@@ -224,6 +224,7 @@ ALGORITHMS = {
     "ditto": "tff_pipeline.algorithms.ditto:Ditto",
     "ifca": "tff_pipeline.algorithms.ifca:Ifca",
     "fed_buff": "tff_pipeline.algorithms.fed_buff:FedBuff",
+    "gossip": "tff_pipeline.algorithms.gossip:Gossip",
 }
 
 AGGREGATORS = {

@@ -22,6 +22,7 @@ from tff_pipeline.config import (
 from tff_pipeline.datasets.federation.federated_data import Examples
 
 RATE = 0.1
+CLIENT_IDS = ("first", "second")
 
 
 def algorithm(
@@ -60,6 +61,7 @@ def algorithm(
             weight_names=["quadratic/x"],
             initial_weights=first_weights,
             schedule=schedule,
+            client_ids=CLIENT_IDS,
         )
     )
 

@@ -40,6 +40,7 @@ class AlgorithmContext:
         the server begins with those of the experiment's.
       schedule: Makes the schedule of an algorithm without rounds, from the
         bytes that one client receives and sends; see `fed_buff.Schedule`.
+      client_ids: The ids of all clients, in order.
     """
 
     config: ExperimentConfig
@@ -51,6 +52,7 @@ class AlgorithmContext:
     weight_names: Sequence[str] = ()
     initial_weights: Optional[InitialWeights] = None
     schedule: Optional[Callable[[int, int], Any]] = None
+    client_ids: Sequence[str] = ()
 
     @property
     def population_weight(self) -> float:
@@ -119,6 +121,11 @@ class Algorithm(abc.ABC):
         if not isinstance(self.process, KeptStateProcess):
             return None
         return self.process.initial_kept_state or None
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Lines about the algorithm that a run prints at its start."""
+        return ()
 
     @property
     def columns(self) -> Sequence[str]:

@@ -64,6 +64,7 @@ def build_algorithm(
             task.weight_names["trainable"],
             functools.partial(initial_weights, task),
             functools.partial(_schedule, config, task),
+            task.train.client_ids,
         )
     )
 

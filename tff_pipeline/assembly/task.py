@@ -167,7 +167,11 @@ def _shown(words: Sequence[str]) -> str:
 
 def _hashes(config: ExperimentConfig) -> dict[str, str]:
     """Computes SHA-256 of the files that a run reads, by their names."""
-    files = {**config.data.files(), **config.devices.files()}
+    files = {
+        **config.data.files(),
+        **config.algorithm.files(),
+        **config.devices.files(),
+    }
     found = environment.hashes(files.pop("data_dir", None))
     for flag, path in files.items():
         for sha256 in environment.hashes(path).values():

@@ -27,12 +27,22 @@ ALGORITHM_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "ditto": {"ditto_lambda": 1.0, "personal_learning_rate": None},
     "ifca": {"num_clusters": 2},
     "fed_buff": {"buffer_size": None},
+    "gossip": {"gossip_topology": "ring", "gossip_degree": None},
 }
 # Algorithms in which every client counts the same.
-COUNT_ALIKE = ("fed_dyn", "fed_buff")
+COUNT_ALIKE = ("fed_dyn", "fed_buff", "gossip")
+# Who is whose neighbour, by name; anything else is a file's path.
+TOPOLOGIES = ("ring", "torus", "random_regular", "complete")
+_TOPOLOGY_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "random_regular": {"gossip_degree": 4},
+}
 _OPTION = fields.Allowed(int, "1 or 2", lambda v: v in (1, 2))
 
 _CLUSTERS = fields.Allowed(
+    int, "a whole number from 2 to 100", lambda v: 2 <= v <= 100
+)
+
+_DEGREE = fields.Allowed(
     int, "a whole number from 2 to 100", lambda v: 2 <= v <= 100
 )
 
@@ -59,7 +69,8 @@ class AlgorithmConfig(fields.Group):
         "server's momentum on clients; fine_tune trains on each client before "
         "its evaluation; fed_per, fed_rep and fed_recon leave layers on "
         "clients; ditto gives each client a model of its own, and ifca each "
-        "cluster of clients; fed_buff steps whenever some updates are in.",
+        "cluster of clients; fed_buff steps whenever some updates are in; "
+        "gossip has no server, and averages models of neighbours.",
         flag="algorithm",
     )
     fed_prox_mu: Optional[float] = fields.field(
@@ -131,7 +142,28 @@ class AlgorithmConfig(fields.Group):
         "--clients_per_round clients are under way. Default: as many. Only "
         "for fed_buff.",
     )
+    gossip_topology: Optional[str] = fields.field(
+        None,
+        fields.PATH,
+        "Chooses whose neighbours clients are: ring, torus (a grid whose "
+        "opposite sides are joined), random_regular (drawn from the seed), "
+        "complete (all of all), or a CSV file with a line a,b or a,b,weight "
+        "for each pair of clients' ids. Default: ring. Only for gossip.",
+    )
+    gossip_degree: Optional[int] = fields.field(
+        None,
+        _DEGREE,
+        "Sets the number of each client's neighbours. Default: 4. Only for "
+        "--gossip_topology=random_regular.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.settle("name", ALGORITHM_OPTIONS)
+        self.settle("gossip_topology", _TOPOLOGY_OPTIONS)
+
+    def files(self) -> dict[str, str]:
+        """Returns the paths of files that the algorithm reads, by flag."""
+        if self.gossip_topology in (None, *TOPOLOGIES):
+            return {}
+        return {"gossip_topology": str(self.gossip_topology)}

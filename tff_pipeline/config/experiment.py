@@ -249,7 +249,11 @@ class ExperimentConfig:
     def flagfile(self) -> str:
         """Returns a flagfile's text that repeats the run in another folder."""
         values = {**self.flags(), "output_dir": None}
-        files = {**self.data.files(), **self.devices.files()}
+        files = {
+            **self.data.files(),
+            **self.algorithm.files(),
+            **self.devices.files(),
+        }
         for flag, path in files.items():
             values[flag] = os.path.abspath(path)
         for flag in ("init_from", "init_adapter"):

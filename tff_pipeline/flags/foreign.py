@@ -193,6 +193,10 @@ _METHODS: Mapping[str, Mapping[str, str]] = {
         "fedavg": "it is written --algorithm=fed_avg",
         "federatedaveraging": "it is written --algorithm=fed_avg",
         "fedsgd": "it is written --algorithm=fed_sgd",
+        **dict.fromkeys(
+            ("dfedavg", "dsgd", "decentralizedsgd", "peertopeer"),
+            "it is written --algorithm=gossip",
+        ),
         "localsgd": f"{_FED_AVG} with --client_steps_per_round",
         "fedavgm": f"{_FED_AVG} --server_optimizer=momentum",
         "fedmom": f"{_FED_AVG} --server_optimizer=momentum",

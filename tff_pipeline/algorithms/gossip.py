@@ -1,0 +1,373 @@
+"""Gossip: clients average their models with their neighbours', without server.
+
+Decentralized SGD (Lian et al. 2017, "Can decentralized algorithms outperform
+centralized algorithms?") with local steps, which come before the mixing as in
+Koloskova et al. 2020, "A unified theory of decentralized SGD with changing
+topology and local updates", algorithm 1. Client i keeps a model x_i; all begin
+alike. In a round each takes its local steps from its own model, and then
+
+    x_i <- sum_j w_ij y_j
+
+with y_j the models after the steps and W the mixing matrix of `topology`. A
+client that dropped out, or whose update is not finite, is silent: neighbours
+keep its weight for themselves, and it keeps its model as it was. W stays doubly
+stochastic so, and mixing leaves the mean of all models as it was. (A client
+whose steps diverged has its old model still; but whoever sends nothing must
+take nothing, or the mean would move.)
+
+No server takes part. To be evaluated, saved and exported there is the mean of
+all clients' models, which is followed by the sum of their changes
+
+    x <- x - 1/n sum_j (x_j - y_j)
+
+in the place where other algorithms have the server's model. Nothing starts from
+it. On the complete graph it is federated averaging with all clients.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tensorflow_federated as tff
+from scipy import sparse
+
+from tff_pipeline import errors, randomness
+from tff_pipeline.algorithms import topology, topology_file
+from tff_pipeline.algorithms.algorithm import AlgorithmContext, refuse_private
+from tff_pipeline.algorithms.fed_avg import FedAvg
+from tff_pipeline.client_work.hooks import (
+    ClientHook,
+    CohortMean,
+    Finished,
+    Message,
+    Received,
+)
+from tff_pipeline.client_work.update import num_bytes
+from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.config.algorithm import TOPOLOGIES
+from tff_pipeline.runs.kept_states import KeptStates
+from tff_pipeline.runs.metrics_file import Value
+from tff_pipeline.runtime import compat
+
+DISTANCE = "consensus_distance"
+# All models are mixed at once, in memory; the eigenvalues of W take n^3 steps.
+_MOST_BYTES = 4 * 10**9
+_MOST_CLIENTS = 5_000
+# Numbers of each model that are mixed at a time, in float64.
+_AT_ONCE = 1024
+
+
+class OwnModel(ClientHook):
+    """Trains a client's own model, which goes to its neighbours.
+
+    A client keeps `weights`, and in `round` the number of the last round in
+    which it trained; who has another number than the round's was silent.
+    """
+
+    name = "gossip"
+    needs_cohort_weight = True
+
+    def __init__(self, initial: Sequence[npt.NDArray[Any]], population: int):
+        """Makes the hook.
+
+        Args:
+          initial: The weights with which all clients' models begin.
+          population: n, the number of clients.
+        """
+        self._initial = list(initial)
+        self._population = population
+
+    def describe(self) -> str:
+        """Describes to whom the model goes."""
+        return "added to its own model and sent to each neighbour, to no server"
+
+    def initial_state(self, specs: Sequence[tf.TensorSpec]) -> Any:
+        """Returns the model with which a client begins.
+
+        Args:
+          specs: Of the trainable weights.
+        """
+        del specs
+        return {"round": np.int32(0), "weights": self._initial}
+
+    def start(
+        self, weights: Sequence[tf.Tensor], state: Any, client: Received
+    ) -> tuple[Sequence[tf.Tensor], Any]:
+        """Starts from the client's own model.
+
+        Args:
+          weights: Not used.
+          state: The client's model.
+          client: Not used.
+
+        Returns:
+          (x_i, the state).
+        """
+        del weights, client
+        return list(state["weights"]), state
+
+    def message(
+        self, message: Message, state: Any, client: Finished
+    ) -> tuple[Message, Any]:
+        """Keeps the model after the last step.
+
+        Args:
+          message: The message, x_i - y_i.
+          state: The client's model before its steps.
+          client: The client after its last step.
+
+        Returns:
+          (the message as it was, y_i with the number of the round).
+        """
+        delta = tf.nest.flatten(message.update)
+        after = list(map(tf.subtract, client.start, delta))
+        return message, {"round": client.block["round"], "weights": after}
+
+    def at_server(self, value: Any, mean: CohortMean) -> tuple[Any, Any]:
+        """Takes the mean change over all clients, also those that were silent.
+
+        Args:
+          value: Not used.
+          mean: The mean change of the clients that were not, and their number.
+
+        Returns:
+          (1/n sum_j (x_j - y_j), the value).
+        """
+        share = mean.weight / self._population
+        return tf.nest.map_structure(lambda d: share * d, mean.update), value
+
+
+class Gossip(FedAvg):
+    """Averaging with neighbours, by a mixing matrix.
+
+    Attributes:
+      weights: The mixing matrix W, float64 [clients, clients].
+    """
+
+    personal: ClassVar[bool] = True
+    chooses_cohorts: ClassVar[bool] = True
+
+    @classmethod
+    def check(cls, config: ExperimentConfig) -> None:
+        """Refuses what only a server could do.
+
+        Args:
+          config: The experiment.
+
+        Raises:
+          ConfigError: If clients are private, or the aggregator or the server's
+            optimizer are chosen.
+        """
+        refuse_private(config, "there is no server that could add noise")
+        if config.aggregation.name != "mean":
+            raise errors.ConfigError(
+                f"--algorithm=gossip with --aggregator="
+                f"{config.aggregation.name}: there is no server that could "
+                "aggregate; leave --aggregator out, or choose fed_avg."
+            )
+        server = config.server.optimizer
+        if server.name != "sgd" or server.learning_rate != 1.0:
+            raise errors.ConfigError(
+                f"--algorithm=gossip with --server_optimizer={server.name} and "
+                f"--server_learning_rate={server.learning_rate}: there is no "
+                "server; leave them out."
+            )
+
+    @compat.without_rewriting()
+    def __init__(self, context: AlgorithmContext):
+        """Builds the process, and the mixing matrix.
+
+        Args:
+          context: The arguments of the algorithm.
+
+        Raises:
+          ConfigError: If the topology does not fit the number of clients, or
+            there are too many clients for memory.
+          DataError: If the file of the topology is not connected, or wrong.
+        """
+        self._client_ids = list(context.client_ids)
+        _check_population(len(self._client_ids))
+        self._config = context.config
+        self.weights = _mixing_matrix(context.config, self._client_ids)
+        super().__init__(context)
+        size = num_bytes(self.update.weights_type.trainable)
+        _check_memory(len(self._client_ids), size)
+        # Each client sends its model to all neighbours, and receives theirs.
+        per_client = 2 * self._num_edges / len(self._client_ids)
+        self.bytes_down = self.bytes_up = round(per_client * size)
+
+    def own_hooks(self, context: AlgorithmContext) -> Sequence[ClientHook]:
+        """Lists the client's own model.
+
+        Args:
+          context: The arguments of the algorithm.
+        """
+        assert context.initial_weights is not None  # Assembly gives it.
+        weights = context.initial_weights(context.config.run.seed)
+        return [OwnModel(weights.trainable, len(self._client_ids))]
+
+    @property
+    def _num_edges(self) -> int:
+        """The number of pairs of neighbours."""
+        return int(np.count_nonzero(np.triu(self.weights, 1)))
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Describes the topology, and what flags of cohorts mean here."""
+        n, gap = len(self._client_ids), topology.spectral_gap(self.weights)
+        clients = self._config.clients
+        return [
+            f"gossip: {self._config.algorithm.gossip_topology} of {n} clients, "
+            f"{self._num_edges} edges; the mixing matrix is doubly stochastic, "
+            f"with spectral gap {gap:.4g}: without training, a round leaves at "
+            f"most {1 - gap:.4g} of the clients' distance from their mean.",
+            f"gossip: all {n} clients take part in every round and count the "
+            f"same; --clients_per_round={clients.clients_per_round} and "
+            f"--sampling={clients.sampling} have no say. What is evaluated as "
+            "eval_* and exported is the mean of their models.",
+        ]
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of the additional columns: the consensus distance."""
+        return [*super().columns, DISTANCE]
+
+    def cohort(self, state: Any, kept: Any, round_number: int) -> Sequence[str]:
+        """Returns the ids of all clients.
+
+        Args:
+          state: Not used.
+          kept: Not used.
+          round_number: Not used.
+        """
+        del state, kept, round_number
+        return self._client_ids
+
+    def after_round(
+        self,
+        state: Any,
+        kept: KeptStates,
+        client_ids: Sequence[str],
+        round_number: int,
+    ) -> tuple[KeptStates, Mapping[str, Value]]:
+        """Mixes the models of all clients with those of their neighbours.
+
+        Args:
+          state: Not used.
+          kept: The clients' models after their steps.
+          client_ids: Not used; whoever trained has the round's number.
+          round_number: The number of the round, 1 or above.
+
+        Returns:
+          (the mixed models, `consensus_distance`: the root of the mean squared
+          distance of a client's model from the mean of all).
+        """
+        del state, client_ids
+        states = [row[OwnModel.name] for row in kept.rows(self._client_ids)]
+        heard = np.array([each["round"] == round_number for each in states])
+        mixed, distance = mix(
+            topology.without_silent(self.weights, heard),
+            [each["weights"] for each in states],
+        )
+        rows = [
+            {OwnModel.name: {"round": each["round"], "weights": weights}}
+            for each, weights in zip(states, mixed)
+        ]
+        return kept.updated(self._client_ids, rows), {DISTANCE: distance}
+
+    def client_weights(
+        self, state: Any, kept_state: Any, data: Callable[[], Any]
+    ) -> tff.learning.models.ModelWeights:
+        """Returns a client's own model.
+
+        Args:
+          state: The server's state, for weights that do not train.
+          kept_state: The kept state of that client.
+          data: Not used.
+        """
+        del data
+        return tff.learning.models.ModelWeights(
+            list(kept_state[OwnModel.name]["weights"]),
+            self.process.get_model_weights(state).non_trainable,
+        )
+
+
+def mix(
+    weights: topology.Matrix, models: Sequence[Sequence[npt.NDArray[Any]]]
+) -> tuple[list[list[npt.NDArray[Any]]], float]:
+    """Mixes models: x_i <- sum_j w_ij x_j.
+
+    The sums are taken in float64, in the order of j whatever the number of
+    threads, and rounded once.
+
+    Args:
+      weights: W, float64 [n, n].
+      models: The n models, arrays of the same shapes and dtypes.
+
+    Returns:
+      (the n mixed models, the consensus distance
+      sqrt(1/n sum_i |x_i - mean|^2) of these).
+
+    >>> w = topology.metropolis(topology.complete(2))
+    >>> mix(w, [[np.float32([1.0])], [np.float32([2.0])]])
+    ([[array([1.5], dtype=float32)], [array([1.5], dtype=float32)]], 0.0)
+    """
+    # What all clients that mix give each other is summed up once, so that n^2
+    # products are not needed where all are neighbours; elsewhere that is 0.
+    mixing = weights.diagonal() < 1
+    shared = weights[np.ix_(mixing, mixing)].min(initial=1.0)
+    # Of a sparse matrix the product is a loop over j, in order.
+    others = sparse.csr_matrix(weights - shared * np.outer(mixing, mixing))
+    squares, mixed = 0.0, []
+    for leaves in zip(*models):
+        stack = np.stack([leaf.reshape(-1) for leaf in leaves])
+        for first in range(0, stack.shape[1], _AT_ONCE):
+            part = stack[:, first : first + _AT_ONCE]
+            exact = part.astype(np.float64)
+            total = shared * exact[mixing].sum(axis=0)
+            part[:] = others @ exact + np.outer(mixing, total)
+            after = part.astype(np.float64)
+            squares += float(np.sum(np.square(after - after.mean(axis=0))))
+        mixed.append([each.reshape(leaves[0].shape) for each in stack])
+    return [list(model) for model in zip(*mixed)], math.sqrt(
+        squares / len(models)
+    )
+
+
+def _mixing_matrix(
+    config: ExperimentConfig, client_ids: Sequence[str]
+) -> topology.Matrix:
+    """Makes the matrix that `--gossip_topology` names, or reads it."""
+    options, n = config.algorithm, len(client_ids)
+    name = str(options.gossip_topology)
+    if name not in TOPOLOGIES:
+        return topology_file.read(name, client_ids)
+    if name in topology.BY_SIZE:
+        return topology.metropolis(topology.BY_SIZE[name](n))
+    draw = randomness.generator(config.run.seed, "gossip")
+    degree = int(options.gossip_degree or 0)
+    return topology.metropolis(topology.random_regular(n, degree, draw))
+
+
+def _check_population(count: int) -> None:
+    """Refuses more clients than there can be eigenvalues of."""
+    if count > _MOST_CLIENTS:
+        raise errors.ConfigError(
+            f"--algorithm=gossip trains all {count:,} clients in every round, "
+            f"and at most {_MOST_CLIENTS:,} are allowed; choose fewer by "
+            "--num_clients, or another --algorithm."
+        )
+
+
+def _check_memory(count: int, size: int) -> None:
+    """Refuses models that do not fit into memory together."""
+    if count * size > _MOST_BYTES:
+        raise errors.ConfigError(
+            f"--algorithm=gossip holds the models of all {count:,} clients at "
+            f"once, {count * size / 1e9:.1f} GB, and at most "
+            f"{_MOST_BYTES / 1e9:.0f} GB are allowed; choose fewer clients by "
+            "--num_clients, or a smaller model."
+        )
