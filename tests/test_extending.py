@@ -189,10 +189,11 @@ def test_a_hooks_state_stays_on_its_client(tmp_path):
 
 def test_two_clients_swap_what_they_keep(tmp_path):
     algorithm = AlgorithmConfig("swap")
+    data = DataConfig("clouds", num_clients=8, client_test_fraction=0.2)
     run = dataclasses.replace(
         config_of(tmp_path).run, eval_clients="seen", total_rounds=1
     )
-    experiment.run(config_of(tmp_path, algorithm=algorithm, run=run))
+    experiment.run(config_of(tmp_path, algorithm=algorithm, run=run, data=data))
     built, saved = kept_of(tmp_path, algorithm)
     ids = saved.kept.client_ids
     rows = saved.kept.rows(ids)
@@ -205,7 +206,9 @@ def test_two_clients_swap_what_they_keep(tmp_path):
     )
     try:
         run = dataclasses.replace(run, output_dir=str(alone))
-        experiment.run(config_of(alone, algorithm=algorithm, run=run))
+        experiment.run(
+            config_of(alone, algorithm=algorithm, run=run, data=data)
+        )
     finally:
         type(built).after_round = swap
     _, unswapped = kept_of(alone, algorithm)

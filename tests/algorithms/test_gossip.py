@@ -9,14 +9,15 @@ import pytest
 import tensorflow as tf
 
 from tests.testing import quadratics
-from tff_pipeline import errors, experiment, randomness, registry
-from tff_pipeline.algorithms import gossip, topology
+from tff_pipeline import errors, experiment, registry
+from tff_pipeline.algorithms import mixing, topology
 from tff_pipeline.algorithms.gossip import Gossip
 from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.config import (
     AggregationConfig,
     AlgorithmConfig,
     ClientConfig,
+    DeviceConfig,
     ExperimentConfig,
     OptimizerConfig,
     PrivacyConfig,
@@ -115,7 +116,7 @@ def test_mixing_is_the_matrix_and_preserves_the_mean(name, silent):
     heard = ~np.isin(np.arange(n), silent)
     weights = topology.without_silent(weights, heard)
     before = models_of(n, size)
-    after, distance = gossip.mix(weights, before)
+    after, distance = mixing.mix(weights, before)
     squares = 0.0
     for leaf in (0, 1):
         x = np.stack([model[leaf] for model in before]).astype(np.float64)
@@ -133,7 +134,7 @@ def test_mixing_is_the_matrix_and_preserves_the_mean(name, silent):
 def test_equal_models_stay_to_the_bit():
     (model,) = models_of(1, [1500])
     weights = topology.metropolis(topology.torus(20))
-    after, distance = gossip.mix(weights, [model] * 20)
+    after, distance = mixing.mix(weights, [model] * 20)
     assert distance == pytest.approx(0, abs=1e-12)
     for each in after:
         np.testing.assert_array_equal(each[0], model[0])
@@ -149,6 +150,9 @@ class Diverging(ClientHook):
         return [gradient + ruin for gradient in gradients_fn()], state
 
 
+UNRELIABLE = {"gossip_topology": "torus", "dropout": 0.3}
+
+
 class Unreliable(Gossip):
     """Gossip of clients that drop out and diverge; it checks the mean."""
 
@@ -156,11 +160,6 @@ class Unreliable(Gossip):
 
     def own_hooks(self, context):
         return [*super().own_hooks(context), Diverging()]
-
-    def cohort(self, state, kept, round_number):
-        ids = super().cohort(state, kept, round_number)
-        draw = randomness.generator(0, "drop-outs", round_number)
-        return [each for each in ids if draw.random() < 0.7]
 
     def after_round(self, state, kept, client_ids, round_number):
         after, values = super().after_round(
@@ -187,10 +186,13 @@ class Unreliable(Gossip):
         return after, values
 
 
-def config_of(path, rounds, name="gossip", clients_per_round=3, **options):
+def config_of(
+    path, rounds, name="gossip", clients_per_round=3, dropout=0.0, **options
+):
     return ExperimentConfig(
         data=DataConfig("digits_2nn", partition="iid", num_clients=8),
         algorithm=AlgorithmConfig(name, **options),
+        devices=DeviceConfig(dropout=dropout),
         clients=ClientConfig(
             clients_per_round=clients_per_round,
             batch_size=16,
@@ -218,13 +220,13 @@ def test_the_mean_is_preserved_in_every_round_of_a_run_that_goes_on(
     monkeypatch.setitem(registry.ALGORITHMS, "gossip", f"{__name__}:Unreliable")
     Unreliable.checked.clear()
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    experiment.run(config_of(whole, ROUNDS, gossip_topology="torus"))
+    experiment.run(config_of(whole, ROUNDS, **UNRELIABLE))
     rounds, came, trained = map(list, zip(*Unreliable.checked))
     assert rounds == list(range(1, ROUNDS + 1))
     # Clients dropped out, and others of those that came diverged.
     assert min(came) < 8 and sum(trained) < sum(came)
-    experiment.run(config_of(parts, 5, gossip_topology="torus"))
-    experiment.run(config_of(parts, ROUNDS, gossip_topology="torus"))
+    experiment.run(config_of(parts, 5, **UNRELIABLE))
+    experiment.run(config_of(parts, ROUNDS, **UNRELIABLE))
     ends = [digest(flatten(weights_of(path))) for path in (parts, whole)]
     assert ends[0] == ends[1]
     rows = [metrics_file.read(str(p / "metrics.csv")) for p in (parts, whole)]

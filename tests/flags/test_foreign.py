@@ -14,7 +14,7 @@ ADVICE = (
     ("--lr=0.1", "--client_learning_rate"),
     ("--rounds=3", "--total_rounds"),
     ("--batch-size=3", "--client_batch_size"),
-    ("--algorithm=FedProx", "--client_epochs_per_round"),
+    ("--algorithm=FedProx", "--algorithm=fed_prox"),
     ("--partition=non-iid", "dirichlet"),
     ("--task=cifar10", "--task=npz"),
 )

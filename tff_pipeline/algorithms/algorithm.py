@@ -84,6 +84,8 @@ class Algorithm(abc.ABC):
       model_in_state: True if the weights that are evaluated centrally and
         exported are those in the server's state; else `model_weights` makes
         them.
+      takes_everyone: True if all clients take part in every round, whatever
+        the sampler.
       chooses_cohorts: True if `cohort` chooses the clients of a round by the
         server's state, instead of a sampler.
     """
@@ -95,6 +97,7 @@ class Algorithm(abc.ABC):
     bytes_up: Optional[int] = None
     personal: ClassVar[bool] = False
     model_in_state: ClassVar[bool] = True
+    takes_everyone: ClassVar[bool] = False
     chooses_cohorts: ClassVar[bool] = False
 
     @classmethod

@@ -102,6 +102,14 @@ class Ditto(FedAvg):
             )
         ]
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """Says what a client's steps are."""
+        return [
+            "ditto: in each of its steps a client trains two models, the one "
+            "that travels as fed_avg does, and its own by SGD."
+        ]
+
     def client_weights(
         self, state: Any, kept_state: Any, data: Callable[[], Any]
     ) -> tff.learning.models.ModelWeights:

@@ -185,6 +185,7 @@ class FedBuff(FedAvg):
           context: The arguments of the algorithm.
         """
         super().__init__(context)
+        self._config = context.config
         assert context.schedule is not None  # Assembly gives it.
         self._schedule: Schedule = context.schedule(
             self.bytes_down or 0, self.bytes_up or 0
@@ -199,6 +200,16 @@ class FedBuff(FedAvg):
         assert context.initial_weights is not None  # Assembly gives it.
         weights = context.initial_weights(context.config.run.seed)
         return [Staleness(weights.trainable)]
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Says what rounds and cohorts are."""
+        clients = self._config.clients
+        return [
+            f"fed_buff: {clients.clients_per_round} clients are under way at "
+            "any time (--clients_per_round); a round is a step of the server, "
+            f"of the next {buffer_size(self._config)} updates (--buffer_size)."
+        ]
 
     @property
     def columns(self) -> Sequence[str]:

@@ -70,6 +70,8 @@ class FedPer(FedAvg):
         weights = context.initial_weights(context.config.run.seed)
         self._initial = [weights.trainable[place] for place in self._local]
         super().__init__(self._shared(context))
+        self._config = context.config
+        self._names = [context.weight_names[place] for place in self._local]
 
     def _shared(self, context: AlgorithmContext) -> AlgorithmContext:
         """Returns the context of the model without its local layers."""
@@ -86,6 +88,19 @@ class FedPer(FedAvg):
         """
         rate = context.config.algorithm.personal_learning_rate
         return [LocalLayers(self._initial, rate)]
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Names the layers that stay on clients, and how they train."""
+        name = self._config.algorithm.name
+        size = sum(np.size(value) for value in self._initial)
+        return [
+            f"{name}: {', '.join(self._names)} ({size:,} weights) stay on "
+            f"clients; {self._how()}"
+        ]
+
+    def _how(self) -> str:
+        return "they train with the others in every step."
 
     def initial_state(self, weights: tff.learning.models.ModelWeights) -> Any:
         """Makes the server's state, of the weights that travel.

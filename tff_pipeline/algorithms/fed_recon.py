@@ -57,6 +57,14 @@ class FedRecon(FedPer):
             [self._layers(context, sends=True)],
         )
 
+    def _how(self) -> str:
+        epochs = self._config.algorithm.local_epochs
+        return (
+            "in every round a client makes them anew by "
+            f"{epochs} epochs, and then trains the "
+            "others, by --client_epochs_per_round or --client_steps_per_round."
+        )
+
     def own_hooks(self, context: AlgorithmContext) -> Sequence[ClientHook]:
         """Lists the layers that a client reconstructs.
 

@@ -18,6 +18,14 @@ from tff_pipeline.client_work.local_layers import LocalLayers
 class FedRep(FedPer):
     """FedPer whose clients train their own layers first, and alone."""
 
+    def _how(self) -> str:
+        epochs = self._config.algorithm.local_epochs
+        return (
+            f"a client trains them alone for {epochs} epochs, and then the "
+            "others, by --client_epochs_per_round or "
+            "--client_steps_per_round."
+        )
+
     def own_hooks(self, context: AlgorithmContext) -> Sequence[ClientHook]:
         """Lists the layers that a client keeps, and fits first.
 

@@ -7,6 +7,7 @@ of it, so `--server_optimizer` may be any.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 from tff_pipeline.algorithms.algorithm import AlgorithmContext
 from tff_pipeline.algorithms.fed_avg import FedAvg
@@ -37,3 +38,12 @@ class FedSgd(FedAvg):
         )
         changed: ExperimentConfig = dataclasses.replace(config, clients=clients)
         super().__init__(dataclasses.replace(context, config=changed))
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Says which flags of clients mean nothing here."""
+        return [
+            "fed_sgd: a client takes one step, with all its examples; "
+            "--client_batch_size, --client_epochs_per_round and "
+            "--client_steps_per_round have no say."
+        ]

@@ -7,7 +7,7 @@ of it leaves the client.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import tensorflow_federated as tff
@@ -37,15 +37,24 @@ class FineTune(FedAvg):
             optimizer = dataclasses.replace(
                 optimizer, learning_rate=algorithm.personal_learning_rate
             )
+        self._epochs = algorithm.local_epochs or 1
         self._local = LocalUpdate(
             context.model_fn,
             dataclasses.replace(
                 clients,
-                epochs_per_round=algorithm.local_epochs or 1,
+                epochs_per_round=self._epochs,
                 steps_per_round=None,
                 optimizer=optimizer,
             ),
         )
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Says how clients' own models are made."""
+        return [
+            "fine_tune: trains as fed_avg does; for --eval_clients=seen each "
+            f"client trains the model for {self._epochs} epochs more."
+        ]
 
     def client_weights(
         self, state: Any, kept_state: Any, data: Callable[[], Any]

@@ -24,7 +24,6 @@ in the place where other algorithms have the server's model. Nothing starts from
 it. On the complete graph it is federated averaging with all clients.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -32,12 +31,12 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_federated as tff
-from scipy import sparse
 
 from tff_pipeline import errors, randomness
 from tff_pipeline.algorithms import topology, topology_file
 from tff_pipeline.algorithms.algorithm import AlgorithmContext, refuse_private
 from tff_pipeline.algorithms.fed_avg import FedAvg
+from tff_pipeline.algorithms.mixing import mix
 from tff_pipeline.client_work.hooks import (
     ClientHook,
     CohortMean,
@@ -56,8 +55,6 @@ DISTANCE = "consensus_distance"
 # All models are mixed at once, in memory; the eigenvalues of W take n^3 steps.
 _MOST_BYTES = 4 * 10**9
 _MOST_CLIENTS = 5_000
-# Numbers of each model that are mixed at a time, in float64.
-_AT_ONCE = 1024
 
 
 class OwnModel(ClientHook):
@@ -148,7 +145,7 @@ class Gossip(FedAvg):
     """
 
     personal: ClassVar[bool] = True
-    chooses_cohorts: ClassVar[bool] = True
+    takes_everyone: ClassVar[bool] = True
 
     @classmethod
     def check(cls, config: ExperimentConfig) -> None:
@@ -167,6 +164,12 @@ class Gossip(FedAvg):
                 f"--algorithm=gossip with --aggregator="
                 f"{config.aggregation.name}: there is no server that could "
                 "aggregate; leave --aggregator out, or choose fed_avg."
+            )
+        if config.devices.over_selection > 1:
+            raise errors.ConfigError(
+                f"--algorithm=gossip with --over_selection="
+                f"{config.devices.over_selection}: all clients take part; "
+                "leave it out."
             )
         server = config.server.optimizer
         if server.name != "sgd" or server.learning_rate != 1.0:
@@ -235,17 +238,6 @@ class Gossip(FedAvg):
         """Names of the additional columns: the consensus distance."""
         return [*super().columns, DISTANCE]
 
-    def cohort(self, state: Any, kept: Any, round_number: int) -> Sequence[str]:
-        """Returns the ids of all clients.
-
-        Args:
-          state: Not used.
-          kept: Not used.
-          round_number: Not used.
-        """
-        del state, kept, round_number
-        return self._client_ids
-
     def after_round(
         self,
         state: Any,
@@ -293,48 +285,6 @@ class Gossip(FedAvg):
             list(kept_state[OwnModel.name]["weights"]),
             self.process.get_model_weights(state).non_trainable,
         )
-
-
-def mix(
-    weights: topology.Matrix, models: Sequence[Sequence[npt.NDArray[Any]]]
-) -> tuple[list[list[npt.NDArray[Any]]], float]:
-    """Mixes models: x_i <- sum_j w_ij x_j.
-
-    The sums are taken in float64, in the order of j whatever the number of
-    threads, and rounded once.
-
-    Args:
-      weights: W, float64 [n, n].
-      models: The n models, arrays of the same shapes and dtypes.
-
-    Returns:
-      (the n mixed models, the consensus distance
-      sqrt(1/n sum_i |x_i - mean|^2) of these).
-
-    >>> w = topology.metropolis(topology.complete(2))
-    >>> mix(w, [[np.float32([1.0])], [np.float32([2.0])]])
-    ([[array([1.5], dtype=float32)], [array([1.5], dtype=float32)]], 0.0)
-    """
-    # What all clients that mix give each other is summed up once, so that n^2
-    # products are not needed where all are neighbours; elsewhere that is 0.
-    mixing = weights.diagonal() < 1
-    shared = weights[np.ix_(mixing, mixing)].min(initial=1.0)
-    # Of a sparse matrix the product is a loop over j, in order.
-    others = sparse.csr_matrix(weights - shared * np.outer(mixing, mixing))
-    squares, mixed = 0.0, []
-    for leaves in zip(*models):
-        stack = np.stack([leaf.reshape(-1) for leaf in leaves])
-        for first in range(0, stack.shape[1], _AT_ONCE):
-            part = stack[:, first : first + _AT_ONCE]
-            exact = part.astype(np.float64)
-            total = shared * exact[mixing].sum(axis=0)
-            part[:] = others @ exact + np.outer(mixing, total)
-            after = part.astype(np.float64)
-            squares += float(np.sum(np.square(after - after.mean(axis=0))))
-        mixed.append([each.reshape(leaves[0].shape) for each in stack])
-    return [list(model) for model in zip(*mixed)], math.sqrt(
-        squares / len(models)
-    )
 
 
 def _mixing_matrix(

@@ -271,6 +271,15 @@ class Ifca(FedAvg):
         )
 
     @property
+    def notes(self) -> Sequence[str]:
+        """Says what travels."""
+        return [
+            f"ifca: all {self._k} models travel to a client, which trains the "
+            "one with the least loss on its examples; eval_* and the export "
+            "are of the model with the largest share of the last cohort."
+        ]
+
+    @property
     def columns(self) -> Sequence[str]:
         """Names of the additional columns: the share of each model."""
         shares = [f"cluster_{j + 1}_share" for j in range(self._k)]

@@ -181,6 +181,15 @@ class MimeLite(FedAvg):
             "of the clip",
         )
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """Says what a client's rate means."""
+        return [
+            "mime, mime_lite: clients step along (1 - b) of the gradient and b "
+            "of the server's momentum, --mime_momentum=b, so that a rate is "
+            "1 / (1 - b) times that of momentum elsewhere."
+        ]
+
     def own_hooks(self, context: AlgorithmContext) -> Sequence[ClientHook]:
         """Lists the server's momentum.
 

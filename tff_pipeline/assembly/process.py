@@ -59,12 +59,12 @@ def build_algorithm(
             task.tff_model_fn,
             aggregation,
             [*_changes(config, task), *protection.hooks],
-            len(task.train),
-            lambda: sum(map(task.train.size, task.train.client_ids)),
-            task.weight_names["trainable"],
-            functools.partial(initial_weights, task),
-            functools.partial(_schedule, config, task),
-            task.train.client_ids,
+            population=len(task.train),
+            examples=lambda: sum(map(task.train.size, task.train.client_ids)),
+            weight_names=task.weight_names["trainable"],
+            initial_weights=functools.partial(initial_weights, task),
+            schedule=functools.partial(_schedule, config, task),
+            client_ids=task.train.client_ids,
         )
     )
 

@@ -87,6 +87,17 @@ class UniformSampler(Sampler):
         return chosen.tolist()
 
 
+class EverySampler(Sampler):
+    """Takes every client in every round, in their order.
+
+    >>> EverySampler(["a", "b", "c"], size=3, seed=0).cohort(1)
+    ['a', 'b', 'c']
+    """
+
+    def positions(self, round_number: int) -> list[int]:
+        return list(range(self._size))
+
+
 class PoissonSampler(Sampler):
     """Draws every client independently with probability size / population.
 

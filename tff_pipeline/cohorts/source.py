@@ -11,7 +11,7 @@ from tff_pipeline.cohorts import device_rounds, devices
 from tff_pipeline.cohorts.device_rounds import DeviceRounds
 from tff_pipeline.cohorts.devices import Devices
 from tff_pipeline.cohorts.read_ahead import Cohort
-from tff_pipeline.cohorts.samplers import Sampler
+from tff_pipeline.cohorts.samplers import EverySampler, Sampler
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.optimizers import schedules
@@ -238,6 +238,9 @@ def sampler_of(
         if plan.num_canaries:
             names = [f"canary {i + 1}" for i in range(plan.num_canaries)]
             ids = [*ids, *names]
+    made = registry.load(config.algorithm.name, registry.ALGORITHMS)
+    if made.takes_everyone:
+        return EverySampler(ids, len(ids), seed)
     options = {}
     if config.clients.sampling == "min_separation":
         options["min_separation"] = config.clients.min_separation
