@@ -16,8 +16,8 @@ from tff_pipeline.config.data import DataConfig
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.state_files import digest, flatten
 
-# One that keeps states on clients, and one with two passes.
-QUICK = ("scaffold", "mime")
+# One whose clients keep states, without rounds; and one with two passes.
+QUICK = ("fed_buff", "mime")
 
 
 def config_of(name, path, rounds):
