@@ -114,6 +114,7 @@ def play(made, cohorts, data=None, steps=None, counts=None):
         history.append(
             {
                 "state": state,
+                "measured": made.measure(metrics),
                 "x": float(np.squeeze(state.global_model_weights.trainable[0])),
                 "server": state.client_work,
                 "kept": list(kept),

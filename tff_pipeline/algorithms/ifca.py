@@ -184,8 +184,7 @@ def mean_loss(
     Returns:
       A float32 scalar; infinity in place of what is no number.
     """
-    for variable, weight in zip(model.trainable_variables, weights):
-        variable.assign(weight)
+    steps.assign(model.trainable_variables, weights)
     examples = tf.shape(block["x"])[0]
 
     def add(start: tf.Tensor, total: tf.Tensor) -> Any:
@@ -425,10 +424,7 @@ def _build_choice(
 
         @tf.function(autograph=False)
         def compute(weights: Any, block: Any) -> tf.Tensor:
-            for variable, value in zip(
-                model.non_trainable_variables, weights.non_trainable
-            ):
-                variable.assign(value)
+            steps.assign(model.non_trainable_variables, weights.non_trainable)
             return mean_loss(model, list(weights.trainable), block, at_once)
 
         return compute(weights, data.get_single_element())

@@ -17,6 +17,7 @@ from tff_pipeline.client_work.hooks import (
     Received,
     Step,
 )
+from tff_pipeline.client_work.steps import assign
 from tff_pipeline.models.weight_groups import WithoutFrozen
 
 # Weights that are named in a line.
@@ -146,8 +147,7 @@ class LocalLayers(ClientHook):
         Returns:
           Both as they were.
         """
-        for variable, value in zip(client.model.kept_variables, state):
-            variable.assign(value)
+        assign(client.model.kept_variables, state)
         return weights, state
 
     def gradients(
@@ -178,8 +178,7 @@ class LocalLayers(ClientHook):
             value - rate * tf.convert_to_tensor(each)
             for value, each in zip(state, own)
         ]
-        for variable, value in zip(kept, after):
-            variable.assign(value)
+        assign(kept, after)
         return gradients, after
 
     def message(

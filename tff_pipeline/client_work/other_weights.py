@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tff_pipeline.client_work.hooks import GradientsFn, Step
+from tff_pipeline.client_work.steps import assign
 from tff_pipeline.client_work.uncounted import uncounted
 
 
@@ -26,15 +27,8 @@ def gradient_at(
     variables = step.model.trainable_variables
     here = [variable.read_value() for variable in variables]
     with uncounted(step.model):
-        _assign(variables, weights)
+        assign(variables, weights)
         # Copies: a gradient may be the memory of a variable that changes.
         found = [tf.identity(each) for each in gradients_fn()]
-    _assign(variables, here)
+    assign(variables, here)
     return found
-
-
-def _assign(
-    variables: Sequence[tf.Variable], values: Sequence[tf.Tensor]
-) -> None:
-    for variable, value in zip(variables, values):
-        variable.assign(value)

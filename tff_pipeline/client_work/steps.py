@@ -95,9 +95,9 @@ class Trainer:
                 before[hook.name] = tf.nest.map_structure(
                     tf.convert_to_tensor, hook.initial_state(specs)
                 )
-        _assign(variables.non_trainable, weights.non_trainable)
+        assign(variables.non_trainable, weights.non_trainable)
         start, begun = self._start(weights, block, server_values, before)
-        _assign(trainable, start)
+        assign(trainable, start)
         size, examples = self._options.batch_size, tf.shape(block["x"])[0]
         steps_an_epoch = (examples + size - 1) // size
         total = self._num_steps(block["steps"], steps_an_epoch)
@@ -148,7 +148,7 @@ class Trainer:
                 tuple(v.read_value() for v in trainable),
                 tuple(gradients),
             )
-            _assign(trainable, values)
+            assign(trainable, values)
             return number + 1, state, kept
 
         rate = self._options.optimizer.learning_rate * block["rate"]
@@ -316,9 +316,15 @@ def without_initial_values(
     return model_fn()
 
 
-def _assign(
+def assign(
     variables: Sequence[tf.Variable], values: Sequence[tf.Tensor]
 ) -> None:
+    """Gives each variable its value.
+
+    Args:
+      variables: The variables.
+      values: As many tensors of their shapes and dtypes.
+    """
     for variable, value in zip(variables, values):
         variable.assign(value)
 
