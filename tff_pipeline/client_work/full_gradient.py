@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline.client_work import micro_batches, steps
+from tff_pipeline.client_work import empty_model, micro_batches, steps
 from tff_pipeline.client_work.uncounted import uncounted
 from tff_pipeline.client_work.update import ClientUpdate
 from tff_pipeline.config import ClientConfig
@@ -38,7 +38,7 @@ def of_block(
 
 
 def build_mean(
-    model_fn: steps.ModelFn, update: ClientUpdate, options: ClientConfig
+    model_fn: empty_model.ModelFn, update: ClientUpdate, options: ClientConfig
 ) -> Callable[[Any, Sequence[Any]], Any]:
     """Builds the computation of a cohort's mean gradient.
 
@@ -57,7 +57,7 @@ def build_mean(
 
     @tff.tensorflow.computation(weights_type, data_type)
     def gradient(weights: Any, data: Any) -> Any:
-        model = steps.without_initial_values(model_fn)
+        model = empty_model.without_initial_values(model_fn)
 
         @tf.function(autograph=False)
         def take(weights: Any, block: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow_federated as tff
 
-from tff_pipeline.client_work import steps
+from tff_pipeline.client_work import empty_model
 from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.update import build_client_update
 from tff_pipeline.config import ClientConfig
@@ -20,7 +20,7 @@ class LocalUpdate:
 
     def __init__(
         self,
-        model_fn: steps.ModelFn,
+        model_fn: empty_model.ModelFn,
         options: ClientConfig,
         hooks: Sequence[ClientHook] = (),
     ):

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow_federated as tff
 
-from tff_pipeline.client_work import steps
+from tff_pipeline.client_work import empty_model
 from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.update import ClientUpdate, build_client_update
 from tff_pipeline.config import ClientConfig
@@ -15,7 +15,7 @@ _COUNTS = ("rejected_clients", "examples")
 
 
 def build_client_work(
-    model_fn: steps.ModelFn,
+    model_fn: empty_model.ModelFn,
     optimizer: tff.learning.optimizers.Optimizer,
     options: ClientConfig,
     hooks: Sequence[ClientHook] = (),

@@ -20,8 +20,6 @@ from tff_pipeline.client_work.hooks import (
 from tff_pipeline.config import ClientConfig
 from tff_pipeline.optimizers import rates
 
-ModelFn = Callable[[], tff.learning.models.VariableModel]
-
 
 class Trained(NamedTuple):
     """Result of a client's training.
@@ -271,49 +269,6 @@ class Trainer:
             # Canaries, whose keys are negative, train on no data of theirs.
             tf.where(block["key"] < 0, 0, tf.shape(block["x"])[0]),
         )
-
-
-def without_initial_values(
-    model_fn: ModelFn,
-) -> tff.learning.models.VariableModel:
-    """Makes the model without drawing initial weights.
-
-    A client starts from the server's weights; drawing random ones first, in
-    every round for every client, costs more than a small client's training.
-    Initial weights are whatever is in memory, unless the model makes variables
-    that the server does not send; then all are initialized as usual.
-
-    Args:
-      model_fn: Makes the model; called a second time if all are initialized.
-    """
-    emptied = []
-
-    def create(next_creator: Callable[..., Any], **arguments: Any) -> Any:
-        shape, dtype = arguments.get("shape"), arguments.get("dtype")
-        is_metric = (
-            arguments.get("synchronization")
-            == tf.VariableSynchronization.ON_READ
-        )
-        if (
-            is_metric
-            or shape is None
-            or dtype is None
-            or not callable(arguments["initial_value"])
-        ):
-            return next_creator(**arguments)
-        arguments["initial_value"] = lambda: tf.raw_ops.Empty(
-            shape=shape, dtype=dtype
-        )
-        emptied.append(next_creator(**arguments))
-        return emptied[-1]
-
-    with tf.variable_creator_scope(create):
-        model = model_fn()
-    sent = tff.learning.models.ModelWeights.from_model(model)
-    known = {v.ref() for v in tf.nest.flatten(sent)}
-    if all(variable.ref() in known for variable in emptied):
-        return model
-    return model_fn()
 
 
 def assign(

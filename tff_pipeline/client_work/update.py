@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline.client_work import steps
+from tff_pipeline.client_work import empty_model, steps
 from tff_pipeline.client_work.block import BLOCK_SPEC
 from tff_pipeline.client_work.hooks import ClientHook, Message
 from tff_pipeline.config import ClientConfig
@@ -79,7 +79,7 @@ class ClientUpdate:
 
 
 def build_client_update(
-    model_fn: steps.ModelFn,
+    model_fn: empty_model.ModelFn,
     optimizer: tff.learning.optimizers.Optimizer,
     options: ClientConfig,
     hooks: Sequence[ClientHook] = (),
@@ -132,7 +132,10 @@ def build_client_update(
     @tff.tensorflow.computation(tff.to_type(argument_type))
     def client_update(argument: Any) -> Any:
         trainer = steps.Trainer(
-            steps.without_initial_values(model_fn), optimizer, options, hooks
+            empty_model.without_initial_values(model_fn),
+            optimizer,
+            options,
+            hooks,
         )
 
         @tf.function(autograph=False)
