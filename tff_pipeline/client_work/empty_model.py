@@ -1,4 +1,4 @@
-"""A model without the cost of drawing weights, for clients that receive some."""
+"""A model without drawn weights, for clients that receive theirs."""
 
 from collections.abc import Callable
 from typing import Any
