@@ -104,6 +104,7 @@ TASKS: dict[str, Union[str, TaskEntry]] = {
     "mnist_cnn": TaskEntry(
         "tff_pipeline.tasks.mnist:mnist_cnn", default_partition="iid"
     ),
+    "rotated_mnist_mlp": "tff_pipeline.tasks.rotated_mnist:rotated_mnist_mlp",
     "femnist_cnn": "tff_pipeline.tasks.femnist:femnist_cnn",
     "femnist_autoencoder": "tff_pipeline.tasks.femnist:femnist_autoencoder",
     "shakespeare_lstm": "tff_pipeline.tasks.shakespeare:shakespeare_lstm",

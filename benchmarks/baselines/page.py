@@ -1,0 +1,40 @@
+"""docs/baselines.md, made from the figures that were measured."""
+
+from collections.abc import Mapping
+
+from benchmarks.baselines.group import Group
+from benchmarks.baselines.results import Results
+
+
+def document(results: Results, groups: Mapping[str, Group]) -> str:
+    """Writes the whole Markdown file.
+
+    Args:
+      results: The figures.
+      groups: All groups by name, in the order of the page.
+    """
+    parts = [_HEAD]
+    for name, group in groups.items():
+        parts.append(f"## {group.title}")
+        if name not in results:
+            parts.append("Not measured yet.")
+            continue
+        parts += group.section(
+            lambda run, figure, name=name: results.of(name, run, figure)
+        )
+        parts.append(
+            f"`python -m benchmarks.baselines --only={name}`; "
+            f"{results.made(name)}."
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+_HEAD = """\
+# Published figures, measured here
+
+Made by `python -m benchmarks.baselines --data=FOLDER` from
+`benchmarks/results/baselines.json`; a figure that is there already is not
+trained again without `--again`. "+-" is the standard deviation over seeds. Each
+flagfile says where its numbers come from and where it departs from the paper.
+"**missed**" means that a figure is not as the paper, or the issue that asked
+for it, has it; nothing was tuned towards a published figure."""
