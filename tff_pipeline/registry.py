@@ -203,6 +203,7 @@ OPTIMIZERS = {
     "adam": "tff_pipeline.optimizers.build:adam",
     "adamw": "tff_pipeline.optimizers.build:adamw",
     "fedadam": "tff_pipeline.optimizers.build:fedadam",
+    "fedyogi": "tff_pipeline.optimizers.build:fedyogi",
     "yogi": "tff_pipeline.optimizers.build:yogi",
     "adagrad": "tff_pipeline.optimizers.build:adagrad",
     "rmsprop": "tff_pipeline.optimizers.build:rmsprop",

@@ -44,6 +44,7 @@ OPTIONS = {
         "weight_decay": 0.1,
     },
     "fedadam": {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-2},
+    "fedyogi": {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-2},
     "yogi": {
         "beta_1": 0.8,
         "beta_2": 0.95,
@@ -169,6 +170,10 @@ def stepper(name, rate, **options):
                 beta_2 * state.get("v", options["epsilon"] ** 2)
                 + (1 - beta_2) * g * g
             )
+            return w - rate * m / (np.sqrt(v) + options["epsilon"])
+        if name == "fedyogi":
+            v = state.get("v", options["epsilon"] ** 2)
+            v = state["v"] = v - (1 - beta_2) * g * g * np.sign(v - g * g)
             return w - rate * m / (np.sqrt(v) + options["epsilon"])
         if name == "yogi":
             v = v + (1 - beta_2) * np.sign(g * g - v) * g * g

@@ -198,7 +198,7 @@ _METHODS: Mapping[str, Mapping[str, str]] = {
         "fedmom": f"{_FED_AVG} --server_optimizer=momentum",
         "fedopt": f"{_FED_AVG} with another --server_optimizer",
         "fedadam": f"{_FED_AVG} --server_optimizer=fedadam",
-        "fedyogi": f"{_FED_AVG} --server_optimizer=yogi",
+        "fedyogi": f"{_FED_AVG} --server_optimizer=fedyogi",
         "fedadagrad": f"{_FED_AVG} --server_optimizer=adagrad",
         "fedprox": "it is written --algorithm=fed_prox",
         "feddyn": "it is written --algorithm=fed_dyn",
