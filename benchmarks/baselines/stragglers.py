@@ -96,5 +96,5 @@ Li et al. 2020 (arXiv:1812.06127), figure 1: Synthetic(1, 1), 30 devices, 10 a
 round, 20 epochs, B=10, rate 0.01; each device is a straggler with probability
 0.9, and has then time for 1 to 20 epochs. All figures are over the last half of
 the rounds: the swing is the mean absolute change of the test loss from one
-round to the next. 100 of the paper's 200 rounds, at most 100 examples a
+round to the next. 60 of the paper's 200 rounds, at most 100 examples a
 device."""
