@@ -1,9 +1,12 @@
 """IFCA on rotated MNIST: whether clients find those that are like them."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tensorflow_federated as tff
 
 from benchmarks.baselines.group import (
     Group,
@@ -19,14 +22,19 @@ from tff_pipeline.algorithms.ifca import Ifca
 from tff_pipeline.assembly.privacy import Protection
 from tff_pipeline.assembly.process import build_algorithm, runtime
 from tff_pipeline.assembly.task import initial_weights, load_task
-from tff_pipeline.cohorts.source import CohortSource
 from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.tasks.rotated_mnist import TURNS, turn_of
+from tff_pipeline.tasks.task import Task
 
-_ACCURACY = "seen_accuracy_mean"
+_ACCURACY = "accuracy"
 _IDENTITY = "identity"
+_LOSS = "train_loss"
+# Starts for each that is kept.
+_STARTS = 2
+_PUBLISHED = {"fed_avg": "89.73", "ifca": "95.25"}
 
 
 class Clusters(Group):
@@ -35,16 +43,18 @@ class Clusters(Group):
     title = "IFCA on rotated MNIST"
 
     def train(self, measure: Measure, seeds: int) -> None:
-        """Trains both.
+        """Trains IFCA twice as often, and FedAvg where IFCA's loss is least.
 
         Args:
           measure: Trains one run with one seed.
           seeds: The number of seeds.
         """
-        for name, figures in (("fed_avg", last(_ACCURACY)), ("ifca", _of_ifca)):
-            path = f"papers/ghosh2020/rotated_mnist_{name}.flags"
-            for seed in range(seeds):
-                measure(Run(name, path, figures, data="mnist"), seed)
+        losses = {
+            seed: measure(_run("ifca"), seed)[_LOSS]
+            for seed in range(_STARTS * seeds)
+        }
+        for seed in _least(losses):
+            measure(_run("fed_avg"), seed)
 
     def section(self, recall: Recall) -> Sequence[str]:
         """Puts the figures in words.
@@ -52,53 +62,121 @@ class Clusters(Group):
         Args:
           recall: Finds figures.
         """
-        published = {"fed_avg": "89.73", "ifca": "95.25"}
+        found = recall("ifca", _IDENTITY)
+        kept = sorted(_least(dict(enumerate(recall("ifca", _LOSS)))))
+        accuracies = {
+            "fed_avg": recall("fed_avg", _ACCURACY),
+            "ifca": [recall("ifca", _ACCURACY)[seed] for seed in kept],
+        }
         rows = [
             [
                 f"`rotated_mnist_{name}.flags`",
-                published[name],
-                spread([100 * v for v in recall(name, _ACCURACY)], 2),
+                _PUBLISHED[name],
+                spread([100 * value for value in accuracies[name]], 2),
             ]
-            for name in published
+            for name in _PUBLISHED
         ]
-        found = recall("ifca", _IDENTITY)
-        gain = 100 * (
-            mean(recall("ifca", _ACCURACY)) - mean(recall("fed_avg", _ACCURACY))
+        gain = 100 * (mean(accuracies["ifca"]) - mean(accuracies["fed_avg"]))
+        whole = all(found[seed] == 1 for seed in kept)
+        each = ", ".join(
+            f"{100 * share:.1f}% (seed {seed})"
+            for seed, share in enumerate(found)
         )
-        each = ", ".join(f"{100 * share:.1f}%" for share in found)
+        names = ", ".join(map(str, kept))
         return [
             _SETTING,
             table(["", "paper (from memory)", "here"], rows),
-            f"Clients in the cluster of their turn, seed by seed: {each} "
-            f"(asked for: all): {verdict(min(found, default=0) == 1)}. IFCA is "
-            f"{gain:.1f} points above FedAvg (asked for: 5): "
-            f"{verdict(gain >= 5)}.",
+            f"Clients in the cluster of their turn: {each}. Kept by their "
+            f"training loss: seeds {names} (asked for: all clients): "
+            f"{verdict(whole)}. IFCA is {gain:.1f} points above FedAvg (asked "
+            f"for: 5): {verdict(gain >= 5)}.",
         ]
 
 
-def _of_ifca(
+def _least(losses: Mapping[int, float]) -> list[int]:
+    """Returns the seeds of the least losses, one of each `_STARTS`."""
+    in_order = sorted(losses, key=lambda seed: losses[seed])
+    return in_order[: len(losses) // _STARTS]
+
+
+def _run(name: str) -> Run:
+    return Run(
+        name,
+        f"papers/ghosh2020/rotated_mnist_{name}.flags",
+        _figures,
+        data="mnist",
+    )
+
+
+def _figures(
     config: ExperimentConfig, directory: RunDirectory
 ) -> dict[str, float]:
-    """Measures the accuracy, and the share of clients in the right cluster."""
+    """Measures the accuracy, and the share of clients in the right cluster.
+
+    A client's model is the one with the least loss on its training examples;
+    its accuracy is that on its test examples.
+    """
     task = load_task(config)
+    assert task.test_clients is not None
+    outputs = [
+        (
+            _by_client(task, weights, task.train)[0],
+            _by_client(task, weights, task.test_clients)[1],
+        )
+        for weights in _models(task, config, directory)
+    ]
+    losses, accuracies = (np.array(each) for each in zip(*outputs))
+    chosen = np.argmin(losses, axis=0)
+    own = accuracies[chosen, np.arange(len(chosen))]
+    figures = {_ACCURACY: float(np.mean(own)), **last(_LOSS)(config, directory)}
+    if len(losses) == TURNS:
+        counts = np.zeros([TURNS, TURNS])
+        for client, cluster in zip(task.train.client_ids, chosen):
+            counts[turn_of(client), cluster] += 1
+        figures[_IDENTITY] = right_share(counts)
+    return figures
+
+
+def _models(
+    task: Task, config: ExperimentConfig, directory: RunDirectory
+) -> list[tff.learning.models.ModelWeights]:
+    """Loads the models of the last round: one of FedAvg, k of IFCA."""
     built = build_algorithm(config, task, Protection())
-    assert isinstance(built, Ifca)
-    source = CohortSource(config, task)
-    counts = np.zeros([TURNS, TURNS])
+    store = CheckpointStore(directory.checkpoints)
     with runtime(config.run):
         like = built.initial_state(initial_weights(task, config.run.seed))
-        store = CheckpointStore(directory.checkpoints)
-        saved = store.load_all(config.run.total_rounds, like, None)
-        for client in task.train.client_ids:
-            data = source.training_data(client)
-            counts[turn_of(client), built.cluster_of(saved.state, data)] += 1
-    return {
-        **last(_ACCURACY)(config, directory),
-        _IDENTITY: right_share(counts),
-    }
+        state = store.load_all(config.run.total_rounds, like, None).state
+        if isinstance(built, Ifca):
+            return [built.cluster_weights(state, j) for j in range(TURNS)]
+        return [built.model_weights(state, None)]
 
 
-def right_share(counts: "np.typing.NDArray[np.float64]") -> float:
+def _by_client(
+    task: Task,
+    weights: tff.learning.models.ModelWeights,
+    clients: FederatedData,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Computes the mean loss and the accuracy of each client."""
+    model = task.build_model()
+    model.set_weights(list(weights.trainable))
+    parts = [clients.load(name) for name in clients.client_ids]
+    logits = model.predict(
+        np.concatenate([part.x for part in parts]), batch_size=500, verbose=0
+    )
+    y = np.concatenate([part.y for part in parts])
+    losses = tf.keras.losses.sparse_categorical_crossentropy(
+        y, logits, from_logits=True
+    ).numpy()
+    starts = np.cumsum([0, *map(len, parts)])[:-1]
+    sizes = np.array([len(part) for part in parts])
+    right = (np.argmax(logits, axis=1) == y).astype(float)
+    return (
+        np.add.reduceat(losses.astype(float), starts) / sizes,
+        np.add.reduceat(right, starts) / sizes,
+    )
+
+
+def right_share(counts: npt.NDArray[np.float64]) -> float:
     """Returns the share of clients in the cluster that stands for their kind.
 
     >>> right_share(np.array([[0, 5], [4, 1]]))
@@ -120,6 +198,8 @@ _SETTING = """\
 Ghosh et al. 2020 (arXiv:2006.04088): MNIST turned by 0, 90, 180 or 270 degrees,
 1,200 clients, one hidden layer of 200, 10 steps a round of all of a client's
 examples, rate 0.1; accuracy in % on each client's own test images, mean over
-clients. The paper has 200 images a client, all clients in each of 300 rounds
-and several restarts; here it is 50 images, 120 clients in each of 100 rounds,
-and one start with each seed."""
+clients. The paper has 200 images a client and all clients in each of 300
+rounds; here it is 50 images and 40 clients in each of 30 rounds, to be
+runnable. As in the paper, a start may end with two kinds in one cluster, and of
+several starts the one with the least training loss is kept, which needs no
+knowledge of the turns: here the better half of them."""

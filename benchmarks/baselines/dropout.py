@@ -11,10 +11,11 @@ from benchmarks.baselines.group import (
     table,
     verdict,
 )
-from benchmarks.baselines.similarity import rounds_to
+from benchmarks.baselines.similarity import rounds_name, rounds_to
 from benchmarks.baselines.training import Run
 
 _FLAGS = {"no drop-out": (), "10% drop out": ("--device_dropout=0.1",)}
+_TARGET = 0.97
 _FLAGFILE = "papers/mcmahan2017/table1_2nn_iid_c0.1_b10.flags"
 
 
@@ -31,7 +32,7 @@ class DropOut(Group):
           seeds: The number of seeds.
         """
         for name, flags in _FLAGS.items():
-            figures = rounds_to("eval_accuracy", 0.97)
+            figures = rounds_to("eval_accuracy", _TARGET)
             for seed in range(seeds):
                 measure(Run(name, _FLAGFILE, figures, flags, "mnist"), seed)
 
@@ -42,10 +43,16 @@ class DropOut(Group):
           recall: Finds figures.
         """
         rows = [
-            [name, " ".join(flags) or "-", spread(recall(name, "rounds"), 1)]
+            [
+                name,
+                " ".join(flags) or "-",
+                spread(recall(name, rounds_name(_TARGET)), 1),
+            ]
             for name, flags in _FLAGS.items()
         ]
-        without, lost = (mean(recall(name, "rounds")) for name in _FLAGS)
+        without, lost = (
+            mean(recall(name, rounds_name(_TARGET))) for name in _FLAGS
+        )
         more = 100 * (lost / without - 1)
         return [
             _SETTING,

@@ -1,6 +1,6 @@
 """SCAFFOLD beside FedAvg on clients of few classes each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmarks.baselines.group import (
     Group,
@@ -12,16 +12,18 @@ from benchmarks.baselines.group import (
     verdict,
 )
 from benchmarks.baselines.training import Figures, Run, reached, rows_of
+from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.runs.directory import RunDirectory
 
 PUBLISHED = {"fed_avg": 258, "scaffold": 77}
-# Each is twice to three times the one before.
-RATES = ("0.03", "0.1", "0.3", "1.0")
-_ROUNDS = "rounds"
-_TARGET = 0.5
+# Each is about three times the one before.
+RATES = ("0.1", "0.3", "1.0", "3.0")
+# The paper's, and one that is harder to reach on these data.
+TARGETS = (0.5, 0.65)
 
 
 class ZeroSimilarity(Group):
-    """Rounds to 50% on pooled FEMNIST, sorted by label."""
+    """Rounds to a test accuracy on pooled FEMNIST, sorted by label."""
 
     title = "SCAFFOLD and FedAvg at 0% similarity"
 
@@ -33,12 +35,16 @@ class ZeroSimilarity(Group):
           seeds: The number of seeds.
         """
         for name in PUBLISHED:
-            rounds = {
-                rate: measure(_run(name, rate), 0)[_ROUNDS] for rate in RATES
-            }
-            best = min(rounds, key=lambda rate: rounds[rate])
-            for seed in range(1, seeds):
-                measure(_run(name, best), seed)
+            figures = {rate: measure(_run(name, rate), 0) for rate in RATES}
+            for target in TARGETS:
+                best = _best(
+                    {
+                        rate: each[rounds_name(target)]
+                        for rate, each in figures.items()
+                    }
+                )
+                for seed in range(1, seeds):
+                    measure(_run(name, best), seed)
 
     def section(self, recall: Recall) -> Sequence[str]:
         """Puts the figures in words.
@@ -46,67 +52,95 @@ class ZeroSimilarity(Group):
         Args:
           recall: Finds figures.
         """
-        rows, means = [], {}
-        for name, published in PUBLISHED.items():
-            of_seed_0 = {
-                rate: recall(f"{name} at {rate}", _ROUNDS) for rate in RATES
-            }
-            best = min(
-                (rate for rate in RATES if of_seed_0[rate]),
-                key=lambda rate: of_seed_0[rate][0],
-            )
-            means[name] = mean(of_seed_0[best])
-            grid = [
-                f"{values[0]:.0f} ({rate})"
-                for rate, values in of_seed_0.items()
-                if values
+        parts = [_SETTING]
+        for target in TARGETS:
+            rows, means = [], {}
+            for name, published in PUBLISHED.items():
+                values = {
+                    rate: recall(f"{name} at {rate}", rounds_name(target))
+                    for rate in RATES
+                }
+                best = _best({rate: v[0] for rate, v in values.items() if v})
+                means[name] = mean(values[best])
+                grid = ", ".join(
+                    f"{v[0]:.0f} ({rate})" for rate, v in values.items() if v
+                )
+                rows.append(
+                    [
+                        f"`femnist_logistic_{name}.flags`",
+                        str(published) if target == TARGETS[0] else "-",
+                        spread(values[best], 1),
+                        best,
+                        grid.replace("inf", "not in 150"),
+                    ]
+                )
+            share = means["scaffold"] / means["fed_avg"]
+            header = ["", "paper", "here", "rate", "seed 0, by rate"]
+            parts += [
+                f"Rounds to a test accuracy of {target:g}:",
+                table(header, rows),
+                f"SCAFFOLD takes {share:.2f} of FedAvg's rounds (paper, to 0.5:"
+                f" {77 / 258:.2f}; asked for: at most a third): "
+                f"{verdict(share <= 1 / 3)}.",
             ]
-            rows.append(
-                [
-                    f"`femnist_logistic_{name}.flags`",
-                    str(published),
-                    spread(of_seed_0[best], 0),
-                    best,
-                    ", ".join(grid).replace("inf", "over 1000"),
-                ]
-            )
-        share = means["scaffold"] / means["fed_avg"]
-        header = ["", "paper", "here", "rate", "seed 0, by rate"]
-        return [
-            _SETTING,
-            table(header, rows),
-            f"SCAFFOLD takes {share:.2f} of FedAvg's rounds (paper: "
-            f"{77 / 258:.2f}; asked for: at most a third): "
-            f"{verdict(share <= 1 / 3)}.",
-        ]
+        return [*parts, _REMARK]
+
+
+def _best(rounds: Mapping[str, float]) -> str:
+    """Returns the rate with the fewest rounds, the lowest of equals."""
+    return min(rounds, key=lambda rate: rounds[rate])
 
 
 def _run(name: str, rate: str) -> Run:
     return Run(
         f"{name} at {rate}",
         f"papers/karimireddy2020/femnist_logistic_{name}.flags",
-        rounds_to("eval_accuracy", _TARGET),
+        rounds_to("eval_accuracy", *TARGETS),
         [f"--client_learning_rate={rate}"],
         "femnist",
     )
 
 
-def rounds_to(column: str, target: float) -> Figures:
-    """Returns a function that finds the rounds to a target.
+def rounds_name(target: float) -> str:
+    """Names the figure of the rounds to a target.
+
+    Args:
+      target: The target.
+    """
+    return f"rounds to {target:g}"
+
+
+def rounds_to(column: str, *targets: float) -> Figures:
+    """Returns a function that finds the rounds to each target.
 
     Args:
       column: The column of metrics.csv that has to reach it.
-      target: The target.
+      *targets: The targets.
     """
-    return lambda _, directory: {
-        _ROUNDS: reached(rows_of(directory), column, target)
-    }
+
+    def figures(
+        _: ExperimentConfig, directory: RunDirectory
+    ) -> dict[str, float]:
+        rows = rows_of(directory)
+        return {
+            rounds_name(target): reached(rows, column, target)
+            for target in targets
+        }
+
+    return figures
 
 
 _SETTING = """\
 Karimireddy et al. 2020 (arXiv:1910.06378): logistic regression, 100 clients, 20
 a round, 5 steps of a fifth of a client's examples, rounds to 50% test accuracy
 at the best rate of a grid. The paper has EMNIST; here the 41,495 characters of
-FEMNIST's 300 writers are pooled, sorted by label and cut into 100 parts, so
-that ratios can be compared and rounds cannot. Each grid has factors of 3, and
-its best was found on seed 0, by the test set, as the paper does."""
+FEMNIST's 300 writers are pooled, sorted by label and cut into 100 parts
+(`--partition=shards` with one shard a client, which is 0% similarity), so that
+ratios can be compared and rounds cannot. Each grid has factors of 3, and its
+best was found on seed 0, by the test set, as the paper does; 150 rounds at
+most."""
+_REMARK = """\
+Seven in ten of these characters are digits, and half of the test set is right
+after a few rounds, in which SCAFFOLD has met most clients once or not at all
+and so has no control variates to use; that is why there is a second target,
+which was chosen after the first was seen to be so easy."""
