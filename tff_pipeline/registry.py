@@ -204,6 +204,7 @@ OPTIMIZERS = {
     "adamw": "tff_pipeline.optimizers.build:adamw",
     "fedadam": "tff_pipeline.optimizers.build:fedadam",
     "fedyogi": "tff_pipeline.optimizers.build:fedyogi",
+    "fedadagrad": "tff_pipeline.optimizers.build:fedadagrad",
     "yogi": "tff_pipeline.optimizers.build:yogi",
     "adagrad": "tff_pipeline.optimizers.build:adagrad",
     "rmsprop": "tff_pipeline.optimizers.build:rmsprop",

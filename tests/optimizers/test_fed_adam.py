@@ -1,9 +1,9 @@
-"""FedAdam and FedYogi take the steps of their paper."""
+"""FedAdam, FedYogi and FedAdagrad take the steps of their paper."""
 
 import numpy as np
 import tensorflow as tf
 
-from tff_pipeline.optimizers.fed_adam import FedAdam, FedYogi
+from tff_pipeline.optimizers.fed_adam import FedAdagrad, FedAdam, FedYogi
 
 
 def test_fedadam_is_algorithm_2_of_reddi():
@@ -43,6 +43,19 @@ def test_fedyogi_is_algorithm_2_of_reddi():
         v = v - (1 - beta_2) * square * np.sign(v - square)
         weights = weights - rate * m / (np.sqrt(v) + tau)
         np.testing.assert_allclose(changed, weights, rtol=1e-5)
+
+
+def test_fedadagrad_is_algorithm_2_of_reddi():
+    """By hand, with tau 1: v is 1, 1 + 4, 1 + 4 + 9."""
+    optimizer = FedAdagrad(0.1, 0.5, 1.0)
+    state = optimizer.initialize(tf.TensorSpec([], tf.float32))
+    state, weight = optimizer.next(state, tf.constant(0.0), tf.constant(2.0))
+    # m = 1.
+    assert weight.numpy() == np.float32(-0.1 / (np.sqrt(5) + 1))
+    _, second = optimizer.next(state, weight, tf.constant(3.0))
+    # m = 0.5 * 1 + 0.5 * 3 = 2.
+    step = (second - weight).numpy()
+    np.testing.assert_allclose(step, -0.2 / (np.sqrt(14) + 1), rtol=1e-6)
 
 
 def test_slices_of_an_embedding_are_gradients_too():

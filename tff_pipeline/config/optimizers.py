@@ -19,6 +19,7 @@ OPTIMIZER_OPTIONS: Mapping[str, Mapping[str, float]] = {
     "adamw": {**_ADAM, "weight_decay": 0.004},
     "fedadam": _FED_ADAM,
     "fedyogi": _FED_ADAM,
+    "fedadagrad": {"beta_1": 0.0, "epsilon": 1e-3},
     "yogi": {**_ADAM, "epsilon": 1e-3, "initial_accumulator": 1e-6},
     "adagrad": {"epsilon": 1e-7, "initial_accumulator": 0.1},
     "rmsprop": {"decay": 0.9, "epsilon": 1e-7},

@@ -199,7 +199,7 @@ _METHODS: Mapping[str, Mapping[str, str]] = {
         "fedopt": f"{_FED_AVG} with another --server_optimizer",
         "fedadam": f"{_FED_AVG} --server_optimizer=fedadam",
         "fedyogi": f"{_FED_AVG} --server_optimizer=fedyogi",
-        "fedadagrad": f"{_FED_AVG} --server_optimizer=adagrad",
+        "fedadagrad": f"{_FED_AVG} --server_optimizer=fedadagrad",
         "fedprox": "it is written --algorithm=fed_prox",
         "feddyn": "it is written --algorithm=fed_dyn",
         "moon": _NEAR,
