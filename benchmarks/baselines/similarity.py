@@ -1,5 +1,6 @@
 """SCAFFOLD beside FedAvg on clients of few classes each."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from benchmarks.baselines.group import (
@@ -17,9 +18,11 @@ from tff_pipeline.runs.directory import RunDirectory
 
 PUBLISHED = {"fed_avg": 258, "scaffold": 77}
 # Each is about three times the one before.
-RATES = ("0.1", "0.3", "1.0", "3.0")
+RATES = ("0.1", "0.3", "1.0", "3.0", "10.0")
 # The paper's, and one that is harder to reach on these data.
 TARGETS = (0.5, 0.65)
+# Rounds of a run.
+_MOST = 150
 
 
 class ZeroSimilarity(Group):
@@ -54,14 +57,14 @@ class ZeroSimilarity(Group):
         """
         parts = [_SETTING]
         for target in TARGETS:
-            rows, means = [], {}
+            rows, bests = [], {}
             for name, published in PUBLISHED.items():
                 values = {
                     rate: recall(f"{name} at {rate}", rounds_name(target))
                     for rate in RATES
                 }
                 best = _best({rate: v[0] for rate, v in values.items() if v})
-                means[name] = mean(values[best])
+                bests[name] = values[best]
                 grid = ", ".join(
                     f"{v[0]:.0f} ({rate})" for rate, v in values.items() if v
                 )
@@ -71,19 +74,34 @@ class ZeroSimilarity(Group):
                         str(published) if target == TARGETS[0] else "-",
                         spread(values[best], 1),
                         best,
-                        grid.replace("inf", "not in 150"),
+                        grid.replace("inf", f"not in {_MOST}"),
                     ]
                 )
-            share = means["scaffold"] / means["fed_avg"]
             header = ["", "paper", "here", "rate", "seed 0, by rate"]
             parts += [
                 f"Rounds to a test accuracy of {target:g}:",
                 table(header, rows),
-                f"SCAFFOLD takes {share:.2f} of FedAvg's rounds (paper, to 0.5:"
-                f" {77 / 258:.2f}; asked for: at most a third): "
-                f"{verdict(share <= 1 / 3)}.",
+                f"{_compared(bests['scaffold'], bests['fed_avg'])} (paper, to "
+                f"0.5: {77 / 258:.2f}; asked for: at most a third).",
             ]
         return [*parts, _REMARK]
+
+
+def _compared(scaffold: Sequence[float], fed_avg: Sequence[float]) -> str:
+    """Says which share of FedAvg's rounds SCAFFOLD takes, on average.
+
+    Args:
+      scaffold: The rounds of SCAFFOLD, seed by seed.
+      fed_avg: Those of FedAvg; all that it had count where they were too few.
+    """
+    share = mean(scaffold) / mean([min(each, _MOST) for each in fed_avg])
+    if math.isinf(share):
+        return f"SCAFFOLD does not always reach it: {verdict(False)}"
+    limit = "at most " if math.inf in fed_avg else ""
+    return (
+        f"SCAFFOLD takes {limit}{share:.2f} of FedAvg's rounds: "
+        f"{verdict(share <= 1 / 3)}"
+    )
 
 
 def _best(rounds: Mapping[str, float]) -> str:
