@@ -87,6 +87,9 @@ def main() -> int:
     except errors.PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
+    except KeyboardInterrupt:
+        print("Stopped; the same command goes on from here.", file=sys.stderr)
+        return 130
     finally:
         durable.write_text(_PAGE, page.document(results, GROUPS))
     print(f"Written: {os.path.relpath(_PAGE)}")

@@ -87,12 +87,14 @@ def train(run: Run, seed: int, data: str) -> dict[str, float]:
 
     Raises:
       PipelineError: If the run fails.
+      KeyboardInterrupt: If a signal stopped it.
     """
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "run")
         config = config_of(run, seed, data, path)
-        experiment.run(config)
+        if experiment.run(config).interrupted_by is not None:
+            raise KeyboardInterrupt  # Half a run has no figures.
         figures = dict(run.figures(config, RunDirectory(path)))
     return {**figures, "seconds": round(time.monotonic() - start, 1)}
 
