@@ -57,8 +57,8 @@ class DropOut(Group):
         return [
             _SETTING,
             table(["", "more flags", "rounds to 97%"], rows),
-            f"With drop-out it takes {more:+.1f}% of the rounds more (asked "
-            f"for: at most 15%): {verdict(more <= 15)}.",
+            f"Drop-out changes the rounds by {more:+.1f}% (asked for: at most "
+            f"+15%): {verdict(more <= 15)}.",
         ]
 
 
