@@ -36,6 +36,14 @@ def _names(text: str) -> list[str]:
     return text.split(",")
 
 
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of seeds; give 1 or more."
+        )
+    return int(text)
+
+
 def _options(arguments: Optional[list[str]] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.baselines",
@@ -51,7 +59,7 @@ def _options(arguments: Optional[list[str]] = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--seeds",
-        type=int,
+        type=_count,
         default=3,
         metavar="N",
         help="how many, from 0 on, where the paper does not say "
@@ -113,6 +121,7 @@ def _train(name: str, options: argparse.Namespace, results: Results) -> None:
         return figures
 
     GROUPS[name].train(measure, options.seeds)
+    results.complete(name)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def document(results: Results, groups: Mapping[str, Group]) -> str:
     for name, group in groups.items():
         parts.append(f"## {group.title}")
         if name not in results:
-            parts.append("Not measured yet.")
+            parts.append("Not measured yet, or not all of it.")
             continue
         parts += group.section(
             lambda run, figure, name=name: results.of(name, run, figure)

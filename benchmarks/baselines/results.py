@@ -28,8 +28,8 @@ class Results:
                 self._groups = json.load(file)
 
     def __contains__(self, group: str) -> bool:
-        """Tells whether there are figures of a group."""
-        return bool(self._groups.get(group, {}).get("runs"))
+        """Tells whether all figures of a group were measured."""
+        return bool(self._groups.get(group, {}).get("complete"))
 
     def made(self, group: str) -> str:
         """Returns when and on what the last figure of a group was measured.
@@ -38,6 +38,15 @@ class Results:
           group: The group's name.
         """
         return str(self._groups[group]["made"])
+
+    def complete(self, group: str) -> None:
+        """Notes that all figures of a group were measured.
+
+        Args:
+          group: The group's name.
+        """
+        self._groups[group]["complete"] = True
+        self._write()
 
     def forget(self, group: str) -> None:
         """Drops the figures of a group.
@@ -78,9 +87,14 @@ class Results:
             for name, value in figures.items()
         }
         known["made"] = made
+        # Until the last run is in, see `complete`.
+        known["complete"] = False
+        self._write()
+        return figures, True
+
+    def _write(self) -> None:
         text = json.dumps(self._groups, indent=2, allow_nan=False)
         durable.write_text(self._path, text + "\n")
-        return figures, True
 
     def of(self, group: str, run: str, figure: str) -> list[float]:
         """Returns a figure of a run, seed by seed; empty if there is none.
@@ -92,16 +106,6 @@ class Results:
         """
         seeds = self._groups.get(group, {}).get("runs", {}).get(run, {})
         return [_read(seeds[seed])[figure] for seed in sorted(seeds, key=int)]
-
-    def runs(self, group: str) -> list[str]:
-        """Returns the names of a group's runs, in the order of their training.
-
-        Args:
-          group: The group's name.
-        """
-        return [
-            name for name, seeds in self._groups[group]["runs"].items() if seeds
-        ]
 
 
 def _read(figures: Mapping[str, Any]) -> dict[str, float]:

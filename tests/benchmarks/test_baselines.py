@@ -25,6 +25,7 @@ def measured(path, values):
                 lambda value=value: {"seen_accuracy_mean": value},
                 "2026-11-30, somewhere",
             )
+    results.complete("heart")
     return results
 
 
@@ -52,9 +53,19 @@ def test_a_figure_within_two_deviations_holds_and_another_is_missed(tmp_path):
 
 def test_groups_without_figures_are_on_the_page(tmp_path):
     text = page.document(Results(str(tmp_path / "none.json")), GROUPS)
-    assert text.count("Not measured yet.") == len(GROUPS)
+    assert text.count("Not measured yet") == len(GROUPS)
     for each in GROUPS.values():
         assert f"## {each.title}\n" in text
+
+
+def test_a_group_that_was_stopped_is_not_on_the_page(tmp_path):
+    path = str(tmp_path / "figures.json")
+    results = measured(path, {name: [0.7] * 5 for name in PUBLISHED})
+    assert "0.700 +- 0.000" in heart_section(Results(path))
+    results.measured(
+        "heart", "another", 0, lambda: {"seen_accuracy_mean": 0.5}, "today"
+    )
+    assert "Not measured yet" in heart_section(Results(path))
 
 
 def test_figures_are_remembered_and_measured_once(tmp_path):
@@ -116,6 +127,8 @@ def test_a_figure_that_was_not_reached_is_no_number():
 def test_an_unknown_group_is_refused():
     with pytest.raises(argparse.ArgumentTypeError, match="choose of: heart"):
         command._names("heart,hearts")
+    with pytest.raises(argparse.ArgumentTypeError, match="give 1 or more"):
+        command._count("0")
 
 
 @pytest.mark.parametrize("name", GROUPS)
