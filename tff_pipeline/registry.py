@@ -104,6 +104,7 @@ TASKS: dict[str, Union[str, TaskEntry]] = {
     "mnist_cnn": TaskEntry(
         "tff_pipeline.tasks.mnist:mnist_cnn", default_partition="iid"
     ),
+    "rotated_mnist_mlp": "tff_pipeline.tasks.rotated_mnist:rotated_mnist_mlp",
     "femnist_cnn": "tff_pipeline.tasks.femnist:femnist_cnn",
     "femnist_autoencoder": "tff_pipeline.tasks.femnist:femnist_autoencoder",
     "shakespeare_lstm": "tff_pipeline.tasks.shakespeare:shakespeare_lstm",
@@ -202,6 +203,8 @@ OPTIMIZERS = {
     "adam": "tff_pipeline.optimizers.build:adam",
     "adamw": "tff_pipeline.optimizers.build:adamw",
     "fedadam": "tff_pipeline.optimizers.build:fedadam",
+    "fedyogi": "tff_pipeline.optimizers.build:fedyogi",
+    "fedadagrad": "tff_pipeline.optimizers.build:fedadagrad",
     "yogi": "tff_pipeline.optimizers.build:yogi",
     "adagrad": "tff_pipeline.optimizers.build:adagrad",
     "rmsprop": "tff_pipeline.optimizers.build:rmsprop",

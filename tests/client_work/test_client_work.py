@@ -44,6 +44,8 @@ OPTIONS = {
         "weight_decay": 0.1,
     },
     "fedadam": {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-2},
+    "fedyogi": {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-2},
+    "fedadagrad": {"beta_1": 0.8, "epsilon": 1e-2},
     "yogi": {
         "beta_1": 0.8,
         "beta_2": 0.95,
@@ -161,7 +163,7 @@ def stepper(name, rate, **options):
             decay = options["decay"]
             v = state["v"] = decay * state.get("v", 0) + (1 - decay) * g * g
             return w - rate * g / (np.sqrt(v) + options["epsilon"])
-        beta_1, beta_2 = options["beta_1"], options["beta_2"]
+        beta_1, beta_2 = options["beta_1"], options.get("beta_2", 0)
         m = state["m"] = beta_1 * state.get("m", 0) + (1 - beta_1) * g
         v = state.get("v", options.get("initial_accumulator", 0))
         if name == "fedadam":
@@ -169,6 +171,13 @@ def stepper(name, rate, **options):
                 beta_2 * state.get("v", options["epsilon"] ** 2)
                 + (1 - beta_2) * g * g
             )
+            return w - rate * m / (np.sqrt(v) + options["epsilon"])
+        if name == "fedyogi":
+            v = state.get("v", options["epsilon"] ** 2)
+            v = state["v"] = v - (1 - beta_2) * g * g * np.sign(v - g * g)
+            return w - rate * m / (np.sqrt(v) + options["epsilon"])
+        if name == "fedadagrad":
+            v = state["v"] = state.get("v", options["epsilon"] ** 2) + g * g
             return w - rate * m / (np.sqrt(v) + options["epsilon"])
         if name == "yogi":
             v = v + (1 - beta_2) * np.sign(g * g - v) * g * g

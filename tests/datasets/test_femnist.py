@@ -12,7 +12,10 @@ from tests.testing.scripts import run_script
 from tff_pipeline import errors, registry
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import femnist
-from tff_pipeline.tasks.femnist import cnn_without_dropout
+from tff_pipeline.tasks.femnist import (
+    cnn_without_dropout,
+    logistic_regression,
+)
 
 FILES = (femnist.TRAIN, femnist.TEST, femnist.UNSEEN)
 SMALL = {
@@ -162,6 +165,22 @@ def test_models_have_the_published_size(cnn):
     assert "Dropout" not in kinds
     kinds = [type(layer).__name__ for layer in cnn.model_fn().layers]
     assert kinds.count("Dropout") == 2
+
+
+def test_logistic_regression_is_linear_in_the_ink():
+    model = logistic_regression()
+    assert model.count_params() == 785 * 62
+    paper = np.full([1, 28, 28, 1], 255, np.uint8)
+    # It begins with zeros, where every class is as likely as another.
+    assert not model(paper).numpy().any()
+    draw = np.random.default_rng(0)
+    kernel = draw.normal(size=[784, 62]).astype(np.float32)
+    model.set_weights([kernel, np.arange(62, dtype=np.float32)])
+    np.testing.assert_allclose(model(paper)[0], np.arange(62), atol=1e-4)
+    dot = paper.copy()
+    dot[0, 3, 4] = 0
+    expected = kernel[3 * 28 + 4] + np.arange(62)
+    np.testing.assert_allclose(model(dot)[0], expected, atol=1e-4)
 
 
 def test_artificial_clients_share_the_300_writers_images(femnist_dir):

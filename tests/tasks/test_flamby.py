@@ -292,7 +292,14 @@ def five_seeds(flagfile, data_dir, figure, tmp_path, *seeded):
 @pytest.mark.soak
 @pytest.mark.parametrize(
     ("flagfile", "published", "deviation"),
-    [("heart_fed_avg", 0.685, 0.025), ("heart_fed_adam", 0.726, 0.012)],
+    [
+        ("heart_fed_avg", 0.685, 0.025),
+        ("heart_fed_prox", 0.685, 0.025),
+        ("heart_fed_adam", 0.726, 0.012),
+        ("heart_fed_yogi", 0.731, 0.011),
+        ("heart_fed_adagrad", 0.731, 0.011),
+        ("heart_scaffold", 0.684, 0.025),
+    ],
 )
 def test_heart_over_five_seeds(
     heart_dir, tmp_path, flagfile, published, deviation

@@ -43,6 +43,7 @@ TASKS = {
     "digits_cnn": (None, {"num_clients": 4}),
     "mnist_2nn": ("mnist", {}),
     "mnist_cnn": ("mnist", {}),
+    "rotated_mnist_mlp": ("mnist", NATURAL),
     "femnist_cnn": ("femnist", NATURAL),
     "femnist_autoencoder": ("femnist", NATURAL),
     "shakespeare_lstm": ("shakespeare", NATURAL),

@@ -10,13 +10,16 @@ from tff_pipeline.config import fields
 # The options that each optimizer takes, with defaults; all others refuse them.
 # The numbers are those of tff.learning.
 _ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
+# The numbers of Reddi et al. 2021.
+_FED_ADAM = {"beta_1": 0.9, "beta_2": 0.99, "epsilon": 1e-3}
 OPTIMIZER_OPTIONS: Mapping[str, Mapping[str, float]] = {
     "sgd": {},
     "momentum": {"momentum": 0.9},
     "adam": _ADAM,
     "adamw": {**_ADAM, "weight_decay": 0.004},
-    # The numbers of Reddi et al. 2021.
-    "fedadam": {"beta_1": 0.9, "beta_2": 0.99, "epsilon": 1e-3},
+    "fedadam": _FED_ADAM,
+    "fedyogi": _FED_ADAM,
+    "fedadagrad": {"beta_1": 0.0, "epsilon": 1e-3},
     "yogi": {**_ADAM, "epsilon": 1e-3, "initial_accumulator": 1e-6},
     "adagrad": {"epsilon": 1e-7, "initial_accumulator": 0.1},
     "rmsprop": {"decay": 0.9, "epsilon": 1e-7},

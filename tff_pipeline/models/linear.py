@@ -39,6 +39,39 @@ def regression(
     )
 
 
+def on_pixels(
+    image_shape: Sequence[int],
+    num_classes: int,
+    scale: float,
+    offset: float = 0.0,
+) -> tf.keras.Model:
+    """Makes a logistic regression on images, which begins with zeros.
+
+    Args:
+      image_shape: The shape of one image, such as [28, 28, 1].
+      num_classes: The number of logits.
+      scale: What pixels are multiplied with first.
+      offset: What is added to them then.
+
+    Returns:
+      A model from "image", uint8 [batch, *image_shape], to logits, float32
+      [batch, num_classes].
+
+    >>> on_pixels([28, 28, 1], 10, 1 / 255).count_params()
+    7850
+    """
+    return tf.keras.Sequential(
+        [
+            tf.keras.Input(image_shape, dtype="uint8", name="image"),
+            tf.keras.layers.Rescaling(scale, offset),
+            tf.keras.layers.Flatten(),
+            tf.keras.layers.Dense(
+                num_classes, kernel_initializer="zeros", name="logits"
+            ),
+        ]
+    )
+
+
 def patient_logistic(
     hospital_means: Array, hospital_deviations: Array
 ) -> tf.keras.Model:

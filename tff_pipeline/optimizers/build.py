@@ -1,6 +1,6 @@
 """Builds `tff.learning` optimizers from their configuration.
 
-On the server adagrad, adam, fedadam and yogi are the adaptive methods of Reddi
+On the server fedadagrad, fedadam and fedyogi are the adaptive methods of Reddi
 et al. 2021, "Adaptive Federated Optimization". `config` has settled the options
 of the chosen optimizer; all others are `None`.
 """
@@ -10,8 +10,10 @@ import tensorflow_federated as tff
 from tff_pipeline import registry
 from tff_pipeline.config import OptimizerConfig
 from tff_pipeline.optimizers import rates
-from tff_pipeline.optimizers.fed_adam import FedAdam
+from tff_pipeline.optimizers.fed_adam import FedAdagrad, FedAdam, FedYogi
 from tff_pipeline.optimizers.muon import Muon
+
+_FED_ADAM = ("learning_rate", "beta_1", "beta_2", "epsilon")
 
 
 def build_optimizer(
@@ -93,8 +95,28 @@ def fedadam(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
     Args:
       options: `learning_rate`, `beta_1`, `beta_2` and `epsilon` are used.
     """
-    names = ("learning_rate", "beta_1", "beta_2", "epsilon")
-    return FedAdam(**{name: getattr(options, name) for name in names})
+    return FedAdam(**{name: getattr(options, name) for name in _FED_ADAM})
+
+
+def fedyogi(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
+    """Builds FedYogi (Reddi et al. 2021, algorithm 2), see `FedYogi`.
+
+    Args:
+      options: `learning_rate`, `beta_1`, `beta_2` and `epsilon` are used.
+    """
+    return FedYogi(**{name: getattr(options, name) for name in _FED_ADAM})
+
+
+def fedadagrad(
+    options: OptimizerConfig,
+) -> tff.learning.optimizers.Optimizer:
+    """Builds FedAdagrad (Reddi et al. 2021, algorithm 2), see `FedAdagrad`.
+
+    Args:
+      options: `learning_rate`, `beta_1` and `epsilon` are used.
+    """
+    names = ("learning_rate", "beta_1", "epsilon")
+    return FedAdagrad(**{name: getattr(options, name) for name in names})
 
 
 def yogi(options: OptimizerConfig) -> tff.learning.optimizers.Optimizer:

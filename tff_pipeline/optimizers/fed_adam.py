@@ -1,4 +1,4 @@
-"""FedAdam as its paper has it: Adam that does not correct its means' start.
+"""FedAdam, FedYogi, FedAdagrad as in their paper: no start is corrected.
 
 Reddi et al. 2021, "Adaptive Federated Optimization", algorithm 2. Both moving
 means start low, at 0 and tau**2, and Kingma and Ba's Adam, which is TFF's,
@@ -93,9 +93,7 @@ class FedAdam(rates.WithRate):
             gradients,
         )
         square = tf.nest.map_structure(
-            lambda s, g: self._beta_2 * s + (1 - self._beta_2) * g**2,
-            state["square"],
-            gradients,
+            self._next_square, state["square"], gradients
         )
         rate = state[_KEY]
         weights = tf.nest.map_structure(
@@ -107,3 +105,43 @@ class FedAdam(rates.WithRate):
         return collections.OrderedDict(
             [(_KEY, rate), ("mean", mean), ("square", square)]
         ), weights
+
+    def _next_square(self, square: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+        """Returns a weight's mean of squares after a step."""
+        return self._beta_2 * square + (1 - self._beta_2) * gradient**2
+
+
+class FedYogi(FedAdam):
+    """FedAdam whose mean of squares moves by (1 - beta_2) gradient**2 at most.
+
+    Reddi et al. 2021, algorithm 2, FedYogi: it moves towards gradient**2, by
+    that much however far away it is. Yogi elsewhere, and TFF's, corrects the
+    means' start.
+    """
+
+    def _next_square(self, square: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+        """Returns a weight's mean of squares after a step."""
+        towards = tf.sign(square - gradient**2)
+        return square - (1 - self._beta_2) * gradient**2 * towards
+
+
+class FedAdagrad(FedAdam):
+    """FedAdam with the sum of squares in place of their mean.
+
+    Reddi et al. 2021, algorithm 2, FedAdagrad; in the paper's experiments its
+    beta_1 is 0.
+    """
+
+    def __init__(self, learning_rate: float, beta_1: float, epsilon: float):
+        """Sets the paper's constants.
+
+        Args:
+          learning_rate: The server learning rate, eta.
+          beta_1: Decay of the mean of gradients.
+          epsilon: Adaptivity, tau; the sum of squares starts at its square.
+        """
+        super().__init__(learning_rate, beta_1, 1.0, epsilon)
+
+    def _next_square(self, square: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+        """Returns a weight's sum of squares after a step."""
+        return square + gradient**2

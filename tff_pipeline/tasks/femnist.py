@@ -10,7 +10,7 @@ from tff_pipeline.datasets import femnist
 from tff_pipeline.datasets.federation.augmentation import IMAGE
 from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.datasets.federation.split import Split, split
-from tff_pipeline.models import autoencoder, conv
+from tff_pipeline.models import autoencoder, conv, linear
 from tff_pipeline.objectives import outputs
 from tff_pipeline.tasks.task import Task
 
@@ -54,6 +54,18 @@ def cnn_without_dropout() -> tf.keras.Model:
         _INK["offset"],
         dropout=(0.0, 0.0),
     )
+
+
+def logistic_regression() -> tf.keras.Model:
+    """Makes a logistic regression on the ink, for `--model_fn`.
+
+    Karimireddy et al. 2020, "SCAFFOLD", have it on EMNIST; 48,670
+    parameters.
+
+    Returns:
+      A model from uint8 [batch, 28, 28, 1] to logits, float32 [batch, 62].
+    """
+    return linear.on_pixels(_SHAPE, femnist.CLASSES, **_INK)
 
 
 def femnist_autoencoder(options: DataConfig, seed: int) -> Task:

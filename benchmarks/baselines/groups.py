@@ -1,0 +1,20 @@
+"""All groups by name, in the order of the page."""
+
+from benchmarks.baselines.buffered import Buffered
+from benchmarks.baselines.clusters import Clusters
+from benchmarks.baselines.dropout import DropOut
+from benchmarks.baselines.group import Group
+from benchmarks.baselines.heart import Heart
+from benchmarks.baselines.personal import Personal
+from benchmarks.baselines.similarity import ZeroSimilarity
+from benchmarks.baselines.stragglers import Stragglers
+
+GROUPS: dict[str, Group] = {
+    "heart": Heart(),
+    "scaffold": ZeroSimilarity(),
+    "stragglers": Stragglers(),
+    "ifca": Clusters(),
+    "personal": Personal(),
+    "dropout": DropOut(),
+    "fed_buff": Buffered(),
+}
