@@ -6,6 +6,7 @@ from benchmarks.baselines.dropout import DropOut
 from benchmarks.baselines.group import Group
 from benchmarks.baselines.heart import Heart
 from benchmarks.baselines.personal import Personal
+from benchmarks.baselines.silos import Silos
 from benchmarks.baselines.similarity import ZeroSimilarity
 from benchmarks.baselines.stragglers import Stragglers
 
@@ -17,4 +18,5 @@ GROUPS: dict[str, Group] = {
     "personal": Personal(),
     "dropout": DropOut(),
     "fed_buff": Buffered(),
+    "silos": Silos(),
 }

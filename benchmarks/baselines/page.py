@@ -52,7 +52,4 @@ flagfile says where its numbers come from and where it departs from the paper.
 "**missed**" means that a figure is not as the paper, or the issue that asked
 for it, has it; nothing was tuned towards a published figure."""
 _NOT_MEASURED = """\
-Flower's `niid_bench` on MNIST, Dirichlet 0.5, ten clients, ten local epochs
-(FedAvg 98.89 +- 0.07, FedProx 99.02 after 50 rounds): ten of its rounds are
-some 90,000 steps of a CNN, a quarter of an hour for each run on one core.
-PFLlib's and IFCA's full settings: hours. There is no flagfile of these yet."""
+PFLlib's and IFCA's full settings are hours. There is no flagfile of these."""

@@ -2,6 +2,8 @@
 
 import functools
 
+import tensorflow as tf
+
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.datasets import mnist
 from tff_pipeline.datasets.federation.augmentation import IMAGE
@@ -44,6 +46,15 @@ def mnist_cnn(options: DataConfig, seed: int) -> Task:
     """
     model_fn = functools.partial(conv.two_convolutions, **_IMAGE)
     return _task("mnist_cnn", model_fn, options, seed)
+
+
+def lenet() -> tf.keras.Model:
+    """Makes a LeNet for MNIST, for `--model_fn`; 44,426 parameters.
+
+    Returns:
+      A model from uint8 [batch, 28, 28, 1] to logits, float32 [batch, 10].
+    """
+    return conv.lenet((28, 28, 1), 1 / 255, 10)
 
 
 def _task(name: str, model_fn: ModelFn, options: DataConfig, seed: int) -> Task:
