@@ -225,6 +225,7 @@ def test_random_layers_are_found_however_deep_they_are():
         loss=tf.keras.losses.MeanSquaredError(),
         input_spec=(tf.TensorSpec([None, 3]), tf.TensorSpec([None, 2])),
     )
+    assert compat.keras_model(wrapped) is model
     (layer,) = compat.random_layers(wrapped)
     assert isinstance(layer, tf.keras.layers.Dropout)
 

@@ -19,6 +19,7 @@ from tff_pipeline.client_work.hooks import (
 )
 from tff_pipeline.client_work.steps import assign
 from tff_pipeline.models.weight_groups import WithoutFrozen
+from tff_pipeline.runtime import compat
 
 # Weights that are named in a line.
 _SHOWN = 8
@@ -81,7 +82,7 @@ class SharedModel(WithoutFrozen):
           model: The model, as `Task.tff_model_fn` makes it.
           local: The places of the local weights among its trainable ones.
         """
-        super().__init__(model._keras_model, model)
+        super().__init__(compat.keras_model(model), model)
         trainable = self._groups.trainable
         self.kept_variables = [trainable[place] for place in local]
         self._groups = self._groups._replace(

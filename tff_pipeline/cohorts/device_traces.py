@@ -7,6 +7,7 @@ name files, lines and columns, but no client, for a client's id is data.
 import bisect
 import csv
 import dataclasses
+import functools
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,9 +53,10 @@ class Sessions:
 
     by_client: Mapping[str, Sequence[tuple[float, float]]]
 
-    def __post_init__(self) -> None:
-        ends = (rows[-1][1] for rows in self.by_client.values())
-        object.__setattr__(self, "_period", max(ends))
+    @functools.cached_property
+    def period_s(self) -> float:
+        """The end of the last session, in seconds, after which they repeat."""
+        return max(rows[-1][1] for rows in self.by_client.values())
 
     def left(self, client_id: str, at_s: float) -> Optional[float]:
         """Returns how long a client stays; `None` if it is not there.
@@ -64,7 +66,7 @@ class Sessions:
           at_s: The time on the simulated clock, in seconds.
         """
         sessions = self.by_client.get(client_id, ())
-        at_s %= self._period  # type: ignore[attr-defined]
+        at_s %= self.period_s
         place = bisect.bisect_right(sessions, (at_s, math.inf)) - 1
         if place < 0 or at_s >= sessions[place][1]:
             return None

@@ -162,6 +162,16 @@ class RandomGenerator:
         """Does nothing; Keras calls it where a layer is first called late."""
 
 
+def keras_model(model: tff.learning.models.VariableModel) -> tf.keras.Model:
+    """Returns the Keras model within a model of TFF.
+
+    Args:
+      model: What `tff.learning.models.from_keras_model` made, or a `SentModel`
+        of this package.
+    """
+    return model._keras_model
+
+
 def random_layers(model: tff.learning.models.VariableModel) -> list[Any]:
     """Returns the layers of a Keras model that draw numbers in training.
 
