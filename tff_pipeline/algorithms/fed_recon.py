@@ -60,9 +60,9 @@ class FedRecon(FedPer):
     def _how(self) -> str:
         epochs = self._config.algorithm.local_epochs
         return (
-            "in every round a client makes them anew by "
-            f"{epochs} epochs, and then trains the "
-            "others, by --client_epochs_per_round or --client_steps_per_round."
+            "in every round a client makes them anew "
+            f"(--local_epochs={epochs}), and then trains the others, by "
+            "--client_epochs_per_round or --client_steps_per_round."
         )
 
     def own_hooks(self, context: AlgorithmContext) -> Sequence[ClientHook]:

@@ -21,8 +21,8 @@ class FedRep(FedPer):
     def _how(self) -> str:
         epochs = self._config.algorithm.local_epochs
         return (
-            f"a client trains them alone for {epochs} epochs, and then the "
-            "others, by --client_epochs_per_round or "
+            f"a client trains them alone first (--local_epochs={epochs}), and "
+            "then the others, by --client_epochs_per_round or "
             "--client_steps_per_round."
         )
 

@@ -53,7 +53,7 @@ class FineTune(FedAvg):
         """Says how clients' own models are made."""
         return [
             "fine_tune: trains as fed_avg does; for --eval_clients=seen each "
-            f"client trains the model for {self._epochs} epochs more."
+            f"client trains the model further (--local_epochs={self._epochs})."
         ]
 
     def client_weights(
