@@ -107,8 +107,8 @@ def test_the_run_verifies_and_a_clients_model_is_exported(run, tmp_path):
         directory.path, str(tmp_path / "model"), client=client
     )
     held = {value.tobytes() for value in verify._held(path)}
-    _, own = saved_weights.load(config, task, directory, client=client)
-    _, of_all = saved_weights.load(config, task, directory)
+    _, _, own = saved_runs.opened(directory.path, client=client)
+    _, _, of_all = saved_runs.opened(directory.path)
     assert {np.asarray(value).tobytes() for value in own.trainable} <= held
     # All but the last layer are those of the server.
     same = [
@@ -123,10 +123,12 @@ def test_who_is_no_client_is_refused(run):
     with pytest.raises(
         errors.ConfigError, match="--client=nobody is none of the 6 clients"
     ):
-        saved_weights.load(config, task, directory, client="nobody")
+        saved_runs.opened(directory.path, client="nobody")
     plain = dataclasses.replace(config, algorithm=AlgorithmConfig())
     with pytest.raises(errors.ConfigError, match="this one is of --algorithm"):
-        saved_weights.load(plain, task, directory, client="client_0")
+        saved_weights.by_algorithm(
+            plain, task, directory, ROUNDS, None, "client_0"
+        )
 
 
 def test_own_models_need_examples_to_test_them_on(tmp_path):

@@ -324,6 +324,18 @@ def refuse_private(config: ExperimentConfig, why: str) -> None:
         )
 
 
+def chosen(config: ExperimentConfig) -> type[Algorithm]:
+    """Returns the class that `--algorithm` names.
+
+    Args:
+      config: The experiment.
+    """
+    found: type[Algorithm] = registry.load(
+        config.algorithm.name, registry.ALGORITHMS
+    )
+    return found
+
+
 def check(config: ExperimentConfig) -> None:
     """Refuses settings that the chosen algorithm cannot be combined with.
 
@@ -333,7 +345,7 @@ def check(config: ExperimentConfig) -> None:
     Raises:
       ConfigError: If some cannot; its sentence names the flags and why.
     """
-    registry.load(config.algorithm.name, registry.ALGORITHMS).check(config)
+    chosen(config).check(config)
 
 
 def build(context: AlgorithmContext) -> Algorithm:
@@ -342,5 +354,6 @@ def build(context: AlgorithmContext) -> Algorithm:
     Args:
       context: The arguments of the algorithm; `context.config` names it.
     """
-    name = context.config.algorithm.name
-    return registry.load(name, registry.ALGORITHMS)(context)
+    # An entry's constructor takes the context alone.
+    made: Callable[[AlgorithmContext], Algorithm] = chosen(context.config)
+    return made(context)

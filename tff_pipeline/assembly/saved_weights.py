@@ -4,13 +4,14 @@ from typing import Optional
 
 import tensorflow_federated as tff
 
-from tff_pipeline import errors, registry
+from tff_pipeline import errors
+from tff_pipeline.algorithms import algorithm
 from tff_pipeline.assembly.privacy import Protection
 from tff_pipeline.assembly.process import build_algorithm, runtime
 from tff_pipeline.assembly.task import initial_weights, load_task
 from tff_pipeline.cohorts.source import CohortSource
 from tff_pipeline.config import ExperimentConfig
-from tff_pipeline.runs.checkpoint import CheckpointName, CheckpointStore
+from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.tasks.task import Task
@@ -28,47 +29,48 @@ def exported(
       round_number: The round.
 
     Raises:
-      PipelineError: As `load`.
+      PipelineError: As `by_algorithm`, or if that round was not saved.
     """
     config = directory.read_config()
-    made = registry.load(config.algorithm.name, registry.ALGORITHMS)
-    if made.model_in_state:
-        store = CheckpointStore(directory.checkpoints)
-        return store.load_weights(round_number)[1]
-    return load(config, load_task(config), directory, round_number)[1]
+    store = CheckpointStore(directory.checkpoints)
+    number, weights = store.load_weights(round_number)
+    if algorithm.chosen(config).model_in_state:
+        return weights
+    return by_algorithm(config, load_task(config), directory, number, weights)
 
 
-def load(
+def by_algorithm(
     config: ExperimentConfig,
     task: Task,
     directory: RunDirectory,
-    round_number: Optional[CheckpointName] = None,
+    number: int,
+    in_state: tff.learning.models.ModelWeights,
     client: Optional[str] = None,
-) -> tuple[int, tff.learning.models.ModelWeights]:
-    """Loads the weights of a saved round, of all clients or of one.
+) -> tff.learning.models.ModelWeights:
+    """Returns the weights that a saved round stands for, by its algorithm.
 
     Args:
       config: The experiment of the run.
       task: Its task.
       directory: The run directory.
-      round_number: The checkpoint's round, or "best"; by default the last.
+      number: The round of the checkpoint.
+      in_state: The weights in the server's state, as `load_weights` of the
+        store returns them.
       client: The id of a client, for the weights that are its own; by default
         those that are evaluated centrally and exported.
 
     Returns:
-      (the round's number, all weights that travel or stay on clients).
+      All weights that travel or stay on clients.
 
     Raises:
-      ConfigError: If that round was not saved, or there is no such client, or
-        its algorithm gives clients no weights of their own.
+      ConfigError: If there is no such client, or the algorithm gives clients no
+        weights of their own.
       DataError: If the data of the client are missing or damaged.
-      RunDirectoryError: If nothing was saved, or that round is damaged.
+      RunDirectoryError: If the checkpoint is damaged.
     """
-    store = CheckpointStore(directory.checkpoints)
-    number, weights = store.load_weights(round_number)
-    made = registry.load(config.algorithm.name, registry.ALGORITHMS)
+    made = algorithm.chosen(config)
     if client is None and made.model_in_state:
-        return number, weights
+        return in_state
     if client is not None:
         if not made.personal:
             raise errors.ConfigError(
@@ -87,11 +89,12 @@ def load(
         kept = KeptStates(directory.checkpoints, built.initial_kept_state)
     with runtime(config.run):
         like = built.initial_state(initial_weights(task, config.run.seed))
+        store = CheckpointStore(directory.checkpoints)
         saved = store.load_all(number, like, kept)
         if client is None:
-            return number, built.model_weights(saved.state, saved.kept)
+            return built.model_weights(saved.state, saved.kept)
         source = CohortSource(config, task)
-        return number, built.client_weights(
+        return built.client_weights(
             saved.state,
             None if saved.kept is None else saved.kept.rows([client])[0],
             lambda: source.training_data(client),

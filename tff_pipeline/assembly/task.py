@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import errors, registry, timing
+from tff_pipeline.algorithms import algorithm
 from tff_pipeline.assembly import beginning, memory
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.config.clients import BALANCED
@@ -107,12 +108,12 @@ def load_described_task(
     data = {**hashes.result(), **task.frozen_hashes()}
     if config.data.model_fn is not None:
         data |= own_model.source_hash(config.data.model_fn)
-    made = registry.load(config.algorithm.name, registry.ALGORITHMS)
+    in_state = algorithm.chosen(config).model_in_state
     return task, {
         **environment.describe(),
         "data": data,
         # What the arrays of checkpoints are, for models that begin with them.
-        "weights": task.weight_names if made.model_in_state else {},
+        "weights": task.weight_names if in_state else {},
         # What the run's metrics are to be seen beside.
         "constant_answer": scores.constant_answer(task),
     }
@@ -263,9 +264,7 @@ def evaluated_clients(
             f"--task={config.data.task} has none; hold some out with "
             "--unseen_clients, or choose --eval_clients=seen."
         )
-    personal = registry.load(
-        config.algorithm.name, registry.ALGORITHMS
-    ).personal
+    personal = algorithm.chosen(config).personal
     if personal and choice != "unseen" and task.test_clients is None:
         raise errors.ConfigError(
             f"--algorithm={config.algorithm.name} with --eval_clients="

@@ -17,7 +17,8 @@ def without_initial_values(
     A client starts from the server's weights; drawing random ones first, in
     every round for every client, costs more than a small client's training.
     Initial weights are whatever is in memory, unless the model makes variables
-    that the server does not send; then all are initialized as usual.
+    that neither the server sends nor the client keeps; then all are initialized
+    as usual.
 
     Args:
       model_fn: Makes the model; called a second time if all are initialized.
@@ -46,7 +47,9 @@ def without_initial_values(
     with tf.variable_creator_scope(create):
         model = model_fn()
     sent = tff.learning.models.ModelWeights.from_model(model)
-    known = {v.ref() for v in tf.nest.flatten(sent)}
+    # Layers that stay on a client get their values from it.
+    kept = getattr(model, "kept_variables", ())
+    known = {v.ref() for v in (*tf.nest.flatten(sent), *kept)}
     if all(variable.ref() in known for variable in emptied):
         return model
     return model_fn()

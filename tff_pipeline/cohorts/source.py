@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from tff_pipeline import errors, registry
+from tff_pipeline.algorithms import algorithm
 from tff_pipeline.client_work.block import client_block, client_key
 from tff_pipeline.cohorts import device_rounds, devices
 from tff_pipeline.cohorts.device_rounds import DeviceRounds
@@ -238,8 +239,7 @@ def sampler_of(
         if plan.num_canaries:
             names = [f"canary {i + 1}" for i in range(plan.num_canaries)]
             ids = [*ids, *names]
-    made = registry.load(config.algorithm.name, registry.ALGORITHMS)
-    if made.takes_everyone:
+    if algorithm.chosen(config).takes_everyone:
         return EverySampler(ids, len(ids), seed)
     options = {}
     if config.clients.sampling == "min_separation":

@@ -20,7 +20,7 @@ from tff_pipeline.files import durable, storage
 from tff_pipeline.privacy import membership
 from tff_pipeline.reporting import audit_text
 from tff_pipeline.runs import metrics_file
-from tff_pipeline.runs.checkpoint import CheckpointName
+from tff_pipeline.runs.checkpoint import CheckpointName, CheckpointStore
 from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.tasks.task import Task
 
@@ -69,7 +69,11 @@ def audit(
     task = experiment.load_task(config)
     directory.check_frozen(task.frozen_hashes())
     attacked.check_supported(task, run_dir, per_class)
-    number, weights = saved_weights.load(config, task, directory, round_number)
+    store = CheckpointStore(directory.checkpoints)
+    number, in_state = store.load_weights(round_number)
+    weights = saved_weights.by_algorithm(
+        config, task, directory, number, in_state
+    )
     dimension = sum(np.size(value) for value in weights.trainable)
     clients = _took_part(config, task, directory, number, dimension)
     draw = randomness.generator(config.run.seed, "audit")

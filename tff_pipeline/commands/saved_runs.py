@@ -171,11 +171,11 @@ def opened(
     """
     directory = RunDirectory(run_dir)
     config = directory.read_config(data_dir)
-    # Before the data are read: it says what is wrong with the round.
-    CheckpointStore(directory.checkpoints).load_weights(round_number)
+    store = CheckpointStore(directory.checkpoints)
+    number, in_state = store.load_weights(round_number)
     task = experiment.load_task(config)
     directory.check_frozen(task.frozen_hashes())
-    number, weights = saved_weights.load(
-        config, task, directory, round_number, client
+    weights = saved_weights.by_algorithm(
+        config, task, directory, number, in_state, client
     )
     return task, number, weights
