@@ -1,4 +1,4 @@
-"""What an algorithm costs in a round beside FedAvg: algorithms taking turns.
+"""Measures what algorithms cost in a round beside FedAvg, which take turns.
 
     python -m benchmarks.algorithm_cost [ROUNDS]
 

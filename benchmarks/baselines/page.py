@@ -23,7 +23,7 @@ def document(results: Results, groups: Mapping[str, Group]) -> str:
             parts.append("Not measured yet, or not all of it.")
             continue
         parts += group.section(
-            lambda run, figure, name=name: results.of(name, run, figure)
+            lambda run, figure, name=name: results.figures(name, run, figure)
         )
         parts.append(
             f"`python -m benchmarks.baselines --only={name}`; "

@@ -96,7 +96,7 @@ class Results:
         text = json.dumps(self._groups, indent=2, allow_nan=False)
         durable.write_text(self._path, text + "\n")
 
-    def of(self, group: str, run: str, figure: str) -> list[float]:
+    def figures(self, group: str, run: str, figure: str) -> list[float]:
         """Returns a figure of a run, seed by seed; empty if there is none.
 
         Args:

@@ -24,7 +24,7 @@ _NAMES = {
 
 
 class Stragglers(Group):
-    """How steady the test loss is over the last half of the rounds."""
+    """Steadiness of the test loss over the last half of the rounds."""
 
     title = "FedProx under 90% stragglers"
 

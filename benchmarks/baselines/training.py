@@ -24,7 +24,7 @@ Figures = Callable[[ExperimentConfig, RunDirectory], Mapping[str, float]]
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What is trained with each seed, and what is measured of it.
+    """A training that is repeated with each seed, and its figures.
 
     Attributes:
       name: The run's name in the results.

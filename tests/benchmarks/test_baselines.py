@@ -82,8 +82,8 @@ def test_figures_are_remembered_and_measured_once(tmp_path):
     # JSON has no infinity, but a target that is not reached has.
     assert again[0] == first[0] == {"rounds": math.inf, "seconds": 2.5}
     results = Results(path)
-    assert results.of("g", "run", "rounds") == [math.inf]
-    assert results.of("g", "another", "rounds") == []
+    assert results.figures("g", "run", "rounds") == [math.inf]
+    assert results.figures("g", "another", "rounds") == []
     assert results.made("g") == "today"
     results.forget("g")
     results.measured("g", "run", 0, measure, "tomorrow")

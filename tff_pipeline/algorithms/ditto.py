@@ -70,9 +70,7 @@ class OwnModel(ClientHook):
         """
         gradients = list(gradients_fn())
         at_v = other_weights.gradient_at(state, gradients_fn, step)
-        rate = step.learning_rate
-        if self._rate is not None:
-            rate = self._rate * step.block["rate"]
+        rate = step.rate(self._rate)
         after = [
             v - rate * (gradient + self._weight * (v - w))
             for v, gradient, w in zip(state, at_v, step.start)

@@ -25,7 +25,6 @@ from tff_pipeline.algorithms.algorithm import (
     refuse_private,
 )
 from tff_pipeline.algorithms.fed_avg import FedAvg
-from tff_pipeline.algorithms.scaffold import zeros
 from tff_pipeline.client_work.hooks import (
     ClientHook,
     CohortMean,
@@ -33,6 +32,7 @@ from tff_pipeline.client_work.hooks import (
     GradientsFn,
     Message,
     Step,
+    zeros,
 )
 from tff_pipeline.config import ExperimentConfig
 

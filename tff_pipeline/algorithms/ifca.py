@@ -25,9 +25,7 @@ from tff_pipeline.algorithms.algorithm import AlgorithmContext, refuse_private
 from tff_pipeline.algorithms.fed_avg import FedAvg
 from tff_pipeline.client_work import chosen_model, empty_model
 from tff_pipeline.client_work.chosen_model import ChosenModel
-from tff_pipeline.client_work.hooks import (
-    ClientHook,
-)
+from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.steps import assign
 from tff_pipeline.client_work.update import num_bytes
 from tff_pipeline.config import ExperimentConfig

@@ -17,13 +17,13 @@ import tensorflow as tf
 from tff_pipeline import errors
 from tff_pipeline.algorithms.algorithm import AlgorithmContext, is_finite
 from tff_pipeline.algorithms.mime_lite import MimeLite, mixed, moved
-from tff_pipeline.algorithms.scaffold import zeros
 from tff_pipeline.client_work import full_gradient, other_weights
 from tff_pipeline.client_work.hooks import (
     ClientHook,
     CohortMean,
     GradientsFn,
     Step,
+    zeros,
 )
 from tff_pipeline.client_work.update import num_bytes
 from tff_pipeline.config import ExperimentConfig

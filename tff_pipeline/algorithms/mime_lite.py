@@ -22,7 +22,6 @@ import tensorflow as tf
 from tff_pipeline import errors
 from tff_pipeline.algorithms.algorithm import AlgorithmContext, refuse_private
 from tff_pipeline.algorithms.fed_avg import FedAvg
-from tff_pipeline.algorithms.scaffold import zeros
 from tff_pipeline.client_work import full_gradient
 from tff_pipeline.client_work.hooks import (
     ClientHook,
@@ -31,6 +30,7 @@ from tff_pipeline.client_work.hooks import (
     GradientsFn,
     Message,
     Step,
+    zeros,
 )
 from tff_pipeline.config import ExperimentConfig
 

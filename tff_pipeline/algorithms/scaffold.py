@@ -22,7 +22,6 @@ not finite keeps its c_i and adds nothing to c.
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tff_pipeline.algorithms import fed_nova
@@ -39,17 +38,9 @@ from tff_pipeline.client_work.hooks import (
     GradientsFn,
     Message,
     Step,
+    zeros,
 )
 from tff_pipeline.config import ExperimentConfig
-
-
-def zeros(specs: Sequence[tf.TensorSpec]) -> list[Any]:
-    """Makes an array of zeros for each trainable weight.
-
-    Args:
-      specs: Of the trainable weights.
-    """
-    return [np.zeros(s.shape, s.dtype.as_numpy_dtype) for s in specs]
 
 
 class ControlVariates(ClientHook):

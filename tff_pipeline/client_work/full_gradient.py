@@ -62,11 +62,7 @@ def build_mean(
         @tf.function(autograph=False)
         def take(weights: Any, block: Any) -> Any:
             variables = tff.learning.models.ModelWeights.from_model(model)
-            tf.nest.map_structure(
-                lambda variable, value: variable.assign(value),
-                tf.nest.flatten(variables),
-                tf.nest.flatten(weights),
-            )
+            steps.assign(tf.nest.flatten(variables), tf.nest.flatten(weights))
             found = of_block(model, block, options.batch_size)
             finite = steps.all_finite(found)
             weight = tf.cast(tf.shape(block["x"])[0], tf.float32)

@@ -12,8 +12,9 @@ before it left it.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
@@ -98,6 +99,17 @@ class Step:
     learning_rate: tf.Tensor
     gradient_of: GradientOf
     server_value: Any
+
+    def rate(self, own: Optional[float]) -> tf.Tensor:
+        """Returns a learning rate of the hook's own, with the round's factor.
+
+        Args:
+          own: The rate before the schedule's factor; `None` for the rate of
+            the client's optimizer.
+        """
+        if own is None:
+            return self.learning_rate
+        return own * self.block["rate"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,6 +269,15 @@ class ClientHook:
           next round), with the structures, shapes and dtypes of those before.
         """
         return mean.update, value
+
+
+def zeros(specs: Sequence[tf.TensorSpec]) -> list[Any]:
+    """Makes an array of zeros for each trainable weight.
+
+    Args:
+      specs: Of the trainable weights.
+    """
+    return [np.zeros(s.shape, s.dtype.as_numpy_dtype) for s in specs]
 
 
 class NumberedClients(ClientHook):

@@ -168,9 +168,7 @@ class LocalLayers(ClientHook):
         shared, kept = step.model.trainable_variables, step.model.kept_variables
         found = list(step.gradient_of([*shared, *kept]))
         gradients, own = found[: len(shared)], found[len(shared) :]
-        rate = step.learning_rate
-        if self._rate is not None:
-            rate = self._rate * step.block["rate"]
+        rate = step.rate(self._rate)
         if self.more_epochs:
             first = tf.cast(step.epoch < self.more_epochs, tf.float32)
             rate *= first
