@@ -119,7 +119,7 @@ def _run(
 ) -> Result:
     algorithm.check(config)
     sign = signer(config, directory)
-    task, environment = load_described_task(config)
+    task, environment = load_described_task(config, overwrite)
     if task.columns:
         announce(column_guard.in_words(task.columns))
     with timing.span("building"):

@@ -8,7 +8,7 @@ from tff_pipeline import errors
 from tff_pipeline.algorithms import algorithm
 from tff_pipeline.assembly.privacy import Protection
 from tff_pipeline.assembly.process import build_algorithm, runtime
-from tff_pipeline.assembly.task import initial_weights, load_task
+from tff_pipeline.assembly.task import initial_weights, load_saved_task
 from tff_pipeline.cohorts.source import CohortSource
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.runs.checkpoint import CheckpointStore
@@ -36,7 +36,8 @@ def exported(
     number, weights = store.load_weights(round_number)
     if algorithm.chosen(config).model_in_state:
         return weights
-    return by_algorithm(config, load_task(config), directory, number, weights)
+    task = load_saved_task(config, directory)
+    return by_algorithm(config, task, directory, number, weights)
 
 
 def by_algorithm(

@@ -11,7 +11,7 @@ import tensorflow_federated as tff
 
 from tff_pipeline import errors, registry, timing
 from tff_pipeline.algorithms import algorithm
-from tff_pipeline.assembly import beginning, memory
+from tff_pipeline.assembly import beginning, freezing, memory
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.config.clients import BALANCED
 from tff_pipeline.datasets.federation import augmentation, client_tests
@@ -20,6 +20,7 @@ from tff_pipeline.evaluation import over_clients, scores
 from tff_pipeline.models.weight_groups import weight_groups
 from tff_pipeline.objectives import class_weights
 from tff_pipeline.runs import environment
+from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.runs.metric_names import TEST, VALIDATION, chosen_column
 from tff_pipeline.tasks import own_model
 from tff_pipeline.tasks.task import Task
@@ -74,13 +75,36 @@ def load_task(config: ExperimentConfig) -> Task:
     return dataclasses.replace(task, train=train, test_clients=tests)
 
 
+def load_saved_task(config: ExperimentConfig, directory: RunDirectory) -> Task:
+    """Makes the task of a run, with the weights that it has frozen.
+
+    Args:
+      config: The experiment of the run.
+      directory: The run directory, which may have moved since.
+
+    Raises:
+      ConfigError: If the model has other weights than the run's.
+      DataError: If the task's data are missing or damaged.
+      RunDirectoryError: If the run was trained on other frozen weights than
+        the task has now, or those that it froze are missing.
+    """
+    task = freezing.of_run(load_task(config), directory)
+    directory.check_frozen(task.frozen_hashes())
+    return task
+
+
 def load_described_task(
-    config: ExperimentConfig,
+    config: ExperimentConfig, overwrite: bool = False
 ) -> tuple[Task, dict[str, Any]]:
     """Makes the task, and describes the environment of the run.
 
+    What `--freeze` chooses is written to the run's folder, for the model has it
+    from there.
+
     Args:
       config: The experiment.
+      overwrite: Whether frozen weights that another run left in that folder
+        are replaced.
 
     Returns:
       (the task, the environment as JSON: versions, machine, command line, in
@@ -92,6 +116,7 @@ def load_described_task(
     Raises:
       ConfigError: If the task cannot be combined with the other settings.
       DataError: If a file is missing or damaged.
+      RunDirectoryError: If the run that is there froze other weights.
     """
     # Files may be large; they are hashed while the task reads them.
     with concurrent.futures.ThreadPoolExecutor(1) as beside:
@@ -105,6 +130,9 @@ def load_described_task(
     memory.check(config, task)
     evaluated_clients(config, task)
     augmentation.build(config.data.augment, task.augmentations)
+    if config.data.model.freeze is not None:
+        first = initial_weights(task, config.run.seed)
+        task = freezing.frozen(task, config, first, overwrite)
     data = {**hashes.result(), **task.frozen_hashes()}
     if config.data.model_fn is not None:
         data |= own_model.source_hash(config.data.model_fn)

@@ -1,6 +1,5 @@
 """Layers that stay on a client, in a model whose other weights travel."""
 
-import re
 from collections.abc import Sequence
 from typing import Any, Optional
 
@@ -18,11 +17,9 @@ from tff_pipeline.client_work.hooks import (
     Step,
 )
 from tff_pipeline.client_work.steps import assign
+from tff_pipeline.models import name_patterns
 from tff_pipeline.models.weight_groups import WithoutFrozen
 from tff_pipeline.runtime import compat
-
-# Weights that are named in a line.
-_SHOWN = 8
 
 
 def places(names: Sequence[str], pattern: Optional[str]) -> tuple[int, ...]:
@@ -44,24 +41,21 @@ def places(names: Sequence[str], pattern: Optional[str]) -> tuple[int, ...]:
     Raises:
       ConfigError: If it is found in none or in all of them.
     """
-    last = names[-1].rpartition("/")[0]
-    found = tuple(
-        place
-        for place, name in enumerate(names)
-        if (
-            name.rpartition("/")[0] == last
-            if pattern is None
-            else re.search(pattern, name)
+    if pattern is None:
+        last = names[-1].rpartition("/")[0]
+        found = tuple(
+            place
+            for place, name in enumerate(names)
+            if name.rpartition("/")[0] == last
         )
-    )
+    else:
+        found = name_patterns.matching(names, pattern)
     if not 0 < len(found) < len(names):
-        shown = ", ".join(names[:_SHOWN])
-        if names[_SHOWN:]:
-            shown += f" and {len(names) - _SHOWN} more"
         raise errors.ConfigError(
             f"--local_layers={pattern or 'the last layer'} keeps "
             f"{'all' if found else 'none'} of the model's weights on clients, "
-            f"and some must stay and some travel; they are: {shown}."
+            "and some must stay and some travel; they are: "
+            f"{name_patterns.listed(names)}."
         )
     return found
 

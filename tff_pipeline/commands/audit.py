@@ -10,8 +10,9 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow_federated as tff
 
-from tff_pipeline import errors, experiment, randomness
+from tff_pipeline import errors, randomness
 from tff_pipeline.assembly import privacy, saved_weights
+from tff_pipeline.assembly.task import load_saved_task
 from tff_pipeline.cohorts.source import CohortSource
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.datasets.federation.federated_data import Examples
@@ -66,8 +67,7 @@ def audit(
             f"{directory.saved_model} does not exist; let the run finish, or "
             "name a saved round with --round."
         )
-    task = experiment.load_task(config)
-    directory.check_frozen(task.frozen_hashes())
+    task = load_saved_task(config, directory)
     attacked.check_supported(task, run_dir, per_class)
     store = CheckpointStore(directory.checkpoints)
     number, in_state = store.load_weights(round_number)

@@ -8,9 +8,8 @@ from typing import Any, Optional
 
 import tensorflow_federated as tff
 
-from tff_pipeline import experiment
 from tff_pipeline.assembly import saved_weights
-from tff_pipeline.assembly.task import evaluated_columns
+from tff_pipeline.assembly.task import evaluated_columns, load_saved_task
 from tff_pipeline.evaluation import over_clients
 from tff_pipeline.export import formats as export_formats
 from tff_pipeline.export import saved_model
@@ -173,8 +172,7 @@ def opened(
     config = directory.read_config(data_dir)
     store = CheckpointStore(directory.checkpoints)
     number, in_state = store.load_weights(round_number)
-    task = experiment.load_task(config)
-    directory.check_frozen(task.frozen_hashes())
+    task = load_saved_task(config, directory)
     weights = saved_weights.by_algorithm(
         config, task, directory, number, in_state, client
     )

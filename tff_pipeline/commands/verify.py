@@ -14,6 +14,7 @@ from tff_pipeline import errors
 from tff_pipeline.assembly import saved_weights
 from tff_pipeline.config import fields
 from tff_pipeline.files import storage
+from tff_pipeline.models import stored_weights
 from tff_pipeline.models.transformer import adapter, adapter_reader
 from tff_pipeline.privacy import accounting
 from tff_pipeline.runs import environment, metrics_file, round_log, signature
@@ -80,6 +81,8 @@ def verify(run_dir: str, public_key: Optional[str] = None) -> list[Finding]:
     identity = config.flags(identity_only=True)
     check(lambda: _check_begun(directory, identity, records))
     check(lambda: _check_metrics(directory, records))
+    if config.data.model.freeze is not None:
+        check(lambda: _check_frozen(directory))
     store = CheckpointStore(directory.checkpoints, config=identity)
     for number in store.rounds():
         check(functools.partial(_check_checkpoint, store, number, records))
@@ -155,6 +158,14 @@ def _check_metrics(directory: RunDirectory, records: list[Record]) -> str:
             f"{directory.metrics} differs from the log, first in round {where}."
         )
     return f"{directory.metrics} has the log's rows."
+
+
+def _check_frozen(directory: RunDirectory) -> str:
+    held = stored_weights.frozen_by_run(directory)
+    began = directory.read_environment().get("data", {})
+    if held is None or held.sha256 not in began.values():
+        raise _Wrong(f"{directory.frozen} is not what the log began with.")
+    return f"{directory.frozen} holds the weights that never trained."
 
 
 def _check_checkpoint(

@@ -103,7 +103,7 @@ class AlgorithmConfig(fields.Group):
 
     local_layers: Optional[str] = fields.field(
         None,
-        fields.TEXT,
+        fields.PATTERN,
         "Chooses the weights that stay on clients, by a regular expression "
         "that is found in their names. Default: the last layer. Only for "
         "fed_per, fed_rep and fed_recon.",

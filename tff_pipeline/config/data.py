@@ -372,9 +372,16 @@ class DataConfig(fields.Group):
         """Fills in the options of the task's model, on a copy."""
         model = dataclasses.replace(self.model)
         of_text = "csv with --text_column"
-        # Any model may begin with the weights of another.
+        if model.freeze is not None and self.stands_on_base:
+            raise errors.ConfigError(
+                f"--freeze={model.freeze} is not used with --task="
+                f"{self.task if self.text_column is None else of_text}, whose "
+                "pretrained transformer is frozen but for what --trainable "
+                "chooses; leave it out."
+            )
+        # Any model may begin with the weights of another, and keep some.
         taken = {
-            name: {"init_from": None, **options}
+            name: {"init_from": None, "freeze": None, **options}
             for name, options in taken.items()
         }
         taken[of_text] = registry.ENCODER

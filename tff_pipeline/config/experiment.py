@@ -23,6 +23,7 @@ from tff_pipeline.config.privacy import (
     PrivacyConfig,
 )
 from tff_pipeline.config.run import RunConfig
+from tff_pipeline.files import storage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +64,13 @@ class ExperimentConfig:
         self._settle_privacy()
         self._settle_clients()
         self._check_devices()
+        freeze, output_dir = self.data.model.freeze, self.run.output_dir
+        if freeze and output_dir and not storage.is_local(output_dir):
+            raise errors.ConfigError(
+                f"--freeze={freeze} keeps its weights in --output_dir="
+                f"{output_dir}, from where they are mapped into memory; give "
+                "a folder of this machine, which may be copied there after."
+            )
         population = self.data.num_clients
         if population and self.clients.clients_per_round > population:
             raise errors.ConfigError(

@@ -120,6 +120,19 @@ TEXT = Allowed(
 )
 # The same, and a path: ~ at its start is the home folder to the flags.
 PATH = dataclasses.replace(TEXT)
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return TEXT.test(text)
+
+
+PATTERN = Allowed(
+    str, "a regular expression, without spaces around it", _is_pattern
+)
 REFERENCE = Allowed(
     str,
     "package.module:function",

@@ -58,6 +58,14 @@ class ModelConfig(fields.Group):
         "else none.",
         identity=False,
     )
+    freeze: Optional[str] = fields.field(
+        None,
+        fields.PATTERN,
+        "Chooses weights that neither train nor travel, by a regular "
+        "expression that is found in their names; they stay as --init_from or "
+        "--seed has them begin. Not for pretrained transformers, see "
+        "--trainable. Default: none.",
+    )
     base_dtype: Optional[str] = fields.field(
         None,
         fields.known(DTYPES),

@@ -85,6 +85,8 @@ _FLAGS: Mapping[str, tuple[str, ...]] = {
     "model_name": ("task", "model_fn"),
     "model_name_or_path": ("init_from",),
     "base_model": ("init_from",),
+    "freeze_layers": ("freeze",),
+    "frozen_layers": ("freeze",),
     "pretrained": ("init_from",),
     "arch": ("task", "model_fn"),
     "model_dir": ("output_dir", "model", "run_dir"),

@@ -81,7 +81,7 @@ def using(weights: FrozenWeights) -> Iterator[None]:
                 "holds one; give its layers different names."
             )
         frozen.add(name)
-        return _frozen_variable(weights, name, next_creator, arguments)
+        return frozen_variable(weights, name, next_creator, arguments)
 
     with tf.variable_creator_scope(create):
         yield
@@ -96,13 +96,27 @@ def using(weights: FrozenWeights) -> Iterator[None]:
         )
 
 
-def _frozen_variable(
+def frozen_variable(
     weights: FrozenWeights,
     name: str,
     next_creator: Callable[..., Any],
     arguments: Mapping[str, Any],
 ) -> Any:
-    """Makes a variable whose memory is the file of its array."""
+    """Makes a variable whose memory is the file of its array.
+
+    Args:
+      weights: The stored values.
+      name: The name of the variable's array.
+      next_creator: What a creator of `tf.variable_creator_scope` is given to
+        make the variable with.
+      arguments: The arguments for it.
+
+    Returns:
+      The variable; updates of it in place raise `ConfigError`.
+
+    Raises:
+      ConfigError: If it has another shape or dtype than its array.
+    """
     array = weights.arrays[name]
     # Variables that are no layer's may leave these to their value.
     shape = arguments.get("shape")
@@ -122,7 +136,7 @@ def _frozen_variable(
     # would come of it, but the process's end.
     for method in dir(variable):
         if method.startswith(("assign_", "scatter_")):
-            setattr(variable, method, functools.partial(_refuse_update, name))
+            setattr(variable, method, functools.partial(refuse_update, name))
     variable.sparse_read = functools.partial(_rows, variable)
     variable.frozen_weights = weights
     return variable
@@ -139,8 +153,17 @@ def _rows(
     return tf.gather(tf.convert_to_tensor(variable), indices, name=name)
 
 
-def _refuse_update(name: str, *_: Any, **__: Any) -> None:
-    """Raises `ConfigError` in the place of a variable's update."""
+def refuse_update(name: str, *_: Any, **__: Any) -> None:
+    """Refuses a variable's update, in its place.
+
+    Args:
+      name: The name of the variable's array.
+      *_: What the update was to be.
+      **__: The same.
+
+    Raises:
+      ConfigError: Always.
+    """
     raise errors.ConfigError(
         f"The model updates its variable {name}, which is frozen; leave it out "
         "of the frozen weights."

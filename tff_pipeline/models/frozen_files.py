@@ -121,7 +121,7 @@ def store(
                     "name": name,
                     "shape": list(array.shape),
                     "dtype": tf.as_dtype(array.dtype).name,
-                    "sha256": hashlib.sha256(data).hexdigest(),
+                    "sha256": _hash(data),
                 }
             )
         manifest: dict[str, Any] = {"arrays": entries}
@@ -137,6 +137,23 @@ def store(
         with open(path, "wb") as file:
             file.write((json.dumps(manifest, indent=2) + "\n").encode())
     return load(folder)
+
+
+def hash_of(name: str, array: npt.NDArray[Any]) -> str:
+    """Computes the SHA-256 that a stored array has, in hexadecimal digits.
+
+    Args:
+      name: The name of the variable, for the error.
+      array: Its value.
+
+    Raises:
+      DataError: If it is empty or does not hold numbers.
+    """
+    return _hash(_little_endian(name, array))
+
+
+def _hash(data: memoryview) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _file(number: int) -> str:

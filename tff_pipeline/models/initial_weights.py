@@ -7,6 +7,7 @@ within the model, so that the same model has the same names everywhere.
 
 import collections
 import dataclasses
+import itertools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Optional
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tff_pipeline import errors
+from tff_pipeline.models.name_patterns import listed
 from tff_pipeline.models.weight_groups import weight_groups
 from tff_pipeline.runs.state_files import digest
 from tff_pipeline.runtime import compat
@@ -113,15 +115,30 @@ def names(model: tf.keras.Model) -> dict[str, tuple[str, ...]]:
       "trainable" and "non_trainable" -> names in the order of
       `weight_groups(model).sent`.
     """
-    sent = weight_groups(model).sent
-    trainable = list(sent.trainable)
-    variables = [*trainable, *sent.non_trainable]
-    found = numbered_anew(
-        [each.name for each in variables], default_names(model)
+    found = names_by_group(model)
+    return {group: found[group] for group in ("trainable", "non_trainable")}
+
+
+def names_by_group(model: tf.keras.Model) -> dict[str, tuple[str, ...]]:
+    """Names all weights of a model; a name does not say which are frozen.
+
+    Args:
+      model: A model that has been built.
+
+    Returns:
+      "trainable", "non_trainable" and "frozen" -> names in the order of
+      `weight_groups(model)`.
+    """
+    groups = weight_groups(model)._asdict()
+    found = iter(
+        numbered_anew(
+            [each.name for group in groups.values() for each in group],
+            default_names(model),
+        )
     )
     return {
-        "trainable": found[: len(trainable)],
-        "non_trainable": found[len(trainable) :],
+        group: tuple(itertools.islice(found, len(variables)))
+        for group, variables in groups.items()
     }
 
 
@@ -199,14 +216,16 @@ def match(
         f"{place}."
     ]
     if other:
-        words.append(f"Of another shape there, and drawn: {_listed(other)}.")
+        words.append(
+            f"Of another shape there, and drawn: {listed(other, _SHOWN)}."
+        )
     if missing:
-        words.append(f"Not there, and drawn: {_listed(missing)}.")
+        words.append(f"Not there, and drawn: {listed(missing, _SHOWN)}.")
     return Beginning(begun, digest(values), " ".join(words))
 
 
 def _with_shapes(shapes: Sequence[tuple[str, tuple[int, ...]]]) -> str:
-    return _listed([f"{name} {list(shape)}" for name, shape in shapes])
+    return listed([f"{name} {list(shape)}" for name, shape in shapes], _SHOWN)
 
 
 def _sources(
@@ -232,8 +251,3 @@ def _sources(
         if len(alone) == 1:
             sources[name] = other
     return sources
-
-
-def _listed(words: Sequence[str]) -> str:
-    more = f" and {len(words) - _SHOWN} more" if words[_SHOWN:] else ""
-    return ", ".join(words[:_SHOWN]) + more

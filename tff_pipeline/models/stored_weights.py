@@ -9,7 +9,7 @@ a .keras file is loaded as Keras loads what it does not trust.
 import collections
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -123,13 +123,13 @@ def _is_transformer(path: str) -> bool:
 
 
 def of_run(run_dir: str) -> dict[str, Array]:
-    """Reads the weights that travel in a run, of its newest checkpoint.
+    """Reads the weights of a run's model, of its newest checkpoint.
 
     Args:
       run_dir: The run directory.
 
     Returns:
-      Name -> numbers; those of frozen weights are left out.
+      Name -> numbers, also of what the run froze itself, but not of a base.
 
     Raises:
       DataError: If an older version of this package wrote the run, and it has
@@ -154,7 +154,43 @@ def of_run(run_dir: str) -> dict[str, Array]:
             "without a model at the server; name a SavedModel that "
             "scripts/export.py makes of that run."
         ) from None
+    held = frozen_by_run(directory)
+    if held is not None:
+        pairs += [
+            (name, array.mapped().numpy())
+            for name, array in held.arrays.items()
+        ]
     return _unique(pairs)
+
+
+def frozen_by_run(directory: RunDirectory) -> Optional[frozen.FrozenWeights]:
+    """Loads the weights that a run has frozen by `--freeze`.
+
+    Args:
+      directory: The run directory.
+
+    Returns:
+      The weights, none of which are in memory yet; `None` if the run froze
+      none.
+
+    Raises:
+      DataError: If they are damaged.
+      RunDirectoryError: If they are missing, or lie elsewhere.
+    """
+    pattern = directory.read_config().data.model.freeze
+    if pattern is None:
+        return None
+    if not storage.is_local(directory.frozen):
+        raise errors.RunDirectoryError(
+            f"{directory.frozen} is mapped into memory; copy the run's folder "
+            "to this machine."
+        )
+    if not storage.exists(directory.frozen):
+        raise errors.RunDirectoryError(
+            f"{directory.frozen} is missing, with the weights of the model "
+            f"that --freeze={pattern} froze; restore it."
+        )
+    return frozen.load(directory.frozen)
 
 
 def _paired(

@@ -7,6 +7,7 @@ rounds.jsonl      what was done, in records chained by their hashes
 signature.json    who says so, with --signing_key
 metrics.csv       a row a round
 tensorboard/      the same as scalars
+frozen/           with --freeze, the weights that neither train nor travel
 checkpoints/      server states, `round_000010/` and so on; in `kept_rows/`
                   what clients keep
 plots/            learning_curve.png
@@ -43,6 +44,7 @@ _CONTENTS = (
     "signature.json",
     "metrics.csv",
     "tensorboard",
+    "frozen",
     "checkpoints",
     "plots",
     "saved_model",
@@ -78,6 +80,7 @@ class RunDirectory:
         self.lock = os.path.join(path, "run.lock")
         self.metrics = os.path.join(path, "metrics.csv")
         self.tensorboard = os.path.join(path, "tensorboard")
+        self.frozen = os.path.join(path, "frozen")
         self.checkpoints = os.path.join(path, "checkpoints")
         self.learning_curve = os.path.join(path, "plots", "learning_curve.png")
         self.saved_model = os.path.join(path, "saved_model")
@@ -139,7 +142,9 @@ class RunDirectory:
         with durable.explained(self.path):
             storage.file_system(self.path).make_folder(self.path)
             if overwrite:
-                for name in _CONTENTS:
+                # What this run freezes was written just now.
+                kept = config.data.model.freeze and "frozen"
+                for name in (each for each in _CONTENTS if each != kept):
                     storage.remove_any(os.path.join(self.path, name))
             durable.remove_temporary(self.path)
         if storage.exists(self.config):

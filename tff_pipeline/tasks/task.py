@@ -160,7 +160,7 @@ class Task:
         """Raises `ConfigError` if the model does not fit the data."""
         model = self.build_model()
         if model.inputs is None:
-            output = model(self._blank())
+            output = model(self.blank())
         else:
             self._check_ends(model)
             output = model.outputs[0]
@@ -206,10 +206,10 @@ class Task:
         model = self.model_fn()
         if not model.built:
             # A subclassed model learns its shapes when it is called.
-            model(self._blank())
+            model(self.blank())
         return model
 
-    def _blank(self) -> tf.Tensor:
+    def blank(self) -> tf.Tensor:
         """Makes a batch of one input, all zeros."""
         return tf.zeros([1, *self.test.x.shape[1:]], self.test.x.dtype)
 
