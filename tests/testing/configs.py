@@ -44,6 +44,7 @@ TEXTS = st.text(
 )
 VALUES = {
     fields.TEXT: TEXTS,
+    fields.PATTERN: st.sampled_from(["^dense", "kernel$|logits", r"_\d+/"]),
     fields.REFERENCE: st.just("package.module:function"),
     fields.NAMES: st.sampled_from(["shift", "noise,shift"]),
     fields.BITS: st.integers(1, 30),

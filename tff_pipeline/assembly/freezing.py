@@ -150,8 +150,10 @@ def _without_traceback() -> Iterator[None]:
     """Raises an error anew as it was, before Keras wrote its own around it."""
     try:
         yield
-    except errors.ConfigError as error:
-        first = error
-        while isinstance(first.__context__, errors.ConfigError):
+    except Exception as error:  # Of several classes, one around the other.
+        first: BaseException = error
+        while first.__context__ is not None:
             first = first.__context__
-        raise first from None
+        if isinstance(first, errors.PipelineError):
+            raise first from None
+        raise

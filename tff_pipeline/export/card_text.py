@@ -42,6 +42,18 @@ def _base_lines(base: Optional[Mapping[str, Any]]) -> list[str]:
     return ["", f"{words}."]
 
 
+def _frozen_lines(frozen: Optional[Mapping[str, Any]]) -> list[str]:
+    if frozen is None:
+        return []
+    hashes = ", ".join(f"`{sha256}`" for sha256 in frozen["sha256"])
+    return [
+        "",
+        f"Of its {frozen['weights']:,} weights {frozen['trained_weights']:,} "
+        "were trained here. Others were frozen: they are as they were before, "
+        f"and no client received them (SHA-256 {hashes}).",
+    ]
+
+
 def _signature_lines(signatures: Mapping[str, Any]) -> list[str]:
     if not signatures:
         return []
@@ -102,6 +114,7 @@ def in_words(stated: Mapping[str, Any]) -> str:
         ),
     ]
     lines += _base_lines(stated.get("base"))
+    lines += _frozen_lines(stated.get("frozen"))
     lines += _signature_lines(stated["signatures"])
     if stated["labels"]:
         named = " and ".join(f"`{label}`" for label in stated["labels"])

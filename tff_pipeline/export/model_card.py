@@ -134,6 +134,11 @@ def card(
         stated["form"] = [dict(each) for each in task.form]
     if task.base is not None:
         stated["base"] = _base(task, trained)
+    elif task.frozen_weights:
+        stated["frozen"] = {
+            "sha256": [each.sha256 for each in task.frozen_weights],
+            **_sizes(trained),
+        }
     if samples:
         stated["samples"] = list(map(dict, samples))
     if provenance is not None:
@@ -154,16 +159,10 @@ def card(
 def _base(task: Task, trained: tf.keras.Model) -> dict[str, Any]:
     """Says which model was there before, and what of it was trained."""
     assert task.base is not None
-    groups = weight_groups(trained)
-    sizes = [
-        sum(variable.shape.num_elements() for variable in variables)
-        for variables in (groups.sent.trainable, trained.variables)
-    ]
     stated: dict[str, Any] = {
         "source": task.base.source,
         "sha256": task.base.weights.sha256,
-        "trained_weights": sizes[0],
-        "weights": sizes[1],
+        **_sizes(trained),
         # What is said of privacy is said of the training here.
         "covered_by_privacy_statement": False,
     }
@@ -175,6 +174,18 @@ def _base(task: Task, trained: tf.keras.Model) -> dict[str, Any]:
             "matrices": len(adapter.modules),
         }
     return stated
+
+
+def _sizes(trained: tf.keras.Model) -> dict[str, int]:
+    """Counts the numbers that were trained, and all."""
+    groups = {
+        "trained_weights": weight_groups(trained).trainable,
+        "weights": trained.variables,
+    }
+    return {
+        name: sum(variable.shape.num_elements() for variable in variables)
+        for name, variables in groups.items()
+    }
 
 
 def _statement(provenance: Provenance) -> dict[str, Any]:

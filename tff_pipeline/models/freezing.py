@@ -132,14 +132,14 @@ def _build(
             weights, name, next_creator, arguments
         )
         # A function may load weights into its model; these begin as stored.
-        variable.assign = functools.partial(_unchanged, variable)
+        _on_update(variable, functools.partial(_unchanged, variable))
         made.append((name, variable))
         return variable
 
     with tf.variable_creator_scope(create):
         model = build_fn()
     for name, variable in made:
-        variable.assign = functools.partial(frozen.refuse_update, name)
+        _on_update(variable, functools.partial(frozen.refuse_update, name))
     names = {
         name
         for name, variable in zip(
@@ -160,6 +160,13 @@ def _draw(initial_value: Any) -> None:
     with tf.init_scope():
         if callable(initial_value) and tf.executing_eagerly():
             initial_value()
+
+
+def _on_update(variable: Any, action: Callable[..., Any]) -> None:
+    """Has an action called in the place of every update of a variable."""
+    for method in dir(variable):
+        if method.startswith(("assign", "scatter_")):
+            setattr(variable, method, action)
 
 
 def _unchanged(variable: Any, *_: Any, **__: Any) -> Any:
