@@ -1,6 +1,10 @@
 """scripts/check_model.py: what a model takes and gives, without training."""
 
 from tests.testing.scripts import run_script
+from tff_pipeline.commands import check_model
+from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.config.data import DataConfig
+from tff_pipeline.config.model import ModelConfig
 
 OWN = "--model_fn=tests.testing.own_models:"
 
@@ -31,6 +35,22 @@ def test_a_model_that_does_not_fit_ends_with_2():
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert "takes float32 of shape (5,)" in done.stderr
+
+
+def test_frozen_weights_are_counted():
+    config = ExperimentConfig(
+        data=DataConfig(
+            task="digits_2nn",
+            model_fn="tests.testing.own_models:tutorial",
+            model=ModelConfig(freeze="^dense/"),
+        )
+    )
+    (line,) = (
+        each for each in check_model.lines(config) if each.startswith("weights")
+    )
+    assert line == (
+        "weights  1,290 trained, 0 sent but not trained, 100,480 frozen"
+    )
 
 
 def test_a_model_must_be_named():

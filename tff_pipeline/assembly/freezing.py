@@ -12,7 +12,6 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
-import numpy as np
 import numpy.typing as npt
 import tensorflow_federated as tff
 
@@ -53,7 +52,8 @@ def frozen(
         cannot be written.
     """
     pattern = str(config.data.model.freeze)
-    arrays = _chosen(task, pattern, first)
+    values = dict(zip(_names(task), [*first.trainable, *first.non_trainable]))
+    arrays = {name: values[name] for name in chosen(task, pattern)}
     directory = RunDirectory(str(config.run.output_dir))
     resumes = storage.exists(directory.config) and not overwrite
     if resumes:
@@ -87,13 +87,18 @@ def of_run(task: Task, directory: RunDirectory) -> Task:
     return _with(task, held, str(directory.read_config().data.model.freeze))
 
 
-def _chosen(
-    task: Task, pattern: str, first: tff.learning.models.ModelWeights
-) -> dict[str, Array]:
-    """Finds the weights whose names hold the pattern, with their values."""
+def chosen(task: Task, pattern: str) -> list[str]:
+    """Returns the names of the weights that `--freeze` chooses.
+
+    Args:
+      task: The task, none of whose weights are frozen by `--freeze` yet.
+      pattern: The value of `--freeze`.
+
+    Raises:
+      ConfigError: If it chooses none, or all that train.
+    """
     trained = task.weight_names["trainable"]
-    names = [*trained, *task.weight_names["non_trainable"]]
-    values = [*first.trainable, *first.non_trainable]
+    names = _names(task)
     places = name_patterns.matching(names, pattern)
     if not places:
         raise errors.ConfigError(
@@ -106,7 +111,14 @@ def _chosen(
             "the names of all weights that do; they are: "
             f"{name_patterns.listed(trained)}."
         )
-    return {names[place]: np.asarray(values[place]) for place in places}
+    return [names[place] for place in places]
+
+
+def _names(task: Task) -> list[str]:
+    return [
+        *task.weight_names["trainable"],
+        *task.weight_names["non_trainable"],
+    ]
 
 
 def _held(
@@ -130,7 +142,7 @@ def _held(
 
 def _with(task: Task, held: FrozenWeights, pattern: str) -> Task:
     """Returns a task whose model has these weights frozen."""
-    weights = sum(map(len, task.weight_names.values()))
+    weights = len(_names(task))
     sizes = [math.prod(array.shape) for array in held.arrays.values()]
     with _without_traceback():
         model_fn = freezing.freeze(task.build_model, held)

@@ -1,16 +1,19 @@
 """Describes how a user's own model fits a task, without training it."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
 
 from tff_pipeline import experiment
+from tff_pipeline.assembly import freezing
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.evaluation.central import Evaluator
+from tff_pipeline.models.initial_weights import names_by_group
 from tff_pipeline.models.weight_groups import weight_groups
 from tff_pipeline.tasks import own_model
+from tff_pipeline.tasks.task import Task
 
 # Test examples that the loss is computed on.
 _SHOWN = 1000
@@ -32,7 +35,8 @@ def lines(config: ExperimentConfig) -> list[str]:
     own, fitting = own_model.used(task, reference)
     tf.keras.utils.set_random_seed(config.run.seed)
     shown = own.test.take(np.arange(min(_SHOWN, len(own.test))))
-    groups = weight_groups(own.build_model())
+    model = own.build_model()
+    groups = weight_groups(model)
     evaluator = Evaluator(own)
     weights = tf.nest.map_structure(lambda each: each.numpy(), groups.sent)
     measured = evaluator.evaluate(weights, shown)
@@ -43,9 +47,7 @@ def lines(config: ExperimentConfig) -> list[str]:
         f"takes    {takes}",
         f"gives    {_of(fitting.gives)}",
         *(f"changed  {words}" for words in fitting.words),
-        f"weights  {_count(groups.trainable)} trained, "
-        f"{_count(groups.non_trainable)} sent but not trained, "
-        f"{_count(groups.frozen)} frozen",
+        _weights(own, model, config.data.model.freeze),
         f"untrained, on {len(shown):,} test examples: "
         + ", ".join(f"{name} {value:.4g}" for name, value in measured.items()),
         "It can be trained.",
@@ -65,5 +67,17 @@ def _range(values: Any) -> str:
     return f", {low:.6g} to {high:.6g}"
 
 
-def _count(variables: list[tf.Variable]) -> str:
-    return f"{sum(v.shape.num_elements() for v in variables):,}"
+def _weights(own: Task, model: tf.keras.Model, freeze: Optional[str]) -> str:
+    """Counts the numbers of each group, as `--freeze` would make them."""
+    chosen = set() if freeze is None else set(freezing.chosen(own, freeze))
+    names = names_by_group(model)
+    counts = dict.fromkeys(names, 0)
+    for group, variables in weight_groups(model)._asdict().items():
+        for name, variable in zip(names[group], variables):
+            becomes = "frozen" if name in chosen else group
+            counts[becomes] += variable.shape.num_elements()
+    return (
+        f"weights  {counts['trainable']:,} trained, "
+        f"{counts['non_trainable']:,} sent but not trained, "
+        f"{counts['frozen']:,} frozen"
+    )
