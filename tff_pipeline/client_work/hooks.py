@@ -135,8 +135,8 @@ class Finished:
 class ClientHook:
     """Base class of client hooks; does nothing, hooks override what they need.
 
-    A hook's state passes `start`, `gradients` in every step, then `message`,
-    and is kept on the client until its next round.
+    A hook's state passes `start`, `gradients` and `stepped` in every step, then
+    `message`, and is kept on the client until its next round.
 
     Attributes:
       name: The name of the hook's kept state, server value and extras; no two
@@ -239,6 +239,24 @@ class ClientHook:
         """
         del step
         return gradients_fn(), state
+
+    def stepped(
+        self, weights: Sequence[tf.Tensor], state: Any, step: Step
+    ) -> tuple[Sequence[tf.Tensor], Any]:
+        """Changes where a step leads, outside of the optimizer's momentum.
+
+        Args:
+          weights: The trainable weights after the optimizer's step, as the
+            hooks before this one left them.
+          state: The hook's state on this client.
+          step: The step; its model has the weights before it.
+
+        Returns:
+          (the trainable weights of the next step, the state), with the shapes
+          and dtypes of those before.
+        """
+        del step
+        return weights, state
 
     def message(
         self, message: Message, state: Any, client: Finished

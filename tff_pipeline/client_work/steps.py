@@ -126,10 +126,9 @@ class Trainer:
         def step(number: tf.Tensor, state: Any, kept: Any) -> Any:
             for generator in self._generators:
                 generator.begin(block["key"], number)
-            gradients, kept = self._gradients(
-                lambda: batch_gradient(number),
-                kept,
-                lambda value: Step(
+
+            def seen_by(hook: ClientHook) -> Step:
+                return Step(
                     self._model,
                     start,
                     block,
@@ -137,15 +136,23 @@ class Trainer:
                     number // steps_an_epoch,
                     rate,
                     functools.partial(batch_gradient, number),
-                    value,
-                ),
-                server_values,
+                    server_values.get(hook.name, ()),
+                )
+
+            gradients, kept = self._gradients(
+                lambda: batch_gradient(number), kept, seen_by
             )
             state, values = self._optimizer.next(
                 state,
                 tuple(v.read_value() for v in trainable),
                 tuple(gradients),
             )
+            for hook in self._hooks:
+                values, own = hook.stepped(
+                    values, kept.get(hook.name, ()), seen_by(hook)
+                )
+                if hook.name in kept:
+                    kept[hook.name] = own
             assign(trainable, values)
             return number + 1, state, kept
 
@@ -209,8 +216,7 @@ class Trainer:
         self,
         gradients_fn: GradientsFn,
         states: Mapping[str, Any],
-        step: Callable[[Any], Step],
-        server_values: Mapping[str, Any],
+        seen_by: Callable[[ClientHook], Step],
     ) -> tuple[Sequence[tf.Tensor], dict[str, Any]]:
         """Takes the gradient through all hooks, the first hook innermost."""
         states = dict(states)
@@ -218,9 +224,7 @@ class Trainer:
         def changed(hook: ClientHook, inner: GradientsFn) -> GradientsFn:
             def gradients() -> Sequence[tf.Tensor]:
                 result, state = hook.gradients(
-                    inner,
-                    states.get(hook.name, ()),
-                    step(server_values.get(hook.name, ())),
+                    inner, states.get(hook.name, ()), seen_by(hook)
                 )
                 if hook.name in states:
                     states[hook.name] = state
