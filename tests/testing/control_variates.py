@@ -33,13 +33,27 @@ class Quadratic(tf.keras.layers.Layer):
         return a / 2 * tf.square(self.x - b)
 
 
+class Linear(tf.keras.layers.Layer):
+    """a x of the weight x, for inputs (a, b): gradients are a."""
+
+    def build(self, _):
+        self.x = self.add_weight("x", [1], initializer="zeros")
+
+    def call(self, inputs):
+        return inputs[:, :1] * self.x
+
+
 class Itself(tf.keras.losses.Loss):
     def call(self, y_true, y_pred):
         return y_pred[:, 0]
 
 
-def model_fn():
-    model = tf.keras.Sequential([tf.keras.Input([2]), Quadratic()])
+def linear_model_fn():
+    return model_fn(Linear)
+
+
+def model_fn(layer=Quadratic):
+    model = tf.keras.Sequential([tf.keras.Input([2]), layer()])
     specs = (
         tf.TensorSpec([None, 2], tf.float32),
         tf.TensorSpec([None], tf.int32),

@@ -31,11 +31,13 @@ def algorithm(
     optimizer="sgd",
     examples=2,
     schedule=None,
+    loss=model_fn,
     **options,
 ):
     """The algorithm `name` for two clients, with `examples` in all.
 
-    By default all count the same. `schedule` is for algorithms without rounds.
+    By default all count the same. `schedule` is for algorithms without rounds,
+    `loss` makes another model than that of quadratic losses.
     """
     config = ExperimentConfig(
         algorithm=AlgorithmConfig(name, **options),
@@ -54,7 +56,7 @@ def algorithm(
     return made(
         AlgorithmContext(
             config,
-            model_fn,
+            loss,
             Aggregation(WeightedMeanFactory()),
             population=2,
             examples=lambda: examples,

@@ -31,6 +31,7 @@ from tff_pipeline.client_work.hooks import (
     Finished,
     GradientsFn,
     Message,
+    Received,
     Step,
     zeros,
 )
@@ -69,6 +70,18 @@ class DynamicRegularizer(ClientHook):
         """
         return zeros(specs)
 
+    def constants(
+        self, start: Sequence[tf.Tensor], state: Any, client: Received
+    ) -> Any:
+        """Returns -g_k - alpha theta^t.
+
+        Args:
+          start: theta^t.
+          state: g_k.
+          client: Not used.
+        """
+        return [-own - self._alpha * each for own, each in zip(state, start)]
+
     def gradients(
         self, gradients_fn: GradientsFn, state: Any, step: Step
     ) -> tuple[Sequence[tf.Tensor], Any]:
@@ -77,18 +90,16 @@ class DynamicRegularizer(ClientHook):
         Args:
           gradients_fn: Takes the gradient of the loss.
           state: g_k.
-          step: The model, with theta, and the weights theta^t.
+          step: The model, with theta, and -g_k - alpha theta^t.
 
         Returns:
           (the gradient - g_k + alpha (theta - theta^t), g_k).
         """
         bent = [
-            gradient - own + self._alpha * (weight - start)
-            for gradient, own, weight, start in zip(
-                gradients_fn(),
-                state,
-                step.model.trainable_variables,
-                step.start,
+            # One pass over the three.
+            tf.add_n([gradient, self._alpha * weight, constant])
+            for gradient, weight, constant in zip(
+                gradients_fn(), step.model.trainable_variables, step.constants
             )
         ]
         return bent, state

@@ -16,12 +16,13 @@ import tensorflow as tf
 
 from tff_pipeline import errors
 from tff_pipeline.algorithms.algorithm import AlgorithmContext, is_finite
-from tff_pipeline.algorithms.mime_lite import MimeLite, mixed, moved
+from tff_pipeline.algorithms.mime_lite import MimeLite, moved
 from tff_pipeline.client_work import full_gradient, other_weights
 from tff_pipeline.client_work.hooks import (
     ClientHook,
     CohortMean,
     GradientsFn,
+    Received,
     Step,
     zeros,
 )
@@ -55,6 +56,19 @@ class CorrectedMomentum(ClientHook):
         """
         return {"c": zeros(specs), "s": zeros(specs)}
 
+    def constants(
+        self, start: Sequence[tf.Tensor], state: Any, client: Received
+    ) -> Any:
+        """Returns (1 - b) c + b s.
+
+        Args:
+          start: Not used.
+          state: Not used.
+          client: The client, with s and c.
+        """
+        value = client.server_value
+        return moved(value["s"], value["c"], self._momentum)
+
     def gradients(
         self, gradients_fn: GradientsFn, state: Any, step: Step
     ) -> tuple[Sequence[tf.Tensor], Any]:
@@ -63,17 +77,18 @@ class CorrectedMomentum(ClientHook):
         Args:
           gradients_fn: Takes the gradient of the batch, at the model's weights.
           state: Not used.
-          step: The step, with s and c.
+          step: The step, with (1 - b) c + b s.
 
         Returns:
           ((1 - b) (g(y) - g(x) + c) + b s, the state as it was).
         """
         at_y = list(gradients_fn())
         at_x = other_weights.gradient_at(step.start, gradients_fn, step)
-        corrected = [
-            y - x + c for y, x, c in zip(at_y, at_x, step.server_value["c"])
+        mixed = [
+            (1.0 - self._momentum) * (y - x) + constant
+            for y, x, constant in zip(at_y, at_x, step.constants)
         ]
-        return mixed(corrected, step, self._momentum), state
+        return mixed, state
 
     def at_server(self, value: Any, mean: CohortMean) -> tuple[Any, Any]:
         """Sets s anew by c.

@@ -29,43 +29,35 @@ from tff_pipeline.client_work.hooks import (
     Finished,
     GradientsFn,
     Message,
+    Received,
     Step,
     zeros,
 )
-from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.config import ClientConfig, ExperimentConfig
 
 
 class ServersMomentum(ClientHook):
     """Steps with the server's momentum s, as in MimeLite.
 
-    The gradient of all examples at x is taken in the first step, which costs a
-    pass over them.
+    The gradient of all examples at x costs a pass over them before the first
+    step.
     """
 
     name = "mime"
-    keeps = False
 
-    def __init__(self, momentum: float, at_once: int):
+    def __init__(self, momentum: float, options: ClientConfig):
         """Makes the hook.
 
         Args:
           momentum: The share b of s in a step, 0 to 1.
-          at_once: The number of examples that are computed at a time.
+          options: The options of clients, of which the sizes of batches count.
         """
         self._momentum = momentum
-        self._at_once = at_once
+        self._options = options
 
     def describe(self) -> str:
         """Describes what is sent beside the model delta."""
         return "with the gradient of all its examples"
-
-    def initial_state(self, specs: Sequence[tf.TensorSpec]) -> Any:
-        """Makes room for the gradient at x.
-
-        Args:
-          specs: Of the trainable weights.
-        """
-        return zeros(specs)
 
     def initial_server_value(self, specs: Sequence[tf.TensorSpec]) -> Any:
         """Makes s before the first round: 0.
@@ -75,6 +67,26 @@ class ServersMomentum(ClientHook):
         """
         return {"s": zeros(specs)}
 
+    def constants(
+        self, start: Sequence[tf.Tensor], state: Any, client: Received
+    ) -> Any:
+        """Computes b s and the gradient at x.
+
+        Args:
+          start: x.
+          state: Not used.
+          client: The client, with its examples and s.
+
+        Returns:
+          {"momentum": b s, "at_start": the gradient}.
+        """
+        return {
+            "momentum": [self._momentum * s for s in client.server_value["s"]],
+            "at_start": full_gradient.of_block(
+                client.model, client.block, self._options
+            ),
+        }
+
     def gradients(
         self, gradients_fn: GradientsFn, state: Any, step: Step
     ) -> tuple[Sequence[tf.Tensor], Any]:
@@ -82,20 +94,19 @@ class ServersMomentum(ClientHook):
 
         Args:
           gradients_fn: Takes the gradient g(y).
-          state: The gradient at x, after the first step.
-          step: The step, with s.
+          state: Not used.
+          step: The step, with b s.
 
         Returns:
-          ((1 - b) g + b s, the gradient at x).
+          ((1 - b) g + b s, the state as it was).
         """
-        at_x = tf.cond(
-            step.number > 0,
-            lambda: list(state),
-            lambda: full_gradient.of_block(
-                step.model, step.block, self._at_once
-            ),
-        )
-        return mixed(gradients_fn(), step, self._momentum), at_x
+        mixed = [
+            (1.0 - self._momentum) * gradient + constant
+            for gradient, constant in zip(
+                gradients_fn(), step.constants["momentum"]
+            )
+        ]
+        return mixed, state
 
     def message(
         self, message: Message, state: Any, client: Finished
@@ -104,13 +115,13 @@ class ServersMomentum(ClientHook):
 
         Args:
           message: The message as the hooks before this one left it.
-          state: The gradient at x.
-          client: Not used.
+          state: Not used.
+          client: The client after its last step, with the gradient at x.
 
         Returns:
           (the message with the gradient as an extra, the state as it was).
         """
-        extras = {**message.extras, self.name: list(state)}
+        extras = {**message.extras, self.name: client.constants["at_start"]}
         return message._replace(extras=extras), state
 
     def at_server(self, value: Any, mean: CohortMean) -> tuple[Any, Any]:
@@ -124,22 +135,6 @@ class ServersMomentum(ClientHook):
           (the model delta as it was, the new s).
         """
         return mean.update, {"s": moved(value["s"], mean.extra, self._momentum)}
-
-
-def mixed(
-    gradients: Sequence[tf.Tensor], step: Step, b: float
-) -> list[tf.Tensor]:
-    """Returns (1 - b) g + b s of a step's gradients g.
-
-    Args:
-      gradients: A tensor for each trainable variable.
-      step: The step, with s.
-      b: The share of s.
-    """
-    return [
-        (1.0 - b) * gradient + b * s
-        for gradient, s in zip(gradients, step.server_value["s"])
-    ]
 
 
 def moved(
@@ -198,4 +193,4 @@ class MimeLite(FedAvg):
         """
         config = context.config
         momentum = float(config.algorithm.mime_momentum or 0.0)
-        return [ServersMomentum(momentum, config.clients.batch_size)]
+        return [ServersMomentum(momentum, config.clients)]

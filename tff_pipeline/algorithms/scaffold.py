@@ -37,10 +37,11 @@ from tff_pipeline.client_work.hooks import (
     Finished,
     GradientsFn,
     Message,
+    Received,
     Step,
     zeros,
 )
-from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.config import ClientConfig, ExperimentConfig
 
 
 class ControlVariates(ClientHook):
@@ -79,6 +80,23 @@ class ControlVariates(ClientHook):
         """
         return zeros(specs)
 
+    def constants(
+        self, start: Sequence[tf.Tensor], state: Any, client: Received
+    ) -> Any:
+        """Computes c - c_i.
+
+        Args:
+          start: Not used.
+          state: c_i.
+          client: The client, with c.
+
+        Returns:
+          {"correction": c - c_i}.
+        """
+        return {
+            "correction": list(map(tf.subtract, client.server_value, state))
+        }
+
     def gradients(
         self, gradients_fn: GradientsFn, state: Any, step: Step
     ) -> tuple[Sequence[tf.Tensor], Any]:
@@ -87,18 +105,13 @@ class ControlVariates(ClientHook):
         Args:
           gradients_fn: Takes the gradient of the loss.
           state: c_i.
-          step: The step, with c.
+          step: The step, with c - c_i.
 
         Returns:
           (g - c_i + c, c_i).
         """
-        corrected = [
-            gradient - own + c
-            for gradient, own, c in zip(
-                gradients_fn(), state, step.server_value
-            )
-        ]
-        return corrected, state
+        correction = step.constants["correction"]
+        return list(map(tf.add, gradients_fn(), correction)), state
 
     def message(
         self, message: Message, state: Any, client: Finished
@@ -148,50 +161,39 @@ class ControlVariates(ClientHook):
 class FullGradients(ControlVariates):
     """Control variates of option I, gradients of all examples of a client.
 
-    Within a round a client's state holds c_i and the gradient at x, which costs
-    a pass over its examples; what it keeps is twice as large as for option II.
+    They cost a pass over its examples before its first step.
     """
 
-    def __init__(self, population_weight: float, at_once: int):
+    def __init__(self, population_weight: float, options: ClientConfig):
         """Makes the hook.
 
         Args:
           population_weight: The sum of the weights of all clients.
-          at_once: The number of examples that are computed at a time.
+          options: The options of clients, of which the sizes of batches count.
         """
         super().__init__(population_weight)
-        self._at_once = at_once
+        self._options = options
 
-    def initial_state(self, specs: Sequence[tf.TensorSpec]) -> Any:
-        """Makes c_i of a client that never came, and room for a gradient.
-
-        Args:
-          specs: Of the trainable weights.
-        """
-        return {"own": zeros(specs), "at_start": zeros(specs)}
-
-    def gradients(
-        self, gradients_fn: GradientsFn, state: Any, step: Step
-    ) -> tuple[Sequence[tf.Tensor], Any]:
-        """Corrects the gradient of a step; takes that at x in the first.
+    def constants(
+        self, start: Sequence[tf.Tensor], state: Any, client: Received
+    ) -> Any:
+        """Computes c - c_i, and the gradient at x.
 
         Args:
-          gradients_fn: Takes the gradient of the loss.
-          state: c_i, and the gradient at x after the first step.
-          step: The step, with c.
+          start: x.
+          state: c_i.
+          client: The client, with its examples and c.
 
         Returns:
-          (g - c_i + c, the state).
+          {"correction": c - c_i, "at_start": the gradient}.
         """
-        at_start = tf.cond(
-            step.number > 0,
-            lambda: list(state["at_start"]),
-            lambda: full_gradient.of_block(
-                step.model, step.block, self._at_once
-            ),
+        at_start = full_gradient.of_block(
+            client.model, client.block, self._options
         )
-        corrected, own = super().gradients(gradients_fn, state["own"], step)
-        return corrected, {"own": own, "at_start": at_start}
+        return {
+            **super().constants(start, state, client),
+            "at_start": at_start,
+        }
 
     def message(
         self, message: Message, state: Any, client: Finished
@@ -200,16 +202,15 @@ class FullGradients(ControlVariates):
 
         Args:
           message: The message as the hooks before this one left it.
-          state: c_i and the gradient at x.
-          client: The client after its last step.
+          state: c_i.
+          client: The client after its last step, with the gradient at x.
 
         Returns:
           (the message with the change of c_i as an extra, the new c_i).
         """
-        own, at_start = state["own"], state["at_start"]
-        changes = list(map(tf.subtract, at_start, own))
-        room = list(map(tf.zeros_like, at_start))
-        return self._sent(message, changes), {"own": at_start, "at_start": room}
+        at_start = client.constants["at_start"]
+        changes = list(map(tf.subtract, at_start, state))
+        return self._sent(message, changes), at_start
 
 
 class Scaffold(FedAvg):
@@ -242,6 +243,6 @@ class Scaffold(FedAvg):
         """
         config, weight = context.config, context.population_weight
         if config.algorithm.scaffold_option == 1:
-            return [FullGradients(weight, config.clients.batch_size)]
+            return [FullGradients(weight, config.clients)]
         momentum = fed_nova.momentum_of(config.clients.optimizer)
         return [ControlVariates(weight, momentum)]

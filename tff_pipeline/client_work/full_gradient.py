@@ -11,11 +11,45 @@ from tff_pipeline.client_work.uncounted import uncounted
 from tff_pipeline.client_work.update import ClientUpdate
 from tff_pipeline.config import ClientConfig
 
+# How many labels and how many numbers of inputs a gradient is taken of at once,
+# where batches are smaller: enough to make little of passes over the weights,
+# and few enough for the activations of large images and long texts.
+_LABELS, _INPUTS = 256, 1 << 17
+
+
+def examples_at_once(
+    options: ClientConfig, x: tf.TensorShape, y: tf.TensorShape
+) -> int:
+    """Chooses how many examples are computed at a time.
+
+    >>> images, texts = tf.TensorShape([28, 28, 1]), tf.TensorShape([80])
+    >>> examples_at_once(ClientConfig(), images, tf.TensorShape([]))
+    167
+    >>> options = ClientConfig(batch_size=4)
+    >>> examples_at_once(options, texts, texts)
+    4
+
+    Args:
+      options: The options of clients, of which the sizes of batches count.
+      x: The shape of an example's input.
+      y: The shape of its labels.
+
+    Returns:
+      `--client_micro_batch_size`, if it is set; else the batch size, or more
+      where examples are small and of known shapes.
+    """
+    if options.micro_batch_size is not None:
+        return options.micro_batch_size
+    numbers, labels = x.num_elements(), y.num_elements()
+    if not numbers or not labels:
+        return options.batch_size
+    return max(options.batch_size, min(_LABELS // labels, _INPUTS // numbers))
+
 
 def of_block(
     model: tff.learning.models.VariableModel,
     block: Mapping[str, tf.Tensor],
-    at_once: int,
+    options: ClientConfig,
 ) -> list[tf.Tensor]:
     """Takes the gradient of the mean loss of all examples of a client.
 
@@ -24,16 +58,16 @@ def of_block(
     Args:
       model: The model, with the weights at which it is taken.
       block: The client's data, as `client_block` makes them.
-      at_once: The number of examples that are computed at a time.
+      options: The options of clients, of which the sizes of batches count.
 
     Returns:
       A tensor for each trainable variable.
     """
+    x, y = block["x"], block["y"]
+    at_once = examples_at_once(options, x.shape[1:], y.shape[1:])
     with uncounted(model):
         return list(
-            micro_batches.gradient(
-                model, block["x"], block["y"], at_once, training=False
-            )
+            micro_batches.gradient(model, x, y, at_once, training=False)
         )
 
 
@@ -63,7 +97,7 @@ def build_mean(
         def take(weights: Any, block: Any) -> Any:
             variables = tff.learning.models.ModelWeights.from_model(model)
             steps.assign(tf.nest.flatten(variables), tf.nest.flatten(weights))
-            found = of_block(model, block, options.batch_size)
+            found = of_block(model, block, options)
             finite = steps.all_finite(found)
             weight = tf.cast(tf.shape(block["x"])[0], tf.float32)
             if options.weighting == "uniform":

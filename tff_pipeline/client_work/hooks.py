@@ -66,38 +66,14 @@ class Received:
     Attributes:
       model: The model; its weights are set after the hooks' `start`.
       block: The client's data, as `client_block` makes them.
-      server_value: The hook's value at the server, as it travelled.
-    """
-
-    model: tff.learning.models.VariableModel
-    block: Mapping[str, tf.Tensor]
-    server_value: Any
-
-
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """A training step of a client, as hooks see it.
-
-    Attributes:
-      model: The model, with the weights of the step.
-      start: The trainable weights before the first step, tensors.
-      block: The client's data, as `client_block` makes them.
-      number: The number of the step in the round from 0, an int32 scalar.
-      epoch: The number of the epoch that it is of from 0, an int32 scalar.
       learning_rate: The learning rate of the client's optimizer in this round,
         a float32 scalar.
-      gradient_of: Takes the gradient of the step's batch with respect to
-        variables of the model, those that do not travel too.
       server_value: The hook's value at the server, as it travelled.
     """
 
     model: tff.learning.models.VariableModel
-    start: Sequence[tf.Tensor]
     block: Mapping[str, tf.Tensor]
-    number: tf.Tensor
-    epoch: tf.Tensor
     learning_rate: tf.Tensor
-    gradient_of: GradientOf
     server_value: Any
 
     def rate(self, own: Optional[float]) -> tf.Tensor:
@@ -113,6 +89,26 @@ class Step:
 
 
 @dataclasses.dataclass(frozen=True)
+class Step(Received):
+    """A training step of a client, as hooks see it; its model has its weights.
+
+    Attributes:
+      start: The trainable weights before the first step, tensors.
+      constants: What the hook's `constants` computed.
+      number: The number of the step in the round from 0, an int32 scalar.
+      epoch: The number of the epoch that it is of from 0, an int32 scalar.
+      gradient_of: Takes the gradient of the step's batch with respect to
+        variables of the model, those that do not travel too.
+    """
+
+    start: Sequence[tf.Tensor]
+    constants: Any
+    number: tf.Tensor
+    epoch: tf.Tensor
+    gradient_of: GradientOf
+
+
+@dataclasses.dataclass(frozen=True)
 class Finished:
     """A client after its last step, as hooks see it.
 
@@ -123,6 +119,7 @@ class Finished:
       learning_rate: The learning rate of its optimizer in this round, a
         float32 scalar.
       server_value: The hook's value at the server, as it travelled.
+      constants: What the hook's `constants` computed.
     """
 
     start: Sequence[tf.Tensor]
@@ -130,13 +127,14 @@ class Finished:
     num_steps: tf.Tensor
     learning_rate: tf.Tensor
     server_value: Any
+    constants: Any = ()
 
 
 class ClientHook:
     """Base class of client hooks; does nothing, hooks override what they need.
 
-    A hook's state passes `start`, `gradients` in every step, then `message`,
-    and is kept on the client until its next round.
+    A hook's state passes `start`, `gradients` and `stepped` in every step, then
+    `message`, and is kept on the client until its next round.
 
     Attributes:
       name: The name of the hook's kept state, server value and extras; no two
@@ -222,6 +220,27 @@ class ClientHook:
         del client
         return weights, state
 
+    def constants(
+        self, start: Sequence[tf.Tensor], state: Any, client: Received
+    ) -> Any:
+        """Computes what is the same in all steps, once for a client's round.
+
+        A step of a small model is so short that each pass over its weights
+        counts.
+
+        Args:
+          start: The trainable weights before the first step, which the model
+            has.
+          state: The hook's state after `start`.
+          client: The client before its first step.
+
+        Returns:
+          A nested structure of tensors, for `gradients`, `stepped` and
+          `message`; `()` where there is nothing.
+        """
+        del start, state, client
+        return ()
+
     def gradients(
         self, gradients_fn: GradientsFn, state: Any, step: Step
     ) -> tuple[Sequence[tf.Tensor], Any]:
@@ -239,6 +258,24 @@ class ClientHook:
         """
         del step
         return gradients_fn(), state
+
+    def stepped(
+        self, weights: Sequence[tf.Tensor], state: Any, step: Step
+    ) -> tuple[Sequence[tf.Tensor], Any]:
+        """Changes where a step leads, outside of the optimizer's momentum.
+
+        Args:
+          weights: The trainable weights after the optimizer's step, as the
+            hooks before this one left them.
+          state: The hook's state on this client.
+          step: The step; its model has the weights before it.
+
+        Returns:
+          (the trainable weights of the next step, the state), with the shapes
+          and dtypes of those before.
+        """
+        del step
+        return weights, state
 
     def message(
         self, message: Message, state: Any, client: Finished

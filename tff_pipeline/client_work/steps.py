@@ -94,8 +94,20 @@ class Trainer:
                     tf.convert_to_tensor, hook.initial_state(specs)
                 )
         assign(variables.non_trainable, weights.non_trainable)
-        start, begun = self._start(weights, block, server_values, before)
+        rate = self._options.optimizer.learning_rate * block["rate"]
+
+        def received(hook: ClientHook) -> Received:
+            value = server_values.get(hook.name, ())
+            return Received(self._model, block, rate, value)
+
+        start, begun = self._start(weights, before, received)
         assign(trainable, start)
+        constants = {
+            hook.name: hook.constants(
+                start, begun.get(hook.name, ()), received(hook)
+            )
+            for hook in self._hooks
+        }
         size, examples = self._options.batch_size, tf.shape(block["x"])[0]
         steps_an_epoch = (examples + size - 1) // size
         total = self._num_steps(block["steps"], steps_an_epoch)
@@ -126,30 +138,34 @@ class Trainer:
         def step(number: tf.Tensor, state: Any, kept: Any) -> Any:
             for generator in self._generators:
                 generator.begin(block["key"], number)
+
+            def seen_by(hook: ClientHook) -> Step:
+                return Step(
+                    **vars(received(hook)),
+                    start=start,
+                    constants=constants[hook.name],
+                    number=number,
+                    epoch=number // steps_an_epoch,
+                    gradient_of=functools.partial(batch_gradient, number),
+                )
+
             gradients, kept = self._gradients(
-                lambda: batch_gradient(number),
-                kept,
-                lambda value: Step(
-                    self._model,
-                    start,
-                    block,
-                    number,
-                    number // steps_an_epoch,
-                    rate,
-                    functools.partial(batch_gradient, number),
-                    value,
-                ),
-                server_values,
+                lambda: batch_gradient(number), kept, seen_by
             )
             state, values = self._optimizer.next(
                 state,
                 tuple(v.read_value() for v in trainable),
                 tuple(gradients),
             )
+            for hook in self._hooks:
+                values, own = hook.stepped(
+                    values, kept.get(hook.name, ()), seen_by(hook)
+                )
+                if hook.name in kept:
+                    kept[hook.name] = own
             assign(trainable, values)
             return number + 1, state, kept
 
-        rate = self._options.optimizer.learning_rate * block["rate"]
         first = rates.with_rate(
             self._optimizer, self._optimizer.initialize(specs), rate
         )
@@ -169,26 +185,28 @@ class Trainer:
             Message(update, weight, {}),
             before,
             kept,
-            lambda value: Finished(start, block, total, rate, value),
-            server_values,
+            lambda hook: Finished(
+                start,
+                block,
+                total,
+                rate,
+                server_values.get(hook.name, ()),
+                constants[hook.name],
+            ),
             block,
         )
 
     def _start(
         self,
         weights: tff.learning.models.ModelWeights,
-        block: Mapping[str, tf.Tensor],
-        server_values: Mapping[str, Any],
         states: Mapping[str, Any],
+        received: Callable[[ClientHook], Received],
     ) -> tuple[list[tf.Tensor], dict[str, Any]]:
         """Lets the hooks change what the client starts from."""
         start, states = list(weights.trainable), dict(states)
         for hook in self._hooks:
-            value = server_values.get(hook.name, ())
             changed, state = hook.start(
-                start,
-                states.get(hook.name, ()),
-                Received(self._model, block, value),
+                start, states.get(hook.name, ()), received(hook)
             )
             start = list(changed)
             if hook.name in states:
@@ -209,8 +227,7 @@ class Trainer:
         self,
         gradients_fn: GradientsFn,
         states: Mapping[str, Any],
-        step: Callable[[Any], Step],
-        server_values: Mapping[str, Any],
+        seen_by: Callable[[ClientHook], Step],
     ) -> tuple[Sequence[tf.Tensor], dict[str, Any]]:
         """Takes the gradient through all hooks, the first hook innermost."""
         states = dict(states)
@@ -218,9 +235,7 @@ class Trainer:
         def changed(hook: ClientHook, inner: GradientsFn) -> GradientsFn:
             def gradients() -> Sequence[tf.Tensor]:
                 result, state = hook.gradients(
-                    inner,
-                    states.get(hook.name, ()),
-                    step(server_values.get(hook.name, ())),
+                    inner, states.get(hook.name, ()), seen_by(hook)
                 )
                 if hook.name in states:
                     states[hook.name] = state
@@ -237,8 +252,7 @@ class Trainer:
         message: Message,
         before: dict[str, Any],
         after: dict[str, Any],
-        finished: Callable[[Any], Finished],
-        server_values: Mapping[str, Any],
+        finished: Callable[[ClientHook], Finished],
         block: Mapping[str, tf.Tensor],
     ) -> Trained:
         """Lets the hooks change the message; rejects one that is not finite."""
@@ -247,9 +261,7 @@ class Trainer:
         for hook in self._hooks:
             extras = message.extras
             message, state = hook.message(
-                message,
-                after.get(hook.name, ()),
-                finished(server_values.get(hook.name, ())),
+                message, after.get(hook.name, ()), finished(hook)
             )
             if hook.name in after:
                 after[hook.name] = state

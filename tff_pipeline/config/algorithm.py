@@ -16,6 +16,7 @@ _LOCAL = {
 # algorithm that is not listed takes none.
 ALGORITHM_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "fed_prox": {"fed_prox_mu": 0.01},
+    "fed_nova": {"fed_prox_mu": 0.0},
     "scaffold": {"scaffold_option": 2},
     "fed_dyn": {"fed_dyn_alpha": 0.1},
     "mime": {"mime_momentum": 0.9},
@@ -77,8 +78,8 @@ class AlgorithmConfig(fields.Group):
         None,
         fields.NOT_NEGATIVE,
         "Sets the weight of the term that keeps clients near the server's "
-        "model, mu / 2 times the squared distance; 0 is fed_avg. Default: "
-        "0.01. Only for fed_prox.",
+        "model, mu / 2 times the squared distance; 0 is without it. Default: "
+        "0.01 for fed_prox, 0 for fed_nova. Only for these.",
     )
     scaffold_option: Optional[int] = fields.field(
         None,
