@@ -32,7 +32,7 @@ AT_START = str(pathlib.Path(__file__).parent / "at_start")
 def lines_run(folder):
     """Reads what processes wrote: file name -> set of line numbers."""
     ran = collections.defaultdict(set)
-    for path in pathlib.Path(folder).iterdir():
+    for path in pathlib.Path(folder).glob("*.json"):
         try:
             written = json.loads(path.read_text())
         except ValueError:
@@ -73,6 +73,7 @@ def main():
     parser.add_argument("--at_least", type=float, required=True)
     options, arguments = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
+        pathlib.Path(folder, "code").mkdir()
         path = [AT_START, *filter(None, [os.environ.get("PYTHONPATH")])]
         measured = {
             "LINE_COVERAGE": folder,
