@@ -28,31 +28,48 @@ gc.set_threshold(20_000, 20, 20)
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
 
-# Few tests and long ones: begun first, so that no process waits at the end.
+# Files that take 20 s and more, the longest first: begun so, no process waits at
+# the end. `pytest --durations=200` shows what belongs here.
 _LONG = (
-    "test_kill_points.py",
-    "test_faults.py",
-    "test_train.py",
-    "test_exported_model.py",
-    "test_verify.py",
-    "test_exports.py",
-    "test_serving.py",
-    "test_served_table.py",
-    "test_storage.py",
-    "test_run_lock.py",
-    "test_page.py",
-    "test_fuzz.py",
-    "test_local_worker.py",
     "test_saved_runs.py",
-    "test_ner.py",
-    "test_private_runs.py",
+    "test_language_runs.py",
+    "test_verify.py",
+    "test_extending.py",
+    "test_faults.py",
     "test_audit.py",
-    "test_example_dp.py",
+    "test_client_work.py",
+    "test_private_runs.py",
+    "test_kill_points.py",
+    "test_generate.py",
+    "test_train.py",
+    "test_in_process.py",
+    "test_gossip.py",
+    "test_every_algorithm.py",
+    "test_serving.py",
+    "test_language_exports.py",
+    "test_writing.py",
+    "test_language_tasks.py",
+    "test_device_runs.py",
+    "test_text_column.py",
+    "test_local_worker.py",
+    "test_run_lock.py",
+    "test_storage.py",
+    "test_main.py",
+    "test_validation_runs.py",
+    "test_personal_runs.py",
+    "test_beginning.py",
+    "test_local_layers.py",
+    "test_accounting.py",
+    "test_network.py",
+    "test_frozen_weights.py",
+    "test_hooks.py",
+    "test_frozen_memory.py",
 )
+_PLACES = {name: place for place, name in enumerate(_LONG)}
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.name not in _LONG)
+    items.sort(key=lambda item: _PLACES.get(item.path.name, len(_LONG)))
 
 
 def pytest_sessionfinish():
