@@ -1,5 +1,6 @@
 """Settings of all tests, and the fixtures that rooms share."""
 
+import atexit
 import gc
 import os
 import sys
@@ -16,6 +17,9 @@ from tff_pipeline import silence
 _CORES = sorted(os.sched_getaffinity(0))
 if _NUMBER := os.environ.get("PYTEST_XDIST_WORKER", "")[len("gw") :]:
     os.sched_setaffinity(0, {_CORES[int(_NUMBER) % len(_CORES)]})
+    # The last thing at exit. What Python does after, to free all graphs, takes
+    # more than the 10 s that xdist waits for.
+    atexit.register(os._exit, 0)
 
 # Before any test module imports TensorFlow.
 silence.silence()
@@ -28,7 +32,7 @@ gc.set_threshold(20_000, 20, 20)
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
 
-# Files that take 20 s and more, the longest first: begun so, no process waits at
+# Files that take 20 s and more, the longest first, so that no process waits at
 # the end. `pytest --durations=200` shows what belongs here.
 _LONG = (
     "test_saved_runs.py",
@@ -73,8 +77,8 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_sessionfinish():
-    # xdist kills a worker that needs more than 10 s for its end, which frees
-    # all graphs: what it ran was lost, and 9 % of the lines with it.
+    # xdist kills a worker that needs more than 10 s for its end: what it ran
+    # was lost, and 9 % of the lines with it.
     at_start = sys.modules.get("sitecustomize")
     if write_lines_run := getattr(at_start, "write_lines_run", None):
         write_lines_run()

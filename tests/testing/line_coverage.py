@@ -8,8 +8,9 @@ SlipCover puts a probe into every line of the package alone. A function that
 traces, as coverage.py has it before Python 3.12, is called for every line of
 TFF and TensorFlow too: tests took between 1.3 and 4 times as long.
 
-Every Python that starts measures itself (`at_start/sitecustomize.py`), and so
-do its forks; those that a signal kills are not counted.
+Every Python that starts measures itself (`at_start/sitecustomize.py`), with the
+probes that the first one put in (`at_start/kept_probes.py`), and so do its
+forks; those that a signal kills are not counted.
 """
 
 import argparse
