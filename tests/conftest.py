@@ -1,5 +1,6 @@
 """Settings of all tests, and the fixtures that rooms share."""
 
+import atexit
 import gc
 import os
 import sys
@@ -16,6 +17,9 @@ from tff_pipeline import silence
 _CORES = sorted(os.sched_getaffinity(0))
 if _NUMBER := os.environ.get("PYTEST_XDIST_WORKER", "")[len("gw") :]:
     os.sched_setaffinity(0, {_CORES[int(_NUMBER) % len(_CORES)]})
+    # The last thing at exit. What Python does after, to free all graphs, takes
+    # more than the 10 s that xdist waits for.
+    atexit.register(os._exit, 0)
 
 # Before any test module imports TensorFlow.
 silence.silence()
@@ -28,36 +32,53 @@ gc.set_threshold(20_000, 20, 20)
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
 
-# Few tests and long ones: begun first, so that no process waits at the end.
+# Files that take 20 s and more, the longest first, so that no process waits at
+# the end. `pytest --durations=200` shows what belongs here.
 _LONG = (
-    "test_kill_points.py",
-    "test_faults.py",
-    "test_train.py",
-    "test_exported_model.py",
-    "test_verify.py",
-    "test_exports.py",
-    "test_serving.py",
-    "test_served_table.py",
-    "test_storage.py",
-    "test_run_lock.py",
-    "test_page.py",
-    "test_fuzz.py",
-    "test_local_worker.py",
     "test_saved_runs.py",
-    "test_ner.py",
-    "test_private_runs.py",
+    "test_language_runs.py",
+    "test_verify.py",
+    "test_extending.py",
+    "test_faults.py",
     "test_audit.py",
-    "test_example_dp.py",
+    "test_client_work.py",
+    "test_private_runs.py",
+    "test_kill_points.py",
+    "test_generate.py",
+    "test_train.py",
+    "test_in_process.py",
+    "test_gossip.py",
+    "test_every_algorithm.py",
+    "test_serving.py",
+    "test_language_exports.py",
+    "test_writing.py",
+    "test_language_tasks.py",
+    "test_device_runs.py",
+    "test_text_column.py",
+    "test_local_worker.py",
+    "test_run_lock.py",
+    "test_storage.py",
+    "test_main.py",
+    "test_validation_runs.py",
+    "test_personal_runs.py",
+    "test_beginning.py",
+    "test_local_layers.py",
+    "test_accounting.py",
+    "test_network.py",
+    "test_frozen_weights.py",
+    "test_hooks.py",
+    "test_frozen_memory.py",
 )
+_PLACES = {name: place for place, name in enumerate(_LONG)}
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.name not in _LONG)
+    items.sort(key=lambda item: _PLACES.get(item.path.name, len(_LONG)))
 
 
 def pytest_sessionfinish():
-    # xdist kills a worker that needs more than 10 s for its end, which frees
-    # all graphs: what it ran was lost, and 9 % of the lines with it.
+    # xdist kills a worker that needs more than 10 s for its end: what it ran
+    # was lost, and 9 % of the lines with it.
     at_start = sys.modules.get("sitecustomize")
     if write_lines_run := getattr(at_start, "write_lines_run", None):
         write_lines_run()

@@ -95,8 +95,9 @@ def test_rounding_is_unbiased_and_to_neighbours():
     vector = np.linspace(-3, 3, 601)
     draws = 500
     total = np.zeros_like(vector)
+    draw = tf.function(rounded)
     for number in range(draws):
-        value = rounded(SEED + number, tf.constant(vector), 1e9)
+        value = draw(SEED + number, tf.constant(vector), 1e9)
         assert np.all(np.abs(value - vector) < 1)
         total += value
     fraction = vector - np.floor(vector)
@@ -109,9 +110,10 @@ def test_a_rounding_that_is_too_long_is_drawn_again():
     vector = tf.fill([16], tf.constant(0.5, tf.float64))
     bound = 3.0
     norms = []
+    draw = tf.function(rounded)
     for number in range(200):
-        free = rounded(SEED + number, vector, 1e9)
-        held = rounded(SEED + number, vector, bound)
+        free = draw(SEED + number, vector, 1e9)
+        held = draw(SEED + number, vector, bound)
         assert np.linalg.norm(held) <= bound
         norms.append(np.linalg.norm(free))
         if norms[-1] <= bound * (1 - 1e-9):

@@ -8,8 +8,9 @@ SlipCover puts a probe into every line of the package alone. A function that
 traces, as coverage.py has it before Python 3.12, is called for every line of
 TFF and TensorFlow too: tests took between 1.3 and 4 times as long.
 
-Every Python that starts measures itself (`at_start/sitecustomize.py`), and so
-do its forks; those that a signal kills are not counted.
+Every Python that starts measures itself (`at_start/sitecustomize.py`), with the
+probes that the first one put in (`at_start/kept_probes.py`), and so do its
+forks; those that a signal kills are not counted.
 """
 
 import argparse
@@ -32,7 +33,7 @@ AT_START = str(pathlib.Path(__file__).parent / "at_start")
 def lines_run(folder):
     """Reads what processes wrote: file name -> set of line numbers."""
     ran = collections.defaultdict(set)
-    for path in pathlib.Path(folder).iterdir():
+    for path in pathlib.Path(folder).glob("*.json"):
         try:
             written = json.loads(path.read_text())
         except ValueError:
@@ -73,6 +74,7 @@ def main():
     parser.add_argument("--at_least", type=float, required=True)
     options, arguments = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
+        pathlib.Path(folder, "code").mkdir()
         path = [AT_START, *filter(None, [os.environ.get("PYTHONPATH")])]
         measured = {
             "LINE_COVERAGE": folder,

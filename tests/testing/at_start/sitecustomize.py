@@ -8,17 +8,17 @@ import atexit
 import json
 import os
 import pathlib
+import sys
 import tempfile
 
 try:
     import slipcover
 except ImportError:
     slipcover = None  # Another Python than the tests', which is not measured.
+else:
+    from kept_probes import KeptProbes, PackageFinder
 
 _PACKAGE = pathlib.Path(__file__).parents[3] / "tff_pipeline"
-# A probe that has fired stays where it is: to remove one is to change the code
-# of functions that other threads may be in.
-_NEVER = 2**30
 
 
 def begin(folder):
@@ -26,15 +26,15 @@ def begin(folder):
 
     Args:
       folder: The folder for the files, one or more a process: JSON, from a
-        module's file to its lines.
+        module's file to its lines. Its folder `code` is for `KeptProbes`.
 
     Returns:
       A function without arguments that writes what ran so far, for a process
       that may be killed before its end.
     """
-    lines = slipcover.Slipcover(d_miss_threshold=_NEVER)
+    lines = KeptProbes(os.path.join(folder, "code"))
     matcher = slipcover.FileMatcher(sources=[str(_PACKAGE)])
-    slipcover.ImportManager(lines, matcher).__enter__()
+    sys.meta_path.insert(0, PackageFinder(lines, matcher))
     leave = os._exit
 
     def write():
