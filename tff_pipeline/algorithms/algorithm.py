@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow_federated as tff
 import tree
 
-from tff_pipeline import errors, registry
+from tff_pipeline import registry
 from tff_pipeline.aggregators.aggregation import Aggregation
 from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.kept_state import KeptStateProcess
@@ -304,24 +304,6 @@ def is_finite(state: Any) -> bool:
         for leaf in map(np.asarray, tree.flatten(state))
         if np.issubdtype(leaf.dtype, np.floating)
     )
-
-
-def refuse_private(config: ExperimentConfig, why: str) -> None:
-    """Refuses private aggregators, for an algorithm that cannot have them.
-
-    Args:
-      config: The experiment.
-      why: The reason, part of a sentence.
-
-    Raises:
-      ConfigError: If the aggregator is private.
-    """
-    if config.private:
-        raise errors.ConfigError(
-            f"--algorithm={config.algorithm.name} with "
-            f"--aggregator={config.aggregation.name}: {why}; choose fed_avg "
-            "or fed_prox."
-        )
 
 
 def chosen(config: ExperimentConfig) -> type[Algorithm]:

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow_federated as tff
 
-from tff_pipeline.algorithms.algorithm import AlgorithmContext, refuse_private
+from tff_pipeline.algorithms import refusals
+from tff_pipeline.algorithms.algorithm import AlgorithmContext
 from tff_pipeline.algorithms.fed_avg import FedAvg
 from tff_pipeline.client_work import local_layers
 from tff_pipeline.client_work.hooks import ClientHook
@@ -46,7 +47,7 @@ class FedPer(FedAvg):
         Raises:
           ConfigError: If the aggregator is private.
         """
-        refuse_private(
+        refusals.refuse_private(
             config,
             "the model that is exported would hold layers that clients keep, "
             "without noise",

@@ -33,8 +33,8 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import errors, randomness
-from tff_pipeline.algorithms import topology, topology_file
-from tff_pipeline.algorithms.algorithm import AlgorithmContext, refuse_private
+from tff_pipeline.algorithms import refusals, topology, topology_file
+from tff_pipeline.algorithms.algorithm import AlgorithmContext
 from tff_pipeline.algorithms.fed_avg import FedAvg
 from tff_pipeline.algorithms.mixing import mix
 from tff_pipeline.client_work.hooks import (
@@ -158,26 +158,22 @@ class Gossip(FedAvg):
           ConfigError: If clients are private, or the aggregator or the server's
             optimizer are chosen.
         """
-        refuse_private(config, "there is no server that could add noise")
-        if config.aggregation.name != "mean":
-            raise errors.ConfigError(
-                f"--algorithm=gossip with --aggregator="
-                f"{config.aggregation.name}: there is no server that could "
-                "aggregate; leave --aggregator out, or choose fed_avg."
-            )
+        refusals.refuse_private(
+            config, "there is no server that could add noise"
+        )
+        refusals.refuse_aggregators(
+            config,
+            "there is no server that could aggregate",
+            "leave --aggregator out, or choose fed_avg",
+        )
         if config.devices.over_selection > 1:
-            raise errors.ConfigError(
-                f"--algorithm=gossip with --over_selection="
-                f"{config.devices.over_selection}: all clients take part; "
-                "leave it out."
+            raise refusals.refusal(
+                config,
+                {"over_selection": config.devices.over_selection},
+                "all clients take part",
+                "leave it out",
             )
-        server = config.server.optimizer
-        if server.name != "sgd" or server.learning_rate != 1.0:
-            raise errors.ConfigError(
-                f"--algorithm=gossip with --server_optimizer={server.name} and "
-                f"--server_learning_rate={server.learning_rate}: there is no "
-                "server; leave them out."
-            )
+        refusals.refuse_server_optimizers(config, "there is no server")
 
     @compat.without_rewriting()
     def __init__(self, context: AlgorithmContext):

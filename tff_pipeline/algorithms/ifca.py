@@ -21,7 +21,8 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import errors
-from tff_pipeline.algorithms.algorithm import AlgorithmContext, refuse_private
+from tff_pipeline.algorithms import refusals
+from tff_pipeline.algorithms.algorithm import AlgorithmContext
 from tff_pipeline.algorithms.fed_avg import FedAvg
 from tff_pipeline.client_work import chosen_model, empty_model
 from tff_pipeline.client_work.chosen_model import ChosenModel
@@ -51,20 +52,17 @@ class Ifca(FedAvg):
           ConfigError: If the server's optimizer is not SGD at rate 1, or the
             aggregator is not the mean.
         """
-        server = config.server.optimizer
-        if server.name != "sgd" or server.learning_rate != 1.0:
-            raise errors.ConfigError(
-                f"--algorithm=ifca with --server_optimizer={server.name} and "
-                f"--server_learning_rate={server.learning_rate}: each model is "
-                "set to the mean of its clients; leave them out."
-            )
-        refuse_private(config, "which model a client chose would be told")
-        if config.aggregation.name != "mean":
-            raise errors.ConfigError(
-                f"--algorithm=ifca with --aggregator={config.aggregation.name}:"
-                " the models' sums are divided by how many chose them, which "
-                "is for a mean; leave --aggregator out."
-            )
+        refusals.refuse_server_optimizers(
+            config, "each model is set to the mean of its clients"
+        )
+        refusals.refuse_private(
+            config, "which model a client chose would be told"
+        )
+        refusals.refuse_aggregators(
+            config,
+            "the models' sums are divided by how many chose them, which is for "
+            "a mean",
+        )
 
     @compat.without_rewriting()
     def __init__(self, context: AlgorithmContext):
