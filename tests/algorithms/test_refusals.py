@@ -99,3 +99,36 @@ def test_a_refusal_names_the_flags_the_reason_and_a_remedy(
     with pytest.raises(errors.ConfigError) as caught:
         algorithm.check(config)
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("fed_sgd", {}),
+        ("scaffold", {"scaffold_option": 1}),
+        ("mime", {}),
+        ("mime_lite", {}),
+        ("fed_per", {}),
+        ("fed_rep", {}),
+        ("fed_recon", {}),
+        ("ifca", {}),
+    ],
+)
+def test_what_sees_examples_without_noise_is_refused_with_private_ones(
+    name, options
+):
+    config = ExperimentConfig(
+        algorithm=AlgorithmConfig(name, **options),
+        clients=ClientConfig(
+            steps_per_round=1,
+            dp_target_epsilon=3.0,
+            dp_delta=1e-5,
+            dp_clip=1.0,
+            optimizer=OptimizerConfig("client", "sgd"),
+        ),
+    )
+    with pytest.raises(
+        errors.ConfigError,
+        match=f"--algorithm={name} with --client_dp_target_epsilon=3.0: ",
+    ):
+        algorithm.check(config)

@@ -31,7 +31,9 @@ class AlgorithmContext:
         `config.clients` and `config.server`.
       model_fn: Makes the model for `tff.learning`; takes no arguments.
       aggregation: The aggregation of the messages of a cohort.
-      hooks: The client hooks besides those that the algorithm adds, in order.
+      first_hooks: The client hooks before those that the algorithm adds, which
+        change the gradients that these leave.
+      hooks: The client hooks behind those that the algorithm adds, in order.
       population: The number of clients.
       examples: Counts the examples of all clients, where an algorithm needs
         that; it may have to ask each of them.
@@ -53,6 +55,7 @@ class AlgorithmContext:
     initial_weights: Optional[InitialWeights] = None
     schedule: Optional[Callable[[int, int], Any]] = None
     client_ids: Sequence[str] = ()
+    first_hooks: Sequence[ClientHook] = ()
 
     @property
     def population_weight(self) -> float:

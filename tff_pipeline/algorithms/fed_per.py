@@ -30,6 +30,12 @@ from tff_pipeline.runtime import compat
 
 Arrays = Sequence[npt.NDArray[Any]]
 
+# Of private examples.
+UNPROTECTED = (
+    "the layers that are a client's own learn without noise, and the others "
+    "from them"
+)
+
 
 class FedPer(FedAvg):
     """Federated averaging of all layers but those that stay on clients."""
@@ -39,19 +45,20 @@ class FedPer(FedAvg):
 
     @classmethod
     def check(cls, config: ExperimentConfig) -> None:
-        """Refuses private aggregators.
+        """Refuses private aggregators, and private examples.
 
         Args:
           config: The experiment.
 
         Raises:
-          ConfigError: If the aggregator is private.
+          ConfigError: If the aggregator or examples are private.
         """
         refusals.refuse_private(
             config,
             "the model that is exported would hold layers that clients keep, "
             "without noise",
         )
+        refusals.refuse_private_examples(config, UNPROTECTED)
 
     @compat.without_rewriting()
     def __init__(self, context: AlgorithmContext):

@@ -58,6 +58,9 @@ class Ifca(FedAvg):
         refusals.refuse_private(
             config, "which model a client chose would be told"
         )
+        refusals.refuse_private_examples(
+            config, "which model a client chose would be told without noise"
+        )
         refusals.refuse_aggregators(
             config,
             "the models' sums are divided by how many chose them, which is for "

@@ -179,6 +179,9 @@ class MimeLite(FedAvg):
             "the gradient that is sent beside the model delta would take most "
             "of the clip",
         )
+        refusals.refuse_private_examples(
+            config, "the gradient of all examples that is sent has no noise"
+        )
 
     @property
     def notes(self) -> Sequence[str]:

@@ -50,6 +50,31 @@ def refuse_private(config: ExperimentConfig, why: str) -> None:
         )
 
 
+def refuse_private_examples(
+    config: ExperimentConfig,
+    why: str,
+    remedy: str = "choose fed_avg or fed_prox",
+) -> None:
+    """Refuses DP-SGD on clients.
+
+    Args:
+      config: The experiment.
+      why: The reason, part of a sentence.
+      remedy: What the user can do, part of a sentence.
+
+    Raises:
+      ConfigError: If single examples of clients are protected.
+    """
+    epsilon = config.clients.dp_target_epsilon
+    if epsilon is not None:
+        raise refusal(
+            config,
+            {"client_dp_target_epsilon": epsilon},
+            why,
+            remedy,
+        )
+
+
 def refuse_aggregators(
     config: ExperimentConfig,
     why: str,

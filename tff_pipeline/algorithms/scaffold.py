@@ -227,6 +227,13 @@ class Scaffold(FedAvg):
             "the number of clients that came, which the control variates need, "
             "has no noise",
         )
+        if config.algorithm.scaffold_option == 1:
+            refusals.refuse_private_examples(
+                config,
+                "a control variate of --scaffold_option=1 is a gradient "
+                "without noise",
+                "choose --scaffold_option=2",
+            )
         fed_nova.check_optimizer(
             config, "control variates are made of the progress of local steps"
         )
