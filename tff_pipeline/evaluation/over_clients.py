@@ -9,6 +9,7 @@ import numpy.typing as npt
 import tensorflow_federated as tff
 
 from tff_pipeline import errors
+from tff_pipeline.config.run import SEEN, UNSEEN
 from tff_pipeline.datasets.federation.federated_data import (
     Examples,
     FederatedData,
@@ -32,20 +33,20 @@ def client_groups(task: Task) -> dict[str, tuple[str, FederatedData]]:
       task: The task whose clients they are.
 
     Returns:
-      "seen" and, where the task has such clients, "unseen" -> (a description in
+      `SEEN` and, where the task has such clients, `UNSEEN` -> (a description in
       words, the clients). Clients that train are evaluated on their own test
       examples, or, where they have none, on their training examples.
     """
     if task.test_clients is not None:
         groups = {
-            "seen": ("training clients, on test examples", task.test_clients)
+            SEEN: ("training clients, on test examples", task.test_clients)
         }
     else:
         groups = {
-            "seen": ("training clients, on their training examples", task.train)
+            SEEN: ("training clients, on their training examples", task.train)
         }
     if task.unseen is not None:
-        groups["unseen"] = ("unseen clients, on test examples", task.unseen)
+        groups[UNSEEN] = ("unseen clients, on test examples", task.unseen)
     return groups
 
 

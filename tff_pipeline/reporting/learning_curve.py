@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from tff_pipeline.config.run import SEEN
 from tff_pipeline.files import durable, storage
 from tff_pipeline.reporting import personal_text
 from tff_pipeline.runs import metrics_file
@@ -81,7 +82,7 @@ def draw(metrics_csv: str, path: str, title: str) -> None:
 
 def _draw_own(axis: Any, rows: Sequence[metrics_file.Row], name: str) -> None:
     """Draws clients' own models and the server's, over clients."""
-    start = f"seen_{name}"
+    start = f"{SEEN}_{name}"
     measured = [row for row in rows if f"{start}_global" in row]
     rounds = [row["round"] for row in measured]
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from tff_pipeline.config.run import SEEN
 from tff_pipeline.runs.metric_names import lower_is_better
 
-_PREFIX, _MARK = "seen_", "_gain"
+_PREFIX, _MARK = f"{SEEN}_", "_gain"
 
 
 def compared_metrics(rows: Sequence[Mapping[str, float]]) -> list[str]:

@@ -7,6 +7,7 @@ import tensorflow_federated as tff
 
 from tff_pipeline.algorithms.algorithm import Algorithm
 from tff_pipeline.cohorts import device_rounds
+from tff_pipeline.config.run import SEEN
 from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.evaluation import over_clients, spread
 from tff_pipeline.evaluation.central import Evaluator
@@ -14,8 +15,6 @@ from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.metric_names import TEST, VALIDATION
 from tff_pipeline.tasks.task import Task
 
-# The group of clients that train.
-SEEN = "seen"
 # Exact figures of the clients that train, left out of private runs.
 _EXACT = (
     *("clients", "rejected_clients", "examples"),
