@@ -25,6 +25,7 @@ from tff_pipeline.client_work import local_layers
 from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.local_layers import LocalLayers, SharedModel
 from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.config.algorithm import MODEL_OF_ALL
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runtime import compat
 
@@ -99,12 +100,13 @@ class FedPer(FedAvg):
 
     @property
     def notes(self) -> Sequence[str]:
-        """Names the layers that stay on clients, and how they train."""
+        """Names the layers that stay, how they train, and what is evaluated."""
         name = self._config.algorithm.name
         size = sum(np.size(value) for value in self._initial)
         return [
             f"{name}: {', '.join(self._names)} ({size:,} weights) stay on "
-            f"clients; {self._how()}"
+            f"clients; {self._how()} eval_* and the export are of "
+            f"{MODEL_OF_ALL.get(name, MODEL_OF_ALL['fed_per'])}."
         ]
 
     def _how(self) -> str:

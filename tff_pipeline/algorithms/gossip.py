@@ -46,7 +46,7 @@ from tff_pipeline.client_work.hooks import (
 )
 from tff_pipeline.client_work.update import num_bytes
 from tff_pipeline.config import ExperimentConfig
-from tff_pipeline.config.algorithm import TOPOLOGIES
+from tff_pipeline.config.algorithm import MODEL_OF_ALL, TOPOLOGIES
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.metrics_file import Value
 from tff_pipeline.runtime import compat
@@ -225,8 +225,8 @@ class Gossip(FedAvg):
             f"most {1 - gap:.4g} of the clients' distance from their mean.",
             f"gossip: all {n} clients take part in every round and count the "
             f"same; --clients_per_round={clients.clients_per_round} and "
-            f"--sampling={clients.sampling} have no say. What is evaluated as "
-            "eval_* and exported is the mean of their models.",
+            f"--sampling={clients.sampling} have no say. eval_* and the export "
+            f"are of {MODEL_OF_ALL['gossip']}.",
         ]
 
     @property

@@ -30,6 +30,7 @@ from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.steps import assign
 from tff_pipeline.client_work.update import num_bytes
 from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.config.algorithm import MODEL_OF_ALL
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.metrics_file import Value
 from tff_pipeline.runtime import compat
@@ -95,7 +96,7 @@ class Ifca(FedAvg):
         return [
             f"ifca: all {self._k} models travel to a client, which trains the "
             "one with the least loss on its examples; eval_* and the export "
-            "are of the model with the largest share of the last cohort."
+            f"are of {MODEL_OF_ALL['ifca']}."
         ]
 
     @property

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Optional
 
-import tensorflow_federated as tff
-
 from tff_pipeline.algorithms.algorithm import Algorithm
 from tff_pipeline.cohorts import device_rounds
 from tff_pipeline.config.run import SEEN
@@ -139,23 +137,13 @@ class Evaluation:
             )
             if group == SEEN and self._algorithm.personal:
                 own = over_clients.evaluate_clients(
-                    self._evaluator, self._own_weights(state, kept), clients
+                    self._evaluator,
+                    over_clients.own_weights(
+                        self._algorithm, state, kept, self._training_data
+                    ),
+                    clients,
                 )
                 columns |= spread.compared_columns(group, own, values)
                 values = own
             columns |= spread.spread_columns(group, values)
         return columns
-
-    def _own_weights(
-        self, state: Any, kept: Optional[KeptStates]
-    ) -> Callable[[str], tff.learning.models.ModelWeights]:
-        """Returns a function from a client's id to its own weights."""
-
-        def weights(client_id: str) -> tff.learning.models.ModelWeights:
-            return self._algorithm.client_weights(
-                state,
-                None if kept is None else kept.rows([client_id])[0],
-                lambda: self._training_data(client_id),
-            )
-
-        return weights
