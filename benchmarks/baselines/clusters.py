@@ -1,11 +1,11 @@
 """IFCA on rotated MNIST: whether clients find those that are like them."""
 
+import functools
 import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 import tensorflow_federated as tff
 
 from benchmarks.baselines.group import (
@@ -19,12 +19,12 @@ from benchmarks.baselines.group import (
 )
 from benchmarks.baselines.training import Run
 from tff_pipeline.algorithms.ifca import Ifca
-from tff_pipeline.assembly.privacy import Protection
-from tff_pipeline.assembly.process import build_algorithm, runtime
-from tff_pipeline.assembly.task import initial_weights, load_task
+from tff_pipeline.assembly import saved_weights
+from tff_pipeline.assembly.process import runtime
+from tff_pipeline.assembly.task import load_task
 from tff_pipeline.config import ExperimentConfig
-from tff_pipeline.datasets.federation.federated_data import FederatedData
-from tff_pipeline.runs.checkpoint import CheckpointStore
+from tff_pipeline.evaluation.central import Evaluator
+from tff_pipeline.evaluation.over_clients import evaluate_clients
 from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.tasks.rotated_mnist import TURNS, turn_of
 from tff_pipeline.tasks.task import Task
@@ -97,16 +97,17 @@ def _figures(
     """
     task = load_task(config)
     assert task.test_clients is not None
-    outputs = [
-        (
-            _by_client(task, weights, task.train)[0],
-            _by_client(task, weights, task.test_clients)[1],
+    losses, accuracies = [], []
+    models = _models(task, config, directory)
+    evaluator = Evaluator(task)
+    for weights in models:
+        on_all = functools.partial(
+            evaluate_clients, evaluator, lambda _, weights=weights: weights
         )
-        for weights in _models(task, config, directory)
-    ]
-    losses, accuracies = (np.array(each) for each in zip(*outputs))
+        losses.append(on_all(task.train)["loss"])
+        accuracies.append(on_all(task.test_clients)["accuracy"])
     chosen = np.argmin(losses, axis=0)
-    own = accuracies[chosen, np.arange(len(chosen))]
+    own = np.array(accuracies)[chosen, np.arange(len(chosen))]
     figures = {_ACCURACY: float(np.mean(own))}
     if len(losses) == TURNS:
         counts = np.zeros([TURNS, TURNS])
@@ -120,39 +121,14 @@ def _models(
     task: Task, config: ExperimentConfig, directory: RunDirectory
 ) -> list[tff.learning.models.ModelWeights]:
     """Loads the models of the last round: one of FedAvg, k of IFCA."""
-    built = build_algorithm(config, task, Protection())
-    store = CheckpointStore(directory.checkpoints)
     with runtime(config.run):
-        like = built.initial_state(initial_weights(task, config.run.seed))
-        state = store.load_all(config.run.total_rounds, like, None).state
-        if isinstance(built, Ifca):
-            return [built.cluster_weights(state, j) for j in range(TURNS)]
-        return [built.model_weights(state, None)]
-
-
-def _by_client(
-    task: Task,
-    weights: tff.learning.models.ModelWeights,
-    clients: FederatedData,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Computes the mean loss and the accuracy of each client."""
-    model = task.build_model()
-    model.set_weights(list(weights.trainable))
-    parts = [clients.load(name) for name in clients.client_ids]
-    logits = model.predict(
-        np.concatenate([part.x for part in parts]), batch_size=500, verbose=0
-    )
-    y = np.concatenate([part.y for part in parts])
-    losses = tf.keras.losses.sparse_categorical_crossentropy(
-        y, logits, from_logits=True
-    ).numpy()
-    starts = np.cumsum([0, *map(len, parts)])[:-1]
-    sizes = np.array([len(part) for part in parts])
-    right = (np.argmax(logits, axis=1) == y).astype(float)
-    return (
-        np.add.reduceat(losses.astype(float), starts) / sizes,
-        np.add.reduceat(right, starts) / sizes,
-    )
+        saved = saved_weights.restored(
+            config, task, directory, config.run.total_rounds
+        )
+        ifca = saved.algorithm
+        if isinstance(ifca, Ifca):
+            return [ifca.cluster_weights(saved.state, j) for j in range(TURNS)]
+        return [saved.weights]
 
 
 def right_share(counts: npt.NDArray[np.float64]) -> float:

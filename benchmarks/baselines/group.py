@@ -85,6 +85,38 @@ def verdict(holds: bool) -> str:
     return "holds" if holds else "**missed**"
 
 
+def row_of_published(
+    name: str,
+    published: float,
+    deviation_published: float,
+    values: Sequence[float],
+    digits: int,
+) -> list[str]:
+    """Makes a table's row of a figure that is published with a deviation.
+
+    >>> row_of_published("a.flags", 0.5, 0.1, [0.6, 0.8], 2)
+    ['`a.flags`', '0.50 +- 0.10', '0.70 +- 0.14', 'holds']
+
+    Args:
+      name: The name of the flagfile.
+      published: The figure.
+      deviation_published: Its standard deviation.
+      values: The figure here, seed by seed.
+      digits: The number of decimals.
+
+    Returns:
+      The flagfile, what is published, what is measured here, and whether the
+      mean here is within two deviations of what is published.
+    """
+    holds = abs(mean(values) - published) <= 2 * deviation_published
+    return [
+        f"`{name}`",
+        f"{published:.{digits}f} +- {deviation_published:.{digits}f}",
+        spread(values, digits),
+        verdict(holds),
+    ]
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Draws a table of Markdown.
 

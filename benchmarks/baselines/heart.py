@@ -6,10 +6,9 @@ from benchmarks.baselines.group import (
     Group,
     Measure,
     Recall,
-    mean,
+    row_of_published,
     spread,
     table,
-    verdict,
 )
 from benchmarks.baselines.training import Run, last
 
@@ -73,18 +72,12 @@ class Heart(Group):
         Args:
           recall: Finds figures.
         """
-        rows = []
-        for name, (published, width) in PUBLISHED.items():
-            values = recall(name, _COLUMN)
-            holds = abs(mean(values) - published) <= 2 * width
-            rows.append(
-                [
-                    f"`heart_{name}.flags`",
-                    f"{published:.3f} +- {width:.3f}",
-                    spread(values, 3),
-                    verdict(holds),
-                ]
+        rows = [
+            row_of_published(
+                f"heart_{name}.flags", *published, recall(name, _COLUMN), 3
             )
+            for name, published in PUBLISHED.items()
+        ]
         header = ["", "FLamby", "here", "within two deviations"]
         corrected = recall("fed_yogi, means corrected", _COLUMN)
         without = recall("fed_adagrad, beta_1 0", _COLUMN)

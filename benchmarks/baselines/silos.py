@@ -6,10 +6,8 @@ from benchmarks.baselines.group import (
     Group,
     Measure,
     Recall,
-    mean,
-    spread,
+    row_of_published,
     table,
-    verdict,
 )
 from benchmarks.baselines.training import Run
 from tff_pipeline.config import ExperimentConfig
@@ -54,18 +52,15 @@ class Silos(Group):
         Args:
           recall: Finds figures.
         """
-        rows = []
-        for name, (published, deviation) in _PUBLISHED.items():
-            found = recall(name, _FIGURE)
-            holds = abs(mean(found) - published) <= 2 * deviation
-            rows.append(
-                [
-                    f"`{_flagfile(name).rpartition('/')[2]}`",
-                    f"{published:.2f} +- {deviation:.2f}",
-                    spread(found, 2),
-                    verdict(holds),
-                ]
+        rows = [
+            row_of_published(
+                _flagfile(name).rpartition("/")[2],
+                *published,
+                recall(name, _FIGURE),
+                2,
             )
+            for name, published in _PUBLISHED.items()
+        ]
         return [
             _SETTING,
             table(

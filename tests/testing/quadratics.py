@@ -32,12 +32,14 @@ def algorithm(
     examples=2,
     schedule=None,
     loss=model_fn,
+    first_hooks=(),
     **options,
 ):
     """The algorithm `name` for two clients, with `examples` in all.
 
     By default all count the same. `schedule` is for algorithms without rounds,
     `loss` makes another model than that of quadratic losses.
+    `first_hooks` precede those of the algorithm.
     """
     config = ExperimentConfig(
         algorithm=AlgorithmConfig(name, **options),
@@ -64,6 +66,7 @@ def algorithm(
             initial_weights=first_weights,
             schedule=schedule,
             client_ids=CLIENT_IDS,
+            first_hooks=first_hooks,
         )
     )
 
@@ -73,14 +76,14 @@ def first_weights(seed):
     return tff.learning.models.ModelWeights([np.float32([seed])], [])
 
 
-def block_of(number, client, data, steps, count):
+def block_of(number, client, data, steps, count, **more):
     """The block of a client: `count` times the same example."""
     a, b = data or [(1.0, 0.0), (4.0, 1.0)][client]
     examples = Examples(np.float32([[a, b]] * count), np.zeros(count, np.int32))
-    return drawn_block(examples, 0, number, client, steps=steps)
+    return drawn_block(examples, 0, number, client, steps=steps, **more)
 
 
-def play(made, cohorts, data=None, steps=None, counts=None):
+def play(made, cohorts, data=None, steps=None, counts=None, **more):
     """What each round ends with.
 
     Args:
@@ -89,6 +92,7 @@ def play(made, cohorts, data=None, steps=None, counts=None):
       data: (a, b) of clients that have others.
       steps: The number of steps of clients that take others.
       counts: The number of examples of clients that have more than one.
+      **more: What all blocks have beside.
 
     Returns:
       Dicts: x, the server's values by hook, the kept states by client.
@@ -103,6 +107,7 @@ def play(made, cohorts, data=None, steps=None, counts=None):
                 (data or {}).get(c),
                 (steps or {}).get(c, 0),
                 (counts or {}).get(c, 1),
+                **more,
             )
             for c in cohort
         ]

@@ -17,7 +17,7 @@ from tff_pipeline.config import (
     RunConfig,
 )
 from tff_pipeline.config.data import DataConfig
-from tff_pipeline.reporting import personal_text
+from tff_pipeline.reporting import evaluation_text, personal_text
 from tff_pipeline.runs import metrics_file
 from tff_pipeline.runs.directory import RunDirectory
 
@@ -77,6 +77,26 @@ def test_own_models_are_measured_beside_the_servers(run):
     loss, accuracy = personal_text.in_words(rows)
     assert f"gain {last['seen_loss_gain']:+.4f})" in loss
     assert f"at {last['seen_accuracy_p10']:.4f} or below" in accuracy
+
+
+def test_evaluate_has_own_models_beside_the_one_of_all(run):
+    _, directory = run
+    last = metrics_file.read(directory.metrics)[-1]
+    _, report = saved_runs.evaluate(directory.path)
+    own, of_all = report["clients"]
+    for table, statistic in ((own, "mean"), (of_all, "global")):
+        for name in ("loss", "accuracy"):
+            assert table["metrics"][name]["mean"] == pytest.approx(
+                last[f"seen_{name}_{statistic}"]
+            )
+    words = evaluation_text.in_words(report)
+    for line in (
+        "Evaluated is the layers that travel, with the mean of those that "
+        "clients keep.",
+        "Over 6 training clients, on test examples, each with its own model",
+        "Over 6 training clients, on test examples, all with the same model",
+    ):
+        assert line in words.splitlines()
 
 
 def test_no_example_is_trained_and_tested_on(run):

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow_federated as tff
 import tree
 
-from tff_pipeline import errors, registry
+from tff_pipeline import registry
 from tff_pipeline.aggregators.aggregation import Aggregation
 from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.kept_state import KeptStateProcess
@@ -31,7 +31,9 @@ class AlgorithmContext:
         `config.clients` and `config.server`.
       model_fn: Makes the model for `tff.learning`; takes no arguments.
       aggregation: The aggregation of the messages of a cohort.
-      hooks: The client hooks besides those that the algorithm adds, in order.
+      first_hooks: The client hooks before those that the algorithm adds, which
+        change the gradients that these leave.
+      hooks: The client hooks behind those that the algorithm adds, in order.
       population: The number of clients.
       examples: Counts the examples of all clients, where an algorithm needs
         that; it may have to ask each of them.
@@ -53,6 +55,7 @@ class AlgorithmContext:
     initial_weights: Optional[InitialWeights] = None
     schedule: Optional[Callable[[int, int], Any]] = None
     client_ids: Sequence[str] = ()
+    first_hooks: Sequence[ClientHook] = ()
 
     @property
     def population_weight(self) -> float:
@@ -304,24 +307,6 @@ def is_finite(state: Any) -> bool:
         for leaf in map(np.asarray, tree.flatten(state))
         if np.issubdtype(leaf.dtype, np.floating)
     )
-
-
-def refuse_private(config: ExperimentConfig, why: str) -> None:
-    """Refuses private aggregators, for an algorithm that cannot have them.
-
-    Args:
-      config: The experiment.
-      why: The reason, part of a sentence.
-
-    Raises:
-      ConfigError: If the aggregator is private.
-    """
-    if config.private:
-        raise errors.ConfigError(
-            f"--algorithm={config.algorithm.name} with "
-            f"--aggregator={config.aggregation.name}: {why}; choose fed_avg "
-            "or fed_prox."
-        )
 
 
 def chosen(config: ExperimentConfig) -> type[Algorithm]:

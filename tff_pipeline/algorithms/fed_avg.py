@@ -55,7 +55,8 @@ class FedAvg(Algorithm):
         """
         clients, server = context.config.clients, context.config.server
         self.aggregation = context.aggregation
-        self.hooks = [*self.own_hooks(context), *context.hooks]
+        own = self.own_hooks(context)
+        self.hooks = [*context.first_hooks, *own, *context.hooks]
         update = build_client_update(
             context.model_fn,
             build_optimizer(clients.optimizer),
@@ -74,7 +75,10 @@ class FedAvg(Algorithm):
         self.bytes_up = num_bytes(update.result_type)
 
     def own_hooks(self, context: AlgorithmContext) -> Sequence[ClientHook]:
-        """Lists the hooks of the algorithm itself, which precede all others.
+        """Lists the hooks of the algorithm itself.
+
+        They precede those that change the message, such as noise on it; only
+        `context.first_hooks` precede them.
 
         Args:
           context: The arguments of the algorithm.

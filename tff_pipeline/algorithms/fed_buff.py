@@ -24,7 +24,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tff_pipeline import errors
-from tff_pipeline.algorithms.algorithm import AlgorithmContext, refuse_private
+from tff_pipeline.algorithms import refusals
+from tff_pipeline.algorithms.algorithm import AlgorithmContext
 from tff_pipeline.algorithms.fed_avg import FedAvg
 from tff_pipeline.client_work.hooks import (
     ClientHook,
@@ -148,7 +149,7 @@ class FedBuff(FedAvg):
           ConfigError: If the aggregator is private, the buffer is larger than
             the number of clients under way, or devices have options of rounds.
         """
-        refuse_private(
+        refusals.refuse_private(
             config,
             "who is in a step depends on how fast clients are, and on no draw "
             "that an accounting could use",

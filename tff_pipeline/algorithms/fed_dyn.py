@@ -20,10 +20,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tff_pipeline.algorithms.algorithm import (
-    AlgorithmContext,
-    refuse_private,
-)
+from tff_pipeline.algorithms import refusals
+from tff_pipeline.algorithms.algorithm import AlgorithmContext
 from tff_pipeline.algorithms.fed_avg import FedAvg
 from tff_pipeline.client_work.hooks import (
     ClientHook,
@@ -153,7 +151,7 @@ class FedDyn(FedAvg):
         Raises:
           ConfigError: If clients are private.
         """
-        refuse_private(
+        refusals.refuse_private(
             config,
             "the number of clients that came, which h needs, has no noise",
         )

@@ -23,11 +23,8 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-from tff_pipeline import errors
-from tff_pipeline.algorithms.algorithm import (
-    AlgorithmContext,
-    refuse_private,
-)
+from tff_pipeline.algorithms import refusals
+from tff_pipeline.algorithms.algorithm import AlgorithmContext
 from tff_pipeline.algorithms.fed_avg import FedAvg
 from tff_pipeline.client_work.hooks import (
     ClientHook,
@@ -99,13 +96,12 @@ def check_optimizer(config: ExperimentConfig, why: str) -> None:
     Raises:
       ConfigError: If it is not.
     """
-    chosen = config.clients.optimizer.name
-    if chosen not in OPTIMIZERS:
-        raise errors.ConfigError(
-            f"--algorithm={config.algorithm.name} with "
-            f"--client_optimizer={chosen}: {why}, which is known for sgd and "
-            "momentum alone; choose one of these."
-        )
+    refusals.refuse_client_optimizers(
+        config,
+        OPTIMIZERS,
+        f"{why}, which is known for sgd and momentum alone",
+        "choose one of these",
+    )
 
 
 class Normalized(ClientHook):
@@ -206,7 +202,7 @@ class FedNova(FedAvg):
           ConfigError: If the clients' optimizer is adaptive, or private, or
             their proximal term overshoots.
         """
-        refuse_private(
+        refusals.refuse_private(
             config,
             "the number of steps that is sent beside the model delta would "
             "take most of the clip",

@@ -18,16 +18,24 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow_federated as tff
 
-from tff_pipeline.algorithms.algorithm import AlgorithmContext, refuse_private
+from tff_pipeline.algorithms import refusals
+from tff_pipeline.algorithms.algorithm import AlgorithmContext
 from tff_pipeline.algorithms.fed_avg import FedAvg
 from tff_pipeline.client_work import local_layers
 from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.local_layers import LocalLayers, SharedModel
 from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.config.algorithm import MODEL_OF_ALL
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runtime import compat
 
 Arrays = Sequence[npt.NDArray[Any]]
+
+# Of private examples.
+UNPROTECTED = (
+    "the layers that are a client's own learn without noise, and the others "
+    "from them"
+)
 
 
 class FedPer(FedAvg):
@@ -38,19 +46,20 @@ class FedPer(FedAvg):
 
     @classmethod
     def check(cls, config: ExperimentConfig) -> None:
-        """Refuses private aggregators.
+        """Refuses private aggregators, and private examples.
 
         Args:
           config: The experiment.
 
         Raises:
-          ConfigError: If the aggregator is private.
+          ConfigError: If the aggregator or examples are private.
         """
-        refuse_private(
+        refusals.refuse_private(
             config,
             "the model that is exported would hold layers that clients keep, "
             "without noise",
         )
+        refusals.refuse_private_examples(config, UNPROTECTED)
 
     @compat.without_rewriting()
     def __init__(self, context: AlgorithmContext):
@@ -91,12 +100,13 @@ class FedPer(FedAvg):
 
     @property
     def notes(self) -> Sequence[str]:
-        """Names the layers that stay on clients, and how they train."""
+        """Names the layers that stay, how they train, and what is evaluated."""
         name = self._config.algorithm.name
         size = sum(np.size(value) for value in self._initial)
         return [
             f"{name}: {', '.join(self._names)} ({size:,} weights) stay on "
-            f"clients; {self._how()}"
+            f"clients; {self._how()} eval_* and the export are of "
+            f"{MODEL_OF_ALL.get(name, MODEL_OF_ALL['fed_per'])}."
         ]
 
     def _how(self) -> str:

@@ -17,8 +17,9 @@ from typing import Any
 
 import tensorflow_federated as tff
 
+from tff_pipeline.algorithms import refusals
 from tff_pipeline.algorithms.algorithm import AlgorithmContext
-from tff_pipeline.algorithms.fed_per import FedPer
+from tff_pipeline.algorithms.fed_per import UNPROTECTED, FedPer
 from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.local_layers import LocalLayers
 from tff_pipeline.client_work.local_update import LocalUpdate
@@ -31,12 +32,15 @@ class FedRecon(FedPer):
 
     @classmethod
     def check(cls, config: ExperimentConfig) -> None:
-        """Refuses nothing: what clients fit goes nowhere.
+        """Refuses private examples alone: what clients fit goes nowhere.
 
         Args:
           config: The experiment.
+
+        Raises:
+          ConfigError: If examples are private.
         """
-        del config
+        refusals.refuse_private_examples(config, UNPROTECTED)
 
     @compat.without_rewriting()
     def __init__(self, context: AlgorithmContext):

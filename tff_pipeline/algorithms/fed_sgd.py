@@ -9,6 +9,7 @@ of it, so `--server_optimizer` may be any.
 import dataclasses
 from collections.abc import Sequence
 
+from tff_pipeline.algorithms import refusals
 from tff_pipeline.algorithms.algorithm import AlgorithmContext
 from tff_pipeline.algorithms.fed_avg import FedAvg
 from tff_pipeline.config import ExperimentConfig
@@ -20,6 +21,20 @@ _ALL = 1_000_000_000
 
 class FedSgd(FedAvg):
     """Federated averaging of one step with all of a client's examples."""
+
+    @classmethod
+    def check(cls, config: ExperimentConfig) -> None:
+        """Refuses private examples.
+
+        Args:
+          config: The experiment.
+
+        Raises:
+          ConfigError: If examples are private.
+        """
+        refusals.refuse_private_examples(
+            config, "a step of all examples has no batch that is drawn by lot"
+        )
 
     @compat.without_rewriting()
     def __init__(self, context: AlgorithmContext):

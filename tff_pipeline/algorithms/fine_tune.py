@@ -45,6 +45,11 @@ class FineTune(FedAvg):
                 epochs_per_round=self._epochs,
                 steps_per_round=None,
                 optimizer=optimizer,
+                # What stays on the client needs no noise.
+                dp_target_epsilon=None,
+                dp_delta=None,
+                dp_clip=None,
+                dp_noise_seed=None,
             ),
         )
 

@@ -33,8 +33,8 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import errors, randomness
-from tff_pipeline.algorithms import topology, topology_file
-from tff_pipeline.algorithms.algorithm import AlgorithmContext, refuse_private
+from tff_pipeline.algorithms import refusals, topology, topology_file
+from tff_pipeline.algorithms.algorithm import AlgorithmContext
 from tff_pipeline.algorithms.fed_avg import FedAvg
 from tff_pipeline.algorithms.mixing import mix
 from tff_pipeline.client_work.hooks import (
@@ -46,7 +46,7 @@ from tff_pipeline.client_work.hooks import (
 )
 from tff_pipeline.client_work.update import num_bytes
 from tff_pipeline.config import ExperimentConfig
-from tff_pipeline.config.algorithm import TOPOLOGIES
+from tff_pipeline.config.algorithm import MODEL_OF_ALL, TOPOLOGIES
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.metrics_file import Value
 from tff_pipeline.runtime import compat
@@ -158,26 +158,22 @@ class Gossip(FedAvg):
           ConfigError: If clients are private, or the aggregator or the server's
             optimizer are chosen.
         """
-        refuse_private(config, "there is no server that could add noise")
-        if config.aggregation.name != "mean":
-            raise errors.ConfigError(
-                f"--algorithm=gossip with --aggregator="
-                f"{config.aggregation.name}: there is no server that could "
-                "aggregate; leave --aggregator out, or choose fed_avg."
-            )
+        refusals.refuse_private(
+            config, "there is no server that could add noise"
+        )
+        refusals.refuse_aggregators(
+            config,
+            "there is no server that could aggregate",
+            "leave --aggregator out, or choose fed_avg",
+        )
         if config.devices.over_selection > 1:
-            raise errors.ConfigError(
-                f"--algorithm=gossip with --over_selection="
-                f"{config.devices.over_selection}: all clients take part; "
-                "leave it out."
+            raise refusals.refusal(
+                config,
+                {"over_selection": config.devices.over_selection},
+                "all clients take part",
+                "leave it out",
             )
-        server = config.server.optimizer
-        if server.name != "sgd" or server.learning_rate != 1.0:
-            raise errors.ConfigError(
-                f"--algorithm=gossip with --server_optimizer={server.name} and "
-                f"--server_learning_rate={server.learning_rate}: there is no "
-                "server; leave them out."
-            )
+        refusals.refuse_server_optimizers(config, "there is no server")
 
     @compat.without_rewriting()
     def __init__(self, context: AlgorithmContext):
@@ -229,8 +225,8 @@ class Gossip(FedAvg):
             f"most {1 - gap:.4g} of the clients' distance from their mean.",
             f"gossip: all {n} clients take part in every round and count the "
             f"same; --clients_per_round={clients.clients_per_round} and "
-            f"--sampling={clients.sampling} have no say. What is evaluated as "
-            "eval_* and exported is the mean of their models.",
+            f"--sampling={clients.sampling} have no say. eval_* and the export "
+            f"are of {MODEL_OF_ALL['gossip']}.",
         ]
 
     @property

@@ -21,7 +21,8 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import errors
-from tff_pipeline.algorithms.algorithm import AlgorithmContext, refuse_private
+from tff_pipeline.algorithms import refusals
+from tff_pipeline.algorithms.algorithm import AlgorithmContext
 from tff_pipeline.algorithms.fed_avg import FedAvg
 from tff_pipeline.client_work import chosen_model, empty_model
 from tff_pipeline.client_work.chosen_model import ChosenModel
@@ -29,6 +30,7 @@ from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.steps import assign
 from tff_pipeline.client_work.update import num_bytes
 from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.config.algorithm import MODEL_OF_ALL
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.metrics_file import Value
 from tff_pipeline.runtime import compat
@@ -51,20 +53,20 @@ class Ifca(FedAvg):
           ConfigError: If the server's optimizer is not SGD at rate 1, or the
             aggregator is not the mean.
         """
-        server = config.server.optimizer
-        if server.name != "sgd" or server.learning_rate != 1.0:
-            raise errors.ConfigError(
-                f"--algorithm=ifca with --server_optimizer={server.name} and "
-                f"--server_learning_rate={server.learning_rate}: each model is "
-                "set to the mean of its clients; leave them out."
-            )
-        refuse_private(config, "which model a client chose would be told")
-        if config.aggregation.name != "mean":
-            raise errors.ConfigError(
-                f"--algorithm=ifca with --aggregator={config.aggregation.name}:"
-                " the models' sums are divided by how many chose them, which "
-                "is for a mean; leave --aggregator out."
-            )
+        refusals.refuse_server_optimizers(
+            config, "each model is set to the mean of its clients"
+        )
+        refusals.refuse_private(
+            config, "which model a client chose would be told"
+        )
+        refusals.refuse_private_examples(
+            config, "which model a client chose would be told without noise"
+        )
+        refusals.refuse_aggregators(
+            config,
+            "the models' sums are divided by how many chose them, which is for "
+            "a mean",
+        )
 
     @compat.without_rewriting()
     def __init__(self, context: AlgorithmContext):
@@ -94,7 +96,7 @@ class Ifca(FedAvg):
         return [
             f"ifca: all {self._k} models travel to a client, which trains the "
             "one with the least loss on its examples; eval_* and the export "
-            "are of the model with the largest share of the last cohort."
+            f"are of {MODEL_OF_ALL['ifca']}."
         ]
 
     @property

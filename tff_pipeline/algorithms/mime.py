@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tff_pipeline import errors
+from tff_pipeline.algorithms import refusals
 from tff_pipeline.algorithms.algorithm import AlgorithmContext, is_finite
 from tff_pipeline.algorithms.mime_lite import MimeLite, moved
 from tff_pipeline.client_work import full_gradient, other_weights
@@ -122,13 +122,12 @@ class Mime(MimeLite):
             not the mean.
         """
         super().check(config)
-        if config.aggregation.name != "mean":
-            raise errors.ConfigError(
-                f"--algorithm=mime with --aggregator={config.aggregation.name}:"
-                " its first pass takes the mean of clients' gradients; leave "
-                "--aggregator out, or choose mime_lite, in which all goes "
-                "through the aggregator."
-            )
+        refusals.refuse_aggregators(
+            config,
+            "its first pass takes the mean of clients' gradients",
+            "leave --aggregator out, or choose mime_lite, in which all goes "
+            "through the aggregator",
+        )
 
     @compat.without_rewriting()
     def __init__(self, context: AlgorithmContext):

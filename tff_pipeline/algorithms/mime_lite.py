@@ -19,8 +19,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tff_pipeline import errors
-from tff_pipeline.algorithms.algorithm import AlgorithmContext, refuse_private
+from tff_pipeline.algorithms import refusals
+from tff_pipeline.algorithms.algorithm import AlgorithmContext
 from tff_pipeline.algorithms.fed_avg import FedAvg
 from tff_pipeline.client_work import full_gradient
 from tff_pipeline.client_work.hooks import (
@@ -163,17 +163,19 @@ class MimeLite(FedAvg):
         Raises:
           ConfigError: If the clients' optimizer is another, or private.
         """
-        chosen = config.clients.optimizer.name
-        if chosen != "sgd":
-            raise errors.ConfigError(
-                f"--algorithm={config.algorithm.name} with "
-                f"--client_optimizer={chosen}: clients step with the server's "
-                "momentum, --mime_momentum; leave --client_optimizer out."
-            )
-        refuse_private(
+        refusals.refuse_client_optimizers(
+            config,
+            ["sgd"],
+            "clients step with the server's momentum, --mime_momentum",
+            "leave --client_optimizer out",
+        )
+        refusals.refuse_private(
             config,
             "the gradient that is sent beside the model delta would take most "
             "of the clip",
+        )
+        refusals.refuse_private_examples(
+            config, "the gradient of all examples that is sent has no noise"
         )
 
     @property

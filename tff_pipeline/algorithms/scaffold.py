@@ -24,11 +24,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tff_pipeline.algorithms import fed_nova
-from tff_pipeline.algorithms.algorithm import (
-    AlgorithmContext,
-    refuse_private,
-)
+from tff_pipeline.algorithms import fed_nova, refusals
+from tff_pipeline.algorithms.algorithm import AlgorithmContext
 from tff_pipeline.algorithms.fed_avg import FedAvg
 from tff_pipeline.client_work import full_gradient
 from tff_pipeline.client_work.hooks import (
@@ -226,11 +223,18 @@ class Scaffold(FedAvg):
         Raises:
           ConfigError: If clients are private, or their optimizer is adaptive.
         """
-        refuse_private(
+        refusals.refuse_private(
             config,
             "the number of clients that came, which the control variates need, "
             "has no noise",
         )
+        if config.algorithm.scaffold_option == 1:
+            refusals.refuse_private_examples(
+                config,
+                "a control variate of --scaffold_option=1 is a gradient "
+                "without noise",
+                "choose --scaffold_option=2",
+            )
         fed_nova.check_optimizer(
             config, "control variates are made of the progress of local steps"
         )

@@ -9,6 +9,7 @@ from typing import Any, Optional
 import numpy as np
 
 from tff_pipeline import errors
+from tff_pipeline.algorithms import algorithm
 from tff_pipeline.assembly.beginning import STORED
 from tff_pipeline.assembly.task import evaluated_columns
 from tff_pipeline.client_work import example_dp
@@ -56,14 +57,16 @@ class Protection:
     uncovered: Sequence[str] = ()
 
     @property
+    def first_hooks(self) -> Sequence[ClientHook]:
+        """Client hooks of the gradients, which an algorithm's hooks change."""
+        return [] if self.example_hook is None else [self.example_hook]
+
+    @property
     def hooks(self) -> Sequence[ClientHook]:
-        """Client hooks that the plans need, in order."""
-        hooks: list[ClientHook] = []
-        if self.example_hook is not None:
-            hooks.append(self.example_hook)
-        if self.clients is not None:
-            hooks += mechanisms.client_hooks(self.clients)
-        return hooks
+        """Client hooks of the messages, which come last, in order."""
+        if self.clients is None:
+            return []
+        return mechanisms.client_hooks(self.clients)
 
     @property
     def exact_metrics(self) -> bool:
@@ -175,6 +178,13 @@ def _uncovered(config: ExperimentConfig, task: Task) -> list[str]:
             "Validation: the columns validation_ of metrics.csv, and what "
             "evaluate.py writes of that set, are exact figures of its "
             f"examples, {whose}."
+        )
+    if algorithm.chosen(config).personal:
+        said.append(
+            "Own models: the columns seen_ of metrics.csv, and what "
+            "evaluate.py writes of clients, are exact figures of the models "
+            "that clients make of their own examples; epsilon says nothing of "
+            "what they tell."
         )
     chosen = chosen_column(config.run.target_metric, evaluated_columns(task))
     if chosen is not None:

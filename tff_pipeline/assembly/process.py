@@ -65,6 +65,7 @@ def build_algorithm(
             initial_weights=functools.partial(initial_weights, task),
             schedule=functools.partial(_schedule, config, task),
             client_ids=task.train.client_ids,
+            first_hooks=protection.first_hooks,
         )
     )
 

@@ -1,16 +1,22 @@
 """The weights that a saved round stands for, by the run's algorithm."""
 
-from typing import Optional
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, Optional
 
 import tensorflow_federated as tff
 
 from tff_pipeline import errors
 from tff_pipeline.algorithms import algorithm
+from tff_pipeline.algorithms.algorithm import Algorithm
 from tff_pipeline.assembly.privacy import Protection
 from tff_pipeline.assembly.process import build_algorithm, runtime
 from tff_pipeline.assembly.task import initial_weights, load_saved_task
 from tff_pipeline.cohorts.source import CohortSource
 from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.evaluation import over_clients
+from tff_pipeline.evaluation.over_clients import WeightsOf
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.runs.kept_states import KeptStates
@@ -84,19 +90,98 @@ def by_algorithm(
                 f"--client={client} is none of the {len(task.train)} clients "
                 "that train; name one of them."
             )
+    with runtime(config.run):
+        saved = restored(config, task, directory, number)
+        return saved.weights if client is None else saved.own_weights(client)
+
+
+@contextlib.contextmanager
+def with_own(
+    config: ExperimentConfig,
+    task: Task,
+    directory: RunDirectory,
+    number: int,
+    in_state: tff.learning.models.ModelWeights,
+) -> Iterator[tuple[tff.learning.models.ModelWeights, Optional[WeightsOf]]]:
+    """Opens the weights of a saved round, those that are clients' own too.
+
+    Args:
+      config: The experiment of the run.
+      task: Its task.
+      directory: The run directory.
+      number: The round of the checkpoint.
+      in_state: The weights in the server's state.
+
+    Yields:
+      (the weights that are evaluated centrally and exported, a function from
+      the id of a client that trains to its own weights, which can be called
+      until the end of the context; `None` where clients have none).
+
+    Raises:
+      DataError: If the data of a client are missing or damaged.
+      RunDirectoryError: If the checkpoint is damaged.
+    """
+    if not algorithm.chosen(config).personal:
+        yield by_algorithm(config, task, directory, number, in_state), None
+        return
+    with runtime(config.run):
+        saved = restored(config, task, directory, number)
+        yield saved.weights, saved.own_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """The saved round of a run, with the algorithm that it is of.
+
+    Attributes:
+      algorithm: The algorithm.
+      state: The server's state.
+      kept: The kept states of all clients; `None` if they keep nothing.
+      own_weights: The weights of a client, by its id, where clients have such.
+    """
+
+    algorithm: Algorithm
+    state: Any
+    kept: Optional[KeptStates]
+    own_weights: WeightsOf
+
+    @property
+    def weights(self) -> tff.learning.models.ModelWeights:
+        """The weights that are evaluated centrally and exported."""
+        return self.algorithm.model_weights(self.state, self.kept)
+
+
+def restored(
+    config: ExperimentConfig, task: Task, directory: RunDirectory, number: int
+) -> Restored:
+    """Builds the algorithm of a run, and loads all of a saved round.
+
+    It must be called, and what it returns be used, inside the runtime of the
+    run.
+
+    Args:
+      config: The experiment of the run.
+      task: Its task.
+      directory: The run directory.
+      number: The round of the checkpoint.
+
+    Raises:
+      RunDirectoryError: If the checkpoint is damaged.
+    """
     built = build_algorithm(config, task, Protection())
     kept = None
     if built.initial_kept_state is not None:
         kept = KeptStates(directory.checkpoints, built.initial_kept_state)
-    with runtime(config.run):
-        like = built.initial_state(initial_weights(task, config.run.seed))
-        store = CheckpointStore(directory.checkpoints)
-        saved = store.load_all(number, like, kept)
-        if client is None:
-            return built.model_weights(saved.state, saved.kept)
-        source = CohortSource(config, task)
-        return built.client_weights(
+    like = built.initial_state(initial_weights(task, config.run.seed))
+    saved = CheckpointStore(directory.checkpoints).load_all(number, like, kept)
+    return Restored(
+        built,
+        saved.state,
+        saved.kept,
+        over_clients.own_weights(
+            built,
             saved.state,
-            None if saved.kept is None else saved.kept.rows([client])[0],
-            lambda: source.training_data(client),
-        )
+            saved.kept,
+            CohortSource(config, task).training_data,
+        ),
+    )

@@ -14,6 +14,7 @@ from tff_pipeline.algorithms import algorithm
 from tff_pipeline.assembly import beginning, freezing, memory
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.config.clients import BALANCED
+from tff_pipeline.config.run import SEEN, UNSEEN
 from tff_pipeline.datasets.federation import augmentation, client_tests
 from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.evaluation import over_clients, scores
@@ -286,14 +287,14 @@ def evaluated_clients(
     known = over_clients.client_groups(task)
     if choice is None:
         return {}
-    if choice != "seen" and "unseen" not in known:
+    if choice != SEEN and UNSEEN not in known:
         raise errors.ConfigError(
             f"--eval_clients={choice} needs clients that never train, and "
             f"--task={config.data.task} has none; hold some out with "
             "--unseen_clients, or choose --eval_clients=seen."
         )
     personal = algorithm.chosen(config).personal
-    if personal and choice != "unseen" and task.test_clients is None:
+    if personal and choice != UNSEEN and task.test_clients is None:
         raise errors.ConfigError(
             f"--algorithm={config.algorithm.name} with --eval_clients="
             f"{choice} evaluates clients' own models, and not on what they "

@@ -1,5 +1,6 @@
 """Training of one client on its own, for a model that goes nowhere."""
 
+import collections
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,8 +39,12 @@ class LocalUpdate:
     def _result(
         self, weights: tff.learning.models.ModelWeights, data: Any
     ) -> Any:
+        # The block may have what only hooks of a round need.
+        (block,) = data
+        names = tff.structure.name_list(self._update.data_type.element)
+        needed = collections.OrderedDict((name, block[name]) for name in names)
         result, *_ = self._update.computation(
-            {"weights": weights, "data": data}
+            {"weights": weights, "data": [needed]}
         )
         return result.update
 

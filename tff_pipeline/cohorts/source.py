@@ -164,15 +164,13 @@ class CohortSource:
           client_id: The client.
 
         Returns:
-          One block, as `client_block` makes them, whose key is that of no
-          round and whose learning rate that of the first.
+          One block, as that of a round; its key is that of no round, and its
+          learning rate the client's in the first.
+
+        Raises:
+          DataError: If the task refuses the client's examples.
         """
-        position, seed = self._positions[client_id], self._config.run.seed
-        return client_block(
-            self._task.train.load(client_id),
-            client_key(seed, 0, position),
-            rate=schedules.factor(self._config.clients.optimizer, 1),
-        )
+        return self._client(self._positions[client_id], 0, 0)
 
     def _block(self, position: int, round_number: int, steps: int) -> Any:
         """Makes the block of a client, or of a canary if one stands there."""
@@ -196,7 +194,8 @@ class CohortSource:
         noise = None
         if plan is not None:
             noise = plan.noise_multiplier(len(examples))
-        rate = schedules.factor(config.clients.optimizer, round_number)
+        # Round 0 stands for none; it has the rate of the first.
+        rate = schedules.factor(config.clients.optimizer, max(round_number, 1))
         if self._factors is not None:
             rate *= self._factors[position]
         return client_block(

@@ -10,7 +10,10 @@ import tensorflow_federated as tff
 
 from tff_pipeline.assembly import saved_weights
 from tff_pipeline.assembly.task import evaluated_columns, load_saved_task
+from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.config.algorithm import MODEL_OF_ALL
 from tff_pipeline.evaluation import over_clients
+from tff_pipeline.evaluation.over_clients import WeightsOf
 from tff_pipeline.export import formats as export_formats
 from tff_pipeline.export import saved_model
 from tff_pipeline.export.model_card import Provenance
@@ -46,13 +49,18 @@ def evaluate(
       DataError: If the task's data are missing or damaged.
       RunDirectoryError: If there is no run, or it cannot be read or written.
     """
-    task, number, weights = opened(run_dir, round_number, data_dir)
-    report = {
-        "task": task.name,
-        "round": number,
-        **({"notes": task.notes} if task.notes else {}),
-        **_report(run_dir, task, round_number, weights, threshold),
-    }
+    directory = RunDirectory(run_dir)
+    config, task, number, in_state = _loaded(directory, round_number, data_dir)
+    with saved_weights.with_own(config, task, directory, number, in_state) as (
+        weights,
+        own,
+    ):
+        report = {
+            "task": task.name,
+            "round": number,
+            **({"notes": task.notes} if task.notes else {}),
+            **_report(config, task, round_number, weights, threshold, own),
+        }
     folder = RunDirectory(run_dir).evaluations
     path = os.path.join(folder, f"round_{number:06d}.json")
     with durable.explained(folder):
@@ -103,14 +111,15 @@ def export(
         saved_model.refuse_existing(path, overwrite)
     directory = RunDirectory(run_dir)
     task, number, weights = opened(run_dir, round_number, data_dir, client)
+    config = directory.read_config()
     state = CheckpointStore(directory.checkpoints).check(number).state
     provenance = Provenance(
-        directory.read_config().to_json(),
+        config.to_json(),
         number,
         digest(state),
         {
-            **({"chosen": "The own model of one client."} if client else {}),
-            **_report(run_dir, task, round_number, weights),
+            **_report(config, task, round_number, weights),
+            **({"model": "the own model of one client"} if client else {}),
         },
         directory.privacy_statement(),
     )
@@ -120,19 +129,25 @@ def export(
 
 
 def _report(
-    run_dir: str,
+    config: ExperimentConfig,
     task: Task,
     round_number: Optional[CheckpointName],
     weights: tff.learning.models.ModelWeights,
     threshold: Optional[float] = None,
+    own: Optional[WeightsOf] = None,
 ) -> dict[str, Any]:
-    """Evaluates a round, and says on what it was chosen if it is the best."""
-    report = over_clients.report(task, weights, threshold)
-    if round_number != "best":
-        return report
-    metric = RunDirectory(run_dir).read_config().run.target_metric
-    chosen = best.in_words(metric, evaluated_columns(task))
-    return {"chosen": chosen, **report}
+    """Evaluates a round, and says which model it is, and on what it was chosen.
+
+    The first is said where the server trains no whole model, the second where
+    the round is the best.
+    """
+    said = {}
+    if config.algorithm.name in MODEL_OF_ALL:
+        said["model"] = MODEL_OF_ALL[config.algorithm.name]
+    if round_number == "best":
+        metric = config.run.target_metric
+        said["chosen"] = best.in_words(metric, evaluated_columns(task))
+    return {**said, **over_clients.report(task, weights, threshold, own)}
 
 
 def _legal(value: Any) -> Any:
@@ -169,11 +184,25 @@ def opened(
       RunDirectoryError: If there is no run, or it cannot be read.
     """
     directory = RunDirectory(run_dir)
-    config = directory.read_config(data_dir)
-    store = CheckpointStore(directory.checkpoints)
-    number, in_state = store.load_weights(round_number)
-    task = load_saved_task(config, directory)
+    config, task, number, in_state = _loaded(directory, round_number, data_dir)
     weights = saved_weights.by_algorithm(
         config, task, directory, number, in_state, client
     )
     return task, number, weights
+
+
+def _loaded(
+    directory: RunDirectory,
+    round_number: Optional[CheckpointName],
+    data_dir: Optional[str],
+) -> tuple[ExperimentConfig, Task, int, tff.learning.models.ModelWeights]:
+    """Loads a run's config and task, and the weights in a checkpoint's state.
+
+    Returns:
+      (the config, the task, the round's number, the weights).
+    """
+    config = directory.read_config(data_dir)
+    store = CheckpointStore(directory.checkpoints)
+    number, in_state = store.load_weights(round_number)
+    task = load_saved_task(config, directory)
+    return config, task, number, in_state

@@ -32,6 +32,17 @@ ALGORITHM_OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 # Algorithms in which every client counts the same.
 COUNT_ALIKE = ("fed_dyn", "fed_buff", "gossip")
+# What is evaluated centrally and exported, where the server trains no model.
+MODEL_OF_ALL: Mapping[str, str] = {
+    "fed_per": "the layers that travel, with the mean of those that clients "
+    "keep",
+    "fed_rep": "the layers that travel, with the mean of those that clients "
+    "keep",
+    "fed_recon": "the layers that travel, with those that all clients begin "
+    "with",
+    "ifca": "the model with the largest share of the last cohort",
+    "gossip": "the mean of all clients' models",
+}
 # Who is whose neighbour, by name; anything else is a file's path.
 TOPOLOGIES = ("ring", "torus", "random_regular", "complete")
 _TOPOLOGY_OPTIONS: Mapping[str, Mapping[str, Any]] = {

@@ -18,9 +18,11 @@ FAILURE_POLICIES = {
     "skip": "the model stays as it was",
     "stop": "so does training",
 }
+# Groups of clients that are evaluated; columns of metrics.csv begin with them.
+SEEN, UNSEEN = "seen", "unseen"
 EVAL_CLIENTS = {
-    "seen": "clients that train",
-    "unseen": "clients that never train",
+    SEEN: "clients that train",
+    UNSEEN: "clients that never train",
     "both": "either",
 }
 

@@ -1,7 +1,7 @@
 """Evaluates a model client by client."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Optional
 
 import numpy as np
@@ -9,6 +9,8 @@ import numpy.typing as npt
 import tensorflow_federated as tff
 
 from tff_pipeline import errors
+from tff_pipeline.algorithms.algorithm import Algorithm
+from tff_pipeline.config.run import SEEN, UNSEEN
 from tff_pipeline.datasets.federation.federated_data import (
     Examples,
     FederatedData,
@@ -16,10 +18,13 @@ from tff_pipeline.datasets.federation.federated_data import (
 from tff_pipeline.evaluation import scores
 from tff_pipeline.evaluation.central import Evaluator
 from tff_pipeline.evaluation.spread import is_defined, summarize
+from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.metric_names import lower_is_better
 from tff_pipeline.tasks.task import Task
 
 Array = npt.NDArray[Any]
+# A client's id -> the weights that are evaluated on it.
+WeightsOf = Callable[[str], tff.learning.models.ModelWeights]
 
 _WORST_CLIENTS = 5
 _MOST_LISTED = 1000
@@ -32,26 +37,51 @@ def client_groups(task: Task) -> dict[str, tuple[str, FederatedData]]:
       task: The task whose clients they are.
 
     Returns:
-      "seen" and, where the task has such clients, "unseen" -> (a description in
+      `SEEN` and, where the task has such clients, `UNSEEN` -> (a description in
       words, the clients). Clients that train are evaluated on their own test
       examples, or, where they have none, on their training examples.
     """
     if task.test_clients is not None:
         groups = {
-            "seen": ("training clients, on test examples", task.test_clients)
+            SEEN: ("training clients, on test examples", task.test_clients)
         }
     else:
         groups = {
-            "seen": ("training clients, on their training examples", task.train)
+            SEEN: ("training clients, on their training examples", task.train)
         }
     if task.unseen is not None:
-        groups["unseen"] = ("unseen clients, on test examples", task.unseen)
+        groups[UNSEEN] = ("unseen clients, on test examples", task.unseen)
     return groups
+
+
+def own_weights(
+    algorithm: Algorithm,
+    state: Any,
+    kept: Optional[KeptStates],
+    training_data: Callable[[str], Any],
+) -> WeightsOf:
+    """Returns a function from a client's id to the weights that are its own.
+
+    Args:
+      algorithm: The algorithm, whose clients have such.
+      state: The server's state.
+      kept: The kept states of all clients; `None` if they keep nothing.
+      training_data: Reads the data that a client trains on, from its id.
+    """
+
+    def weights(client_id: str) -> tff.learning.models.ModelWeights:
+        return algorithm.client_weights(
+            state,
+            None if kept is None else kept.rows([client_id])[0],
+            lambda: training_data(client_id),
+        )
+
+    return weights
 
 
 def evaluate_clients(
     evaluator: Evaluator,
-    weights_of: Callable[[str], tff.learning.models.ModelWeights],
+    weights_of: WeightsOf,
     clients: FederatedData,
     measure: Optional[Callable[[Examples], Mapping[str, float]]] = None,
 ) -> dict[str, Array]:
@@ -84,6 +114,7 @@ def report(
     task: Task,
     weights: tff.learning.models.ModelWeights,
     threshold: Optional[float] = None,
+    own: Optional[WeightsOf] = None,
 ) -> dict[str, Any]:
     """Evaluates a model on the test and validation sets and on every client.
 
@@ -92,11 +123,14 @@ def report(
       weights: The model's weights, arrays in the order of its variables.
       threshold: The probability above which the second of two classes is
         predicted; by default one half.
+      own: The weights of clients that have models of their own, on whose test
+        examples these are evaluated too.
 
     Returns:
       A JSON object. What `scores.score_test_set` returns of the central test
       set; "validation": metric -> value on the validation set, where there is
-      one; and "clients": a list, one entry for each of `client_groups`, with
+      one; and "clients": a list, one entry for each of `client_groups`, two for
+      clients that are evaluated with models of their own too, with
       "which" (in words), "count", "metrics" (metric -> `spread.summarize`, and
       "clients", for how many it is defined), "worst" (metric -> a list of the
       worst clients, each with "client", "value" and "examples") and, of at most
@@ -114,11 +148,11 @@ def report(
     threshold = threshold or scores.DEFAULT_THRESHOLD
     evaluator = Evaluator(task)
     clients = []
-    for which, members in client_groups(task).values():
+    for which, members, weights_of in _tables(task, weights, own):
         sizes = np.array([members.size(name) for name in members.client_ids])
         columns = evaluate_clients(
             evaluator,
-            lambda _: weights,
+            weights_of,
             members,
             functools.partial(scores.score_client, evaluator, task, threshold),
         )
@@ -156,6 +190,20 @@ def report(
             if is_defined(name, value)
         }
     return {**stated, "clients": clients}
+
+
+def _tables(
+    task: Task,
+    weights: tff.learning.models.ModelWeights,
+    own: Optional[WeightsOf],
+) -> Iterator[tuple[str, FederatedData, WeightsOf]]:
+    """Yields which clients are evaluated, in words and as data, with what."""
+    for group, (which, members) in client_groups(task).items():
+        beside = ""
+        if group == SEEN and own is not None and task.test_clients is not None:
+            yield f"{which}, each with its own model", members, own
+            beside = ", all with the same model"
+        yield f"{which}{beside}", members, lambda _: weights
 
 
 def _each(

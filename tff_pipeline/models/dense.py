@@ -22,16 +22,7 @@ def two_hidden_layers(
     >>> two_hidden_layers([28, 28, 1], 1 / 255, 10).count_params()
     199210
     """
-    return tf.keras.Sequential(
-        [
-            tf.keras.Input(image_shape, dtype="uint8", name="image"),
-            tf.keras.layers.Rescaling(scale),
-            tf.keras.layers.Flatten(),
-            tf.keras.layers.Dense(200, activation="relu"),
-            tf.keras.layers.Dense(200, activation="relu"),
-            tf.keras.layers.Dense(num_classes, name="logits"),
-        ]
-    )
+    return _network(2, image_shape, scale, num_classes)
 
 
 def one_hidden_layer(
@@ -51,12 +42,22 @@ def one_hidden_layer(
     >>> one_hidden_layer([28, 28, 1], 1 / 255, 10).count_params()
     159010
     """
+    return _network(1, image_shape, scale, num_classes)
+
+
+def _network(
+    hidden: int, image_shape: Sequence[int], scale: float, num_classes: int
+) -> tf.keras.Model:
+    """Makes a network with so many ReLU layers of 200."""
     return tf.keras.Sequential(
         [
             tf.keras.Input(image_shape, dtype="uint8", name="image"),
             tf.keras.layers.Rescaling(scale),
             tf.keras.layers.Flatten(),
-            tf.keras.layers.Dense(200, activation="relu"),
+            *(
+                tf.keras.layers.Dense(200, activation="relu")
+                for _ in range(hidden)
+            ),
             tf.keras.layers.Dense(num_classes, name="logits"),
         ]
     )

@@ -62,6 +62,8 @@ def in_words(report: Mapping[str, Any]) -> str:
     lines = [f"{report['task']}, round {report['round']}"]
     if "notes" in report:
         lines.append(report["notes"])
+    if "model" in report:
+        lines.append(f"Evaluated is {report['model']}.")
     if "chosen" in report:
         lines.append(report["chosen"])
     lines += ["", f"Central test set, {report['rows']:,} examples"]

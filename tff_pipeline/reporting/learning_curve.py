@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from tff_pipeline.config.run import SEEN
 from tff_pipeline.files import durable, storage
 from tff_pipeline.reporting import personal_text
 from tff_pipeline.runs import metrics_file
@@ -80,8 +81,8 @@ def draw(metrics_csv: str, path: str, title: str) -> None:
 
 
 def _draw_own(axis: Any, rows: Sequence[metrics_file.Row], name: str) -> None:
-    """Draws clients' own models and the server's, over clients."""
-    start = f"seen_{name}"
+    """Draws clients' own models and the one of all, over clients."""
+    start = f"{SEEN}_{name}"
     measured = [row for row in rows if f"{start}_global" in row]
     rounds = [row["round"] for row in measured]
 
@@ -91,7 +92,7 @@ def _draw_own(axis: Any, rows: Sequence[metrics_file.Row], name: str) -> None:
     words = "own models: mean, 10% to 90%"
     axis.plot(rounds, column("mean"), label=words, linewidth=1.2)
     axis.fill_between(rounds, column("p10"), column("p90"), alpha=0.2)
-    words = "the server's model: mean"
+    words = "one model for all: mean"
     axis.plot(rounds, column("global"), label=words, linewidth=1.2)
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from tff_pipeline.config.run import SEEN
 from tff_pipeline.runs.metric_names import lower_is_better
 
-_PREFIX, _MARK = "seen_", "_gain"
+_PREFIX, _MARK = f"{SEEN}_", "_gain"
 
 
 def compared_metrics(rows: Sequence[Mapping[str, float]]) -> list[str]:
@@ -32,8 +33,9 @@ def in_words(rows: Sequence[Mapping[str, float]]) -> list[str]:
 
     Returns:
       Lines with the mean over clients after the last round that was evaluated,
-      beside the server's model; the worst tenth (or, of a loss, the highest);
-      and the best mean of all rounds, which is chosen on the same examples.
+      beside the one model that is evaluated centrally; the worst tenth (or, of
+      a loss, the highest); and the best mean of all rounds, which is chosen on
+      the same examples.
     """
     lines = []
     for name in compared_metrics(rows):
@@ -46,7 +48,7 @@ def in_words(rows: Sequence[Mapping[str, float]]) -> list[str]:
         )
         worst = last[f"{start}_{'p90' if lower else 'p10'}"]
         lines.append(
-            f"{name} {last[f'{start}_mean']:.4f} (the server's model "
+            f"{name} {last[f'{start}_mean']:.4f} (one model for all "
             f"{last[f'{start}_global']:.4f}, gain "
             f"{last[f'{start}{_MARK}']:+.4f}); a tenth of the clients at "
             f"{worst:.4f} or {'above' if lower else 'below'}; best "

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Optional
 
-import tensorflow_federated as tff
-
 from tff_pipeline.algorithms.algorithm import Algorithm
 from tff_pipeline.cohorts import device_rounds
+from tff_pipeline.config.run import SEEN
 from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.evaluation import over_clients, spread
 from tff_pipeline.evaluation.central import Evaluator
@@ -14,8 +13,6 @@ from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.metric_names import TEST, VALIDATION
 from tff_pipeline.tasks.task import Task
 
-# The group of clients that train.
-SEEN = "seen"
 # Exact figures of the clients that train, left out of private runs.
 _EXACT = (
     *("clients", "rejected_clients", "examples"),
@@ -140,23 +137,13 @@ class Evaluation:
             )
             if group == SEEN and self._algorithm.personal:
                 own = over_clients.evaluate_clients(
-                    self._evaluator, self._own_weights(state, kept), clients
+                    self._evaluator,
+                    over_clients.own_weights(
+                        self._algorithm, state, kept, self._training_data
+                    ),
+                    clients,
                 )
                 columns |= spread.compared_columns(group, own, values)
                 values = own
             columns |= spread.spread_columns(group, values)
         return columns
-
-    def _own_weights(
-        self, state: Any, kept: Optional[KeptStates]
-    ) -> Callable[[str], tff.learning.models.ModelWeights]:
-        """Returns a function from a client's id to its own weights."""
-
-        def weights(client_id: str) -> tff.learning.models.ModelWeights:
-            return self._algorithm.client_weights(
-                state,
-                None if kept is None else kept.rows([client_id])[0],
-                lambda: self._training_data(client_id),
-            )
-
-        return weights

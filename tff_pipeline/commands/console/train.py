@@ -12,7 +12,8 @@ from typing import Union
 
 from tff_pipeline.commands import before_start
 from tff_pipeline.commands.main import as_typed, python
-from tff_pipeline.config import RunConfig
+from tff_pipeline.config import ExperimentConfig, RunConfig
+from tff_pipeline.config.algorithm import MODEL_OF_ALL
 from tff_pipeline.files import storage
 from tff_pipeline.flags import experiment as experiment_flags
 from tff_pipeline.flags import parsing
@@ -47,7 +48,7 @@ def main() -> None:
                 f"{directory.path} holds this run, complete; {more}"
                 "--overwrite starts again."
             )
-            _print_results(directory, _why(config.run, done), config.run, done)
+            _print_results(directory, _why(config.run, done), config, done)
             return
     before_start.check(config)
     print(f"{config.data.task}: starting TensorFlow Federated", flush=True)
@@ -72,7 +73,7 @@ def main() -> None:
     reason = _why(config.run, result)
     if result.budget_spent:
         reason = " (another would exceed --dp_max_epsilon)"
-    _print_results(directory, reason, config.run, result)
+    _print_results(directory, reason, config, result)
 
 
 def _why(config: RunConfig, done: "Union[Complete, Result]") -> str:
@@ -90,7 +91,7 @@ def _why(config: RunConfig, done: "Union[Complete, Result]") -> str:
 def _print_results(
     directory: "RunDirectory",
     reason: str,
-    config: RunConfig,
+    config: ExperimentConfig,
     done: "Union[Complete, Result]",
 ) -> None:
     """Prints what a run reached, where it lies and what may follow."""
@@ -100,7 +101,11 @@ def _print_results(
     from tff_pipeline.runs import best, metrics_file
     from tff_pipeline.runs.metric_names import TEST, VALIDATION
 
-    print(f"\nDone after {done.round_number} rounds{reason}. Test set:")
+    model = MODEL_OF_ALL.get(config.algorithm.name, "")
+    print(
+        f"\nDone after {done.round_number} rounds{reason}. Test set"
+        f"{model and f'; evaluated is {model}'}:"
+    )
     width = max([12, *map(len, done.evaluation)])
     before = metrics_file.evaluation_before(directory.metrics)
     for name, value in done.evaluation.items():
@@ -127,7 +132,7 @@ def _print_results(
         print(
             f"\nBest round      {done.best.round_number}, with "
             f"{done.best.value:.4f} (--round=best). "
-            f"{best.in_words(config.target_metric, columns)}"
+            f"{best.in_words(config.run.target_metric, columns)}"
         )
     if storage.exists(directory.privacy_json):
         print(f"\nPrivacy         {directory.privacy_text}")
