@@ -23,6 +23,7 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
+from tff_pipeline import errors
 from tff_pipeline.algorithms import refusals
 from tff_pipeline.algorithms.algorithm import AlgorithmContext
 from tff_pipeline.algorithms.fed_avg import FedAvg
