@@ -7,7 +7,10 @@ from typing import Any
 
 from tff_pipeline import errors
 from tff_pipeline.config import fields
-from tff_pipeline.config.aggregation import AggregationConfig
+from tff_pipeline.config.aggregation import (
+    IN_PROCESS_ONLY,
+    AggregationConfig,
+)
 from tff_pipeline.config.algorithm import COUNT_ALIKE, AlgorithmConfig
 from tff_pipeline.config.clients import (
     BALANCED,
@@ -63,6 +66,7 @@ class ExperimentConfig:
         self._settle_privacy()
         self._settle_clients()
         self._check_devices()
+        self._check_runtime()
         population = self.data.num_clients
         if population and self.clients.clients_per_round > population:
             raise errors.ConfigError(
@@ -95,6 +99,15 @@ class ExperimentConfig:
             )
         if self.private:
             self._check_private_devices()
+
+    def _check_runtime(self) -> None:
+        """Refuses the runtime that cannot compute the aggregator."""
+        runtime, name = self.run.runtime, self.aggregation.name
+        if runtime != "in_process" and self.aggregation.last in IN_PROCESS_ONLY:
+            raise errors.ConfigError(
+                f"--runtime={runtime} is not used with --aggregator={name}, "
+                "which computes outside of TensorFlow; leave out --runtime."
+            )
 
     def _check_private_devices(self) -> None:
         """Refuses devices by which a client moves more than its own update."""
