@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from tff_pipeline import errors
 from tff_pipeline.aggregators.encrypted import ckks
+from tff_pipeline.aggregators.private import key_stream
 from tff_pipeline.config import DataConfig, ExperimentConfig, column_names
 
 _FLAGS_OF_COLUMNS = (
@@ -39,6 +40,8 @@ def check(config: ExperimentConfig) -> None:
         check_model_fn(config.data.model_fn)
     if config.aggregation.last == "he_mean":
         ckks.library()
+    if config.privacy.dp_secure_noise:
+        key_stream.library()
     if config.data.label_column is not None and config.data.data_dir:
         _check_table(config)
 

@@ -102,11 +102,15 @@ class ExperimentConfig:
 
     def _check_runtime(self) -> None:
         """Refuses the runtime that cannot compute the aggregator."""
-        runtime, name = self.run.runtime, self.aggregation.name
-        if runtime != "in_process" and self.aggregation.last in IN_PROCESS_ONLY:
+        runtime, chosen = self.run.runtime, None
+        if self.aggregation.last in IN_PROCESS_ONLY:
+            chosen = f"--aggregator={self.aggregation.name}"
+        elif self.privacy.dp_secure_noise:
+            chosen = "--dp_secure_noise"
+        if chosen is not None and runtime != "in_process":
             raise errors.ConfigError(
-                f"--runtime={runtime} is not used with --aggregator={name}, "
-                "which computes outside of TensorFlow; leave out --runtime."
+                f"--runtime={runtime} is not used with {chosen}, which "
+                "computes outside of TensorFlow; leave out --runtime."
             )
 
     def _check_private_devices(self) -> None:
@@ -165,12 +169,13 @@ class ExperimentConfig:
         clients, name = self.clients, self.aggregation.name
         takes = ("uniform", *SAMPLING_OPTIONS)
         if self.private:
-            takes = SAMPLINGS_OF[MECHANISM_OF[name]]
+            takes = SAMPLINGS_OF[self.privacy.mechanism(name)]
+        secure = " --dp_secure_noise" if self.privacy.dp_secure_noise else ""
         if clients.sampling not in (None, *takes):
             raise errors.ConfigError(
                 f"--sampling={clients.sampling} is not accounted for with "
-                f"--aggregator={name}; choose {' or '.join(takes)}, or leave "
-                "it out."
+                f"--aggregator={name}{secure}; choose {' or '.join(takes)}, or "
+                "leave it out."
             )
         private = self.private
         if private and clients.weighting not in (None, "uniform"):
