@@ -2,6 +2,7 @@
 
 import fractions
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from scipy import stats
 
 pytest.importorskip("cryptography")
 
-from tff_pipeline.aggregators.private import exact_gaussian  # noqa: E402
-from tff_pipeline.aggregators.private.key_stream import (  # noqa: E402
+from tff_pipeline import errors
+from tff_pipeline.aggregators.private import exact_gaussian
+from tff_pipeline.aggregators.private.key_stream import (
     KeyStream,
     derived,
 )
@@ -174,3 +176,12 @@ def test_a_sample_s_larger_divergence_is_the_one_accounted_for(q, alpha, ratio):
         return m**alpha - m ** (1 - alpha)
 
     assert h(ratio) + ratio * h(1 / ratio) >= 0
+
+
+def test_without_cryptography_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(
+        sys.modules, "cryptography.hazmat.primitives.ciphers", None
+    )
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives", None)
+    with pytest.raises(errors.ConfigError, match=r"tff-pipeline\[secure_sum\]"):
+        KeyStream(KEY)

@@ -13,16 +13,16 @@ from scipy import stats
 
 pytest.importorskip("cryptography")
 
-from tff_pipeline.aggregators.private.grid import (  # noqa: E402
+from tff_pipeline.aggregators.private.grid import (
     ExactNoise,
     Grid,
 )
-from tff_pipeline.aggregators.private.grid_mean import (  # noqa: E402
+from tff_pipeline.aggregators.private.grid_mean import (
     GridDpMeanFactory,
     is_short,
     to_integers,
 )
-from tff_pipeline.runtime.in_process import InProcessContext  # noqa: E402
+from tff_pipeline.runtime.in_process import InProcessContext
 
 KEY = b"sixteen bytes or"
 TYPE = tff.types.to_type([(np.float32, (30, 20)), (np.float32, (20,))])
@@ -125,7 +125,10 @@ def test_lengths_are_compared_exactly(integers, short):
 def test_without_noise_the_mean_comes_back():
     draw = np.random.default_rng(1)
     clients = [
-        [draw.normal(size=s).astype(np.float32) / 100 for s in ((30, 20), (20,))]
+        [
+            draw.normal(size=s).astype(np.float32) / 100
+            for s in ((30, 20), (20,))
+        ]
         for _ in range(5)
     ]
     (mean,), state = run(GridDpMeanFactory(Grid(1.0, 0.0), 5, KEY), 1, clients)

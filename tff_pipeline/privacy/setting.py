@@ -22,8 +22,8 @@ _Relation = dp_accounting.NeighboringRelation
 MECHANISMS = {
     "gaussian": "fresh noise in every round (McMahan et al. 2018)",
     DISCRETE_GAUSSIAN: (
-        "fresh discrete noise in every round on sums of integers, drawn exactly "
-        "(Canonne et al. 2020)"
+        "fresh discrete noise in every round on sums of integers, drawn "
+        "exactly (Canonne et al. 2020)"
     ),
     "tree": "noise of one binary tree over all rounds (Kairouz et al. 2021)",
     "tree_restart": "a new tree in every epoch (Kairouz et al. 2021)",

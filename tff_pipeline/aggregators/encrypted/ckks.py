@@ -15,7 +15,8 @@ here are integers, which rounding gives back exactly while no sum is above
 2^46 (its error is then below 0.1).
 
 >>> holder = KeyHolder()
->>> client, server = Client(holder.public_context), Server(holder.public_context)
+>>> client = Client(holder.public_context)
+>>> server = Server(holder.public_context)
 >>> messages = [client.encrypt(np.array(v)) for v in ([1, -5], [2, 3])]
 >>> holder.decrypt(server.add(*messages)).tolist()
 [3, -2]

@@ -33,7 +33,7 @@ from tff_pipeline.aggregators.encrypted import ckks
 _STEP = 2.0**-22
 # A client's largest number, in steps; a quarter of what sums have room for.
 _LARGEST = ckks.LARGEST_SUM / 4
-_COLUMNS = ("encrypted_bytes_up", "too_large_updates")
+_TOO_LARGE = "too_large_updates"
 
 
 def he_mean(_: AggregationContext) -> Aggregation:
@@ -43,10 +43,10 @@ def he_mean(_: AggregationContext) -> Aggregation:
       _: Not used; every entry of `registry.AGGREGATORS` takes a context.
 
     Returns:
-      An aggregation with the columns `encrypted_bytes_up`, the bytes that a
-      client's ciphertexts take on average, and `too_large_updates`, the number
-      of clients that did not count because a number of their update times their
-      weight is 2^22 or above.
+      An aggregation that measures `bytes_up`, the bytes that a client's
+      ciphertexts take on average, and has the column `too_large_updates`, the
+      number of clients that did not count because a number of their update
+      times their weight is 2^22 or above.
 
     Raises:
       ConfigError: If TenSEAL is not installed.
@@ -54,16 +54,17 @@ def he_mean(_: AggregationContext) -> Aggregation:
 
     def measure(measurements: Any) -> Mapping[str, float]:
         clients = max(int(measurements["clients"]), 1)
-        size = int(measurements["bytes"]) / clients
-        return dict(
-            zip(_COLUMNS, (round(size), int(measurements["too_large"])))
-        )
+        return {
+            "bytes_up": round(int(measurements["bytes"]) / clients),
+            _TOO_LARGE: int(measurements["too_large"]),
+        }
 
     return Aggregation(
         EncryptedMeanFactory(),
-        columns=_COLUMNS,
+        columns=(_TOO_LARGE,),
         measure=measure,
         hides_clients=True,
+        describe="encrypted together, for the holder of the secret key alone",
     )
 
 

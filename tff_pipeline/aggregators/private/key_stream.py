@@ -28,7 +28,7 @@ def library() -> Any:
     except ModuleNotFoundError:
         raise errors.ConfigError(
             "--dp_secure_noise needs the package cryptography; install "
-            "tff-pipeline[secure]."
+            "tff-pipeline[secure_sum]."
         ) from None
     return ciphers
 
