@@ -232,6 +232,7 @@ ALGORITHMS = {
 
 AGGREGATORS = {
     "mean": "tff_pipeline.aggregators.mean:mean",
+    "he_mean": "tff_pipeline.aggregators.encrypted.he_mean:he_mean",
     "dp_gaussian": "tff_pipeline.privacy.mechanisms:dp_gaussian",
     "dp_gaussian_adaptive": (
         "tff_pipeline.privacy.mechanisms:dp_gaussian_adaptive"

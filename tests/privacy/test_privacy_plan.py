@@ -472,3 +472,80 @@ def test_an_audit_above_the_promise_is_called_broken():
     assert "not more than promised" in words(0.1, 0.9)
     assert "by less than its error" in words(1.0, 5.0)
     assert "something is broken" in words(2.5, 5.0)
+
+
+def test_secure_noise_is_accounted_for_as_discrete():
+    planned = made(dp_secure_noise=True, dp_noise_multiplier=0.8, dp_delta=1e-5)
+    setting = Setting("discrete_gaussian", "poisson", 1000, 50, 50)
+    assert planned.setting == setting
+    assert planned.accountant == "rdp"
+    assert planned.epsilon(50) == accounting.epsilon(setting, 0.8, 1e-5)
+    assert planned.grid.sigma >= 0.8 * planned.grid.sensitivity
+    assert planned.exact_noise_key != planned.noise_key.tobytes()
+
+
+def test_secure_noise_takes_the_caveats_of_numbers_off_the_statement():
+    def uncovered(**options):
+        said = statement.content(made(**options), 5)
+        return said, " ".join(said["not_covered"])
+
+    said, words = uncovered(dp_secure_noise=True)
+    assert "float32" not in words
+    # What is left is said: cohorts are what sampling's gain rests on.
+    assert "Cohorts:" in words
+    assert "AES-256" in said["numbers"] and "AES-256" in statement.in_words(
+        said
+    )
+    said, words = uncovered(
+        dp_secure_noise=True, clients={"sampling": "shuffled"}
+    )
+    assert "float32" not in words and "Cohorts:" not in words
+    said, words = uncovered()
+    assert "float32" in words and said["numbers"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            {"name": "dp_tree", "dp_secure_noise": True},
+            "dp_secure_noise=True is not used with --aggregator=dp_tree",
+        ),
+        (
+            {"dp_secure_noise": True, "clients": {"sampling": "uniform"}},
+            "--sampling=uniform is not accounted for with "
+            "--aggregator=dp_gaussian --dp_secure_noise",
+        ),
+        (
+            {"dp_secure_noise": True, "dp_accountant": "pld"},
+            "--dp_accountant=pld does not know",
+        ),
+        (
+            {"dp_secure_noise": True, "dp_noise_multiplier": 1e8},
+            "--dp_noise_multiplier=1e+08: must be at most",
+        ),
+    ],
+)
+def test_secure_noise_that_is_not_proven_is_refused(options, words):
+    with pytest.raises(errors.ConfigError) as raised:
+        made(**options)
+    assert words in str(raised.value)
+
+
+def test_secure_noise_is_refused_on_tffs_worker():
+    with pytest.raises(errors.ConfigError, match="--runtime=local is not used"):
+        ExperimentConfig(
+            aggregation=AggregationConfig("dp_gaussian"),
+            privacy=PrivacyConfig(
+                dp_secure_noise=True, dp_clip=1.0, dp_noise_multiplier=1.0
+            ),
+            run=RunConfig(runtime="local"),
+        )
+
+
+def test_a_run_does_not_change_its_kind_of_noise():
+    planned = made(dp_secure_noise=True)
+    ledger = Ledger(planned, lambda *_: None)
+    other = Ledger(made(), lambda *_: None)
+    with pytest.raises(errors.ConfigError, match="mechanism"):
+        other.check(json.loads(json.dumps(ledger.record(3))), 3)

@@ -4,6 +4,7 @@ A field is drawn by the values that it allows, so that one that is added later
 is drawn too; what is written down by name is what fields demand of each other.
 """
 
+import dataclasses
 import itertools
 
 from hypothesis import strategies as st
@@ -266,12 +267,17 @@ def experiment_configs(draw):
         values.pop("validation_by", None)
     data = DataConfig(**values)
     aggregator = draw(st.sampled_from(AGGREGATORS))
+    clients = draw(client_configs(data.num_clients or 2**31 - 1, aggregator))
+    run = draw(run_configs(aggregator))
+    privacy = privacy_config(draw, aggregator)
+    if clients.sampling == "uniform" or run.runtime != "in_process":
+        privacy = dataclasses.replace(privacy, dp_secure_noise=None)
     return ExperimentConfig(
         data=data,
-        clients=draw(client_configs(data.num_clients or 2**31 - 1, aggregator)),
+        clients=clients,
         server=ServerConfig(draw(optimizer_configs("server"))),
         aggregation=aggregation_config(draw, aggregator),
-        privacy=privacy_config(draw, aggregator),
+        privacy=privacy,
         devices=draw(device_configs(bool(data.num_clients), aggregator)),
-        run=draw(run_configs(aggregator)),
+        run=run,
     )

@@ -336,6 +336,23 @@ def test_every_mechanism_trains_and_resumes_to_the_bit(aggregator, tmp_path):
 
 
 @pytest.mark.soak
+def test_secure_noise_trains_and_resumes_to_the_bit(tmp_path):
+    pytest.importorskip("cryptography")
+    options = {"dp_noise_multiplier": 0.5, "dp_secure_noise": True, "rounds": 8}
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train_here(whole, **options)
+    shutil.copytree(whole, parts)
+    shutil.rmtree(parts / "checkpoints" / "round_000008")
+    train_here(parts, **options)
+    assert rows_of(parts) == rows_of(whole)
+    assert arrays(parts, 8) == arrays(whole, 8)
+    said = statement(whole)
+    assert said["private"] and 0 < said["epsilon"] < math.inf
+    setting = Setting("discrete_gaussian", "poisson", 24, 6, 8)
+    assert said["epsilon"] == accounting.epsilon(setting, 0.5, 1e-3, "rdp")
+    assert "float32" not in (whole / "privacy.txt").read_text()
+
+
 def test_a_cohort_may_be_empty(tmp_path):
     train_here(
         tmp_path,

@@ -38,6 +38,11 @@ class Aggregation:
         `measure` takes, for columns that need both; `None` if none does.
       noise_on_clients: True if all noise of the plan is added on clients, so
         that a round without clients has no noise to release.
+      describe: Words for what the aggregation does on a client, such as
+        "rounded to 20 bits"; empty if it does nothing there.
+      hides_clients: True if the server learns sums of messages alone. Then
+        nothing else of what clients train is written either: no metrics of
+        training, no counts of examples.
     """
 
     factory: Factory
@@ -47,6 +52,8 @@ class Aggregation:
     measure: Callable[[Any], Mapping[str, float]] = lambda _: {}
     complete: Optional[Callable[[Sequence[Any], Any], Any]] = None
     noise_on_clients: bool = False
+    describe: str = ""
+    hides_clients: bool = False
 
     @property
     def runs_without_clients(self) -> bool:

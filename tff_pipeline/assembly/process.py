@@ -115,7 +115,8 @@ def what_leaves_a_client(built: Algorithm) -> str:
     line = "What leaves a client: the model delta and its weight"
     if built.bytes_up is not None:
         line += f" ({built.bytes_up:,} bytes)"
-    steps = filter(None, (hook.describe() for hook in built.hooks))
+    steps = [hook.describe() for hook in built.hooks]
+    steps = list(filter(None, [*steps, built.aggregation.describe]))
     return line + "".join(
         f", {number}. {step}" for number, step in enumerate(steps, 1)
     )

@@ -89,7 +89,7 @@ def build_loop(
         task,
         groups,
         [*algorithm.columns, *source.columns],
-        protection.exact_metrics,
+        protection.exact_metrics and not algorithm.aggregation.hides_clients,
         algorithm.personal,
     )
     identity = config.flags(identity_only=True)

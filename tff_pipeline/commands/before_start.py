@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 
 from tff_pipeline import errors
+from tff_pipeline.aggregators.encrypted import ckks
+from tff_pipeline.aggregators.private import key_stream
 from tff_pipeline.config import DataConfig, ExperimentConfig, column_names
 
 _FLAGS_OF_COLUMNS = (
@@ -24,18 +26,22 @@ _FLAGS_OF_COLUMNS = (
 
 
 def check(config: ExperimentConfig) -> None:
-    """Checks the model function, a table's columns and its number of clients.
+    """Checks the model function, packages, a table's columns and clients.
 
     Args:
       config: The experiment.
 
     Raises:
-      ConfigError: If the model function does not exist, or there are fewer
-        clients than a round takes.
+      ConfigError: If the model function does not exist, the aggregator's
+        package is not installed, or there are fewer clients than a round takes.
       DataError: If the table cannot be read, or has no such column.
     """
     if config.data.model_fn is not None:
         check_model_fn(config.data.model_fn)
+    if config.aggregation.last == "he_mean":
+        ckks.library()
+    if config.privacy.dp_secure_noise:
+        key_stream.library()
     if config.data.label_column is not None and config.data.data_dir:
         _check_table(config)
 

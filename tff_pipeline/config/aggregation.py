@@ -14,6 +14,10 @@ AGGREGATOR_OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+# Aggregators that compute outside of TensorFlow, in this process.
+IN_PROCESS_ONLY = ("he_mean",)
+
+
 def names_in_chain(chain: str) -> list[str]:
     """Splits a chain of aggregators into its names, the first step first.
 
@@ -76,8 +80,9 @@ class AggregationConfig(fields.Group):
     name: str = fields.field(
         "mean",
         _Chain(str, "an aggregator", _is_chain, tuple(registry.AGGREGATORS)),
-        "Chooses how clients' updates become one: their mean, or a "
-        "differentially private mean (dp_...). Steps may come first, such as "
+        "Chooses how clients' updates become one: their mean, the mean of "
+        "encrypted updates (he_mean), or a differentially private mean "
+        "(dp_...). Steps may come first, such as "
         "clip+mean.",
         flag="aggregator",
     )

@@ -7,7 +7,10 @@ from typing import Any
 
 from tff_pipeline import errors
 from tff_pipeline.config import fields
-from tff_pipeline.config.aggregation import AggregationConfig
+from tff_pipeline.config.aggregation import (
+    IN_PROCESS_ONLY,
+    AggregationConfig,
+)
 from tff_pipeline.config.algorithm import COUNT_ALIKE, AlgorithmConfig
 from tff_pipeline.config.clients import (
     BALANCED,
@@ -71,6 +74,7 @@ class ExperimentConfig:
                 f"{output_dir}, from where they are mapped into memory; give "
                 "a folder of this machine, which may be copied there after."
             )
+        self._check_runtime()
         population = self.data.num_clients
         if population and self.clients.clients_per_round > population:
             raise errors.ConfigError(
@@ -103,6 +107,19 @@ class ExperimentConfig:
             )
         if self.private:
             self._check_private_devices()
+
+    def _check_runtime(self) -> None:
+        """Refuses the runtime that cannot compute the aggregator."""
+        runtime, chosen = self.run.runtime, None
+        if self.aggregation.last in IN_PROCESS_ONLY:
+            chosen = f"--aggregator={self.aggregation.name}"
+        elif self.privacy.dp_secure_noise:
+            chosen = "--dp_secure_noise"
+        if chosen is not None and runtime != "in_process":
+            raise errors.ConfigError(
+                f"--runtime={runtime} is not used with {chosen}, which "
+                "computes outside of TensorFlow; leave out --runtime."
+            )
 
     def _check_private_devices(self) -> None:
         """Refuses devices by which a client moves more than its own update."""
@@ -160,12 +177,13 @@ class ExperimentConfig:
         clients, name = self.clients, self.aggregation.name
         takes = ("uniform", *SAMPLING_OPTIONS)
         if self.private:
-            takes = SAMPLINGS_OF[MECHANISM_OF[name]]
+            takes = SAMPLINGS_OF[self.privacy.mechanism(name)]
+        secure = " --dp_secure_noise" if self.privacy.dp_secure_noise else ""
         if clients.sampling not in (None, *takes):
             raise errors.ConfigError(
                 f"--sampling={clients.sampling} is not accounted for with "
-                f"--aggregator={name}; choose {' or '.join(takes)}, or leave "
-                "it out."
+                f"--aggregator={name}{secure}; choose {' or '.join(takes)}, or "
+                "leave it out."
             )
         private = self.private
         if private and clients.weighting not in (None, "uniform"):

@@ -17,10 +17,14 @@ MECHANISM_OF: Mapping[str, str] = {
     "dp_local": "local",
     "dp_distributed": "distributed",
 }
+# The mechanism of dp_gaussian with --dp_secure_noise.
+DISCRETE_GAUSSIAN = "discrete_gaussian"
 # Mechanism -> the samplings that its privacy can be accounted for with, the
 # one to take by default first.
 SAMPLINGS_OF: Mapping[str, tuple[str, ...]] = {
     "gaussian": ("poisson", "uniform", "shuffled", "min_separation"),
+    # What is proven of a fixed number of clients is of the continuous one.
+    DISCRETE_GAUSSIAN: ("poisson", "shuffled", "min_separation"),
     "tree": ("shuffled", "min_separation"),
     "tree_restart": ("shuffled",),
     "matrix": ("min_separation",),
@@ -43,7 +47,7 @@ _FIXED_CLIP = {**_ALL, "dp_clip": None}
 # The options that each private aggregator takes, with defaults; all other
 # aggregators refuse them.
 PRIVACY_OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "dp_gaussian": _FIXED_CLIP,
+    "dp_gaussian": {**_FIXED_CLIP, "dp_secure_noise": False},
     # The numbers of Andrew et al. 2021.
     "dp_gaussian_adaptive": {
         **_ALL,
@@ -146,6 +150,13 @@ class PrivacyConfig(fields.Group):
         "Sets how many bits each number of an update takes. Default: 20. "
         "Only for dp_distributed.",
     )
+    dp_secure_noise: Optional[bool] = fields.field(
+        None,
+        fields.SWITCH,
+        "Adds up integers and draws their noise exactly, from a cryptographic "
+        "generator, so that privacy rests on no rounding of floating-point "
+        "numbers. Only for dp_gaussian.",
+    )
     dp_accountant: Optional[str] = fields.field(
         None,
         fields.known(ACCOUNTANTS),
@@ -179,6 +190,16 @@ class PrivacyConfig(fields.Group):
         " a private model reveals of who took part (one-shot audit). "
         "Default: none.",
     )
+
+    def mechanism(self, aggregator: str) -> str:
+        """Returns the name of a private aggregator's mechanism.
+
+        Args:
+          aggregator: A key of `MECHANISM_OF`.
+        """
+        if self.dp_secure_noise:
+            return DISCRETE_GAUSSIAN
+        return MECHANISM_OF[aggregator]
 
     def settle_for(self, aggregator: str, examples: bool = False) -> None:
         """Fills in the options of `aggregator` and refuses all others.

@@ -192,8 +192,8 @@ _PRIVACY_FLAGS: tuple[tuple[str, Allowed, Any, str], ...] = (
         "mechanism",
         fields.TEXT,
         "gaussian",
-        "Chooses the mechanism: gaussian, tree, tree_restart, matrix, local or "
-        "distributed.",
+        "Chooses the mechanism: gaussian, discrete_gaussian (that of "
+        "--dp_secure_noise), tree, tree_restart, matrix, local or distributed.",
     ),
     (
         "sampling",

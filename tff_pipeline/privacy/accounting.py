@@ -1,6 +1,18 @@
 """Computes epsilon of a setting: the least of the bounds that hold.
 
 `setting` defines what it depends on. Needs no TensorFlow.
+
+Of the discrete Gaussian with the sensitivity in integers, what is proven is
+that its Renyi divergences are at most those of the continuous one (Canonne,
+Kamath, Steinke 2020, theorem 14), of a vector with the L2 norm as sensitivity.
+So bounds on Renyi divergences alone are taken for it. A Poisson sample's
+divergence of an integer order alpha is a sum over k of C(alpha, k) (1 -
+q)^(alpha - k) q^k E_P[(Q / P)^k] (Mironov, Talwar, Zhang 2019, section 3.3),
+each of which theorem 14 bounds by what it is for the continuous one; that this
+direction of the divergence is the larger (their theorem 5) rests on a
+reflection that swaps P and Q, and x -> Delta - x is one on the integers too.
+Of orders between the integers, of exact distributions of privacy losses and of
+samples of a fixed size nothing of the kind is known, and they are refused.
 """
 
 import functools
@@ -13,14 +25,14 @@ import numpy.typing as npt
 from dp_accounting import pld, rdp
 
 from tff_pipeline import errors
-from tff_pipeline.config.privacy import ACCOUNTANTS
+from tff_pipeline.config.privacy import ACCOUNTANTS, DISCRETE_GAUSSIAN
 from tff_pipeline.privacy import gaussian
 from tff_pipeline.privacy.setting import Setting, check_name
 
 Array = npt.NDArray[Any]
 
 # Of these, what is known is bounds on Renyi divergences, and on nothing else.
-_RENYI_ONLY = ("distributed",)
+_RENYI_ONLY = ("distributed", DISCRETE_GAUSSIAN)
 
 
 # How finely privacy losses are told apart, always rounded to the safe side: in
@@ -68,6 +80,15 @@ def finite(epsilon: float) -> Optional[float]:
     return epsilon if math.isfinite(epsilon) else None
 
 
+def knows_renyi_alone(setting: Setting) -> bool:
+    """Says whether no other bounds are proven than on Renyi divergences.
+
+    Args:
+      setting: The mechanism, the sampling and the counts.
+    """
+    return setting.mechanism in _RENYI_ONLY
+
+
 def default_accountant(setting: Setting) -> str:
     """Returns the tightest accountant that knows the setting.
 
@@ -75,8 +96,7 @@ def default_accountant(setting: Setting) -> str:
       setting: The mechanism, the sampling and the counts.
     """
     uniform = setting.amplified and setting.sampling == "uniform"
-    known = setting.mechanism not in _RENYI_ONLY
-    return "pld" if known and not uniform else "rdp"
+    return "rdp" if uniform or knows_renyi_alone(setting) else "pld"
 
 
 def epsilon(
@@ -127,7 +147,12 @@ def epsilon(
         _amplified(setting, noise_multiplier, delta, accountant, quick),
         # It holds as well: a sample's output is a mixture of those of fixed
         # cohorts, none of which tells more than everyone in every round.
-        _unamplified(setting, noise_multiplier, delta, "pld"),
+        _unamplified(
+            setting,
+            noise_multiplier,
+            delta,
+            accountant if knows_renyi_alone(setting) else "pld",
+        ),
     )
     return min(bounds)
 
@@ -167,7 +192,10 @@ def _amplified(
     orders: Optional[tuple[float, ...]] = None
     if quick:
         orders = _FEW_ORDERS
-    elif noise_multiplier > _MOST_NOISE_OF_ALL_ORDERS:
+    elif (
+        noise_multiplier > _MOST_NOISE_OF_ALL_ORDERS
+        or setting.mechanism == DISCRETE_GAUSSIAN
+    ):
         orders = _INTEGER_ORDERS
     alphas, divergences = _divergences(event, setting.adjacency, orders)
     divergences = times * divergences
@@ -226,7 +254,7 @@ def check_accountant(setting: Setting, accountant: str) -> None:
     Raises:
       ConfigError: If it does not.
     """
-    if accountant == "pld" and setting.mechanism in _RENYI_ONLY:
+    if accountant == "pld" and knows_renyi_alone(setting):
         raise errors.ConfigError(
             f"--accountant=pld does not know --mechanism={setting.mechanism}; "
             "use --accountant=rdp."

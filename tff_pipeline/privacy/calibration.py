@@ -71,7 +71,12 @@ def noise_multiplier(
     enough = gaussian.noise_multiplier(target_epsilon, delta) * math.sqrt(
         setting.squared_sensitivity()
     )
-    known = setting.amplified and enough <= _LARGEST_MULTIPLIER
+    known = (
+        setting.amplified
+        and enough <= _LARGEST_MULTIPLIER
+        # Else the account may say more of it than the closed form.
+        and not accounting.knows_renyi_alone(setting)
+    )
     found = _search(
         epsilon, estimate, target_epsilon, enough if known else None
     )

@@ -13,10 +13,11 @@ from tff_pipeline.aggregators.aggregation import (
     AggregationContext,
     Factory,
 )
-from tff_pipeline.aggregators.private import dp_mean, noise
+from tff_pipeline.aggregators.private import dp_mean, key_stream, noise
 from tff_pipeline.aggregators.private.distributed import (
     NumberedDistributedDpMeanFactory,
 )
+from tff_pipeline.aggregators.private.grid_mean import GridDpMeanFactory
 from tff_pipeline.aggregators.private.recorded import RecordedFactory
 from tff_pipeline.client_work.hooks import ClientHook, NumberedClients
 from tff_pipeline.client_work.local_noise import LocalNoise
@@ -65,10 +66,18 @@ def _aggregation(plan: Plan, factory: Factory) -> Aggregation:
 def dp_gaussian(context: AggregationContext) -> Aggregation:
     """Clips, sums up and adds fresh noise every round (McMahan et al. 2018).
 
+    With `--dp_secure_noise` sums are of integers and their noise is exact.
+
     Args:
       context: Has a plan of this aggregator.
     """
     plan = _plan(context)
+    if plan.options.dp_secure_noise:
+        key_stream.library()
+        factory = GridDpMeanFactory(
+            plan.grid, plan.setting.cohort_size, plan.exact_noise_key
+        )
+        return _aggregation(plan, factory)
     return _mean(plan, noise.FreshNoise(plan.noise_key))
 
 

@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from tff_pipeline import errors
 from tff_pipeline.aggregators.private.discrete_mechanism import Mechanism
+from tff_pipeline.aggregators.private.grid import LARGEST_MULTIPLIER, Grid
 from tff_pipeline.config import ExperimentConfig
-from tff_pipeline.config.privacy import MECHANISM_OF, PrivacyConfig
+from tff_pipeline.config.privacy import PrivacyConfig
 from tff_pipeline.privacy import (
     accounting,
     calibration,
@@ -112,6 +113,11 @@ class Plan:
         return np.frombuffer(self._derived("noise"), np.int64)
 
     @property
+    def exact_noise_key(self) -> bytes:
+        """Key of the noise of --dp_secure_noise, 16 bytes."""
+        return self._derived("exact noise")
+
+    @property
     def cohort_seed(self) -> int:
         """Seed of the cohorts, secret so that nobody can guess them."""
         return int.from_bytes(self._derived("cohort"), "big")
@@ -143,6 +149,11 @@ class Plan:
         return discrete_plan.mechanism(
             self.options, self.setting, self.dimension, self.noise_multiplier
         )
+
+    @property
+    def grid(self) -> Grid:
+        """Grid of --dp_secure_noise; its noise is the plan's or a hair more."""
+        return Grid(self.clip, self.noise_multiplier)
 
     @property
     def clip(self) -> float:
@@ -225,7 +236,7 @@ def make(
         min_separation = clients.min_separation or population // size
     assert clients.sampling is not None  # `ExperimentConfig` settles it.
     setting = Setting(
-        MECHANISM_OF[aggregator],
+        options.mechanism(aggregator),
         clients.sampling,
         population,
         size,
@@ -251,6 +262,11 @@ def make(
                 multiplier = discrete_plan.noise_multiplier(
                     options, setting, dimension, multiplier
                 )
+    if options.dp_secure_noise and multiplier > LARGEST_MULTIPLIER:
+        raise errors.ConfigError(
+            f"--dp_noise_multiplier={multiplier:g}: must be at most "
+            f"{LARGEST_MULTIPLIER:.0f} with --dp_secure_noise."
+        )
     plan = Plan(
         aggregator,
         options,

@@ -15,12 +15,16 @@ from typing import Any, Optional
 import dp_accounting
 
 from tff_pipeline import errors
-from tff_pipeline.config.privacy import SAMPLINGS_OF
+from tff_pipeline.config.privacy import DISCRETE_GAUSSIAN, SAMPLINGS_OF
 
 _Relation = dp_accounting.NeighboringRelation
 
 MECHANISMS = {
     "gaussian": "fresh noise in every round (McMahan et al. 2018)",
+    DISCRETE_GAUSSIAN: (
+        "fresh discrete noise in every round on sums of integers, drawn "
+        "exactly (Canonne et al. 2020)"
+    ),
     "tree": "noise of one binary tree over all rounds (Kairouz et al. 2021)",
     "tree_restart": "a new tree in every epoch (Kairouz et al. 2021)",
     "matrix": (
@@ -69,7 +73,8 @@ class Setting:
       sampling: One of `SAMPLINGS`: each client on its own with probability
         cohort_size / population; a fixed number without replacement; everyone
         once an epoch, in some order; or nobody again within `min_separation`
-        rounds. The first two are amplification by sampling to `gaussian`.
+        rounds. The first two are amplification by sampling to `gaussian`, the
+        first to `discrete_gaussian`.
       population: The count of clients.
       cohort_size: The count of a round's clients; with Poisson sampling, the
         expected one.
@@ -130,7 +135,7 @@ class Setting:
     def amplified(self) -> bool:
         """Says whether not knowing who takes part lowers epsilon."""
         return (
-            self.mechanism == "gaussian"
+            self.mechanism in ("gaussian", DISCRETE_GAUSSIAN)
             and self.sampling in ("poisson", "uniform")
             and not self.cohorts_known
         )

@@ -40,9 +40,22 @@ _NOT_COVERED = (
     "figures of the examples that they look at.",
     "Choosing: whoever looks at several runs on the same clients spends the "
     "epsilon of all of them.",
-    "Numbers: noise is float32, from a generator that is fast and not made for "
-    "cryptography, keyed with 128 bits of the operating system's.",
     "Time: how long rounds take.",
+)
+_FLOATS = (
+    "Numbers: noise is float32, from a generator that is fast and not made for "
+    "cryptography, keyed with 128 bits of the operating system's."
+)
+_EXACT_NOISE = (
+    "updates are integers, whose norm is checked and whose sums are taken "
+    "exactly, and their noise is an exact discrete Gaussian, of bits of "
+    "AES-256 in counter mode under a key from 128 bits of the operating "
+    "system's: epsilon holds against whoever cannot break AES"
+)
+_COHORTS = (
+    "Cohorts: who takes part, which must stay secret, is drawn by a generator "
+    "that is fast and not made for cryptography, keyed with 128 bits of the "
+    "operating system's."
 )
 _COMPUTED = (
     "What the task computed from the data before training, such as a "
@@ -102,6 +115,7 @@ def content(
         "mechanism_in_words": MECHANISMS[setting.mechanism],
         "noise_multiplier": plan.noise_multiplier,
         "noise_over_sensitivity": multiplier,
+        "numbers": _EXACT_NOISE if plan.options.dp_secure_noise else None,
         "sensitivity_in_clips": setting.sensitivity,
         "clip": plan.options.dp_clip,
         "adaptive_clip": _adaptive(plan),
@@ -196,6 +210,8 @@ def in_words(statement: dict[str, Any]) -> str:
         ),
         ("accountant", f"{s['accountant']}: {s['accountant_in_words']}"),
     ]
+    if s["numbers"] is not None:
+        facts.append(("numbers", s["numbers"]))
     if s["audit"] is not None:
         facts.append(("audit", _audit_in_words(s["audit"], epsilon)))
     lines = [paper.filled(s["guarantee"])]
@@ -282,4 +298,8 @@ def _not_covered(plan: Plan) -> list[str]:
     exact = [_EXACT] if plan.options.dp_release_exact_metrics else []
     stateful = plan.setting.mechanism in ("tree", "tree_restart", "matrix")
     before = _DESCRIBED if plan.described else _COMPUTED
-    return [*exact, before, *_NOT_COVERED, *([_STATEFUL] if stateful else [])]
+    numbers = [_FLOATS]
+    if plan.options.dp_secure_noise:
+        numbers = [_COHORTS] if plan.setting.amplified else []
+    last = [_STATEFUL] if stateful else []
+    return [*exact, before, *_NOT_COVERED, *numbers, *last]

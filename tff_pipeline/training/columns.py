@@ -34,8 +34,8 @@ def names(
       groups: The groups of clients that are evaluated client by client, such
         as `seen`.
       more: The columns that the algorithm and devices add.
-      exact: Whether to include figures of the training clients that no noise
-        protects.
+      exact: Whether to include figures of the training clients that neither
+        noise nor encryption protects.
       personal: Whether clients that train have weights of their own, which are
         compared with the server's.
     """

@@ -270,7 +270,7 @@ class Loop:
         row.update(cohort.figures)
         for name in ("bytes_down", "bytes_up"):
             size = getattr(self.algorithm, name)
-            if size is not None:
+            if size is not None and name not in row:  # Not measured.
                 row[name] = size
         after = Outcome(number, state, kept, best=before.best)
         return self._done(number, after, cohort.client_ids, row, began)

@@ -1,0 +1,1 @@
+"""Averages what only the holder of a secret key can read."""
