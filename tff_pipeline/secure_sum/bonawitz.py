@@ -73,9 +73,7 @@ class Bonawitz:
         self._session = os.urandom(SESSION_BYTES)
         self._number = 0
 
-    def begin(
-        self, num_clients: int, layout: Layout, each: Map = map
-    ) -> "Run":
+    def begin(self, num_clients: int, layout: Layout, each: Map = map) -> "Run":
         """Begins a sum: clients agree on keys and share their secrets.
 
         Args:
@@ -143,9 +141,7 @@ class Run:
             lambda client, _: client.advertise(),
             dict.fromkeys(everyone, b""),
         )
-        self._deliveries = self._stage(
-            Stage.SHARES, Client.share_keys, rosters
-        )
+        self._deliveries = self._stage(Stage.SHARES, Client.share_keys, rosters)
 
     def masked(self, client: int, vector: Sequence[Array]) -> bytes:
         """Masks a client's vector; may be called on any thread.

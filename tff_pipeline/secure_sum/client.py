@@ -285,12 +285,12 @@ class Client:
         """Derives the key that seals shares from one client for another."""
         other = receiver if sender == self.number else sender
         secret = keys.agree(self._share_key, self._public[other][0])
-        return keys.derive(
-            self.parameters, secret, "shares", sender, receiver
-        )
+        return keys.derive(self.parameters, secret, "shares", sender, receiver)
 
-    def _add_masks(self, vector: Sequence[Array], others: Sequence[int]) -> None:
-        """Adds the client's own mask, and for each pair the one's or minus it."""
+    def _add_masks(
+        self, vector: Sequence[Array], others: Sequence[int]
+    ) -> None:
+        """Adds the client's own mask and its part of each pair's mask."""
         own = keys.own_mask_key(self.parameters, self._seed, self.number)
         masks.add(vector, self._make_stream(own))
         for other in others:

@@ -69,8 +69,7 @@ def verify(
         )
     except InvalidSignature:
         raise ForgedMessageError(
-            "A message is not signed by the client that it names as its "
-            "sender."
+            "A message is not signed by the client that it names as its sender."
         ) from None
 
 

@@ -1,10 +1,10 @@
 """Masks: streams of numbers from a key, added to a vector or taken from it.
 
-The numbers are uniform on all values of their modulus: a segment of b bits takes
-the low b bits of words of the stream, and 2^b divides 2^(word size). The stream
-is AES-128 in counter mode, as good as random to whoever has not all 128 bits of
-its key. (Flower 1.42 folds its keys to 32 bits and draws from 2^32 - 2 values;
-2^32 trials then find any mask.)
+The numbers are uniform on all values of their modulus: a segment of b bits
+takes the low b bits of words of the stream, and 2^b divides 2^(word size). The
+stream is AES-128 in counter mode, as good as random to whoever has not all 128
+bits of its key. (Flower 1.42 folds its keys to 32 bits and draws from 2^32 - 2
+values; 2^32 trials then find any mask.)
 """
 
 from collections.abc import Callable, Sequence

@@ -164,12 +164,8 @@ def read(
     if identity_of is not None:
         if not 0 <= sender < parameters.num_clients:
             raise ForgedMessageError("A message is of no client of the sum.")
-        keys.verify(
-            identity_of(sender), bytes(view[len(content) :]), content
-        )
-    return Message(
-        Kind(number), sender, to, content[_HEADER.size :], raw
-    )
+        keys.verify(identity_of(sender), bytes(view[len(content) :]), content)
+    return Message(Kind(number), sender, to, content[_HEADER.size :], raw)
 
 
 def signed_size(length: int) -> int:

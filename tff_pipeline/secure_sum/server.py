@@ -11,11 +11,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tff_pipeline.secure_sum import keys, layout, masks, messages, shamir
-from tff_pipeline.secure_sum.client import (
-    DIGEST_BYTES,
-    KEYS_BYTES,
-    SEALED_BYTES,
-)
+from tff_pipeline.secure_sum.client import SEALED_BYTES
 from tff_pipeline.secure_sum.layout import Array
 from tff_pipeline.secure_sum.masks import MakeStream
 from tff_pipeline.secure_sum.messages import SERVER, Kind, Message, Reader
@@ -190,8 +186,8 @@ class Server:
     def _take_shares(self, message: Message) -> None:
         with Reader(message.body) as reader:
             sealed = reader.records(SEALED_BYTES)
-        expected = self._near(message.sender, self._present)
-        if {*sealed, message.sender} != set(expected):
+        near = set(self._near(message.sender, self._present))
+        if set(sealed) != near - {message.sender}:
             raise MalformedMessageError("Shares are not for all neighbours.")
         self._sealed[message.sender] = sealed
 

@@ -1,4 +1,4 @@
-"""Shares a secret so that any `threshold` shares give it, and fewer tell nothing.
+"""Shares a secret: any `threshold` shares give it, and fewer tell nothing.
 
 Shamir 1979, "How to Share a Secret", over the field of the integers modulo
 65521, the largest prime below 2^16. A secret of 32 bytes is 17 digits to that
