@@ -15,6 +15,8 @@ from tff_pipeline.secure_sum.refusals import (
     TooFewClientsError,
 )
 
+modular_sum = tff.backends.mapreduce.federated_secure_modular_sum
+
 PAIR = tff.to_type(
     collections.OrderedDict(
         a=tff.TensorType(np.int32, [3]), b=tff.TensorType(np.int64)
@@ -37,10 +39,8 @@ def every_kind(pair, number):
         tff.federated_secure_sum_bitwidth(
             pair, collections.OrderedDict(a=5, b=40)
         ),
-        tff.federated_secure_modular_sum(pair, 16),
-        tff.federated_secure_modular_sum(
-            pair, collections.OrderedDict(a=2**30, b=2)
-        ),
+        modular_sum(pair, 16),
+        modular_sum(pair, collections.OrderedDict(a=2**30, b=2)),
         tff.federated_sum(number),
         tff.federated_secure_sum(number, 2**31 - 1),
     )
@@ -72,11 +72,11 @@ class Counted(Bonawitz):
 def test_every_secure_sum_is_the_plain_one(threads, neighbours):
     # The last sums overflow int32, and wrap around as plain ones do.
     numbers = [2**31 - 1 - i for i in range(11)]
-    with InProcessContext() as context:
+    with InProcessContext():
         plain = every_kind(VALUES, numbers)
         assert plain[3]["a"].tolist() == [55 % 16, 110 % 16, 77 % 16]
     protocol = Counted(neighbours)
-    with InProcessContext(threads, 3, secure_sum=protocol) as context:
+    with InProcessContext(threads, 3, secure_sum=protocol):
         secure = every_kind(VALUES, numbers)
     assert flat(secure) == flat(plain)
     types = [
@@ -85,7 +85,6 @@ def test_every_secure_sum_is_the_plain_one(threads, neighbours):
     ]
     assert types[0] == types[1]
     assert protocol.runs == 1  # One vector for all of them.
-    del context
 
 
 def test_who_drops_out_while_the_protocol_runs_is_not_in_the_sum():
@@ -119,9 +118,11 @@ def test_one_client_is_too_few_and_none_are_zeros():
 
 @pytest.mark.parametrize("value", [-1, 101])
 def test_a_value_out_of_range_is_refused(value):
-    with InProcessContext(secure_sum=Bonawitz()):
-        with pytest.raises(SecureSumError, match="from 0 to 100"):
-            small_sum([1, value, 1])
+    with (
+        InProcessContext(secure_sum=Bonawitz()),
+        pytest.raises(SecureSumError, match="from 0 to 100"),
+    ):
+        small_sum([1, value, 1])
 
 
 def test_a_sum_that_needs_more_bits_than_there_are_is_refused():
@@ -142,13 +143,15 @@ def test_moduli_that_are_no_powers_of_two_are_refused():
         tff.FederatedType(tff.TensorType(np.int32), tff.CLIENTS)
     )
     def modular(number):
-        return tff.federated_secure_modular_sum(number, 10)
+        return modular_sum(number, 10)
 
     with InProcessContext():
         assert modular([7, 8, -1]) == 4
-    with InProcessContext(secure_sum=Bonawitz()):
-        with pytest.raises(ModulusError, match="10; .* power of two"):
-            modular([7, 8])
+    with (
+        InProcessContext(secure_sum=Bonawitz()),
+        pytest.raises(ModulusError, match=r"10; .* power of two"),
+    ):
+        modular([7, 8])
 
 
 def test_sums_that_need_each_other_are_runs_of_their_own():

@@ -296,8 +296,7 @@ class _Interpreter:
                 value,
             )
 
-        total = self._federated_sum(OnClients(remainder, [value]), signature)
-        return OnServer(remainder, total)
+        return OnServer(remainder, self._federated_sum(value, signature))
 
     def _federated_min(self, argument: OnClients, signature: Any) -> Any:
         empty = functools.partial(
