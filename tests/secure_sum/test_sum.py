@@ -188,7 +188,7 @@ def test_bytes_are_counted():
     [
         ({"num_clients": 1}, TooFewClientsError, "a secure sum of one"),
         ({"threshold": 5}, TooFewClientsError, "threshold of 5"),
-        ({"threshold": 2}, ValueError, "not more than half of the 4"),
+        ({"threshold": 2}, TooFewClientsError, "not more than half of the 4"),
         ({"neighbours": 3}, ValueError, "even"),
         ({"num_clients": 65521}, ValueError, "65520"),
         ({"session": b"short"}, ValueError, "16 bytes"),

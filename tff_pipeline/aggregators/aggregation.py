@@ -36,6 +36,11 @@ class Aggregation:
       complete: A function from (the model's trainable weights before the round,
         the measurements of the aggregation process) to the measurements that
         `measure` takes, for columns that need both; `None` if none does.
+      secure: True if what leaves a client is taken by secure sums alone, so
+        that a protocol can hide it from the server; then its metrics and counts
+        are taken so too.
+      describe: Words for what the aggregation does on a client, such as
+        "rounded to 20 bits"; empty if it does nothing there.
       noise_on_clients: True if all noise of the plan is added on clients, so
         that a round without clients has no noise to release.
     """
@@ -46,6 +51,8 @@ class Aggregation:
     columns: Sequence[str] = ()
     measure: Callable[[Any], Mapping[str, float]] = lambda _: {}
     complete: Optional[Callable[[Sequence[Any], Any], Any]] = None
+    secure: bool = False
+    describe: str = ""
     noise_on_clients: bool = False
 
     @property

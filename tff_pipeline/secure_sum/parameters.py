@@ -67,7 +67,7 @@ class Parameters:
                 f"threshold of {self.threshold}."
             )
         if 2 * self.threshold <= size:
-            raise ValueError(
+            raise TooFewClientsError(
                 f"A threshold of {self.threshold} is not more than half of "
                 f"the {size} clients of a neighbourhood, so that the server "
                 "could learn both secrets of a client."
