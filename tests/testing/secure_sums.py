@@ -6,6 +6,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tff_pipeline.secure_sum import keys, masks
+from tff_pipeline.secure_sum.bonawitz import Bonawitz, Stage
 from tff_pipeline.secure_sum.client import Client
 from tff_pipeline.secure_sum.layout import Segment
 from tff_pipeline.secure_sum.parameters import Parameters
@@ -40,6 +41,30 @@ class OtherMask:
         end = self._place + count
         buffer[:count] = self._content[self._place : end]
         self._place = end
+
+
+class LosesTwoInTheSecondSum(Bonawitz):
+    """The protocol, of whose second sum two clients drop out."""
+
+    def __init__(self, neighbours, threshold):
+        super().__init__(
+            neighbours,
+            threshold,
+            lambda number, client: (
+                Stage.MASKED if number == 2 and client < 2 else None
+            ),
+        )
+
+
+class LosesThree(Bonawitz):
+    """The protocol, in which three clients drop out of every sum."""
+
+    def __init__(self, neighbours, threshold):
+        super().__init__(
+            neighbours,
+            threshold,
+            lambda _, client: Stage.SHARES if client < 3 else None,
+        )
 
 
 class Exchange:
