@@ -1,9 +1,10 @@
-"""What a server sees with clients that tell it all says nothing of a victim.
+"""What a server sees with clients that tell it all says nothing but one sum.
 
-Constructively: for every other input of the victim that gives the same sum
-there are masks, as likely as the true ones, that make the whole transcript of
-the server, and all that the colluding clients know, the same to the byte. These
-masks come from keys that neither of them ever derives.
+Constructively: for every other input of a victim that gives the same sum (or
+for every other one, if the server says that the victim dropped) there are
+masks, as likely as the true ones, that make the whole transcript of the server,
+and all that the colluding clients know, the same to the byte. These masks come
+from keys that neither of them ever derives.
 """
 
 import hashlib
