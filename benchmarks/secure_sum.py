@@ -110,10 +110,16 @@ def _odds(num_clients: int, neighbours: int, threshold: int) -> str:
         return bad.sf(most)
 
     return (
-        f"| {neighbours} | {threshold} | {lost(0.1):.1e} | {lost(0.3):.1e} "
-        f"| {given_away(0.2, threshold - 1):.1e} "
-        f"| {given_away(0.2, 2 * threshold - size - 1):.1e} |"
+        f"| {neighbours} | {threshold} | {_chance(lost(0.1))} "
+        f"| {_chance(lost(0.3))} | {_chance(given_away(0.2, threshold - 1))} "
+        f"| {_chance(given_away(0.2, 2 * threshold - size - 1))} |"
     )
+
+
+def _chance(probability: float) -> str:
+    if probability < 1e-9:
+        return "< 1e-9"
+    return f"{probability:.1e}" if probability < 0.01 else f"{probability:.0%}"
 
 
 def main() -> None:

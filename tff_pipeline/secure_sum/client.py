@@ -7,7 +7,7 @@ lies, and the neighbours of Bell et al. 2020 if the parameters have them.
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Optional
 
 import numpy as np
@@ -288,7 +288,7 @@ class Client:
         return keys.derive(self.parameters, secret, "shares", sender, receiver)
 
     def _add_masks(
-        self, vector: Sequence[Array], others: Sequence[int]
+        self, vector: Sequence[Array], others: Iterable[int]
     ) -> None:
         """Adds the client's own mask and its part of each pair's mask."""
         own = keys.own_mask_key(self.parameters, self._seed, self.number)

@@ -6,6 +6,7 @@ kinds (updates, weights, counts) are taken by one run of the protocol.
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,8 @@ from tff_pipeline.secure_sum.refusals import (
     ModulusError,
 )
 
-Array = npt.NDArray[np.unsignedinteger]
+# Of unsigned integers.
+Array = npt.NDArray[Any]
 # The numbers of a segment are sent in the shortest of these that holds them.
 _SIZES = (8, 16, 32, 64)
 
@@ -45,7 +47,7 @@ class Segment:
             )
 
     @property
-    def dtype(self) -> "np.dtype[np.unsignedinteger]":
+    def dtype(self) -> "np.dtype[Any]":
         """Type of the numbers in messages, little-endian."""
         size = next(size for size in _SIZES if self.bits <= size)
         return np.dtype(f"<u{size // 8}")
@@ -122,7 +124,8 @@ def to_bytes(vector: Sequence[Array]) -> list[memoryview]:
     Args:
       vector: Arrays of the layout's dtypes.
     """
-    return [memoryview(numbers).cast("B") for numbers in vector if numbers.size]
+    # A view of no numbers has no bytes to be cast.
+    return [numbers.data.cast("B") for numbers in vector if numbers.size]
 
 
 def from_bytes(layout: Layout, content: memoryview) -> list[Array]:
