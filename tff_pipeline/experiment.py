@@ -14,7 +14,11 @@ import numpy as np
 from tff_pipeline import errors, timing
 from tff_pipeline.algorithms import algorithm
 from tff_pipeline.assembly.privacy import protect
-from tff_pipeline.assembly.process import runtime, what_leaves_a_client
+from tff_pipeline.assembly.process import (
+    runtime,
+    secure_sum_protocol,
+    what_leaves_a_client,
+)
 from tff_pipeline.assembly.task import (
     initial_weights,
     load_described_task,
@@ -119,6 +123,7 @@ def _run(
 ) -> Result:
     algorithm.check(config)
     sign = signer(config, directory)
+    secure_sum = secure_sum_protocol(config.secure_aggregation)
     task, environment = load_described_task(config, overwrite)
     if task.columns:
         announce(column_guard.in_words(task.columns))
@@ -143,10 +148,10 @@ def _run(
         announce(task.notes)
     for note in loop.algorithm.notes:
         announce(note)
-    announce(what_leaves_a_client(loop.algorithm))
+    announce(what_leaves_a_client(loop.algorithm, config.secure_aggregation))
     if config.run.target_metric is not None:
         announce(best.in_words(config.run.target_metric, loop.columns))
-    with runtime(config.run):
+    with runtime(config.run, secure_sum):
         outcome = loop.run(loop.algorithm.initial_state(weights))
         weights = loop.algorithm.model_weights(outcome.state, outcome.kept)
     rounds, budget = outcome.round_number, loop.budget

@@ -233,6 +233,7 @@ ALGORITHMS = {
 AGGREGATORS = {
     "mean": "tff_pipeline.aggregators.mean:mean",
     "he_mean": "tff_pipeline.aggregators.encrypted.he_mean:he_mean",
+    "secure_mean": "tff_pipeline.aggregators.secure_mean:secure_mean",
     "dp_gaussian": "tff_pipeline.privacy.mechanisms:dp_gaussian",
     "dp_gaussian_adaptive": (
         "tff_pipeline.privacy.mechanisms:dp_gaussian_adaptive"
@@ -247,6 +248,11 @@ AGGREGATORS = {
 # What may come before an aggregator, as in clip+mean.
 AGGREGATOR_STEPS = {
     "clip": "tff_pipeline.aggregators.clip:clip",
+}
+
+# Protocols that carry out secure sums in the in-process runtime.
+SECURE_SUMS = {
+    "bonawitz": "tff_pipeline.secure_sum.bonawitz:Bonawitz",
 }
 
 SAMPLERS = {

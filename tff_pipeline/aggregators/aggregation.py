@@ -36,10 +36,13 @@ class Aggregation:
       complete: A function from (the model's trainable weights before the round,
         the measurements of the aggregation process) to the measurements that
         `measure` takes, for columns that need both; `None` if none does.
-      noise_on_clients: True if all noise of the plan is added on clients, so
-        that a round without clients has no noise to release.
+      secure: True if what leaves a client is taken by secure sums alone, so
+        that a protocol can hide it from the server; then its metrics and counts
+        are taken so too.
       describe: Words for what the aggregation does on a client, such as
         "rounded to 20 bits"; empty if it does nothing there.
+      noise_on_clients: True if all noise of the plan is added on clients, so
+        that a round without clients has no noise to release.
       hides_clients: True if the server learns sums of messages alone. Then
         nothing else of what clients train is written either: no metrics of
         training, no counts of examples.
@@ -51,8 +54,9 @@ class Aggregation:
     columns: Sequence[str] = ()
     measure: Callable[[Any], Mapping[str, float]] = lambda _: {}
     complete: Optional[Callable[[Sequence[Any], Any], Any]] = None
-    noise_on_clients: bool = False
+    secure: bool = False
     describe: str = ""
+    noise_on_clients: bool = False
     hides_clients: bool = False
 
     @property

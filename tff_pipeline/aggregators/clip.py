@@ -39,7 +39,14 @@ def clip(context: AggregationContext) -> Aggregation:
 
     return dataclasses.replace(
         inner,
-        factory=tff.aggregators.clipping_factory(norm, inner.factory),
+        factory=tff.aggregators.clipping_factory(
+            norm,
+            inner.factory,
+            # Else the server would see whose updates were long.
+            clipped_count_sum_factory=(
+                tff.aggregators.SecureSumFactory(1, 0) if inner.secure else None
+            ),
+        ),
         columns=(_COLUMN, *inner.columns),
         measure=measure,
     )

@@ -62,12 +62,15 @@ def with_lora_error(
 
     Returns:
       The aggregation with the column. One with a privacy plan is returned as it
-      is, for the column would tell of clients without noise; so is one that
-      counts all clients the same, which is no weighted mean.
+      is, for the column would tell of clients without noise; so is one of
+      secure sums, whose server sees no client's factors, and one that counts
+      all clients the same, which is no weighted mean.
     """
     factory = aggregation.factory
-    if aggregation.plan is not None or not isinstance(
-        factory, tff.aggregators.WeightedAggregationFactory
+    if (
+        aggregation.plan is not None
+        or aggregation.secure
+        or not isinstance(factory, tff.aggregators.WeightedAggregationFactory)
     ):
         return aggregation
     assert aggregation.complete is None

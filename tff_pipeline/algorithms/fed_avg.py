@@ -70,6 +70,7 @@ class FedAvg(Algorithm):
             server,
             context.aggregation.factory,
             self.hooks,
+            context.aggregation.secure,
         )
         self.bytes_down = num_bytes(update.received_type)
         self.bytes_up = num_bytes(update.result_type)
@@ -125,6 +126,7 @@ def _compose(
     server: ServerConfig,
     factory: Factory,
     hooks: Sequence[ClientHook],
+    secure: bool = False,
 ) -> Process:
     templates = tff.learning.templates
     message, weights_type = update.result_type, update.weights_type
@@ -143,10 +145,10 @@ def _compose(
         return templates.compose_learning_process(
             initial_weights,
             templates.build_broadcast_process(weights_type),
-            process.as_process(update),
+            process.as_process(update, secure),
             aggregator,
             finalizer,
         )
     return kept_state.compose(
-        initial_weights, update, hooks, aggregator, finalizer
+        initial_weights, update, hooks, aggregator, finalizer, secure
     )

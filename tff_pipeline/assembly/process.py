@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Optional
 
 from tff_pipeline import errors, registry
 from tff_pipeline.aggregators import chain, lora_error
@@ -17,7 +17,12 @@ from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.cohorts.asynchronous import DeviceSchedule
 from tff_pipeline.cohorts.devices import Devices
 from tff_pipeline.cohorts.source import sampler_of
-from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
+from tff_pipeline.config import (
+    RUNTIME_OPTIONS,
+    ExperimentConfig,
+    RunConfig,
+    SecureAggregationConfig,
+)
 from tff_pipeline.datasets.federation import augmentation
 from tff_pipeline.tasks.task import Task
 
@@ -88,25 +93,61 @@ def _changes(config: ExperimentConfig, task: Task) -> Sequence[ClientHook]:
     return () if change is None else [Augmented(change)]
 
 
-def runtime(config: RunConfig) -> contextlib.AbstractContextManager[Any]:
+def secure_sum_protocol(config: SecureAggregationConfig) -> Optional[Any]:
+    """Makes the protocol that `--secure_aggregation` names.
+
+    Args:
+      config: The options of the protocol.
+
+    Returns:
+      An object for the in-process runtime; `None` for plain sums.
+
+    Raises:
+      ConfigError: If a package that it needs is not installed.
+    """
+    if config.is_plain:
+        return None
+    try:
+        protocol = registry.load(config.protocol, registry.SECURE_SUMS)
+    except ModuleNotFoundError as error:
+        raise errors.ConfigError(
+            f"--secure_aggregation={config.protocol} needs the package "
+            f"{(error.name or '').partition('.')[0]}; install "
+            "tff-pipeline[secure_sum]."
+        ) from None
+    return protocol(config.neighbours, config.threshold or 0)
+
+
+def runtime(
+    config: RunConfig, secure_sum: Optional[Any] = None
+) -> contextlib.AbstractContextManager[Any]:
     """Makes the runtime that `--runtime` names.
 
     Args:
       config: The options of the run.
+      secure_sum: The protocol that carries out secure sums, for the in-process
+        runtime; `None` for plain sums.
 
     Returns:
       A context manager, inside which TFF's computations run.
     """
     context = registry.load(config.runtime, registry.RUNTIMES)
-    options = RUNTIME_OPTIONS[config.runtime]
-    return context(**{name: getattr(config, name) for name in options})
+    options = {
+        name: getattr(config, name) for name in RUNTIME_OPTIONS[config.runtime]
+    }
+    if secure_sum is not None:
+        options["secure_sum"] = secure_sum
+    return context(**options)
 
 
-def what_leaves_a_client(built: Algorithm) -> str:
+def what_leaves_a_client(
+    built: Algorithm, secure: SecureAggregationConfig
+) -> str:
     """Describes, step by step, what leaves a client in a round.
 
     Args:
       built: The algorithm.
+      secure: The options of the protocol that carries out secure sums.
 
     Returns:
       One line, such as "What leaves a client: the model delta and its weight
@@ -116,7 +157,17 @@ def what_leaves_a_client(built: Algorithm) -> str:
     if built.bytes_up is not None:
         line += f" ({built.bytes_up:,} bytes)"
     steps = [hook.describe() for hook in built.hooks]
-    steps = list(filter(None, [*steps, built.aggregation.describe]))
+    steps.append(built.aggregation.describe)
+    if built.aggregation.secure:
+        steps.append(
+            "added in the open, which shows the server each client's "
+            "(--secure_aggregation=plain)"
+            if secure.is_plain
+            else "masked, with its metrics and counts, so that the server "
+            "learns no more than sums over the round's clients "
+            f"(--secure_aggregation={secure.protocol})"
+        )
+    steps = list(filter(None, steps))
     return line + "".join(
         f", {number}. {step}" for number, step in enumerate(steps, 1)
     )

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline.client_work import process
+from tff_pipeline.client_work import fixed_point, process
 from tff_pipeline.client_work.hooks import ClientHook, CohortMean
 from tff_pipeline.client_work.update import ClientUpdate, type_of
 
@@ -62,6 +62,7 @@ def compose(
     hooks: Sequence[ClientHook],
     aggregator: tff.templates.AggregationProcess,
     finalizer: tff.learning.templates.FinalizerProcess,
+    secure: bool = False,
 ) -> KeptStateProcess:
     """Composes a process of clients that keep states or receive values.
 
@@ -74,6 +75,8 @@ def compose(
       hooks: The hooks that `update` was built with.
       aggregator: A weighted process that aggregates clients' messages.
       finalizer: Updates the model's weights by the mean model delta.
+      secure: Whether metrics, counts and the cohort's weight are taken by
+        secure sums.
     """
     values = update.initial_server_values
     values_type = type_of(values)
@@ -140,7 +143,8 @@ def compose(
         )
         weight = tff.federated_value(0.0, tff.SERVER)
         if weighed:
-            weight = tff.federated_sum(result.update_weight)
+            take_sum = fixed_point.secure_sum if secure else tff.federated_sum
+            weight = take_sum(result.update_weight)
         delta, client_work = tff.federated_map(
             at_server, (state.client_work, aggregated.result, weight)
         )
@@ -157,7 +161,7 @@ def compose(
         measured = tff.federated_zip(
             collections.OrderedDict(
                 distributor=tff.federated_value((), tff.SERVER),
-                client_work=process.measure(update, metrics, counts),
+                client_work=process.measure(update, metrics, counts, secure),
                 aggregator=aggregated.measurements,
                 finalizer=finalized.measurements,
             )

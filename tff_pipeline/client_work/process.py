@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow_federated as tff
 
-from tff_pipeline.client_work import empty_model
+from tff_pipeline.client_work import empty_model, fixed_point
 from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.update import ClientUpdate, build_client_update
 from tff_pipeline.config import ClientConfig
@@ -41,12 +41,13 @@ def build_client_work(
 
 
 def as_process(
-    update: ClientUpdate,
+    update: ClientUpdate, secure: bool = False
 ) -> tff.learning.templates.ClientWorkProcess:
     """Wraps a client's computation in TFF's template.
 
     Args:
       update: The computation of a client's round; its `is_plain` is true.
+      secure: Whether metrics and counts are taken by secure sums.
     """
     assert update.is_plain
 
@@ -67,28 +68,45 @@ def as_process(
             ),
         )
         return tff.templates.MeasuredProcessOutput(
-            state, result, measure(update, metrics, counts)
+            state, result, measure(update, metrics, counts, secure)
         )
 
     return tff.learning.templates.ClientWorkProcess(initialize, next_fn)
 
 
-def measure(update: ClientUpdate, metrics: Any, counts: Any) -> Any:
+def measure(
+    update: ClientUpdate, metrics: Any, counts: Any, secure: bool
+) -> Any:
     """Sums up clients' metrics and counts, inside a federated computation.
 
     Args:
       update: The computation that measured them.
       metrics: The metrics at the clients, not yet finalized.
       counts: The counts `rejected_clients` and `examples`, at the clients.
+      secure: Whether to take secure sums, which show the server no client's.
 
     Returns:
       A structure at the server: `train`, the finalized metrics by name, and
       the sums `rejected_clients` and `examples`.
     """
-    aggregate = tff.learning.metrics.sum_then_finalize(update.metric_finalizers)
-    return tff.federated_zip(
-        collections.OrderedDict(
-            train=aggregate(metrics),
-            **{name: tff.federated_sum(counts[name]) for name in _COUNTS},
+    finalizers = update.metric_finalizers
+    if not secure:
+        aggregate = tff.learning.metrics.sum_then_finalize(finalizers)
+        return tff.federated_zip(
+            collections.OrderedDict(
+                train=aggregate(metrics),
+                **{name: tff.federated_sum(counts[name]) for name in _COUNTS},
+            )
         )
-    )
+    both = collections.OrderedDict(metrics=metrics, counts=counts)
+    total = fixed_point.secure_sum(tff.federated_zip(both))
+
+    @tff.tensorflow.computation(total.type_signature.member)
+    def finalize(total: Any) -> Any:
+        train = collections.OrderedDict(
+            (name, finalizers[name](total["metrics"][name]))
+            for name in finalizers
+        )
+        return collections.OrderedDict(train=train, **total["counts"])
+
+    return tff.federated_map(finalize, total)

@@ -27,6 +27,7 @@ from tff_pipeline.config.optimizers import (
 )
 from tff_pipeline.config.privacy import PrivacyConfig
 from tff_pipeline.config.run import EVAL_CLIENTS, RUNTIME_OPTIONS, RunConfig
+from tff_pipeline.config.secure_aggregation import SecureAggregationConfig
 
 __all__ = [
     "EVAL_CLIENTS",
@@ -46,6 +47,7 @@ __all__ = [
     "OptimizerConfig",
     "PrivacyConfig",
     "RunConfig",
+    "SecureAggregationConfig",
     "ServerConfig",
     "optimizer_flag",
 ]

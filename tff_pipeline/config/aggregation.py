@@ -11,7 +11,16 @@ from tff_pipeline.config import fields
 # listed takes none.
 AGGREGATOR_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "clip": {"clip_norm": None},
+    "secure_mean": {
+        "secure_mean_range": 1.0,
+        "secure_mean_bits": 20,
+        "secure_mean_max_weight": None,
+    },
 }
+
+_GRID_BITS = fields.Allowed(
+    int, "a whole number from 2 to 30", lambda v: 2 <= v <= 30
+)
 
 
 # Aggregators that compute outside of TensorFlow, in this process.
@@ -91,6 +100,28 @@ class AggregationConfig(fields.Group):
         fields.POSITIVE,
         "Sets the largest L2 norm of a client's update after the step clip, "
         "such as 1.0; longer updates are scaled down to it.",
+    )
+    secure_mean_range: Optional[float] = fields.field(
+        None,
+        fields.POSITIVE,
+        "Sets the largest size of a number in a client's update; larger ones "
+        "are cut to it, and counted in the column clipped_values. Default: "
+        "1.0. Only for secure_mean.",
+    )
+    secure_mean_bits: Optional[int] = fields.field(
+        None,
+        _GRID_BITS,
+        "Sets how many bits each number of a client's update is rounded to. "
+        "Default: 20. Only for secure_mean.",
+    )
+    secure_mean_max_weight: Optional[float] = fields.field(
+        None,
+        fields.Allowed(
+            float, "above 0 and at most 1e+09", lambda v: 0 < v <= 1e9
+        ),
+        "Sets the largest weight of a client, such as 600 examples; those with "
+        "more count as this, and in the column clipped_weights. Only for "
+        "secure_mean, unless --client_weighting=uniform.",
     )
 
     @property

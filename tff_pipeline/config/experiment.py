@@ -26,6 +26,10 @@ from tff_pipeline.config.privacy import (
     PrivacyConfig,
 )
 from tff_pipeline.config.run import RunConfig
+from tff_pipeline.config.secure_aggregation import (
+    SECURE_AGGREGATORS,
+    SecureAggregationConfig,
+)
 from tff_pipeline.files import storage
 
 
@@ -49,6 +53,7 @@ class ExperimentConfig:
       aggregation: How the messages of a cohort's clients become one.
       privacy: Differential privacy of whole clients.
       devices: The simulated devices of clients: who comes, and how fast.
+      secure_aggregation: The protocol that carries out secure sums.
 
     Raises:
       ConfigError: If options of different groups do not go together.
@@ -62,6 +67,7 @@ class ExperimentConfig:
     aggregation: AggregationConfig = AggregationConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     devices: DeviceConfig = DeviceConfig()
+    secure_aggregation: SecureAggregationConfig = SecureAggregationConfig()
 
     def __post_init__(self) -> None:
         self._settle_privacy()
@@ -75,6 +81,8 @@ class ExperimentConfig:
                 "a folder of this machine, which may be copied there after."
             )
         self._check_runtime()
+        self._check_secure_mean()
+        self._check_secure_aggregation()
         population = self.data.num_clients
         if population and self.clients.clients_per_round > population:
             raise errors.ConfigError(
@@ -151,6 +159,57 @@ class ExperimentConfig:
                 "client that is lost takes its share of the noise with it; "
                 "leave them out, or choose dp_gaussian."
             )
+
+    def _check_secure_mean(self) -> None:
+        """Refuses weights that have no bound, and sums that would not fit."""
+        options, clients = self.aggregation, self.clients
+        bits, largest = options.secure_mean_bits, options.secure_mean_max_weight
+        if bits is None:
+            return
+        if largest is None and clients.weighting != "uniform":
+            raise errors.ConfigError(
+                f"--aggregator={options.name} needs --secure_mean_max_weight "
+                f"with --client_weighting={clients.weighting}: the largest "
+                "number of examples that counts, such as 600; or "
+                "--client_weighting=uniform."
+            )
+        if largest is not None and clients.weighting == "uniform":
+            raise errors.ConfigError(
+                f"--secure_mean_max_weight={largest} is not used with "
+                "--client_weighting=uniform, where every client weighs 1; "
+                "leave it out."
+            )
+        most = 2**32 // clients.clients_per_round
+        if 2**bits > most:
+            raise errors.ConfigError(
+                f"--secure_mean_bits={bits}: the sum of "
+                f"--clients_per_round={clients.clients_per_round} such numbers "
+                f"does not fit in 32 bits; at most {most.bit_length() - 1} do."
+            )
+
+    def _check_secure_aggregation(self) -> None:
+        """Refuses what a protocol between the clients of a round cannot do."""
+        secure = self.secure_aggregation
+        if secure.is_plain:
+            return
+        flag = f"--secure_aggregation={secure.protocol}"
+        if self.aggregation.last not in SECURE_AGGREGATORS:
+            raise errors.ConfigError(
+                f"{flag} is not used with --aggregator={self.aggregation.name},"
+                " which has no secure sum; choose "
+                f"{' or '.join(SECURE_AGGREGATORS)}."
+            )
+        if self.run.runtime != "in_process":
+            raise errors.ConfigError(
+                f"{flag} is not used with --runtime={self.run.runtime}, whose "
+                "sums are added in the open; choose in_process."
+            )
+        if self.algorithm.name == "fed_buff":
+            raise errors.ConfigError(
+                f"{flag} is not used with --algorithm=fed_buff, whose clients "
+                "are not there at the same time; choose fed_avg."
+            )
+        secure.check_cohort(self.clients.clients_per_round)
 
     @property
     def private(self) -> bool:
@@ -242,6 +301,7 @@ class ExperimentConfig:
             self.aggregation,
             self.privacy,
             self.devices,
+            self.secure_aggregation,
             self.run,
         )
 

@@ -238,9 +238,10 @@ _METHODS: Mapping[str, Mapping[str, str]] = {
         "dpftrl": "use --aggregator=dp_tree, or dp_matrix",
         "ddp": "use --aggregator=dp_distributed",
         "ldp": "use --aggregator=dp_local",
-        "secagg": "use --aggregator=dp_distributed, whose sum is of integers",
-        "secureaggregation": "use --aggregator=dp_distributed, whose sum is of "
-        "integers",
+        **dict.fromkeys(
+            ("secagg", "secaggplus", "secureaggregation", "bonawitz"),
+            "use --aggregator=secure_mean with --secure_aggregation=bonawitz",
+        ),
         **dict.fromkeys(
             (
                 *("median", "trimmedmean", "krum", "multikrum", "bulyan"),

@@ -25,6 +25,11 @@ from tff_pipeline.config.privacy import SAMPLINGS_OF
 from tff_pipeline.privacy.canaries import Canaries
 from tff_pipeline.privacy.plan import Plan
 
+# What private aggregators do on clients, but for what hooks say.
+_IN_WORDS = {
+    "dp_distributed": "clipped, rounded, with the client's share of the noise",
+}
+
 
 def client_hooks(plan: Plan) -> list[ClientHook]:
     """Returns the hooks that a plan needs on clients, in order.
@@ -59,6 +64,8 @@ def _aggregation(plan: Plan, factory: Factory) -> Aggregation:
         SAMPLINGS_OF[plan.setting.mechanism],
         plan.columns,
         measure,
+        secure=plan.aggregator == "dp_distributed",
+        describe=_IN_WORDS.get(plan.aggregator, ""),
         noise_on_clients=plan.aggregator == "dp_local",
     )
 

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,8 @@ class Plan:
       secret: 128 bits, from which noise and cohorts are drawn.
       described: Whether the user describes the columns, so that nothing is
         computed from the clients' data outside of the plan.
+      secure_sum: The protocol that hides clients' messages from the server, or
+        `None`.
     """
 
     aggregator: str
@@ -63,6 +65,7 @@ class Plan:
     dimension: int
     secret: int = dataclasses.field(repr=False)
     described: bool = False
+    secure_sum: Optional[str] = None
 
     @property
     def seeded(self) -> bool:
@@ -277,6 +280,9 @@ def make(
         dimension,
         secret,
         config.data.described,
+        None
+        if config.secure_aggregation.is_plain
+        else config.secure_aggregation.protocol,
     )
     if aggregator == "dp_gaussian_adaptive":
         _check_count(plan)

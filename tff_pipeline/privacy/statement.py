@@ -66,6 +66,25 @@ _DESCRIBED = (
     "write --categories_file and --column_bounds_file; of the columns nothing "
     "else was computed before training."
 )
+# Who sees what of a client; by mechanism, else the first.
+_SEEN = {
+    "": (
+        "the server sees each client's message, and adds noise to their sum: "
+        "it is trusted, and the guarantee is about what it releases"
+    ),
+    "local": "the server sees each client's message, with that client's noise",
+    "distributed": (
+        "the server sees each client's message, with that client's share of "
+        "the noise alone: it is trusted not to look, and the guarantee is "
+        "about the sum (--secure_aggregation=plain)"
+    ),
+}
+_HIDDEN = (
+    "the server sees no more than the sum of a round's messages, which has the "
+    "noise of all, unless it colludes with too many of them "
+    "(--secure_aggregation={protocol}); this run simulated clients and server "
+    "in one process, whose owner sees all"
+)
 _STATEFUL = (
     "checkpoints/ hold noise of rounds to come (their `aggregator` arrays): "
     "keep them as secret as the clients' data."
@@ -111,6 +130,7 @@ def content(
         ),
         "unit": "one client with all its data",
         "adjacency": ADJACENCIES[setting.adjacency],
+        "who_sees_what": _seen(plan),
         "mechanism": plan.aggregator,
         "mechanism_in_words": MECHANISMS[setting.mechanism],
         "noise_multiplier": plan.noise_multiplier,
@@ -174,6 +194,7 @@ def in_words(statement: dict[str, Any]) -> str:
     facts = [
         ("unit", s["unit"]),
         ("adjacency", f"{s['adjacency']}"),
+        ("seen", s["who_sees_what"]),
         ("mechanism", f"{s['mechanism']}: {s['mechanism_in_words']}"),
         ("clip", clip),
         (
@@ -274,6 +295,13 @@ def _guarantee(plan: Plan, rounds: int, epsilon: Optional[float]) -> str:
         f"a factor of e^{epsilon:.3g} and but for a probability of "
         f"{plan.delta:.3g}, whatever any one client's data."
     )
+
+
+def _seen(plan: Plan) -> str:
+    """Returns who sees what of a client."""
+    if plan.secure_sum is not None:
+        return _HIDDEN.format(protocol=plan.secure_sum)
+    return _SEEN.get(plan.setting.mechanism, _SEEN[""])
 
 
 def _adaptive(plan: Plan) -> Optional[dict[str, Any]]:

@@ -23,6 +23,7 @@ from tff_pipeline.runtime import (
     graphs,
     passes,
     reductions,
+    secure_sums,
     values,
 )
 from tff_pipeline.runtime.dataflow import (
@@ -43,7 +44,10 @@ class InProcessContext(tff.framework.SyncContext):
     """Runs TFF computations here; a context manager that installs itself."""
 
     def __init__(
-        self, client_threads: Optional[int] = None, clients_per_shard: int = 4
+        self,
+        client_threads: Optional[int] = None,
+        clients_per_shard: int = 4,
+        secure_sum: Optional[secure_sums.SecureSumProtocol] = None,
     ):
         """Starts the threads.
 
@@ -54,10 +58,13 @@ class InProcessContext(tff.framework.SyncContext):
           clients_per_shard: How many consecutive clients of a cohort are folded
             on their own, before their sums are merged; see `runtime.shards`.
             It decides the last bits of results.
+          secure_sum: The protocol that carries out secure sums; without one
+            (`None`) they are plain sums, with the same bits.
         """
         freed_memory.keep()
         self._threads = client_threads or len(os.sched_getaffinity(0))
         self._clients_per_shard = clients_per_shard
+        self._secure_sum = secure_sum
         self._pool = concurrent.futures.ThreadPoolExecutor(self._threads)
         # Compiled once a computation, which is kept so that its id stays its.
         self._compiled: dict[int, tuple[Any, _Interpreter]] = {}
@@ -94,7 +101,10 @@ class InProcessContext(tff.framework.SyncContext):
             # Not `transform_to_native_form`, which would also keep TensorFlow
             # from optimising what it runs.
             block = tff.framework.to_call_dominant(comp.to_building_block())
-            self._compiled[id(comp)] = (comp, _Interpreter(block))
+            self._compiled[id(comp)] = (
+                comp,
+                _Interpreter(block, self._secure_sum),
+            )
         interpreter = self._compiled[id(comp)][1]
         signature = comp.type_signature
         argument, num_clients = None, 0
@@ -118,8 +128,12 @@ class InProcessContext(tff.framework.SyncContext):
 class _Interpreter:
     """Lays out the calls of one compiled computation as a dataflow."""
 
-    def __init__(self, block: tff.framework.ComputationBuildingBlock):
-        self._block = block
+    def __init__(
+        self,
+        block: tff.framework.ComputationBuildingBlock,
+        secure_sum: Optional[secure_sums.SecureSumProtocol],
+    ):
+        self._block, self._secure = block, secure_sum
         self._functions: dict[int, Callable[[Any], Any]] = {}
 
     def lay_out(self, argument: Any) -> Any:
@@ -237,10 +251,52 @@ class _Interpreter:
         return Reduced(lambda: reductions.Elementwise(np.add, empty), argument)
 
     def _federated_secure_sum(self, argument: Any, signature: Any) -> Any:
-        # Secrecy needs a protocol between machines; here it is a plain sum.
-        return self._federated_sum(argument[0], signature)
+        value, largest = argument
+        if self._secure is None:
+            return self._federated_sum(value, signature)
+        kind = signature.result.member
+        return secure_sums.SecurelySummed(
+            self._secure,
+            value,
+            kind,
+            largest=secure_sums.bounds(largest, kind),
+        )
 
-    _federated_secure_sum_bitwidth = _federated_secure_sum
+    def _federated_secure_sum_bitwidth(
+        self, argument: Any, signature: Any
+    ) -> Any:
+        value, bits = argument
+        if self._secure is None:
+            return self._federated_sum(value, signature)
+        kind = signature.result.member
+        return secure_sums.SecurelySummed(
+            self._secure,
+            value,
+            kind,
+            largest=[
+                (1 << each) - 1 for each in secure_sums.bounds(bits, kind)
+            ],
+        )
+
+    def _federated_secure_modular_sum(
+        self, argument: Any, signature: Any
+    ) -> Any:
+        value, modulus = argument
+        kind = signature.result.member
+        moduli = secure_sums.bounds(modulus, kind)
+        if self._secure is not None:
+            return secure_sums.SecurelySummed(
+                self._secure, value, kind, moduli=moduli
+            )
+
+        def remainder(value: Any) -> Any:
+            each = iter(moduli)
+            return values.zip_leaves(
+                lambda leaf: np.mod(leaf, np.asarray(next(each), leaf.dtype)),
+                value,
+            )
+
+        return OnServer(remainder, self._federated_sum(value, signature))
 
     def _federated_min(self, argument: OnClients, signature: Any) -> Any:
         empty = functools.partial(

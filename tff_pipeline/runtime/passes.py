@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 from tff_pipeline import timing
-from tff_pipeline.runtime import shards
+from tff_pipeline.runtime import secure_sums, shards
 from tff_pipeline.runtime.dataflow import (
     OnClients,
     OnServer,
@@ -78,6 +78,7 @@ def _one_pass(
 ) -> None:
     if not reduced and not keep:
         return
+    reduced = secure_sums.joined(reduced, num_clients, pool)
     targets = [node.clients for node in reduced] + list(keep)
     # Broadcast values are computed once, here, and not by racing threads.
     for source in reachable(targets):

@@ -4,9 +4,9 @@ Kairouz, Liu, Steinke 2021, "The Distributed Discrete Gaussian Mechanism for
 Federated Learning with Secure Aggregation", algorithms 1 and 2: a client clips
 its update, rotates it so that no coordinate is large, rounds it to integers,
 adds its share of the noise and sends the result modulo 2^bits; the server
-undoes on the sum what can be undone. A sum under a secure aggregation protocol
-would show the server nothing else; TFF has no such protocol between machines
-and adds in the open, which gives the same numbers.
+undoes on the sum what can be undone. The sum is a secure modular sum: under a
+protocol (--secure_aggregation=bonawitz) the server sees nothing else; without
+one it is added in the open, which gives the same numbers.
 
 `discrete_mechanism` has the formulas and the accounting, which trusts in the
 protocol and in the clients: with each that stays away, or leaves out its noise,
@@ -108,9 +108,9 @@ class _Mean:
         def next_round(state: Any, value: Any, client: Any, *more: Any) -> Any:
             everywhere = tff.federated_broadcast(state)
             integers = tff.federated_map(client, (everywhere, value, *more))
-            # Not secret: neither runtime has `federated_secure_modular_sum`. Of
-            # int64, so that it takes 2^33 clients of 30 bits to overflow.
-            total = tff.federated_sum(integers)
+            total = tff.backends.mapreduce.federated_secure_modular_sum(
+                integers, np.int64(mechanism.modulus)
+            )
             mean, state = tff.federated_map(finish, (state, total))
             return tff.templates.MeasuredProcessOutput(
                 state, mean, tff.federated_value((), tff.SERVER)

@@ -1,0 +1,1 @@
+"""Sums that show the server nothing else of its clients' vectors."""
