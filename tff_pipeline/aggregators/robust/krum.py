@@ -74,7 +74,8 @@ def multi_krum_rule(byzantine: int, chosen: Optional[int] = None) -> RowRule:
     def apply(rows: Rows, state: Any) -> Outcome:
         scores = scores_of(squared_distances(rows), byzantine)
         count = rows.count - byzantine if chosen is None else chosen
-        shares = seats(scores, count) / tf.cast(count, tf.float32)
+        shares = seats(scores, count) / tf.cast(count, tf.float64)
+        shares = tf.cast(shares, tf.float32)
         value = [tf.linalg.matvec(each, shares, True) for each in rows.values]
         return Outcome(value, state, {})
 

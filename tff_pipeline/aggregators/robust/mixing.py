@@ -56,8 +56,15 @@ def nnm_step(byzantine: int) -> RowStep:
     def apply(rows: Rows, state: Any) -> Stepped:
         count = rows.count - byzantine
         shares = seats(squared_distances(rows), count)
-        shares /= tf.cast(count, tf.float32)
-        values = [tf.matmul(shares, each) for each in rows.values]
+        shares /= tf.cast(count, tf.float64)
+
+        def mixed(values: tf.Tensor) -> tf.Tensor:
+            # In float32 equal means would differ by the order of their terms,
+            # and a rule after them would tell them apart.
+            wide = tf.matmul(shares, tf.cast(values, tf.float64))
+            return tf.cast(wide, values.dtype)
+
+        values = list(map(mixed, rows.values))
         return Stepped(rows._replace(values=values), state, {})
 
     def needs(inner: Condition) -> Condition:

@@ -48,10 +48,10 @@ def seats(scores: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
       count: The number of seats, 1 or above and at most that of rows.
 
     Returns:
-      The seats of each row from 0 to 1, float32 [..., rows].
+      The seats of each row from 0 to 1, float64 [..., rows].
     """
     last = tf.sort(scores)[..., count - 1 : count]
-    below = tf.cast(scores < last, tf.float32)
-    tied = tf.cast(tf.equal(scores, last), tf.float32)
-    left = tf.cast(count, tf.float32) - tf.reduce_sum(below, -1, True)
+    below = tf.cast(scores < last, tf.float64)
+    tied = tf.cast(tf.equal(scores, last), tf.float64)
+    left = tf.cast(count, tf.float64) - tf.reduce_sum(below, -1, True)
     return below + tied * left / tf.reduce_sum(tied, -1, True)
