@@ -234,6 +234,17 @@ AGGREGATORS = {
     "mean": "tff_pipeline.aggregators.mean:mean",
     "he_mean": "tff_pipeline.aggregators.encrypted.he_mean:he_mean",
     "secure_mean": "tff_pipeline.aggregators.secure_mean:secure_mean",
+    "median": "tff_pipeline.aggregators.robust.coordinates:median",
+    "trimmed_mean": "tff_pipeline.aggregators.robust.coordinates:trimmed_mean",
+    "krum": "tff_pipeline.aggregators.robust.krum:krum",
+    "multi_krum": "tff_pipeline.aggregators.robust.krum:multi_krum",
+    "bulyan": "tff_pipeline.aggregators.robust.bulyan:bulyan",
+    "geometric_median": (
+        "tff_pipeline.aggregators.robust.geometric_median:geometric_median"
+    ),
+    "centered_clipping": (
+        "tff_pipeline.aggregators.robust.centered_clipping:centered_clipping"
+    ),
     "dp_gaussian": "tff_pipeline.privacy.mechanisms:dp_gaussian",
     "dp_gaussian_adaptive": (
         "tff_pipeline.privacy.mechanisms:dp_gaussian_adaptive"
@@ -248,6 +259,10 @@ AGGREGATORS = {
 # What may come before an aggregator, as in clip+mean.
 AGGREGATOR_STEPS = {
     "clip": "tff_pipeline.aggregators.clip:clip",
+    "clip_quantile": "tff_pipeline.aggregators.robust.adaptive:clip_quantile",
+    "zeroing": "tff_pipeline.aggregators.robust.adaptive:zeroing",
+    "nnm": "tff_pipeline.aggregators.robust.mixing:nnm",
+    "bucketing": "tff_pipeline.aggregators.robust.mixing:bucketing",
 }
 
 # Protocols that carry out secure sums in the in-process runtime.

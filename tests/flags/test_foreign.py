@@ -39,8 +39,11 @@ MORE_ADVICE = (
     ("--nonsense=1", "--helpfull"),
     ("--algorithm=fedavg", "--algorithm=fed_avg"),
     ("--algorithm=fed-adam", "--server_optimizer=fedadam"),
-    ("--aggregator=krum", "--aggregator=clip+mean"),
-    ("--aggregator=trimmed_mean", "--aggregator=clip+mean"),
+    ("--aggregator=rfa", "--aggregator=geometric_median"),
+    ("--aggregator=TrimmedMean", "--aggregator=trimmed_mean"),
+    ("--aggregator=cclip", "--aggregator=centered_clipping"),
+    ("--aggregator=norm_bound", "--aggregator=clip+mean"),
+    ("--aggregator=fltrust", "trimmed_mean"),
     ("--client_optimizer=lamb", "adamw"),
     ("--task=excel", "CSV"),
 )

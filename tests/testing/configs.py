@@ -24,7 +24,11 @@ from tff_pipeline.config import (
     ServerConfig,
     fields,
 )
-from tff_pipeline.config.aggregation import names_in_chain
+from tff_pipeline.config.aggregation import (
+    AGGREGATOR_OPTIONS,
+    ROBUST,
+    names_in_chain,
+)
 from tff_pipeline.config.clients import CLASS_WEIGHTS, SAMPLING_OPTIONS
 from tff_pipeline.config.data import PARTITION_OPTIONS, DataConfig
 from tff_pipeline.config.devices import OVER_SELECTION
@@ -151,12 +155,28 @@ def optimizer_configs(draw, side):
     return OptimizerConfig(side, **draw(values))
 
 
-AGGREGATORS = ["mean", "clip+mean", *PRIVACY_OPTIONS]
+# Without what can stand in no chain twice, or behind steps on rows.
+AGGREGATORS = [
+    *sorted({*registry.AGGREGATORS} - {*PRIVACY_OPTIONS}),
+    *("clip+mean", "zeroing+clip_quantile+mean"),
+    *("nnm+bucketing+clip+krum", "clip+nnm+centered_clipping"),
+    *PRIVACY_OPTIONS,
+]
+# Options without which an aggregator is refused.
+_DEMANDED = ("clip_norm", "centered_clip_norm")
 
 
 def aggregation_config(draw, name):
-    clip_norm = draw(RATES) if "clip" in names_in_chain(name) else None
-    return AggregationConfig(name, clip_norm=clip_norm)
+    taken = set()
+    for part in names_in_chain(name):
+        taken |= {*AGGREGATOR_OPTIONS.get(part, {})}
+    values = {}
+    for _, field in AggregationConfig().options():
+        if field.name in taken and (
+            field.name in _DEMANDED or draw(st.booleans())
+        ):
+            values[field.name] = draw(values_of(field))
+    return AggregationConfig(name, **values)
 
 
 def privacy_config(draw, aggregator):
@@ -194,7 +214,7 @@ def client_configs(draw, most, aggregator):
     if private:
         samplings = SAMPLINGS_OF[MECHANISM_OF[aggregator]]
     weightings = ["uniform"]
-    if not private:
+    if not private and not {*names_in_chain(aggregator)} & {*ROBUST}:
         weightings.append("num_examples")
     values = group_values(
         ClientConfig(),

@@ -11,6 +11,7 @@ from typing import Any, Optional, Union
 
 import tensorflow_federated as tff
 
+from tff_pipeline.aggregators.rows import Condition, RowRule
 from tff_pipeline.config import AggregationConfig
 from tff_pipeline.config.clients import SAMPLING_OPTIONS
 
@@ -46,6 +47,11 @@ class Aggregation:
       hides_clients: True if the server learns sums of messages alone. Then
         nothing else of what clients train is written either: no metrics of
         training, no counts of examples.
+      rule: The same aggregation as a rule on rows, before which steps on rows
+        can stand; `None` if it has no such form.
+      tagged: True if the factory takes tags in the place of weights, which
+        `client_work.tagged` sends.
+      needs: The fewest clients that must come; a round of fewer is refused.
     """
 
     factory: Factory
@@ -58,6 +64,9 @@ class Aggregation:
     describe: str = ""
     noise_on_clients: bool = False
     hides_clients: bool = False
+    rule: Optional[RowRule] = None
+    tagged: bool = False
+    needs: Condition = Condition()
 
     @property
     def runs_without_clients(self) -> bool:
@@ -76,9 +85,17 @@ class AggregationContext:
       plan: The privacy plan, if the chosen aggregator is private.
       inner: The aggregation that follows a step, such as the mean in
         clip+mean; `None` for the last of a chain.
+      seed: The experiment's seed, for what the server draws.
     """
 
     config: AggregationConfig
     cohort_size: int
     plan: Optional[Any] = None
     inner: Optional[Aggregation] = None
+    seed: int = 0
+
+    @property
+    def byzantine(self) -> int:
+        """The number f of hostile clients that a rule is to withstand."""
+        assert self.config.byzantine_clients is not None  # `config` sees to it.
+        return self.config.byzantine_clients

@@ -64,12 +64,13 @@ def with_lora_error(
       The aggregation with the column. One with a privacy plan is returned as it
       is, for the column would tell of clients without noise; so is one of
       secure sums, whose server sees no client's factors, and one that counts
-      all clients the same, which is no weighted mean.
+      all clients the same or takes their rows, which is no weighted mean.
     """
     factory = aggregation.factory
     if (
         aggregation.plan is not None
         or aggregation.secure
+        or aggregation.tagged
         or not isinstance(factory, tff.aggregators.WeightedAggregationFactory)
     ):
         return aggregation

@@ -154,6 +154,11 @@ class FedBuff(FedAvg):
             "who is in a step depends on how fast clients are, and on no draw "
             "that an accounting could use",
         )
+        refusals.refuse_robust(
+            config,
+            "updates of different ages count by their age, so that honest ones "
+            "are not alike, which rules on rows rely on",
+        )
         size, under_way = buffer_size(config), config.clients.clients_per_round
         if size > under_way:
             raise errors.ConfigError(

@@ -155,6 +155,11 @@ class FedDyn(FedAvg):
             config,
             "the number of clients that came, which h needs, has no noise",
         )
+        refusals.refuse_robust(
+            config,
+            "h is the sum of all clients' changes, and what a rule leaves out "
+            "of it would be missing for ever",
+        )
 
     def own_hooks(self, context: AlgorithmContext) -> Sequence[ClientHook]:
         """Lists the regularizer.

@@ -208,6 +208,11 @@ class FedNova(FedAvg):
             "the number of steps that is sent beside the model delta would "
             "take most of the clip",
         )
+        if config.aggregation.by_distance:
+            refusals.refuse_robust(
+                config,
+                "the number of steps in each message would decide what is near",
+            )
         check_optimizer(config, "it divides by the progress of local steps")
         mu = config.algorithm.fed_prox_mu or 0.0
         rate = config.clients.optimizer.learning_rate

@@ -50,6 +50,25 @@ def refuse_private(config: ExperimentConfig, why: str) -> None:
         )
 
 
+def refuse_robust(config: ExperimentConfig, why: str) -> None:
+    """Refuses rules that withstand hostile clients, where they cannot.
+
+    Args:
+      config: The experiment.
+      why: The reason, part of a sentence.
+
+    Raises:
+      ConfigError: If the aggregator is such a rule, or has such steps.
+    """
+    if config.aggregation.robust:
+        raise refusal(
+            config,
+            {"aggregator": config.aggregation.name},
+            why,
+            "choose --algorithm=fed_avg or fed_prox, or --aggregator=mean",
+        )
+
+
 def refuse_private_examples(
     config: ExperimentConfig,
     why: str,

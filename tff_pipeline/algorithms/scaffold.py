@@ -235,6 +235,11 @@ class Scaffold(FedAvg):
                 "without noise",
                 "choose --scaffold_option=2",
             )
+        refusals.refuse_robust(
+            config,
+            "the server's control variate is the sum of all clients' changes, "
+            "and what a rule leaves out of it would be missing for ever",
+        )
         fed_nova.check_optimizer(
             config, "control variates are made of the progress of local steps"
         )

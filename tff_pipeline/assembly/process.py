@@ -7,13 +7,14 @@ from typing import Any, Optional
 
 from tff_pipeline import errors, registry
 from tff_pipeline.aggregators import chain, lora_error
-from tff_pipeline.aggregators.aggregation import AggregationContext
+from tff_pipeline.aggregators.aggregation import Aggregation, AggregationContext
 from tff_pipeline.algorithms import algorithm
 from tff_pipeline.algorithms.algorithm import Algorithm, AlgorithmContext
 from tff_pipeline.assembly.privacy import Protection
 from tff_pipeline.assembly.task import initial_weights
 from tff_pipeline.client_work.augmented import Augmented
 from tff_pipeline.client_work.hooks import ClientHook
+from tff_pipeline.client_work.tagged import TaggedClients
 from tff_pipeline.cohorts.asynchronous import DeviceSchedule
 from tff_pipeline.cohorts.devices import Devices
 from tff_pipeline.cohorts.source import sampler_of
@@ -46,8 +47,10 @@ def build_algorithm(
             config.aggregation,
             config.clients.clients_per_round,
             protection.clients,
+            seed=config.run.seed,
         )
     )
+    _check_cohort(config, aggregation)
     if config.clients.sampling not in aggregation.samplings:
         raise errors.ConfigError(
             f"--sampling={config.clients.sampling} is not used with "
@@ -63,7 +66,11 @@ def build_algorithm(
             config,
             task.tff_model_fn,
             aggregation,
-            [*_changes(config, task), *protection.hooks],
+            [
+                *_changes(config, task),
+                *protection.hooks,
+                *([TaggedClients()] if aggregation.tagged else []),
+            ],
             population=len(task.train),
             examples=lambda: sum(map(task.train.size, task.train.client_ids)),
             weight_names=task.weight_names["trainable"],
@@ -73,6 +80,19 @@ def build_algorithm(
             first_hooks=protection.first_hooks,
         )
     )
+
+
+def _check_cohort(config: ExperimentConfig, aggregation: Aggregation) -> None:
+    """Refuses cohorts that are smaller than the aggregator needs."""
+    size, needs = config.clients.clients_per_round, aggregation.needs
+    if size < needs.clients:
+        f = config.aggregation.byzantine_clients
+        raise errors.ConfigError(
+            f"--aggregator={config.aggregation.name} with "
+            f"--byzantine_clients={f} needs {needs.clients} clients or more in "
+            f"a round ({needs.words}), and --clients_per_round={size}; raise "
+            "that, or lower --byzantine_clients."
+        )
 
 
 def _schedule(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline.client_work import fixed_point, process
+from tff_pipeline.client_work import fixed_point, process, tagged
 from tff_pipeline.client_work.hooks import ClientHook, CohortMean
 from tff_pipeline.client_work.update import ClientUpdate, type_of
 
@@ -144,7 +144,11 @@ def compose(
         weight = tff.federated_value(0.0, tff.SERVER)
         if weighed:
             take_sum = fixed_point.secure_sum if secure else tff.federated_sum
-            weight = take_sum(result.update_weight)
+            weight = take_sum(
+                tff.federated_map(tagged.weight_of, result.update_weight)
+                if tagged.is_tag(update.result_type.update_weight)
+                else result.update_weight
+            )
         delta, client_work = tff.federated_map(
             at_server, (state.client_work, aggregated.result, weight)
         )

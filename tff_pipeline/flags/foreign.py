@@ -183,10 +183,7 @@ _NONE_NEEDED: Mapping[str, str] = {
 
 _FED_AVG = "use --algorithm=fed_avg"
 _NEAR = f"{_FED_AVG} with fewer --client_epochs_per_round"
-_OUTLIERS = (
-    "use --aggregator=clip+mean --clip_norm=1, which bounds what a client can "
-    "move"
-)
+_ROBUST = "choose by docs/robustness.md, such as trimmed_mean or nnm+krum"
 _TEXT_OF_TASK = "bring it as --task=npz --data_dir=own.npz"
 # Flag -> a name elsewhere, its letters and digits alone -> what to use.
 _METHODS: Mapping[str, Mapping[str, str]] = {
@@ -242,12 +239,21 @@ _METHODS: Mapping[str, Mapping[str, str]] = {
             ("secagg", "secaggplus", "secureaggregation", "bonawitz"),
             "use --aggregator=secure_mean with --secure_aggregation=bonawitz",
         ),
+        "trimmedmean": "it is written --aggregator=trimmed_mean",
+        "multikrum": "it is written --aggregator=multi_krum",
+        "coordinatemedian": "use --aggregator=median",
+        "geometricmedian": "it is written --aggregator=geometric_median",
+        "rfa": "use --aggregator=geometric_median",
         **dict.fromkeys(
-            (
-                *("median", "trimmedmean", "krum", "multikrum", "bulyan"),
-                *("geometricmedian", "rfa", "zeno", "robust", "fltrust"),
-            ),
-            _OUTLIERS,
+            ("cclip", "centeredclip", "centeredclipping"),
+            "it is written --aggregator=centered_clipping",
+        ),
+        **dict.fromkeys(
+            ("zeno", "robust", "byzantine", "fltrust", "faba"), _ROBUST
+        ),
+        **dict.fromkeys(
+            ("normbound", "normbounding", "normclipping", "clipping"),
+            "use --aggregator=clip+mean --clip_norm=1",
         ),
     },
     "client_optimizer": {
