@@ -5,8 +5,9 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from tff_pipeline import errors, registry
+from tff_pipeline import errors, randomness, registry
 from tff_pipeline.algorithms import algorithm
+from tff_pipeline.attacks import attack
 from tff_pipeline.client_work.block import client_block, client_key
 from tff_pipeline.cohorts import device_rounds, devices
 from tff_pipeline.cohorts.device_rounds import DeviceRounds
@@ -20,6 +21,10 @@ from tff_pipeline.privacy import canaries
 from tff_pipeline.privacy.example_plan import ExamplePlan
 from tff_pipeline.privacy.plan import Plan
 from tff_pipeline.tasks.task import Task
+
+
+# The column that counts the clients of a cohort that attack.
+ATTACKERS = "attackers"
 
 
 class CohortSource:
@@ -61,6 +66,9 @@ class CohortSource:
         self.devices: Optional[Devices] = None
         if config.devices.simulated:
             self.devices = Devices(config, task.train)
+        ids, seed = task.train.client_ids, config.run.seed
+        self._attack = attack.of_experiment(config, task)
+        self._attackers = attack.attackers(config.attack, seed, ids)
         self._traffic = (0, 0)
         self._rounds = self._simulation()
 
@@ -86,8 +94,9 @@ class CohortSource:
 
     @property
     def columns(self) -> Sequence[str]:
-        """Names of the columns of metrics.csv that devices add, in order."""
-        return () if self.devices is None else device_rounds.COLUMNS
+        """Names of the columns that devices and attackers add, in order."""
+        of_devices = () if self.devices is None else device_rounds.COLUMNS
+        return (*of_devices, *([ATTACKERS] if self._attackers else []))
 
     def positions(self, round_number: int) -> Sequence[int]:
         """Returns the positions of the clients that count in a round.
@@ -155,6 +164,9 @@ class CohortSource:
         ]
         if client_ids is None:
             client_ids = self._sampler.ids(positions)
+        if self._attackers:
+            hostile = len(self._attackers.intersection(positions))
+            figures = {**figures, ATTACKERS: hostile}
         return Cohort(client_ids, blocks, figures)
 
     def training_data(self, client_id: str) -> Any:
@@ -193,6 +205,14 @@ class CohortSource:
         client_id = task.train.client_ids[position]
         examples = task.train.load(client_id)
         task.check(examples, client_id)
+        mark = None
+        if position in self._attackers and self._attack.on_data is not None:
+            draw = randomness.generator(
+                config.run.seed, "attack", round_number, position
+            )
+            examples = self._attack.on_data(examples, draw)
+        if self._attack.hook is not None:
+            mark = int(position in self._attackers)
         noise = None
         if plan is not None:
             noise = plan.noise_multiplier(len(examples))
@@ -206,6 +226,7 @@ class CohortSource:
             rate,
             steps,
             noise_multiplier=noise,
+            mark=mark,
         )
 
     def _canary(self, number: int) -> Any:

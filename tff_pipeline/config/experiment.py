@@ -9,6 +9,7 @@ from tff_pipeline import errors
 from tff_pipeline.config import fields
 from tff_pipeline.config.aggregation import AggregationConfig
 from tff_pipeline.config.algorithm import COUNT_ALIKE, AlgorithmConfig
+from tff_pipeline.config.attack import AttackConfig
 from tff_pipeline.config.clients import (
     BALANCED,
     SAMPLING_OPTIONS,
@@ -45,6 +46,7 @@ class ExperimentConfig:
       aggregation: How the messages of a cohort's clients become one.
       privacy: Differential privacy of whole clients.
       devices: The simulated devices of clients: who comes, and how fast.
+      attack: What hostile clients do, and who they are.
 
     Raises:
       ConfigError: If options of different groups do not go together.
@@ -58,6 +60,7 @@ class ExperimentConfig:
     aggregation: AggregationConfig = AggregationConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     devices: DeviceConfig = DeviceConfig()
+    attack: AttackConfig = AttackConfig()
 
     def __post_init__(self) -> None:
         self._settle_privacy()
@@ -216,6 +219,7 @@ class ExperimentConfig:
             self.aggregation,
             self.privacy,
             self.devices,
+            self.attack,
             self.run,
         )
 

@@ -37,6 +37,7 @@ def define_experiment_flags() -> None:
         "Aggregation",
         "Differential privacy",
         "Devices",
+        "Attacks",
         "Run",
     )
     groups = config.ExperimentConfig().groups()
@@ -138,6 +139,7 @@ def experiment_config() -> config.ExperimentConfig:
         aggregation=_group(config.AggregationConfig),
         privacy=_group(config.PrivacyConfig),
         devices=_group(config.DeviceConfig),
+        attack=_group(config.AttackConfig),
         run=_group(config.RunConfig),
     )
     if experiment.run.output_dir is None:
