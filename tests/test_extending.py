@@ -12,9 +12,14 @@ import tensorflow as tf
 
 from tests.testing.scripts import ROOT
 from tff_pipeline import experiment, registry
+from tff_pipeline.aggregators.rows import rows_of
+from tff_pipeline.algorithms.algorithm import AlgorithmContext
 from tff_pipeline.assembly import process
 from tff_pipeline.assembly.privacy import Protection
 from tff_pipeline.assembly.task import initial_weights
+from tff_pipeline.client_work.block import client_block
+from tff_pipeline.client_work.hooks import ClientHook
+from tff_pipeline.client_work.tagged import TaggedClients
 from tff_pipeline.config import (
     AggregationConfig,
     AlgorithmConfig,
@@ -30,7 +35,10 @@ from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runtime.in_process import InProcessContext
 
 BLOCK = re.compile(r"```python\n# ([^\n]+)\n(.*?)```", re.DOTALL)
-TABLES = ("TASKS", "AGGREGATORS", "ALGORITHMS", "SINKS", "FINISHERS")
+TABLES = (
+    *("TASKS", "AGGREGATORS", "AGGREGATOR_STEPS", "ALGORITHMS"),
+    *("SINKS", "FINISHERS"),
+)
 ROUNDS = 4
 
 
@@ -48,7 +56,7 @@ def additions(tmp_path_factory):
             lines.append(code)
         else:
             (folder / title).write_text(code)
-    assert len(lines) == 7 and len(list(folder.glob("additions/*.py"))) == 9
+    assert len(lines) == 8 and len(list(folder.glob("additions/*.py"))) == 10
     sys.path.insert(0, str(folder))
     for line in lines:
         exec(line, {"registry": registry})
@@ -99,20 +107,24 @@ def test_a_model_is_trained_in_place_of_the_tasks(tmp_path):
     assert weights.trainable[0].shape == (2, 32)
 
 
-@pytest.mark.parametrize("count", [1, 4, 5])
-def test_the_medians_are_numpys(count):
-    median = importlib.import_module("additions.median")
+@pytest.mark.parametrize("count", [3, 4, 9])
+def test_the_mean_is_of_the_values_nearest_the_median(count):
+    near_median = importlib.import_module("additions.near_median")
     draw = np.random.default_rng(count)
-    rows = [draw.normal(size=[count, 3, 2]), draw.normal(size=[count])]
-    medians = median.coordinate_median([tf.constant(r) for r in rows])
-    for row, result in zip(rows, medians):
-        np.testing.assert_allclose(result, np.median(row, axis=0), rtol=1e-12)
+    values = draw.normal(size=[count, 3]).astype(np.float32)
+    distances = abs(values - np.median(values, axis=0))
+    nearest = np.argsort(distances, axis=0)[: count - count // 2]
+    expected = np.take_along_axis(values, nearest, axis=0).mean(axis=0)
+    found = near_median.apply(rows_of(values), ()).value[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_an_aggregator_takes_clients_as_rows_and_withstands_one(tmp_path):
-    experiment.run(config_of(tmp_path, aggregation=AggregationConfig("median")))
+    experiment.run(
+        config_of(tmp_path, aggregation=AggregationConfig("near_median"))
+    )
     assert trained(tmp_path)[0] == ROUNDS
-    clipped = AggregationConfig("clip+median", clip_norm=0.01)
+    clipped = AggregationConfig("clip+near_median", clip_norm=0.01)
     experiment.run(config_of(tmp_path / "clipped", aggregation=clipped))
     task = experiment.load_task(config_of(tmp_path))
     first = initial_weights(task, 0)
@@ -122,9 +134,70 @@ def test_an_aggregator_takes_clients_as_rows_and_withstands_one(tmp_path):
         )
         for w in (trained(tmp_path)[1], trained(tmp_path / "clipped")[1])
     ]
-    # A median of clipped updates is no longer than sqrt(dimension) clips.
+    # A mean of values of clipped updates is no longer than sqrt(dimension)
+    # clips.
     assert np.linalg.norm(moved[1]) < 0.01 * ROUNDS * np.sqrt(moved[1].size)
     assert np.linalg.norm(moved[0]) > 10 * np.linalg.norm(moved[1])
+
+
+class Marked(ClientHook):
+    """Marks the clients whose key is odd."""
+
+    name = "marked"
+
+    def prepare(self, block):
+        mark = tf.cast(block["key"] % 2, tf.int32)
+        return {**block, "mark": mark}
+
+
+def test_a_step_knows_who_is_who_before_a_mean_too():
+    config = config_of(
+        "unused", aggregation=AggregationConfig("reversed_mean+mean")
+    )
+    task = experiment.load_task(config)
+    weights = initial_weights(task, 0)
+    rows = {}
+    for chain, hooks in (
+        ("mean", []),
+        ("reversed_mean+mean", [Marked()]),
+    ):
+        config = config_of("unused", aggregation=AggregationConfig(chain))
+        built = process.build_algorithm(config, task, Protection())
+        algorithm = type(built)(
+            AlgorithmContext(
+                config,
+                task.tff_model_fn,
+                built.aggregation,
+                [*hooks, *([TaggedClients()] if hooks else [])],
+            )
+        )
+        with InProcessContext():
+            state = algorithm.initial_state(weights)
+            for cohort in ([2, 4, 6], [2, 4, 6, 7]):
+                blocks = [
+                    client_block(
+                        task.train.load(task.train.client_ids[key]), key, 1
+                    )
+                    for key in cohort
+                ]
+                after, _, _ = algorithm.run_round(state, blocks, ())
+                rows[chain, len(cohort)] = [
+                    before - now
+                    for before, now in zip(
+                        weights.trainable,
+                        algorithm.model_weights(after).trainable,
+                    )
+                ]
+    # Three honest ones; then the fourth sends the negative of their mean.
+    for honest, plain, attacked in zip(
+        rows["mean", 3],
+        rows["reversed_mean+mean", 3],
+        rows["reversed_mean+mean", 4],
+    ):
+        np.testing.assert_allclose(plain, honest, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(
+            attacked, honest * (3 - 1) / 4, rtol=1e-4, atol=1e-6
+        )
 
 
 def test_an_algorithm_pulls_clients_towards_where_they_started(

@@ -232,6 +232,8 @@ ALGORITHMS = {
 
 AGGREGATORS = {
     "mean": "tff_pipeline.aggregators.mean:mean",
+    "median": "tff_pipeline.aggregators.robust.coordinates:median",
+    "krum": "tff_pipeline.aggregators.robust.krum:krum",
     "dp_gaussian": "tff_pipeline.privacy.mechanisms:dp_gaussian",
     "dp_gaussian_adaptive": (
         "tff_pipeline.privacy.mechanisms:dp_gaussian_adaptive"

@@ -11,6 +11,7 @@ from typing import Any, Optional, Union
 
 import tensorflow_federated as tff
 
+from tff_pipeline.aggregators.rows import Condition, RowRule
 from tff_pipeline.config import AggregationConfig
 from tff_pipeline.config.clients import SAMPLING_OPTIONS
 
@@ -38,6 +39,10 @@ class Aggregation:
         `measure` takes, for columns that need both; `None` if none does.
       noise_on_clients: True if all noise of the plan is added on clients, so
         that a round without clients has no noise to release.
+      rule: The same aggregation as a rule on rows, before which steps on rows
+        can stand; `None` if it has no such form.
+      tagged: True if the factory takes tags in the place of weights, which
+        `client_work.tagged` sends.
     """
 
     factory: Factory
@@ -47,6 +52,13 @@ class Aggregation:
     measure: Callable[[Any], Mapping[str, float]] = lambda _: {}
     complete: Optional[Callable[[Sequence[Any], Any], Any]] = None
     noise_on_clients: bool = False
+    rule: Optional[RowRule] = None
+    tagged: bool = False
+
+    @property
+    def needs(self) -> Condition:
+        """The fewest clients that must come; a round of fewer is refused."""
+        return self.rule.needs if self.rule is not None else Condition()
 
     @property
     def runs_without_clients(self) -> bool:
@@ -65,9 +77,17 @@ class AggregationContext:
       plan: The privacy plan, if the chosen aggregator is private.
       inner: The aggregation that follows a step, such as the mean in
         clip+mean; `None` for the last of a chain.
+      seed: The experiment's seed, for what the server draws.
     """
 
     config: AggregationConfig
     cohort_size: int
     plan: Optional[Any] = None
     inner: Optional[Aggregation] = None
+    seed: int = 0
+
+    @property
+    def byzantine(self) -> int:
+        """The number f of hostile clients that a rule is to withstand."""
+        assert self.config.byzantine_clients is not None  # `config` sees to it.
+        return self.config.byzantine_clients

@@ -4,12 +4,15 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline.aggregators.aggregation import (
     Aggregation,
     AggregationContext,
 )
+from tff_pipeline.aggregators.robust.distances import squared_norms
+from tff_pipeline.aggregators.rows import Rows, RowStep, Stepped
 
 _COLUMN = "clipped_clients"
 
@@ -17,8 +20,8 @@ _COLUMN = "clipped_clients"
 def clip(context: AggregationContext) -> Aggregation:
     """Clips the L2 norm of all that leaves a client to `--clip_norm`.
 
-    This bounds what one client can do to the mean; by itself it is neither
-    private nor robust.
+    This bounds what one client can do to the mean (norm bounding, Sun et al.
+    2019); by itself it is neither private nor robust.
 
     Args:
       context: The arguments of the step; `context.inner` aggregates the
@@ -42,4 +45,27 @@ def clip(context: AggregationContext) -> Aggregation:
         factory=tff.aggregators.clipping_factory(norm, inner.factory),
         columns=(_COLUMN, *inner.columns),
         measure=measure,
+        rule=inner.rule and clip_rows(norm).before(inner.rule),
     )
+
+
+def clip_rows(norm: float) -> RowStep:
+    """Makes the same step on rows, for chains in which it follows one on rows.
+
+    >>> from tff_pipeline.aggregators.rows import rows_of
+    >>> stepped = clip_rows(1.0).apply(rows_of([[3.0, 4.0], [0.0, 0.5]]), ())
+    >>> stepped.rows.values[0].numpy().round(3).tolist()
+    [[0.6, 0.8], [0.0, 0.5]]
+
+    Args:
+      norm: The largest L2 norm of a row.
+    """
+
+    def apply(rows: Rows, state: Any) -> Stepped:
+        norms = tf.sqrt(squared_norms(rows.values))
+        scales = tf.cast(norm / tf.maximum(norms, norm), tf.float32)
+        values = [each * scales[:, tf.newaxis] for each in rows.values]
+        clipped = tf.math.count_nonzero(norms > norm)
+        return Stepped(rows._replace(values=values), state, {_COLUMN: clipped})
+
+    return RowStep(apply, columns=(_COLUMN,))

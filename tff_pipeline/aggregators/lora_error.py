@@ -63,11 +63,14 @@ def with_lora_error(
     Returns:
       The aggregation with the column. One with a privacy plan is returned as it
       is, for the column would tell of clients without noise; so is one that
-      counts all clients the same, which is no weighted mean.
+      counts all clients the same or takes their rows, which is no weighted
+      mean.
     """
     factory = aggregation.factory
-    if aggregation.plan is not None or not isinstance(
-        factory, tff.aggregators.WeightedAggregationFactory
+    if (
+        aggregation.plan is not None
+        or aggregation.tagged
+        or not isinstance(factory, tff.aggregators.WeightedAggregationFactory)
     ):
         return aggregation
     assert aggregation.complete is None

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline.aggregators.aggregation import (
     Aggregation,
     AggregationContext,
 )
+from tff_pipeline.aggregators.rows import Outcome, RowRule, Rows
 
 
 def mean(_: AggregationContext) -> Aggregation:
@@ -16,7 +18,24 @@ def mean(_: AggregationContext) -> Aggregation:
     Args:
       _: Not used; every entry of `registry.AGGREGATORS` takes a context.
     """
-    return Aggregation(WeightedMeanFactory())
+    return Aggregation(WeightedMeanFactory(), rule=RowRule(mean_of_rows))
+
+
+def mean_of_rows(rows: Rows, state: Any) -> Outcome:
+    """Averages rows by their weights, for the steps that need rows.
+
+    >>> from tff_pipeline.aggregators.rows import rows_of
+    >>> rows = rows_of([[1.0], [4.0]])._replace(weights=tf.constant([3.0, 1.0]))
+    >>> mean_of_rows(rows, ()).value[0].numpy().tolist()
+    [1.75]
+
+    Args:
+      rows: The rows.
+      state: Not used.
+    """
+    shares = rows.weights / tf.reduce_sum(rows.weights)
+    value = [tf.linalg.matvec(each, shares, True) for each in rows.values]
+    return Outcome(value, state, {})
 
 
 class WeightedMeanFactory(tff.aggregators.WeightedAggregationFactory):

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from tff_pipeline import errors, registry
-from tff_pipeline.aggregators import chain, lora_error
-from tff_pipeline.aggregators.aggregation import AggregationContext
+from tff_pipeline.aggregators import chain, collect, lora_error
+from tff_pipeline.aggregators.aggregation import Aggregation, AggregationContext
+from tff_pipeline.aggregators.rows import RowStep
 from tff_pipeline.algorithms import algorithm
 from tff_pipeline.algorithms.algorithm import Algorithm, AlgorithmContext
 from tff_pipeline.assembly.privacy import Protection
 from tff_pipeline.assembly.task import initial_weights
+from tff_pipeline.attacks import attack
 from tff_pipeline.client_work.augmented import Augmented
 from tff_pipeline.client_work.hooks import ClientHook
+from tff_pipeline.client_work.tagged import TaggedClients
 from tff_pipeline.client_work.worker_momentum import WorkerMomentum
 from tff_pipeline.cohorts.asynchronous import DeviceSchedule
 from tff_pipeline.cohorts.devices import Devices
@@ -42,8 +45,13 @@ def build_algorithm(
             config.aggregation,
             config.clients.clients_per_round,
             protection.clients,
+            seed=config.run.seed,
         )
     )
+    hostile = attack.of_experiment(config, task)
+    if hostile.on_rows is not None:
+        aggregation = _attacked(config, aggregation, hostile.on_rows)
+    _check_cohort(config, aggregation)
     if config.clients.sampling not in aggregation.samplings:
         raise errors.ConfigError(
             f"--sampling={config.clients.sampling} is not used with "
@@ -59,7 +67,12 @@ def build_algorithm(
             config,
             task.tff_model_fn,
             aggregation,
-            [*_changes(config, task), *protection.hooks],
+            [
+                *_changes(config, task),
+                *protection.hooks,
+                *([] if hostile.hook is None else [hostile.hook]),
+                *([TaggedClients()] if aggregation.tagged else []),
+            ],
             population=len(task.train),
             examples=lambda: sum(map(task.train.size, task.train.client_ids)),
             weight_names=task.weight_names["trainable"],
@@ -68,6 +81,34 @@ def build_algorithm(
             client_ids=task.train.client_ids,
         )
     )
+
+
+def _attacked(
+    config: ExperimentConfig, aggregation: Aggregation, step: RowStep
+) -> Aggregation:
+    """Lets attackers replace their rows before an aggregator sees them."""
+    if aggregation.rule is None:
+        raise errors.ConfigError(
+            f"--attack={config.attack.name} is of attackers that know all "
+            "updates of their round, which are simulated where the aggregator "
+            f"takes these together, and --aggregator={config.aggregation.name}"
+            " does not; choose mean or a robust one, or an attack such as "
+            "sign_flip_own."
+        )
+    return collect.aggregation_of(step.before(aggregation.rule))
+
+
+def _check_cohort(config: ExperimentConfig, aggregation: Aggregation) -> None:
+    """Refuses cohorts that are smaller than the aggregator needs."""
+    size, needs = config.clients.clients_per_round, aggregation.needs
+    if size < needs.clients:
+        f = config.aggregation.byzantine_clients
+        raise errors.ConfigError(
+            f"--aggregator={config.aggregation.name} with "
+            f"--byzantine_clients={f} needs {needs.clients} clients or more in "
+            f"a round ({needs.words}), and --clients_per_round={size}; raise "
+            "that, or lower --byzantine_clients."
+        )
 
 
 def _schedule(
@@ -83,7 +124,7 @@ def _schedule(
 
 
 def _changes(config: ExperimentConfig, task: Task) -> Sequence[ClientHook]:
-    """Makes the hooks of `--augment` and `--worker_momentum`, if they are set."""
+    """Makes the hooks of `--augment` and `--worker_momentum`, where set."""
     hooks: list[ClientHook] = []
     change = augmentation.build(config.data.augment, task.augmentations)
     if change is not None:

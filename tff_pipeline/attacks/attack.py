@@ -122,8 +122,8 @@ def attackers(
     if not 0 < len(chosen) < len(client_ids):
         raise errors.ConfigError(
             f"--attack={config.name} makes {len(chosen)} of the "
-            f"{len(client_ids)} clients attack; at least one must, and one must "
-            "not: change --attack_fraction or --attack_clients."
+            f"{len(client_ids)} clients attack; at least one must and "
+            "one must not: change --attack_fraction or --attack_clients."
         )
     return chosen
 

@@ -11,12 +11,16 @@ from typing import Any
 import scipy.stats
 import tensorflow as tf
 
+from tff_pipeline.aggregators.robust.distances import (
+    squared_distances,
+    squared_norms,
+)
 from tff_pipeline.aggregators.rows import Rows, RowStep, Stepped
 from tff_pipeline.attacks.attack import Attack, AttackContext
 
-# Honest rows, a matrix [honest, numbers] a tensor of a message, and the number
-# of all clients -> what attackers send, a vector [numbers] a tensor.
-Forge = Callable[[Sequence[tf.Tensor], tf.Tensor], Sequence[tf.Tensor]]
+# The rows of honest clients and the number of all -> what attackers send, a
+# vector [numbers] for each tensor of a message.
+Forge = Callable[[Rows, tf.Tensor], Sequence[tf.Tensor]]
 # The second half of the key of attackers' noise.
 _NOISE = -3
 
@@ -60,7 +64,7 @@ def gaussian(context: AttackContext) -> Attack:
     assert scale is not None  # `AttackConfig` sees to it.
 
     def apply(rows: Rows, state: Any) -> Stepped:
-        norm = tf.sqrt(_squares(_means(_honest(rows))))
+        norm = tf.sqrt(_squares(_means(_honest(rows).values)))
 
         def noise(key: tf.Tensor) -> list[tf.Tensor]:
             drawn = [
@@ -93,13 +97,11 @@ def alie(context: AttackContext) -> Attack:
     """
     scale = context.config.attack_scale
 
-    def forge(
-        honest: Sequence[tf.Tensor], clients: tf.Tensor
-    ) -> Sequence[tf.Tensor]:
-        z = scale if scale is not None else _z(clients, tf.shape(honest[0])[0])
+    def forge(honest: Rows, clients: tf.Tensor) -> Sequence[tf.Tensor]:
+        z = scale if scale is not None else _z(clients, honest.count)
         return [
             mean - z * _deviation(each, mean)
-            for each, mean in zip(honest, _means(honest))
+            for each, mean in zip(honest.values, _means(honest.values))
         ]
 
     note = ""
@@ -161,15 +163,16 @@ def mimic(context: AttackContext) -> Attack:
     """
     del context
 
-    def forge(
-        honest: Sequence[tf.Tensor], _: tf.Tensor
-    ) -> Sequence[tf.Tensor]:
-        apart = [each - mean for each, mean in zip(honest, _means(honest))]
-        products = tf.add_n([tf.matmul(each, each, False, True) for each in apart])
+    def forge(honest: Rows, _: tf.Tensor) -> Sequence[tf.Tensor]:
+        values = honest.values
+        apart = [each - mean for each, mean in zip(values, _means(values))]
+        products = tf.add_n(
+            [tf.matmul(each, each, transpose_b=True) for each in apart]
+        )
         # The last is the eigenvector of the largest eigenvalue.
         along = tf.abs(tf.linalg.eigh(products)[1][:, -1])
         chosen = tf.argmax(along)
-        return [each[chosen] for each in honest]
+        return [each[chosen] for each in values]
 
     return Attack(on_rows=_step(forge))
 
@@ -188,11 +191,9 @@ def min_max(context: AttackContext) -> Attack:
     """
     del context
 
-    def forge(
-        honest: Sequence[tf.Tensor], _: tf.Tensor
-    ) -> Sequence[tf.Tensor]:
-        means = _means(honest)
-        along = [_deviation(each, mean) for each, mean in zip(honest, means)]
+    def forge(honest: Rows, _: tf.Tensor) -> Sequence[tf.Tensor]:
+        values, means = honest.values, _means(honest.values)
+        along = [_deviation(each, mean) for each, mean in zip(values, means)]
         gamma = _farthest(honest, means, along)
         return [mean - gamma * way for mean, way in zip(means, along)]
 
@@ -200,29 +201,23 @@ def min_max(context: AttackContext) -> Attack:
 
 
 def _farthest(
-    honest: Sequence[tf.Tensor],
-    means: Sequence[tf.Tensor],
-    along: Sequence[tf.Tensor],
+    honest: Rows, means: Sequence[tf.Tensor], along: Sequence[tf.Tensor]
 ) -> tf.Tensor:
-    """Returns the largest gamma: |mean - gamma along - x|^2 <= the limit."""
-    apart = [mean - each for each, mean in zip(honest, means)]
+    """Computes the largest gamma: |mean - gamma along - x| <= the limit.
+
+    The limit is the largest distance between two honest clients, and x each of
+    them; with d = mean - x that is gamma^2 |along|^2 - 2 gamma <along, d>
+    <= limit^2 - |d|^2.
+    """
+    apart = [mean - each for each, mean in zip(honest.values, means)]
     a = _squares(along)
     b = tf.add_n([tf.linalg.matvec(x, way) for x, way in zip(apart, along)])
-    c = tf.add_n([tf.reduce_sum(x * x, axis=1) for x in apart])
-
-    def to_others(x: Sequence[tf.Tensor]) -> tf.Tensor:
-        squares = [
-            tf.reduce_sum((each - one) ** 2, axis=1)
-            for each, one in zip(honest, x)
-        ]
-        return tf.reduce_max(tf.add_n(squares))
-
-    between = tf.map_fn(
-        to_others, tuple(honest), fn_output_signature=honest[0].dtype
+    limit = tf.reduce_max(squared_distances(honest))
+    room = tf.maximum(
+        tf.constant(0.0, limit.dtype), limit - squared_norms(apart)
     )
-    room = tf.maximum(0.0, tf.reduce_max(between) - c)
-    largest = tf.math.divide_no_nan(b + tf.sqrt(b * b + a * room), a)
-    return tf.maximum(0.0, tf.reduce_min(largest))
+    root = tf.sqrt(b * b + a * tf.cast(room, b.dtype))
+    return tf.reduce_min(tf.math.divide_no_nan(b + root, a))
 
 
 def _step(forge: Forge) -> RowStep:
@@ -251,9 +246,13 @@ def _guarded(apply: Callable[[Rows, Any], Stepped]) -> RowStep:
     return RowStep(guarded)
 
 
-def _honest(rows: Rows) -> list[tf.Tensor]:
+def _honest(rows: Rows) -> Rows:
     """Returns the rows of clients that do not attack."""
-    return [tf.boolean_mask(each, rows.marks == 0) for each in rows.values]
+    honest = rows.marks == 0
+    kept = tf.nest.map_structure(
+        lambda each: tf.boolean_mask(each, honest), tuple(rows[:-1])
+    )
+    return Rows(*kept, rows.round)
 
 
 def _replaced(rows: Rows, forged: Sequence[tf.Tensor]) -> Rows:

@@ -7,6 +7,7 @@ import tensorflow as tf
 from tff_pipeline.attacks.attack import Attack, AttackContext, Marked
 from tff_pipeline.client_work.hooks import Finished, Message
 
+
 class Scaled(Marked):
     """Multiplies all that leaves an attacker, but for its weight."""
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_pipeline.client_work import process
+from tff_pipeline.client_work import process, tagged
 from tff_pipeline.client_work.hooks import ClientHook, CohortMean
 from tff_pipeline.client_work.update import ClientUpdate, type_of
 
@@ -140,7 +140,11 @@ def compose(
         )
         weight = tff.federated_value(0.0, tff.SERVER)
         if weighed:
-            weight = tff.federated_sum(result.update_weight)
+            weight = tff.federated_sum(
+                tff.federated_map(tagged.weight_of, result.update_weight)
+                if tagged.is_tag(update.result_type.update_weight)
+                else result.update_weight
+            )
         delta, client_work = tff.federated_map(
             at_server, (state.client_work, aggregated.result, weight)
         )

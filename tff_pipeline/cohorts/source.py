@@ -22,7 +22,6 @@ from tff_pipeline.privacy.example_plan import ExamplePlan
 from tff_pipeline.privacy.plan import Plan
 from tff_pipeline.tasks.task import Task
 
-
 # The column that counts the clients of a cohort that attack.
 ATTACKERS = "attackers"
 

@@ -7,10 +7,54 @@ from typing import Any, Optional
 from tff_pipeline import errors, registry
 from tff_pipeline.config import fields
 
+# How many clients are hostile depends on the size of the cohort.
+_BYZANTINE = {"byzantine_clients": None}
 # Options that a name in --aggregator takes, with defaults; a name that is not
 # listed takes none.
 AGGREGATOR_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "clip": {"clip_norm": None},
+    "median": _BYZANTINE,
+    "trimmed_mean": _BYZANTINE,
+    "krum": _BYZANTINE,
+    "multi_krum": {**_BYZANTINE, "multi_krum_clients": None},
+    "bulyan": _BYZANTINE,
+    "geometric_median": {
+        **_BYZANTINE,
+        "weiszfeld_iterations": 8,
+        "weiszfeld_nu": 1e-6,
+        "weiszfeld_start": "median",
+    },
+    "centered_clipping": {
+        **_BYZANTINE,
+        "centered_clip_norm": None,
+        "centered_clip_iterations": 3,
+    },
+    "nnm": _BYZANTINE,
+    "bucketing": {"bucket_size": 2},
+    "clip_quantile": {"norm_quantile": 0.8},
+}
+# Steps on the rows of a cohort: what follows them must be of rows too.
+ROW_STEPS = ("nnm", "bucketing")
+# What withstands hostile clients, and so counts all clients the same unless
+# --client_weighting asks for more.
+ROBUST = (
+    *("median", "trimmed_mean", "krum", "multi_krum", "bulyan"),
+    *("geometric_median", "centered_clipping", *ROW_STEPS),
+)
+# Those of them that measure distances between whole messages.
+BY_DISTANCE = (
+    *("krum", "multi_krum", "bulyan", "geometric_median"),
+    *("centered_clipping", "nnm"),
+)
+# Those of them that can count clients by weights.
+_WEIGHTED = ("geometric_median",)
+# Steps that stand on clients alone, with a norm that the server adapts.
+_ON_CLIENTS = ("clip_quantile", "zeroing")
+# Where the geometric median's iterations begin.
+STARTS = {
+    "median": "the coordinates' medians",
+    "mean": "the mean",
+    "zero": "zeros",
 }
 
 
@@ -76,16 +120,71 @@ class AggregationConfig(fields.Group):
     name: str = fields.field(
         "mean",
         _Chain(str, "an aggregator", _is_chain, tuple(registry.AGGREGATORS)),
-        "Chooses how clients' updates become one: their mean, or a "
-        "differentially private mean (dp_...). Steps may come first, such as "
-        "clip+mean.",
+        "Chooses how clients' updates become one: their mean; a rule that "
+        "withstands hostile clients (median, trimmed_mean, krum, multi_krum, "
+        "bulyan, geometric_median, centered_clipping); or a differentially "
+        "private mean (dp_...). Steps may come first, such as clip+mean or "
+        "nnm+krum.",
         flag="aggregator",
+    )
+    byzantine_clients: Optional[int] = fields.field(
+        None,
+        fields.NATURAL,
+        "Sets how many hostile clients a cohort may have, f, for aggregators "
+        "that withstand some. Default: a fifth of --clients_per_round, "
+        "rounded up.",
     )
     clip_norm: Optional[float] = fields.field(
         None,
         fields.POSITIVE,
         "Sets the largest L2 norm of a client's update after the step clip, "
         "such as 1.0; longer updates are scaled down to it.",
+    )
+    norm_quantile: Optional[float] = fields.field(
+        None,
+        fields.SHARE,
+        "Sets the share of updates that the step clip_quantile leaves as they "
+        "are; its norm follows that of the updates. Default: 0.8.",
+    )
+    multi_krum_clients: Optional[int] = fields.field(
+        None,
+        fields.COUNT,
+        "Sets how many updates multi_krum averages. Default: all that came but "
+        "--byzantine_clients.",
+    )
+    weiszfeld_iterations: Optional[int] = fields.field(
+        None,
+        fields.COUNT,
+        "Sets the iterations of geometric_median. Default: 8.",
+    )
+    weiszfeld_nu: Optional[float] = fields.field(
+        None,
+        fields.POSITIVE,
+        "Sets the distance below which geometric_median takes a client's "
+        "update as at its centre, in the unit of updates. Default: 1e-6.",
+    )
+    weiszfeld_start: Optional[str] = fields.field(
+        None,
+        fields.known(STARTS),
+        "Chooses where geometric_median begins: median, mean or zero. Default: "
+        "median.",
+    )
+    centered_clip_norm: Optional[float] = fields.field(
+        None,
+        fields.POSITIVE,
+        "Sets tau of centered_clipping, the largest distance from its centre "
+        "at which an update counts whole, in the unit of updates.",
+    )
+    centered_clip_iterations: Optional[int] = fields.field(
+        None,
+        fields.COUNT,
+        "Sets the iterations of centered_clipping in a round. Default: 3.",
+    )
+    bucket_size: Optional[int] = fields.field(
+        None,
+        fields.COUNT,
+        "Sets how many clients the step bucketing averages into one. Default: "
+        "2.",
     )
 
     @property
@@ -98,14 +197,55 @@ class AggregationConfig(fields.Group):
         """Name of the aggregator that ends the chain."""
         return names_in_chain(self.name)[-1]
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    @property
+    def takes(self) -> Mapping[str, Any]:
+        """Options that the chain takes, with their defaults."""
         options: dict[str, Any] = {}
         for name in names_in_chain(self.name):
             options |= AGGREGATOR_OPTIONS.get(name, {})
-        self.settle("name", {**AGGREGATOR_OPTIONS, self.name: options})
+        return options
+
+    @property
+    def robust(self) -> bool:
+        """True if the chain is to withstand hostile clients."""
+        return any(name in ROBUST for name in names_in_chain(self.name))
+
+    @property
+    def takes_weights(self) -> bool:
+        """True if clients may count by weights of their own saying."""
+        return all(
+            name not in ROBUST or name in _WEIGHTED
+            for name in names_in_chain(self.name)
+        )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.settle("name", {**AGGREGATOR_OPTIONS, self.name: self.takes})
         if "clip" in self.steps and self.clip_norm is None:
             raise errors.ConfigError(
                 f"--aggregator={self.name} needs --clip_norm, the largest L2 "
                 "norm of a client's update, such as --clip_norm=1.0."
             )
+        if "centered_clip_norm" in self.takes and not self.centered_clip_norm:
+            raise errors.ConfigError(
+                f"--aggregator={self.name} needs --centered_clip_norm, the "
+                "largest distance from the centre at which an update counts "
+                "whole, such as --centered_clip_norm=1.0."
+            )
+        self._check_order()
+
+    def _check_order(self) -> None:
+        """Refuses steps twice, and clients' steps behind those on rows."""
+        names = names_in_chain(self.name)
+        for place, name in enumerate(names):
+            if name in names[:place]:
+                raise errors.ConfigError(
+                    f"--aggregator={self.name}: {name} stands there twice; "
+                    "leave one out."
+                )
+            if name in _ON_CLIENTS and set(names[:place]) & set(ROW_STEPS):
+                raise errors.ConfigError(
+                    f"--aggregator={self.name}: {name} is a step on clients, "
+                    f"and {' and '.join(ROW_STEPS)} are steps at the server; "
+                    f"put {name} before them."
+                )

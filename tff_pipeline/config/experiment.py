@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 from typing import Any
 
@@ -63,6 +64,7 @@ class ExperimentConfig:
     attack: AttackConfig = AttackConfig()
 
     def __post_init__(self) -> None:
+        self._settle_aggregation()
         self._settle_privacy()
         self._settle_clients()
         self._check_devices()
@@ -135,6 +137,19 @@ class ExperimentConfig:
         """True if differential privacy protects whole clients."""
         return self.aggregation.last in MECHANISM_OF
 
+    def _settle_aggregation(self) -> None:
+        """Fills in how many clients are hostile: a fifth, rounded up."""
+        aggregation = self.aggregation
+        if (
+            "byzantine_clients" in aggregation.takes
+            and aggregation.byzantine_clients is None
+        ):
+            aggregation = dataclasses.replace(
+                aggregation,
+                byzantine_clients=math.ceil(self.clients.clients_per_round / 5),
+            )
+            object.__setattr__(self, "aggregation", aggregation)
+
     def _settle_privacy(self) -> None:
         """Fills in the options that the aggregator takes, on a copy."""
         aggregation = self.aggregation
@@ -171,6 +186,16 @@ class ExperimentConfig:
                 "count the same."
             )
         alike = self.algorithm.name in COUNT_ALIKE
+        robust = self.aggregation.robust
+        if (
+            clients.weighting not in (None, "uniform")
+            and not self.aggregation.takes_weights
+        ):
+            raise errors.ConfigError(
+                f"--client_weighting={clients.weighting} is not used with "
+                f"--aggregator={name}, in which all count the same: a hostile "
+                "client would say that it has many examples; leave it out."
+            )
         if alike and clients.weighting not in (None, "uniform"):
             raise errors.ConfigError(
                 f"--client_weighting={clients.weighting} is not used with "
@@ -181,7 +206,7 @@ class ExperimentConfig:
             clients,
             sampling=clients.sampling or takes[0],
             weighting=clients.weighting
-            or ("uniform" if private or alike else "num_examples"),
+            or ("uniform" if private or alike or robust else "num_examples"),
         )
         object.__setattr__(self, "clients", clients)
         if private and self.run.on_failed_round == "skip":

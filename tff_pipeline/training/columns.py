@@ -125,9 +125,7 @@ class Evaluation:
         self._training_data = training_data
         self._success: Optional[AttackSuccess] = None
         if attack.trigger is not None:
-            self._success = AttackSuccess(
-                task, attack.trigger, attack.target
-            )
+            self._success = AttackSuccess(task, attack.trigger, attack.target)
 
     def __call__(
         self, state: Any, kept: Optional[KeptStates]
@@ -141,9 +139,10 @@ class Evaluation:
         Returns:
           The values by column: `eval_*` for the central test set,
           `validation_*` for the validation set where there is one,
-          `eval_attack_success` where there is a backdoor, and for each group the spread of each metric over its clients. Clients that
-          train are evaluated with weights of their own, where the algorithm has
-          such, and beside that with the server's.
+          `eval_attack_success` where there is a backdoor, and for each group
+          the spread of each metric over its clients. Clients that train are
+          evaluated with weights of their own, where the algorithm has such, and
+          beside that with the server's.
         """
         weights = self._algorithm.model_weights(state, kept)
         on_test_set = self._evaluator.evaluate(weights, self._task.test)

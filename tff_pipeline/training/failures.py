@@ -51,11 +51,12 @@ class Policy:
         """
         return "stop" if self.config.on_failed_round == "stop" else "skip"
 
-    def check(self, rows: Sequence[Row]) -> None:
+    def check(self, rows: Sequence[Row], why: str = "") -> None:
         """Checks that not too many rounds in a row were lost.
 
         Args:
           rows: The rows of all rounds so far, in order.
+          why: Why the last was lost; empty for an update that is not finite.
 
         Raises:
           TrainingError: If the last `max_consecutive_failures` were lost.
@@ -63,6 +64,13 @@ class Policy:
         most = self.config.max_consecutive_failures
         last = rows[-most:]
         if len(last) == most and all(r.get("rejected_update") for r in last):
+            if why:
+                raise errors.TrainingError(
+                    f"{most} rounds in a row were lost "
+                    f"(--max_consecutive_failures), the last being "
+                    f"{last[-1]['round']}: {why}; raise --clients_per_round or "
+                    "lower --byzantine_clients. The last checkpoint stands."
+                )
             raise errors.TrainingError(
                 f"No update was finite in {most} rounds in a row "
                 f"(--max_consecutive_failures), the last being "

@@ -11,10 +11,11 @@ from tff_pipeline import timing
 from tff_pipeline.algorithms.algorithm import Algorithm, is_finite
 from tff_pipeline.cohorts.read_ahead import Cohort, CohortReader
 from tff_pipeline.config import RunConfig
+from tff_pipeline.errors import TrainingError
 from tff_pipeline.runs.best import NONE_YET, Best
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.metric_names import reaches_target
-from tff_pipeline.runs.metrics_file import Value
+from tff_pipeline.runs.metrics_file import Row, Value
 from tff_pipeline.training import failures
 from tff_pipeline.training.interrupt import StopRequest
 from tff_pipeline.training.progress import Progress
@@ -164,7 +165,7 @@ class Loop:
                         self.recorder.record(done, save)
                         if last:
                             self.recorder.wait()
-                policy.check(rows)
+                policy.check(rows, self._lacks(done.row))
                 progress.update(done.row, last)
                 if last:
                     break
@@ -253,20 +254,30 @@ class Loop:
         else:
             # There is no mean of nobody; all stays as it was.
             row |= {"rejected_clients": 0, "examples": 0, "rejected_update": 0}
+        row["clients"] = len(cohort.datasets)
         if row.get("rejected_update"):
-            decision, why = policy.of_update(), "the update is not finite"
+            decision, lacks = policy.of_update(), self._lacks(row)
             self.recorder.event(
-                "failure", number, attempt=1, why=why, decision=decision
+                "failure",
+                number,
+                attempt=1,
+                why=lacks or "the update is not finite",
+                decision=decision,
             )
             if decision == "stop":
-                raise failures.explained(FloatingPointError(why), number, 1)
+                raise failures.explained(
+                    TrainingError(f"{lacks}. The last checkpoint stands.")
+                    if lacks
+                    else FloatingPointError("the update is not finite"),
+                    number,
+                    1,
+                )
         if (
             number % self.config.rounds_per_eval == 0
             or number == self.config.total_rounds
         ):
             with timing.span("evaluation"):
                 row.update(self.evaluate(state, kept))
-        row["clients"] = len(cohort.datasets)
         row.update(cohort.figures)
         for name in ("bytes_down", "bytes_up"):
             size = getattr(self.algorithm, name)
@@ -274,6 +285,14 @@ class Loop:
                 row[name] = size
         after = Outcome(number, state, kept, best=before.best)
         return self._done(number, after, cohort.client_ids, row, began)
+
+    def _lacks(self, row: Row) -> str:
+        """Says why a lost round had too few clients; empty if it had enough."""
+        aggregation = self.algorithm.aggregation
+        if not aggregation.tagged or "clients" not in row:
+            return ""
+        came = int(row["clients"]) - int(row.get("rejected_clients", 0))
+        return aggregation.needs.lacks(came)
 
     def _trained(
         self,

@@ -1,0 +1,1 @@
+"""Rules that withstand some hostile clients, on the rows of a cohort."""

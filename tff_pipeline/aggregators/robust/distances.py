@@ -1,0 +1,75 @@
+"""Squared distances between the rows of a cohort.
+
+They are sums of squared differences in float64, never |x|^2 + |y|^2 - 2xy: for
+updates that are small beside what they have in common, such as whole models,
+that formula's rounding is larger than the distances, and wrong clients are
+chosen. In float64 no square of a float32 overflows.
+"""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tff_pipeline.aggregators.rows import Rows
+
+# Numbers of a row that are taken at a time: so many of 100 clients fit into a
+# processor's cache.
+_CHUNK = 1024
+
+
+def squared_distances(rows: Rows) -> tf.Tensor:
+    """Computes the squared distances between all pairs of rows.
+
+    >>> from tff_pipeline.aggregators.rows import rows_of
+    >>> squared_distances(rows_of([[0.0, 0.0], [3.0, 4.0]])).numpy().tolist()
+    [[0.0, 25.0], [25.0, 0.0]]
+
+    Args:
+      rows: The rows.
+
+    Returns:
+      float64 [clients, clients], symmetric to the bit.
+    """
+    halves = [_of_matrix(each, rows.count) for each in rows.values]
+    half = tf.add_n(halves)
+    return half + tf.transpose(half)
+
+
+def squared_norms(values: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Computes the squared L2 norm of each row.
+
+    Args:
+      values: Matrices [clients, numbers].
+
+    Returns:
+      float64 [clients].
+    """
+    return tf.add_n(
+        [
+            tf.reduce_sum(tf.square(tf.cast(each, tf.float64)), axis=1)
+            for each in values
+        ]
+    )
+
+
+def _of_matrix(matrix: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """Computes the distances of each row to those below it; zeros elsewhere."""
+    numbers = matrix.shape[1]
+
+    def chunk(start: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        part = tf.cast(matrix[:, start : start + _CHUNK], tf.float64)
+
+        def row(i: tf.Tensor) -> tf.Tensor:
+            differences = part[i + 1 :] - part[i]
+            found = tf.reduce_sum(tf.square(differences), axis=1)
+            return tf.pad(found, [[i + 1, 0]])
+
+        found = tf.map_fn(row, tf.range(count), fn_output_signature=tf.float64)
+        return start + _CHUNK, sums + found
+
+    _, sums = tf.while_loop(
+        lambda start, _: start < numbers,
+        chunk,
+        (tf.constant(0), tf.zeros([count, count], tf.float64)),
+    )
+    return sums
