@@ -49,7 +49,7 @@ def ipm(context: AttackContext) -> Attack:
 def _opposite(context: AttackContext) -> Forge:
     scale = context.config.attack_scale
     assert scale is not None  # `AttackConfig` sees to it.
-    return lambda honest, _: [-scale * mean for mean in _means(honest)]
+    return lambda honest, _: [-scale * mean for mean in _means(honest.values)]
 
 
 def gaussian(context: AttackContext) -> Attack:
@@ -110,7 +110,7 @@ def alie(context: AttackContext) -> Attack:
         share = context.attackers / len(context.task.train)
         m = max(1, round(share * n))
         z = alie_z(n, m)
-        note = f"With {m} attackers of {n} clients, alie sends z = {z:.3g}"
+        note = f"Where {m} of {n} clients attack, alie sends z = {z:.3g}"
         note += (
             " standard deviations."
             if z
@@ -147,8 +147,8 @@ def _share(clients: int, attackers: int) -> float:
 def _z(clients: tf.Tensor, honest: tf.Tensor) -> tf.Tensor:
     """Computes `alie_z` in a graph, from the numbers of all and of honest."""
     won = tf.maximum(1, clients // 2 + 1 - (clients - honest))
-    share = tf.maximum(0, honest - won) / honest
-    return tf.cast(tf.maximum(0.0, tf.math.ndtri(share)), tf.float32)
+    share = tf.cast(tf.maximum(0, honest - won) / honest, tf.float32)
+    return tf.maximum(0.0, tf.math.ndtri(share))
 
 
 def mimic(context: AttackContext) -> Attack:
@@ -237,7 +237,7 @@ def _guarded(apply: Callable[[Rows, Any], Stepped]) -> RowStep:
     def guarded(rows: Rows, state: Any) -> Stepped:
         # There is no mean of nobody.
         values: Any = tf.cond(
-            tf.reduce_any(rows.marks == 0),
+            tf.reduce_any(tf.equal(rows.marks, 0)),
             lambda: list(apply(rows, state).rows.values),
             lambda: list(rows.values),
         )
@@ -248,7 +248,7 @@ def _guarded(apply: Callable[[Rows, Any], Stepped]) -> RowStep:
 
 def _honest(rows: Rows) -> Rows:
     """Returns the rows of clients that do not attack."""
-    honest = rows.marks == 0
+    honest = tf.equal(rows.marks, 0)
     kept = tf.nest.map_structure(
         lambda each: tf.boolean_mask(each, honest), tuple(rows[:-1])
     )
@@ -257,7 +257,7 @@ def _honest(rows: Rows) -> Rows:
 
 def _replaced(rows: Rows, forged: Sequence[tf.Tensor]) -> Rows:
     """Puts other values in the place of attackers' rows."""
-    attack = (rows.marks != 0)[:, tf.newaxis]
+    attack = tf.not_equal(rows.marks, 0)[:, tf.newaxis]
     return rows._replace(
         values=[
             tf.where(attack, bad, each)

@@ -7,7 +7,8 @@ from typing import Any, Optional
 
 from tff_pipeline import errors, randomness, registry
 from tff_pipeline.algorithms import algorithm
-from tff_pipeline.attacks import attack
+from tff_pipeline.attacks import attack, in_words
+from tff_pipeline.attacks.in_words import ATTACKERS
 from tff_pipeline.client_work.block import client_block, client_key
 from tff_pipeline.cohorts import device_rounds, devices
 from tff_pipeline.cohorts.device_rounds import DeviceRounds
@@ -21,9 +22,6 @@ from tff_pipeline.privacy import canaries
 from tff_pipeline.privacy.example_plan import ExamplePlan
 from tff_pipeline.privacy.plan import Plan
 from tff_pipeline.tasks.task import Task
-
-# The column that counts the clients of a cohort that attack.
-ATTACKERS = "attackers"
 
 
 class CohortSource:
@@ -96,6 +94,21 @@ class CohortSource:
         """Names of the columns that devices and attackers add, in order."""
         of_devices = () if self.devices is None else device_rounds.COLUMNS
         return (*of_devices, *([ATTACKERS] if self._attackers else []))
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Lines about hostile clients that a run prints at its start."""
+        config = self._config
+        if config.attack.name is None:
+            return ()
+        line = in_words.before(
+            config.attack.name,
+            len(self._attackers),
+            len(self._task.train),
+            config.clients.clients_per_round,
+            config.aggregation.byzantine_clients,
+        )
+        return (f"{line} {self._attack.note}".strip(),)
 
     def positions(self, round_number: int) -> Sequence[int]:
         """Returns the positions of the clients that count in a round.

@@ -7,8 +7,8 @@ import tensorflow_federated as tff
 
 from tff_pipeline.algorithms.algorithm import Algorithm
 from tff_pipeline.attacks.attack import Attack
+from tff_pipeline.attacks.in_words import ATTACKERS
 from tff_pipeline.cohorts import device_rounds
-from tff_pipeline.cohorts.source import ATTACKERS
 from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.evaluation import over_clients, spread
 from tff_pipeline.evaluation.attack_success import AttackSuccess
