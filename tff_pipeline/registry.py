@@ -233,7 +233,16 @@ ALGORITHMS = {
 AGGREGATORS = {
     "mean": "tff_pipeline.aggregators.mean:mean",
     "median": "tff_pipeline.aggregators.robust.coordinates:median",
+    "trimmed_mean": "tff_pipeline.aggregators.robust.coordinates:trimmed_mean",
     "krum": "tff_pipeline.aggregators.robust.krum:krum",
+    "multi_krum": "tff_pipeline.aggregators.robust.krum:multi_krum",
+    "bulyan": "tff_pipeline.aggregators.robust.bulyan:bulyan",
+    "geometric_median": (
+        "tff_pipeline.aggregators.robust.geometric_median:geometric_median"
+    ),
+    "centered_clipping": (
+        "tff_pipeline.aggregators.robust.centered_clipping:centered_clipping"
+    ),
     "dp_gaussian": "tff_pipeline.privacy.mechanisms:dp_gaussian",
     "dp_gaussian_adaptive": (
         "tff_pipeline.privacy.mechanisms:dp_gaussian_adaptive"
@@ -248,6 +257,10 @@ AGGREGATORS = {
 # What may come before an aggregator, as in clip+mean.
 AGGREGATOR_STEPS = {
     "clip": "tff_pipeline.aggregators.clip:clip",
+    "clip_quantile": "tff_pipeline.aggregators.robust.adaptive:clip_quantile",
+    "zeroing": "tff_pipeline.aggregators.robust.adaptive:zeroing",
+    "nnm": "tff_pipeline.aggregators.robust.mixing:nnm",
+    "bucketing": "tff_pipeline.aggregators.robust.mixing:bucketing",
 }
 
 # What hostile clients do: functions of an `attacks.attack.AttackContext`.

@@ -43,6 +43,7 @@ class Aggregation:
         can stand; `None` if it has no such form.
       tagged: True if the factory takes tags in the place of weights, which
         `client_work.tagged` sends.
+      needs: The fewest clients that must come; a round of fewer is refused.
     """
 
     factory: Factory
@@ -54,11 +55,7 @@ class Aggregation:
     noise_on_clients: bool = False
     rule: Optional[RowRule] = None
     tagged: bool = False
-
-    @property
-    def needs(self) -> Condition:
-        """The fewest clients that must come; a round of fewer is refused."""
-        return self.rule.needs if self.rule is not None else Condition()
+    needs: Condition = Condition()
 
     @property
     def runs_without_clients(self) -> bool:

@@ -42,6 +42,7 @@ def aggregation_of(rule: RowRule) -> Aggregation:
         measure=measure,
         rule=rule,
         tagged=True,
+        needs=rule.needs,
     )
 
 

@@ -324,6 +324,24 @@ def refuse_private(config: ExperimentConfig, why: str) -> None:
         )
 
 
+def refuse_robust(config: ExperimentConfig, why: str) -> None:
+    """Refuses rules that withstand hostile clients, where they cannot.
+
+    Args:
+      config: The experiment.
+      why: The reason, part of a sentence.
+
+    Raises:
+      ConfigError: If the aggregator is such a rule, or has such steps.
+    """
+    if config.aggregation.robust:
+        raise errors.ConfigError(
+            f"--algorithm={config.algorithm.name} with "
+            f"--aggregator={config.aggregation.name}: {why}; choose "
+            "--algorithm=fed_avg or fed_prox, or --aggregator=mean."
+        )
+
+
 def chosen(config: ExperimentConfig) -> type[Algorithm]:
     """Returns the class that `--algorithm` names.
 

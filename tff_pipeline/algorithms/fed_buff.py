@@ -24,7 +24,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tff_pipeline import errors
-from tff_pipeline.algorithms.algorithm import AlgorithmContext, refuse_private
+from tff_pipeline.algorithms.algorithm import (
+    AlgorithmContext,
+    refuse_private,
+    refuse_robust,
+)
 from tff_pipeline.algorithms.fed_avg import FedAvg
 from tff_pipeline.client_work.hooks import (
     ClientHook,
@@ -152,6 +156,11 @@ class FedBuff(FedAvg):
             config,
             "who is in a step depends on how fast clients are, and on no draw "
             "that an accounting could use",
+        )
+        refuse_robust(
+            config,
+            "updates of different ages count by their age, so that honest ones "
+            "are not alike, which rules on rows rely on",
         )
         size, under_way = buffer_size(config), config.clients.clients_per_round
         if size > under_way:

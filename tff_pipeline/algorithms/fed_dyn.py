@@ -23,6 +23,7 @@ import tensorflow as tf
 from tff_pipeline.algorithms.algorithm import (
     AlgorithmContext,
     refuse_private,
+    refuse_robust,
 )
 from tff_pipeline.algorithms.fed_avg import FedAvg
 from tff_pipeline.client_work.hooks import (
@@ -145,6 +146,11 @@ class FedDyn(FedAvg):
         refuse_private(
             config,
             "the number of clients that came, which h needs, has no noise",
+        )
+        refuse_robust(
+            config,
+            "h is the sum of all clients' changes, and what a rule leaves out "
+            "of it would be missing for ever",
         )
 
     def own_hooks(self, context: AlgorithmContext) -> Sequence[ClientHook]:

@@ -18,6 +18,7 @@ from tff_pipeline import errors
 from tff_pipeline.algorithms.algorithm import (
     AlgorithmContext,
     refuse_private,
+    refuse_robust,
 )
 from tff_pipeline.algorithms.fed_avg import FedAvg
 from tff_pipeline.client_work.hooks import (
@@ -156,6 +157,11 @@ class FedNova(FedAvg):
             "the number of steps that is sent beside the model delta would "
             "take most of the clip",
         )
+        if config.aggregation.by_distance:
+            refuse_robust(
+                config,
+                "the number of steps in each message would decide what is near",
+            )
         check_optimizer(config, "it divides by the progress of local steps")
 
     def own_hooks(self, context: AlgorithmContext) -> Sequence[ClientHook]:

@@ -28,6 +28,7 @@ from tff_pipeline.algorithms import fed_nova
 from tff_pipeline.algorithms.algorithm import (
     AlgorithmContext,
     refuse_private,
+    refuse_robust,
 )
 from tff_pipeline.algorithms.fed_avg import FedAvg
 from tff_pipeline.client_work import full_gradient
@@ -229,6 +230,11 @@ class Scaffold(FedAvg):
             config,
             "the number of clients that came, which the control variates need, "
             "has no noise",
+        )
+        refuse_robust(
+            config,
+            "the server's control variate is the sum of all clients' changes, "
+            "and what a rule leaves out of it would be missing for ever",
         )
         fed_nova.check_optimizer(
             config, "control variates are made of the progress of local steps"

@@ -142,7 +142,7 @@ class AggregationConfig(fields.Group):
     )
     norm_quantile: Optional[float] = fields.field(
         None,
-        fields.SHARE,
+        fields.PROBABILITY,
         "Sets the share of updates that the step clip_quantile leaves as they "
         "are; its norm follows that of the updates. Default: 0.8.",
     )
@@ -209,6 +209,11 @@ class AggregationConfig(fields.Group):
     def robust(self) -> bool:
         """True if the chain is to withstand hostile clients."""
         return any(name in ROBUST for name in names_in_chain(self.name))
+
+    @property
+    def by_distance(self) -> bool:
+        """True if the chain measures distances between whole messages."""
+        return any(name in BY_DISTANCE for name in names_in_chain(self.name))
 
     @property
     def takes_weights(self) -> bool:

@@ -7,6 +7,7 @@ chosen. In float64 no square of a float32 overflows.
 """
 
 from collections.abc import Sequence
+from typing import Optional
 
 import tensorflow as tf
 
@@ -35,21 +36,36 @@ def squared_distances(rows: Rows) -> tf.Tensor:
     return half + tf.transpose(half)
 
 
-def squared_norms(values: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Computes the squared L2 norm of each row.
+def squared_norms(
+    values: Sequence[tf.Tensor], centre: Optional[Sequence[tf.Tensor]] = None
+) -> tf.Tensor:
+    """Computes the squared distance of each row from a centre.
 
     Args:
       values: Matrices [clients, numbers].
+      centre: A vector [numbers] for each of them; zeros by default.
 
     Returns:
       float64 [clients].
     """
-    return tf.add_n(
-        [
-            tf.reduce_sum(tf.square(tf.cast(each, tf.float64)), axis=1)
-            for each in values
-        ]
-    )
+    if centre is None:
+        centre = [tf.zeros([each.shape[1]], each.dtype) for each in values]
+    wide = [tf.cast(each, tf.float64) for each in centre]
+
+    def norm(row: Sequence[tf.Tensor]) -> tf.Tensor:
+        # Row by row, so that one alone is held in float64.
+        return tf.add_n(
+            [
+                tf.reduce_sum(
+                    tf.math.squared_difference(
+                        tf.cast(each, tf.float64), middle
+                    )
+                )
+                for each, middle in zip(row, wide)
+            ]
+        )
+
+    return tf.map_fn(norm, list(values), fn_output_signature=tf.float64)
 
 
 def _of_matrix(matrix: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
