@@ -38,9 +38,9 @@ def test_half_of_the_examples_have_the_pattern_and_the_target(task):
     before = task.test.x.copy()
     poisoned = made.on_data(task.test, np.random.default_rng(0))
     assert (task.test.x == before).all()
-    changed = (poisoned.y != task.test.y) | (
-        poisoned.x != task.test.x
-    ).reshape(len(poisoned), -1).any(1)
+    changed = (poisoned.y != task.test.y) | (poisoned.x != task.test.x).reshape(
+        len(poisoned), -1
+    ).any(1)
     assert 0.4 < changed.mean() < 0.6
     assert (poisoned.y[changed] == 3).all()
     square = poisoned.x[changed][:, -3:, -3:]

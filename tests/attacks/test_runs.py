@@ -100,7 +100,7 @@ def test_a_run_of_attackers_goes_on_to_the_bit(tmp_path):
 def test_an_aggregator_without_rows_is_refused(tmp_path):
     private = dataclasses.replace(
         config(tmp_path / "run", AttackConfig("alie"), "dp_gaussian"),
-        privacy=PrivacyConfig(noise_multiplier=1.0, clip=1.0),
+        privacy=PrivacyConfig(dp_noise_multiplier=1.0, dp_clip=1.0),
     )
     with pytest.raises(errors.ConfigError, match="dp_gaussian does not; choo"):
         experiment.run(private)
