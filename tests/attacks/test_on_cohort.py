@@ -6,9 +6,8 @@ import tensorflow as tf
 
 from tff_pipeline.aggregators.rows import rows_of
 from tff_pipeline.attacks import attack, on_cohort
-from tff_pipeline.config import AttackConfig
+from tff_pipeline.config import AttackConfig, DataConfig
 from tff_pipeline.tasks.digits import digits_2nn
-from tff_pipeline.config import DataConfig
 
 HONEST, ATTACKERS = 8, 3
 

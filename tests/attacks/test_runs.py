@@ -19,12 +19,11 @@ from tff_pipeline.config import (
 
 
 def config(folder, attack, aggregator="mean", rounds=2, **options):
-    if not aggregator.startswith("dp"):
-        options["weighting"] = "uniform"
     return ExperimentConfig(
         data=DataConfig(task="digits_2nn", num_clients=5),
         clients=ClientConfig(
             clients_per_round=5,
+            weighting="uniform",
             optimizer=OptimizerConfig("client", "sgd", 0.1),
             **options,
         ),
@@ -99,8 +98,11 @@ def test_a_run_of_attackers_goes_on_to_the_bit(tmp_path):
 
 def test_an_aggregator_without_rows_is_refused(tmp_path):
     private = dataclasses.replace(
-        config(tmp_path / "run", AttackConfig("alie"), "dp_gaussian"),
-        privacy=PrivacyConfig(dp_noise_multiplier=1.0, dp_clip=1.0),
+        config(tmp_path / "run", AttackConfig("alie")),
+        aggregation=AggregationConfig("dp_gaussian"),
+        privacy=PrivacyConfig(
+            dp_noise_multiplier=1.0, dp_clip=1.0, dp_delta=1e-5
+        ),
     )
     with pytest.raises(errors.ConfigError, match="dp_gaussian does not; choo"):
         experiment.run(private)
