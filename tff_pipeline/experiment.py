@@ -25,6 +25,7 @@ from tff_pipeline.assembly.task import (
     load_task,
 )
 from tff_pipeline.assembly.training import build_loop, signer
+from tff_pipeline.attacks import in_words
 from tff_pipeline.cohorts.source import CohortSource
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.datasets.readers import column_guard
@@ -89,9 +90,10 @@ def run(
       until: The last round to run; by default that of `config`.
       announce: Called before the first round with lines that describe the
         columns of a table, how the data were read, where that is not plain,
-        what the algorithm has to say, what leaves a client, and on what the
-        best round is chosen; after the last one, with how many clients never
-        took part, where devices are simulated.
+        what the algorithm has to say, who attacks, what leaves a client, and on
+        what the best round is chosen; after the last one, with how many clients
+        never took part, where devices are simulated, and how often more
+        attacked than the aggregator withstands.
 
     Returns:
       The number of rounds, the last metrics and why the run stopped.
@@ -146,7 +148,7 @@ def _run(
     )
     if task.notes:
         announce(task.notes)
-    for note in loop.algorithm.notes:
+    for note in (*loop.algorithm.notes, *source.notes):
         announce(note)
     announce(what_leaves_a_client(loop.algorithm, config.secure_aggregation))
     if config.run.target_metric is not None:
@@ -163,6 +165,11 @@ def _run(
             f"{rounds} rounds: never chosen, not there, lost or late "
             f"({directory.metrics} has the numbers of every round)."
         )
+    withstands = config.aggregation.byzantine_clients
+    if withstands is not None and protection.exact_metrics:
+        line = in_words.after(metrics_file.read(directory.metrics), withstands)
+        if line:
+            announce(line)
     if outcome.interrupted_by is None:
         final = digest(flatten(outcome.state))
         context = finish.FinishContext(

@@ -270,6 +270,21 @@ SECURE_SUMS = {
     "bonawitz": "tff_pipeline.secure_sum.bonawitz:Bonawitz",
 }
 
+# What hostile clients do: functions of an `attacks.attack.AttackContext`.
+ATTACKS = {
+    "label_flip": "tff_pipeline.attacks.on_data:label_flip",
+    "backdoor": "tff_pipeline.attacks.on_data:backdoor",
+    "sign_flip_own": "tff_pipeline.attacks.on_update:sign_flip_own",
+    "scale": "tff_pipeline.attacks.on_update:scale",
+    "free_rider": "tff_pipeline.attacks.on_update:free_rider",
+    "sign_flip_mean": "tff_pipeline.attacks.on_cohort:sign_flip_mean",
+    "gaussian": "tff_pipeline.attacks.on_cohort:gaussian",
+    "alie": "tff_pipeline.attacks.on_cohort:alie",
+    "ipm": "tff_pipeline.attacks.on_cohort:ipm",
+    "mimic": "tff_pipeline.attacks.on_cohort:mimic",
+    "min_max": "tff_pipeline.attacks.on_cohort:min_max",
+}
+
 SAMPLERS = {
     "uniform": "tff_pipeline.cohorts.samplers:UniformSampler",
     "poisson": "tff_pipeline.cohorts.samplers:PoissonSampler",

@@ -1,10 +1,12 @@
 """All groups by name, in the order of the page."""
 
+from benchmarks.baselines.bucketing import Bucketing
 from benchmarks.baselines.buffered import Buffered
 from benchmarks.baselines.clusters import Clusters
 from benchmarks.baselines.dropout import DropOut
 from benchmarks.baselines.group import Group
 from benchmarks.baselines.heart import Heart
+from benchmarks.baselines.hostile import Hostile
 from benchmarks.baselines.personal import Personal
 from benchmarks.baselines.silos import Silos
 from benchmarks.baselines.similarity import ZeroSimilarity
@@ -19,4 +21,6 @@ GROUPS: dict[str, Group] = {
     "dropout": DropOut(),
     "fed_buff": Buffered(),
     "silos": Silos(),
+    "hostile": Hostile(),
+    "bucketing": Bucketing(),
 }

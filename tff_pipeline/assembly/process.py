@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from tff_pipeline import errors, registry
-from tff_pipeline.aggregators import chain, lora_error
+from tff_pipeline.aggregators import chain, collect, lora_error
 from tff_pipeline.aggregators.aggregation import Aggregation, AggregationContext
+from tff_pipeline.aggregators.rows import RowStep
 from tff_pipeline.algorithms import algorithm
 from tff_pipeline.algorithms.algorithm import Algorithm, AlgorithmContext
 from tff_pipeline.assembly.privacy import Protection
 from tff_pipeline.assembly.task import initial_weights
+from tff_pipeline.attacks import attack
 from tff_pipeline.client_work.augmented import Augmented
 from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.tagged import TaggedClients
+from tff_pipeline.client_work.worker_momentum import WorkerMomentum
 from tff_pipeline.cohorts.asynchronous import DeviceSchedule
 from tff_pipeline.cohorts.devices import Devices
 from tff_pipeline.cohorts.source import sampler_of
@@ -50,6 +53,9 @@ def build_algorithm(
             seed=config.run.seed,
         )
     )
+    hostile = attack.of_experiment(config, task)
+    if hostile.on_rows is not None:
+        aggregation = _attacked(config, aggregation, hostile.on_rows)
     _check_cohort(config, aggregation)
     if config.clients.sampling not in aggregation.samplings:
         raise errors.ConfigError(
@@ -69,6 +75,7 @@ def build_algorithm(
             [
                 *_changes(config, task),
                 *protection.hooks,
+                *([] if hostile.hook is None else [hostile.hook]),
                 *([TaggedClients()] if aggregation.tagged else []),
             ],
             population=len(task.train),
@@ -80,6 +87,21 @@ def build_algorithm(
             first_hooks=protection.first_hooks,
         )
     )
+
+
+def _attacked(
+    config: ExperimentConfig, aggregation: Aggregation, step: RowStep
+) -> Aggregation:
+    """Lets attackers replace their rows before an aggregator sees them."""
+    if aggregation.rule is None:
+        raise errors.ConfigError(
+            f"--attack={config.attack.name} is of attackers that know all "
+            "updates of their round, which are simulated where the aggregator "
+            f"takes these together, and --aggregator={config.aggregation.name}"
+            " does not; choose mean or a robust one, or an attack such as "
+            "sign_flip_own."
+        )
+    return collect.aggregation_of(step.before(aggregation.rule))
 
 
 def _check_cohort(config: ExperimentConfig, aggregation: Aggregation) -> None:
@@ -108,9 +130,14 @@ def _schedule(
 
 
 def _changes(config: ExperimentConfig, task: Task) -> Sequence[ClientHook]:
-    """Makes the hook of `--augment`, in a list; an empty list without it."""
+    """Makes the hooks of `--augment` and `--worker_momentum`, where set."""
+    hooks: list[ClientHook] = []
     change = augmentation.build(config.data.augment, task.augmentations)
-    return () if change is None else [Augmented(change)]
+    if change is not None:
+        hooks.append(Augmented(change))
+    if config.clients.worker_momentum:
+        hooks.append(WorkerMomentum(config.clients.worker_momentum))
+    return hooks
 
 
 def secure_sum_protocol(config: SecureAggregationConfig) -> Optional[Any]:

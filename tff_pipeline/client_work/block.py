@@ -51,6 +51,7 @@ def client_block(
     rate: float = 1.0,
     steps: int = 0,
     noise_multiplier: Optional[float] = None,
+    mark: Optional[int] = None,
 ) -> list[collections.OrderedDict[str, Any]]:
     """Makes the data of a client for one round.
 
@@ -64,11 +65,12 @@ def client_block(
         the client's options set for all.
       noise_multiplier: The noise multiplier of the client's gradients; needed
         by `ExampleDp` alone.
+      mark: 1 if the client attacks, else 0; needed by attacks alone.
 
     Returns:
       A list of one block, since clients' data in TFF are sequences. The block
-      has `x` and `y` [n, ...], the scalars of `BLOCK_SPEC` and, unless it is
-      `None`, `noise_multiplier`, a float32 scalar.
+      has `x` and `y` [n, ...], the scalars of `BLOCK_SPEC` and, unless they are
+      `None`, `noise_multiplier`, a float32 scalar, and `mark`, an int32 scalar.
     """
     block = collections.OrderedDict(
         x=examples.x,
@@ -80,6 +82,8 @@ def client_block(
     )
     if noise_multiplier is not None:
         block["noise_multiplier"] = np.float32(noise_multiplier)
+    if mark is not None:
+        block["mark"] = np.int32(mark)
     return [block]
 
 

@@ -5,8 +5,10 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from tff_pipeline import errors, registry
+from tff_pipeline import errors, randomness, registry
 from tff_pipeline.algorithms import algorithm
+from tff_pipeline.attacks import attack, in_words
+from tff_pipeline.attacks.in_words import ATTACKERS
 from tff_pipeline.client_work.block import client_block, client_key
 from tff_pipeline.cohorts import device_rounds, devices
 from tff_pipeline.cohorts.device_rounds import DeviceRounds
@@ -61,6 +63,9 @@ class CohortSource:
         self.devices: Optional[Devices] = None
         if config.devices.simulated:
             self.devices = Devices(config, task.train)
+        ids, seed = task.train.client_ids, config.run.seed
+        self._attack = attack.of_experiment(config, task)
+        self._attackers = attack.attackers(config.attack, seed, ids)
         self._traffic = (0, 0)
         self._rounds = self._simulation()
 
@@ -86,8 +91,24 @@ class CohortSource:
 
     @property
     def columns(self) -> Sequence[str]:
-        """Names of the columns of metrics.csv that devices add, in order."""
-        return () if self.devices is None else device_rounds.COLUMNS
+        """Names of the columns that devices and attackers add, in order."""
+        of_devices = () if self.devices is None else device_rounds.COLUMNS
+        return (*of_devices, *([ATTACKERS] if self._attackers else []))
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Lines about hostile clients that a run prints at its start."""
+        config = self._config
+        if config.attack.name is None:
+            return ()
+        line = in_words.before(
+            config.attack.name,
+            len(self._attackers),
+            len(self._task.train),
+            config.clients.clients_per_round,
+            config.aggregation.byzantine_clients,
+        )
+        return (f"{line} {self._attack.note}".strip(),)
 
     def positions(self, round_number: int) -> Sequence[int]:
         """Returns the positions of the clients that count in a round.
@@ -155,6 +176,9 @@ class CohortSource:
         ]
         if client_ids is None:
             client_ids = self._sampler.ids(positions)
+        if self._attackers:
+            hostile = len(self._attackers.intersection(positions))
+            figures = {**figures, ATTACKERS: hostile}
         return Cohort(client_ids, blocks, figures)
 
     def training_data(self, client_id: str) -> Any:
@@ -191,6 +215,14 @@ class CohortSource:
         client_id = task.train.client_ids[position]
         examples = task.train.load(client_id)
         task.check(examples, client_id)
+        mark = None
+        if position in self._attackers and self._attack.on_data is not None:
+            draw = randomness.generator(
+                config.run.seed, "attack", round_number, position
+            )
+            examples = self._attack.on_data(examples, draw)
+        if self._attack.hook is not None:
+            mark = int(position in self._attackers)
         noise = None
         if plan is not None:
             noise = plan.noise_multiplier(len(examples))
@@ -205,13 +237,16 @@ class CohortSource:
             rate,
             steps,
             noise_multiplier=noise,
+            mark=mark,
         )
 
     def _canary(self, number: int) -> Any:
         """Makes a canary's block, of one example that it does not train on."""
         data = self._task.train.load(self._task.train.client_ids[0])
         return client_block(
-            Examples(data.x[:1], data.y[:1]), canaries.key_of(number)
+            Examples(data.x[:1], data.y[:1]),
+            canaries.key_of(number),
+            mark=None if self._attack.hook is None else 0,
         )
 
 

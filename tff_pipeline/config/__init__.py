@@ -8,6 +8,7 @@ that partition or optimizer is chosen; then they hold a number, never `None`.
 
 from tff_pipeline.config.aggregation import AggregationConfig
 from tff_pipeline.config.algorithm import AlgorithmConfig
+from tff_pipeline.config.attack import AttackConfig
 from tff_pipeline.config.clients import (
     SAMPLING_OPTIONS,
     WEIGHTINGS,
@@ -39,6 +40,7 @@ __all__ = [
     "WEIGHTINGS",
     "AggregationConfig",
     "AlgorithmConfig",
+    "AttackConfig",
     "ClientConfig",
     "DataConfig",
     "DeviceConfig",

@@ -95,6 +95,13 @@ class ClientConfig(fields.Group):
         "place of --client_epochs_per_round.",
         flag="client_steps_per_round",
     )
+    worker_momentum: float = fields.field(
+        0.0,
+        fields.FRACTION,
+        "Sets the share of what a client sent last that it adds to its next "
+        "update, such as 0.9, so that updates of honest clients vary less; it "
+        "keeps the sum from one of its rounds to the next.",
+    )
     batch_size: int = fields.field(
         10,
         fields.COUNT,

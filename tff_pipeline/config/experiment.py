@@ -13,6 +13,7 @@ from tff_pipeline.config.aggregation import (
     AggregationConfig,
 )
 from tff_pipeline.config.algorithm import COUNT_ALIKE, AlgorithmConfig
+from tff_pipeline.config.attack import AttackConfig
 from tff_pipeline.config.clients import (
     BALANCED,
     SAMPLING_OPTIONS,
@@ -55,6 +56,7 @@ class ExperimentConfig:
       privacy: Differential privacy of whole clients.
       devices: The simulated devices of clients: who comes, and how fast.
       secure_aggregation: The protocol that carries out secure sums.
+      attack: What hostile clients do, and who they are.
 
     Raises:
       ConfigError: If options of different groups do not go together.
@@ -69,6 +71,7 @@ class ExperimentConfig:
     privacy: PrivacyConfig = PrivacyConfig()
     devices: DeviceConfig = DeviceConfig()
     secure_aggregation: SecureAggregationConfig = SecureAggregationConfig()
+    attack: AttackConfig = AttackConfig()
 
     def __post_init__(self) -> None:
         self._settle_aggregation()
@@ -327,6 +330,7 @@ class ExperimentConfig:
             self.privacy,
             self.devices,
             self.secure_aggregation,
+            self.attack,
             self.run,
         )
 

@@ -38,6 +38,7 @@ def define_experiment_flags() -> None:
         "Differential privacy",
         "Devices",
         "Secure aggregation",
+        "Attacks",
         "Run",
     )
     groups = config.ExperimentConfig().groups()
@@ -140,6 +141,7 @@ def experiment_config() -> config.ExperimentConfig:
         privacy=_group(config.PrivacyConfig),
         devices=_group(config.DeviceConfig),
         secure_aggregation=_group(config.SecureAggregationConfig),
+        attack=_group(config.AttackConfig),
         run=_group(config.RunConfig),
     )
     if experiment.run.output_dir is None:

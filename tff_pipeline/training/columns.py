@@ -4,19 +4,25 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Optional
 
 from tff_pipeline.algorithms.algorithm import Algorithm
+from tff_pipeline.attacks.attack import Attack
+from tff_pipeline.attacks.in_words import ATTACKERS
 from tff_pipeline.cohorts import device_rounds
 from tff_pipeline.config.run import SEEN
 from tff_pipeline.datasets.federation.federated_data import FederatedData
 from tff_pipeline.evaluation import over_clients, spread
+from tff_pipeline.evaluation.attack_success import AttackSuccess
 from tff_pipeline.evaluation.central import Evaluator
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.metric_names import TEST, VALIDATION
 from tff_pipeline.tasks.task import Task
 
+# The share of test examples on which a backdoor works.
+_SUCCESS = f"{TEST}attack_success"
 # Exact figures of the clients that train, left out of private runs.
 _EXACT = (
     *("clients", "rejected_clients", "examples"),
     *device_rounds.COLUMNS,
+    ATTACKERS,
 )
 
 
@@ -26,6 +32,7 @@ def names(
     more: Iterable[str] = (),
     exact: bool = True,
     personal: bool = False,
+    backdoor: bool = False,
 ) -> list[str]:
     """Lists the names of all columns, in order.
 
@@ -38,12 +45,14 @@ def names(
         noise nor encryption protects.
       personal: Whether clients that train have weights of their own, which are
         compared with the server's.
+      backdoor: Whether some clients teach the model a backdoor.
     """
     groups = list(groups)
     columns = [
         "round",
         *(f"train_{name}" for name in task.metric_names),
         *(f"{TEST}{name}" for name in task.evaluated_names),
+        *([_SUCCESS] if backdoor else []),
         *(
             f"{VALIDATION}{name}"
             for name in task.evaluated_names
@@ -92,6 +101,7 @@ class Evaluation:
         task: Task,
         groups: Mapping[str, FederatedData],
         training_data: Callable[[str], Any],
+        attack: Attack,
     ):
         """Prepares the evaluation.
 
@@ -102,12 +112,17 @@ class Evaluation:
             evaluated one by one.
           training_data: Reads the data that a client trains on, from its id,
             for algorithms in which clients have weights of their own.
+          attack: What hostile clients do; of a backdoor, it is measured on how
+            much of the test set it works.
         """
         self._algorithm = algorithm
         self._evaluator = Evaluator(task)
         self._task = task
         self._groups = groups
         self._training_data = training_data
+        self._success: Optional[AttackSuccess] = None
+        if attack.trigger is not None:
+            self._success = AttackSuccess(task, attack.trigger, attack.target)
 
     def __call__(
         self, state: Any, kept: Optional[KeptStates]
@@ -120,14 +135,17 @@ class Evaluation:
 
         Returns:
           The values by column: `eval_*` for the central test set,
-          `validation_*` for the validation set where there is one, and for
-          each group the spread of each metric over its clients. Clients that
-          train are evaluated with weights of their own, where the algorithm has
-          such, and beside that with the server's.
+          `validation_*` for the validation set where there is one,
+          `eval_attack_success` where there is a backdoor, and for each group
+          the spread of each metric over its clients. Clients that train are
+          evaluated with weights of their own, where the algorithm has such, and
+          beside that with the server's.
         """
         weights = self._algorithm.model_weights(state, kept)
         on_test_set = self._evaluator.evaluate(weights, self._task.test)
         columns = _columns(TEST, on_test_set)
+        if self._success is not None:
+            columns[_SUCCESS] = self._success.share(self._evaluator)
         if self._task.validation is not None:
             on_others = self._evaluator.measure(self._task.validation)
             columns |= _columns(VALIDATION, on_others)

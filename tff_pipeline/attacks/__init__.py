@@ -1,0 +1,1 @@
+"""What hostile clients do: to their data, their update, or the cohort's."""
