@@ -71,7 +71,7 @@ class FedAvg(Algorithm):
             self.hooks,
         )
         self.bytes_down = num_bytes(update.received_type)
-        self.bytes_up = num_bytes(update.result_type)
+        self.bytes_up = update.bytes_up
 
     def own_hooks(self, context: AlgorithmContext) -> Sequence[ClientHook]:
         """Lists the hooks of the algorithm itself, which precede all others.

@@ -10,7 +10,7 @@ As in `fed_avg`, p_i is the client's share of the weights of its cohort.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
@@ -140,6 +140,10 @@ class Normalized(ClientHook):
 
 class FedNova(FedAvg):
     """Federated averaging of progress a step."""
+
+    uncompressed: ClassVar[str] = (
+        "the numbers of steps that its clients send too must be exact"
+    )
 
     @classmethod
     def check(cls, config: ExperimentConfig) -> None:

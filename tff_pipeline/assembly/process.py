@@ -8,11 +8,16 @@ from typing import Any
 from tff_pipeline import errors, registry
 from tff_pipeline.aggregators import chain, lora_error
 from tff_pipeline.aggregators.aggregation import AggregationContext
+from tff_pipeline.aggregators.compressed.compressor import (
+    Compressor,
+    CompressorContext,
+)
 from tff_pipeline.algorithms import algorithm
 from tff_pipeline.algorithms.algorithm import Algorithm, AlgorithmContext
 from tff_pipeline.assembly.privacy import Protection
 from tff_pipeline.assembly.task import initial_weights
 from tff_pipeline.client_work.augmented import Augmented
+from tff_pipeline.client_work.compression import Compressed
 from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.cohorts.asynchronous import DeviceSchedule
 from tff_pipeline.cohorts.devices import Devices
@@ -58,7 +63,11 @@ def build_algorithm(
             config,
             task.tff_model_fn,
             aggregation,
-            [*_changes(config, task), *protection.hooks],
+            [
+                *_changes(config, task),
+                *protection.hooks,
+                *_compression(config),
+            ],
             population=len(task.train),
             examples=lambda: sum(map(task.train.size, task.train.client_ids)),
             weight_names=task.weight_names["trainable"],
@@ -87,6 +96,22 @@ def _changes(config: ExperimentConfig, task: Task) -> Sequence[ClientHook]:
     return () if change is None else [Augmented(change)]
 
 
+def _compression(config: ExperimentConfig) -> Sequence[ClientHook]:
+    """Makes the hook of `--compression`, in a list; empty without it."""
+    if config.compression.name is None:
+        return ()
+    return [Compressed(_compressor(config, config.compression.name))]
+
+
+def _compressor(config: ExperimentConfig, name: str) -> Compressor:
+    """Makes the code that a flag names."""
+    make = registry.load(name, registry.COMPRESSORS)
+    built: Compressor = make(
+        CompressorContext(config.compression, config.run.seed)
+    )
+    return built
+
+
 def runtime(config: RunConfig) -> contextlib.AbstractContextManager[Any]:
     """Makes the runtime that `--runtime` names.
 
@@ -112,9 +137,13 @@ def what_leaves_a_client(built: Algorithm) -> str:
       (220,844 bytes), 1. clipped to 0.5, with noise of standard deviation 0.5".
     """
     line = "What leaves a client: the model delta and its weight"
-    if built.bytes_up is not None:
+    encoded = any(hook.encodes for hook in built.hooks)
+    if built.bytes_up is not None and not encoded:
         line += f" ({built.bytes_up:,} bytes)"
     steps = filter(None, (hook.describe() for hook in built.hooks))
-    return line + "".join(
+    line += "".join(
         f", {number}. {step}" for number, step in enumerate(steps, 1)
     )
+    if built.bytes_up is not None and encoded:
+        line += f" (about {built.bytes_up:,} bytes)"
+    return line

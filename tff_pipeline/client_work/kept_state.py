@@ -135,6 +135,8 @@ def compose(
         result, metrics, counts, kept = tff.federated_map(
             update.computation, tff.federated_zip(argument)
         )
+        if update.decode is not None:
+            result = tff.federated_map(update.decode, result)
         aggregated = aggregator.next(
             state.aggregator, result.update, result.update_weight
         )

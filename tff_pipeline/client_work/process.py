@@ -11,8 +11,6 @@ from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.update import ClientUpdate, build_client_update
 from tff_pipeline.config import ClientConfig
 
-_COUNTS = ("rejected_clients", "examples")
-
 
 def build_client_work(
     model_fn: empty_model.ModelFn,
@@ -79,16 +77,18 @@ def measure(update: ClientUpdate, metrics: Any, counts: Any) -> Any:
     Args:
       update: The computation that measured them.
       metrics: The metrics at the clients, not yet finalized.
-      counts: The counts `rejected_clients` and `examples`, at the clients.
+      counts: The counts `rejected_clients`, `examples` and, where bytes leave a
+        client, `payloads` and `payload_bytes`, at the clients.
 
     Returns:
       A structure at the server: `train`, the finalized metrics by name, and
-      the sums `rejected_clients` and `examples`.
+      the sums of the counts.
     """
+    names = tff.structure.name_list(counts.type_signature.member)
     aggregate = tff.learning.metrics.sum_then_finalize(update.metric_finalizers)
     return tff.federated_zip(
         collections.OrderedDict(
             train=aggregate(metrics),
-            **{name: tff.federated_sum(counts[name]) for name in _COUNTS},
+            **{name: tff.federated_sum(counts[name]) for name in names},
         )
     )

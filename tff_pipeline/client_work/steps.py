@@ -169,7 +169,7 @@ class Trainer:
             Message(update, weight, {}),
             before,
             kept,
-            lambda value: Finished(start, block, total, rate, value),
+            functools.partial(Finished, start, block, total, rate),
             server_values,
             block,
         )
@@ -237,7 +237,7 @@ class Trainer:
         message: Message,
         before: dict[str, Any],
         after: dict[str, Any],
-        finished: Callable[[Any], Finished],
+        finished: Callable[[Any, tf.Tensor], Finished],
         server_values: Mapping[str, Any],
         block: Mapping[str, tf.Tensor],
     ) -> Trained:
@@ -249,7 +249,7 @@ class Trainer:
             message, state = hook.message(
                 message,
                 after.get(hook.name, ()),
-                finished(server_values.get(hook.name, ())),
+                finished(server_values.get(hook.name, ()), finite),
             )
             if hook.name in after:
                 after[hook.name] = state

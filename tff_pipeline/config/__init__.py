@@ -13,6 +13,7 @@ from tff_pipeline.config.clients import (
     WEIGHTINGS,
     ClientConfig,
 )
+from tff_pipeline.config.compression import CompressionConfig
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.config.devices import DeviceConfig
 from tff_pipeline.config.experiment import ExperimentConfig
@@ -39,6 +40,7 @@ __all__ = [
     "AggregationConfig",
     "AlgorithmConfig",
     "ClientConfig",
+    "CompressionConfig",
     "DataConfig",
     "DeviceConfig",
     "ExperimentConfig",

@@ -14,6 +14,7 @@ from tff_pipeline.config.clients import (
     SAMPLING_OPTIONS,
     ClientConfig,
 )
+from tff_pipeline.config.compression import CompressionConfig
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.config.devices import BY_SIZE, DeviceConfig
 from tff_pipeline.config.optimizers import ServerConfig
@@ -43,6 +44,7 @@ class ExperimentConfig:
       run: How long the run is, what it keeps, and where it computes.
       algorithm: What clients and server compute in a round.
       aggregation: How the messages of a cohort's clients become one.
+      compression: How updates, and the model, become few bytes.
       privacy: Differential privacy of whole clients.
       devices: The simulated devices of clients: who comes, and how fast.
 
@@ -56,6 +58,7 @@ class ExperimentConfig:
     run: RunConfig = RunConfig()
     algorithm: AlgorithmConfig = AlgorithmConfig()
     aggregation: AggregationConfig = AggregationConfig()
+    compression: CompressionConfig = CompressionConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     devices: DeviceConfig = DeviceConfig()
 
@@ -214,6 +217,7 @@ class ExperimentConfig:
             self.server.optimizer,
             self.algorithm,
             self.aggregation,
+            self.compression,
             self.privacy,
             self.devices,
             self.run,

@@ -271,7 +271,7 @@ class Loop:
         for name in ("bytes_down", "bytes_up"):
             size = getattr(self.algorithm, name)
             if size is not None:
-                row[name] = size
+                row.setdefault(name, size)
         after = Outcome(number, state, kept, best=before.best)
         return self._done(number, after, cohort.client_ids, row, began)
 
