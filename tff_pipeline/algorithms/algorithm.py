@@ -12,6 +12,7 @@ import tree
 
 from tff_pipeline import errors, registry
 from tff_pipeline.aggregators.aggregation import Aggregation
+from tff_pipeline.client_work.held_model import ModelCode
 from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.kept_state import KeptStateProcess
 from tff_pipeline.config import ExperimentConfig
@@ -41,6 +42,8 @@ class AlgorithmContext:
       schedule: Makes the schedule of an algorithm without rounds, from the
         bytes that one client receives and sends; see `fed_buff.Schedule`.
       client_ids: The ids of all clients, in order.
+      model_code: Makes bytes of the model on its way to clients; `None` if it
+        travels whole.
     """
 
     config: ExperimentConfig
@@ -53,6 +56,7 @@ class AlgorithmContext:
     initial_weights: Optional[InitialWeights] = None
     schedule: Optional[Callable[[int, int], Any]] = None
     client_ids: Sequence[str] = ()
+    model_code: Optional[ModelCode] = None
 
     @property
     def population_weight(self) -> float:

@@ -25,6 +25,7 @@ from tff_pipeline.algorithms.algorithm import (
     Process,
 )
 from tff_pipeline.client_work import kept_state, process
+from tff_pipeline.client_work.held_model import HeldModel, ModelCode
 from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.update import (
     ClientUpdate,
@@ -56,6 +57,8 @@ class FedAvg(Algorithm):
         clients, server = context.config.clients, context.config.server
         self.aggregation = context.aggregation
         self.hooks = [*self.own_hooks(context), *context.hooks]
+        if context.model_code is not None:
+            self.hooks.insert(0, HeldModel())
         update = build_client_update(
             context.model_fn,
             build_optimizer(clients.optimizer),
@@ -69,6 +72,7 @@ class FedAvg(Algorithm):
             server,
             context.aggregation.factory,
             self.hooks,
+            context.model_code,
         )
         self.bytes_down = num_bytes(update.received_type)
         self.bytes_up = update.bytes_up
@@ -121,6 +125,7 @@ def _compose(
     server: ServerConfig,
     factory: Factory,
     hooks: Sequence[ClientHook],
+    model_code: Optional[ModelCode] = None,
 ) -> Process:
     templates = tff.learning.templates
     message, weights_type = update.result_type, update.weights_type
@@ -144,5 +149,5 @@ def _compose(
             finalizer,
         )
     return kept_state.compose(
-        initial_weights, update, hooks, aggregator, finalizer
+        initial_weights, update, hooks, aggregator, finalizer, model_code
     )

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Optional
 
 from tff_pipeline import errors, registry
 from tff_pipeline.aggregators import chain, lora_error
@@ -18,6 +18,7 @@ from tff_pipeline.assembly.privacy import Protection
 from tff_pipeline.assembly.task import initial_weights
 from tff_pipeline.client_work.augmented import Augmented
 from tff_pipeline.client_work.compression import Compressed
+from tff_pipeline.client_work.held_model import ModelCode
 from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.cohorts.asynchronous import DeviceSchedule
 from tff_pipeline.cohorts.devices import Devices
@@ -74,6 +75,7 @@ def build_algorithm(
             initial_weights=functools.partial(initial_weights, task),
             schedule=functools.partial(_schedule, config, task),
             client_ids=task.train.client_ids,
+            model_code=_model_code(config),
         )
     )
 
@@ -101,6 +103,15 @@ def _compression(config: ExperimentConfig) -> Sequence[ClientHook]:
     if config.compression.name is None:
         return ()
     return [Compressed(_compressor(config, config.compression.name))]
+
+
+def _model_code(config: ExperimentConfig) -> Optional[ModelCode]:
+    """Makes the code of `--compression_down`; `None` without it."""
+    if config.compression.down is None:
+        return None
+    return ModelCode(
+        _compressor(config, config.compression.down), config.run.seed
+    )
 
 
 def _compressor(config: ExperimentConfig, name: str) -> Compressor:

@@ -71,7 +71,9 @@ def as_process(
     return tff.learning.templates.ClientWorkProcess(initialize, next_fn)
 
 
-def measure(update: ClientUpdate, metrics: Any, counts: Any) -> Any:
+def measure(
+    update: ClientUpdate, metrics: Any, counts: Any, received: Any = None
+) -> Any:
     """Sums up clients' metrics and counts, inside a federated computation.
 
     Args:
@@ -79,16 +81,23 @@ def measure(update: ClientUpdate, metrics: Any, counts: Any) -> Any:
       metrics: The metrics at the clients, not yet finalized.
       counts: The counts `rejected_clients`, `examples` and, where bytes leave a
         client, `payloads` and `payload_bytes`, at the clients.
+      received: The counts `received` and `received_bytes`, at the clients;
+        `None` if all receive the model whole.
 
     Returns:
       A structure at the server: `train`, the finalized metrics by name, and
       the sums of the counts.
     """
     names = tff.structure.name_list(counts.type_signature.member)
+    more = collections.OrderedDict()
+    if received is not None:
+        more["received"] = tff.federated_sum(received["received"])
+        more["received_bytes"] = tff.federated_sum(received["received_bytes"])
     aggregate = tff.learning.metrics.sum_then_finalize(update.metric_finalizers)
     return tff.federated_zip(
         collections.OrderedDict(
             train=aggregate(metrics),
             **{name: tff.federated_sum(counts[name]) for name in names},
+            **more,
         )
     )
