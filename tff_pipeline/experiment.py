@@ -14,7 +14,11 @@ import numpy as np
 from tff_pipeline import errors, timing
 from tff_pipeline.algorithms import algorithm
 from tff_pipeline.assembly.privacy import protect
-from tff_pipeline.assembly.process import runtime, what_leaves_a_client
+from tff_pipeline.assembly.process import (
+    runtime,
+    what_leaves_a_client,
+    what_reaches_a_client,
+)
 from tff_pipeline.assembly.task import (
     initial_weights,
     load_described_task,
@@ -144,6 +148,8 @@ def _run(
     for note in loop.algorithm.notes:
         announce(note)
     announce(what_leaves_a_client(loop.algorithm))
+    if what_reaches_a_client(config):
+        announce(what_reaches_a_client(config))
     if config.run.target_metric is not None:
         announce(best.in_words(config.run.target_metric, loop.columns))
     with runtime(config.run):

@@ -151,8 +151,8 @@ class Algorithm(abc.ABC):
 
         Returns:
           The values by column: `examples`, `rejected_clients`,
-          `rejected_update`, bytes where they were measured, those in `columns` and, unless all clients were
-          rejected, `train_*`.
+          `rejected_update`, bytes where they were measured, those in
+          `columns` and, unless all clients were rejected, `train_*`.
         """
         train = metrics["client_work"]["train"]
         values: dict[str, Value] = {

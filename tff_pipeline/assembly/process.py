@@ -137,6 +137,25 @@ def runtime(config: RunConfig) -> contextlib.AbstractContextManager[Any]:
     return context(**{name: getattr(config, name) for name in options})
 
 
+def what_reaches_a_client(config: ExperimentConfig) -> str:
+    """Describes how the model travels to clients, if not whole.
+
+    Args:
+      config: The experiment.
+
+    Returns:
+      One line; empty without `--compression_down`.
+    """
+    code = _model_code(config)
+    if code is None:
+        return ""
+    return (
+        "What reaches a client: what the model is ahead of the one sent "
+        f"before, as bytes, {code.compressor.describe()}; the whole model, if "
+        "the client was not in the round before"
+    )
+
+
 def what_leaves_a_client(built: Algorithm) -> str:
     """Describes, step by step, what leaves a client in a round.
 

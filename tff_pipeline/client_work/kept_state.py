@@ -165,9 +165,7 @@ def compose(
         measured = tff.federated_zip(
             collections.OrderedDict(
                 distributor=tff.federated_value((), tff.SERVER),
-                client_work=process.measure(
-                    update, metrics, counts, received
-                ),
+                client_work=process.measure(update, metrics, counts, received),
                 aggregator=aggregated.measurements,
                 finalizer=finalized.measurements,
             )

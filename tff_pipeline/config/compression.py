@@ -11,7 +11,7 @@ from tff_pipeline.config import fields
 # none.
 COMPRESSION_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "uniform": {"bits": 4, "rotation": True},
-    "qsgd": {"bits": 4},
+    "qsgd": {"bits": 4, "entropy": "none"},
     "top_k": {"fraction": 0.01},
     "random_k": {"fraction": 0.01},
     "power_sgd": {"rank": 2},
@@ -68,6 +68,14 @@ class CompressionConfig(fields.Group):
         "Rotates blocks of 4096 numbers at random before they are rounded, so "
         "that few bits lose less. Default: true. Only for uniform.",
         flag="compression_rotation",
+    )
+    entropy: Optional[str] = fields.field(
+        None,
+        fields.known({"none": "", "elias_gamma": ""}),
+        "Chooses how levels become bits: none (as many for each) or "
+        "elias_gamma, fewer for small ones, which most are; it takes the extra "
+        "compression. Default: none. Only for qsgd.",
+        flag="compression_entropy",
     )
     fraction: Optional[float] = fields.field(
         None,

@@ -66,6 +66,7 @@ class ExperimentConfig:
         self._settle_privacy()
         self._settle_clients()
         self._check_devices()
+        self._check_compression()
         population = self.data.num_clients
         if population and self.clients.clients_per_round > population:
             raise errors.ConfigError(
@@ -73,6 +74,30 @@ class ExperimentConfig:
                 f"more than the {population} clients there are "
                 f"(--num_clients={population}); lower the first or raise the "
                 "second."
+            )
+
+    def _check_compression(self) -> None:
+        """Refuses compression that other options cannot be combined with."""
+        options, last = self.compression, self.aggregation.last
+        if options.entropy == "elias_gamma" and self.run.runtime == "local":
+            raise errors.ConfigError(
+                "--compression_entropy=elias_gamma is not used with "
+                "--runtime=local, whose worker has no such operation; leave "
+                "one of the two out."
+            )
+        if options.name is None:
+            return
+        if last == "dp_distributed":
+            raise errors.ConfigError(
+                f"--compression={options.name} is not used with "
+                f"--aggregator={last}, whose clients send whole numbers that "
+                "must add up; leave it out, or lower --dp_bits."
+            )
+        if self.privacy.audit_canaries:
+            raise errors.ConfigError(
+                f"--compression={options.name} is not used with "
+                f"--audit_canaries={self.privacy.audit_canaries}, which send "
+                "directions that must arrive exactly; leave one of the two out."
             )
 
     def _check_devices(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from tff_pipeline.aggregators.compressed import blocks, packing
+from tff_pipeline.aggregators.compressed import blocks, entropy, packing
 from tff_pipeline.aggregators.compressed.compressor import (
     Compressor,
     CompressorContext,
@@ -62,6 +62,14 @@ class BlockCode(Compressor):
     def _restore(self, scales: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
         """Undoes `_quantise`, but for the rounding."""
 
+    def _packed(self, codes: tf.Tensor) -> tf.Tensor:
+        """Turns codes into bytes."""
+        return packing.pack(codes, self._bits)
+
+    def _unpacked(self, data: tf.Tensor, count: int) -> tf.Tensor:
+        """Undoes `_packed`."""
+        return packing.unpack(data, count, self._bits)
+
     def encode(
         self, leaves: Leaves, state: Any, key: tf.Tensor
     ) -> tuple[tf.Tensor, Any]:
@@ -87,7 +95,7 @@ class BlockCode(Compressor):
         codes = tf.reshape(codes, [-1])
         if not self._rotated:
             codes = codes[:dimension]
-        parts += [packing.to_bytes(scales), packing.pack(codes, self._bits)]
+        parts += [packing.to_bytes(scales), self._packed(codes)]
         return tf.concat(parts, axis=0), state
 
     def decode(self, payload: tf.Tensor, specs: Specs) -> list[tf.Tensor]:
@@ -106,7 +114,7 @@ class BlockCode(Compressor):
         )
         scales = packing.from_bytes(scales, tf.float32, shape)
         num_codes = count * size if self._rotated else dimension
-        codes = packing.unpack(codes, num_codes, self._bits)
+        codes = self._unpacked(codes, num_codes)
         codes = tf.pad(codes, [[0, count * size - num_codes]])
         rows = self._restore(scales, tf.reshape(codes, [count, size]))
         if self._rotated:
@@ -155,21 +163,36 @@ class Qsgd(BlockCode):
 
     _largest = 512
 
-    def __init__(self, bits: int):
+    def __init__(self, bits: int, gamma: bool = False):
         """Makes the code.
 
         Args:
           bits: The number of bits of a code, of which one is the sign; 2 or
             more.
+          gamma: Whether Elias' gamma code stands for as many bits for each, as
+            in section 3.2; most levels are 0.
         """
         super().__init__(bits, rotated=False)
         self._levels = 2 ** (bits - 1) - 1
+        self._gamma = gamma
 
     def describe(self) -> str:
         """Describes the levels."""
+        code = ", in Elias' gamma code" if self._gamma else ""
         return (
             f"rounded at random to {self._levels} sizes and their signs (QSGD)"
+            f"{code}"
         )
+
+    def _packed(self, codes: tf.Tensor) -> tf.Tensor:
+        if self._gamma:
+            return entropy.gamma_to_bytes(codes - self._levels)
+        return super()._packed(codes)
+
+    def _unpacked(self, data: tf.Tensor, count: int) -> tf.Tensor:
+        if self._gamma:
+            return entropy.gamma_from_bytes(data, count) + self._levels
+        return super()._unpacked(data, count)
 
     def _quantise(
         self, rows: tf.Tensor, draws: tf.Tensor
@@ -238,10 +261,11 @@ def qsgd(context: CompressorContext) -> Qsgd:
     """Makes the code of `--compression=qsgd`.
 
     Args:
-      context: Has the number of bits.
+      context: Has the number of bits, and their code.
     """
-    assert context.config.bits is not None  # `config` sees to it.
-    return Qsgd(context.config.bits)
+    config = context.config
+    assert config.bits is not None  # `config` sees to it.
+    return Qsgd(config.bits, config.entropy == "elias_gamma")
 
 
 def drive(context: CompressorContext) -> Drive:
