@@ -76,7 +76,7 @@ class PowerSgd(Compressor):
           A list of arrays float32 [m, r].
         """
         draw = randomness.generator(self._seed, "power_sgd")
-        shapes = filter(None, map(self._shape, specs))
+        shapes = [s for s in map(self._shape, specs) if s is not None]
         return [
             draw.standard_normal([columns, self._rank]).astype(np.float32)
             for _, columns in shapes
@@ -96,7 +96,8 @@ class PowerSgd(Compressor):
           (the payload, uint8 [n]; the new Q of each matrix).
         """
         del key
-        before, after, parts = list(state), [], []
+        before, parts = list(state), []
+        after: list[tf.Tensor] = []
         for leaf in leaves:
             leaf, shape = tf.cast(leaf, tf.float32), self._shape(leaf)
             if shape is None:
