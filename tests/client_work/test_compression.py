@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tests.testing import small_training
 from tests.testing.blocks import drawn_block
+from tests.testing.soaked import soaked
 from tff_pipeline import errors, registry
 from tff_pipeline.aggregators.aggregation import Aggregation
 from tff_pipeline.aggregators.compressed.compressor import CompressorContext
@@ -22,7 +23,6 @@ from tff_pipeline.config import (
     OptimizerConfig,
     ServerConfig,
 )
-from tff_pipeline.datasets.federation.federated_data import Examples
 from tff_pipeline.optimizers.build import build_optimizer
 from tff_pipeline.runtime.in_process import InProcessContext
 
@@ -66,13 +66,9 @@ def spoilt(block):
     return block
 
 
-def too_large(task, client):
-    """Data with which an update is finite, and the mean of two is not."""
-    examples = task.train.load(client)
-    return Examples(examples.x * 0 + np.float32(1e19), examples.y)
-
-
-@pytest.mark.parametrize("name", WITH_MEMORY)
+@pytest.mark.parametrize(
+    "name", ["power_sgd", *soaked("top_k", "random_k", "ef_sign")]
+)
 def test_what_was_sent_and_the_memory_add_up_to_all_updates(name):
     task = small_training.task_of(small_training.dense)
     names = list(task.train.client_ids)
@@ -86,7 +82,7 @@ def test_what_was_sent_and_the_memory_add_up_to_all_updates(name):
     draw, counted = np.random.default_rng(0), 0
     with InProcessContext(1):
         state = algorithm.initial_state(small_training.start(task))
-        for number in range(1, 9):
+        for number in range(1, 8):
             # Some drop out of every round, and keep what they had.
             cohort = [int(i) for i in sorted(draw.choice(6, 4, replace=False))]
             blocks = [
@@ -125,26 +121,7 @@ def test_what_was_sent_and_the_memory_add_up_to_all_updates(name):
             state = after
             counted += np.linalg.norm(lost) > 1e-3
             kept |= {names[i]: row for i, row in zip(cohort, new)}
-    assert counted > 3
-
-
-def test_a_mean_that_is_not_finite_leaves_the_memories_as_they_were():
-    task = small_training.task_of(small_training.dense)
-    algorithm = algorithm_of(task, [Compressed(code_of("top_k"))])
-    names = list(task.train.client_ids)[:2]
-    blocks = [
-        drawn_block(too_large(task, each), 0, 1, i)
-        for i, each in enumerate(names)
-    ]
-    with InProcessContext(1):
-        state = algorithm.initial_state(small_training.start(task))
-        rows = [algorithm.initial_kept_state] * 2
-        _, metrics, new = algorithm.run_round(state, blocks, rows)
-    values = algorithm.measure(metrics)
-    assert values["rejected_update"] or values["rejected_clients"] == 2
-    if values["rejected_clients"] == 2:
-        for row in new:
-            assert not memory(row).any()
+    assert counted > 2
 
 
 def finished(key, accepted=True):
