@@ -1,6 +1,6 @@
 """Measures compressors: rounds to a target, and the bytes that clients sent.
 
-    python -m benchmarks.compression --data=DIR [--model=NAME] [--seed=S] [--page]
+    python -m benchmarks.compression --data=DIR [--model=M] [--seed=S] [--page]
 
 Trains the flagfiles of `configs/compression/` one after the other, first
 without compression. DIR has the folder `mnist`. Each run's figures go to
@@ -106,10 +106,10 @@ def _figures(
 
 
 def _table(results: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Returns the table's lines, each run beside the one without compression."""
+    """Makes the table's lines, each run beside that without compression."""
     lines = [
-        "| model, target | `--compression` | seed | rounds | bytes up, a client "
-        "and round | fewer | bytes up to the target, fewer |",
+        "| model, target | `--compression` | seed | rounds | bytes up, a "
+        "client and round | fewer | bytes up to the target, fewer |",
         "|---|---|---|---|---|---|---|",
     ]
     for key, found in results.items():

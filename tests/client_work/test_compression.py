@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_federated as tff
 
 from tests.testing import small_training
 from tests.testing.blocks import drawn_block
@@ -37,13 +38,13 @@ def code_of(name, **options):
     )
 
 
-def algorithm_of(task, hooks, model_code=None):
+def algorithm_of(task, hooks, model_code=None, factory=None):
     config = ExperimentConfig(clients=small_training.CLIENTS, server=SERVER)
     return FedAvg(
         AlgorithmContext(
             config,
             task.tff_model_fn,
-            Aggregation(WeightedMeanFactory()),
+            Aggregation(factory or WeightedMeanFactory()),
             hooks,
             model_code=model_code,
         )
@@ -273,3 +274,18 @@ def test_a_code_that_would_lead_away_from_the_model_is_not_sent():
     assert int(size) == -1
     np.testing.assert_array_equal(weights[0], model[0])
     np.testing.assert_array_equal(after["copy"][0], model[0])
+
+
+def test_a_clip_holds_for_what_was_decoded():
+    """Sensitivity: random rounding makes updates longer, not the sum."""
+    task = small_training.task_of(small_training.dense)
+    clip = tff.aggregators.clipping_factory(1e-3, WeightedMeanFactory())
+    hook = Compressed(code_of("qsgd", bits=2))
+    algorithm = algorithm_of(task, [hook], factory=clip)
+    (block,) = small_training.blocks(task, 1)[1:2]
+    with InProcessContext(1):
+        state = algorithm.initial_state(small_training.start(task))
+        before = flat(algorithm.model_weights(state).trainable)
+        state, _, _ = algorithm.run_round(state, [block], ())
+        after = flat(algorithm.model_weights(state).trainable)
+    assert np.linalg.norm(after - before) == pytest.approx(1e-3, rel=1e-2)

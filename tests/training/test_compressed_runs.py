@@ -178,13 +178,6 @@ def test_fed_buff_has_no_model_before(tmp_path):
     [
         (
             {
-                "aggregation": AggregationConfig("dp_distributed"),
-                "privacy": PrivacyConfig(dp_noise_multiplier=1.0, dp_clip=1.0),
-            },
-            "--compression=qsgd .*--aggregator=dp_distributed",
-        ),
-        (
-            {
                 "aggregation": AggregationConfig("dp_gaussian"),
                 "privacy": PrivacyConfig(
                     dp_noise_multiplier=1.0, dp_clip=1.0, audit_canaries=10
@@ -202,3 +195,19 @@ def test_what_it_is_not_combined_with_is_refused(groups, sentence):
     code = CompressionConfig("qsgd", entropy="elias_gamma")
     with pytest.raises(errors.ConfigError, match=sentence):
         ExperimentConfig(compression=code, **groups)
+
+
+def test_what_the_server_only_sums_up_must_add_up(tmp_path):
+    config = config_of(
+        tmp_path,
+        4,
+        CompressionConfig("qsgd"),
+        aggregation=AggregationConfig("dp_distributed"),
+        privacy=PrivacyConfig(
+            dp_noise_multiplier=1.0, dp_clip=1.0, dp_delta=1e-5
+        ),
+    )
+    with pytest.raises(
+        errors.ConfigError, match=r"--compression=qsgd .*do not add up"
+    ):
+        experiment.run(config)

@@ -38,6 +38,8 @@ class Aggregation:
         `measure` takes, for columns that need both; `None` if none does.
       noise_on_clients: True if all noise of the plan is added on clients, so
         that a round without clients has no noise to release.
+      sums_only: True if the server learns nothing but the sum of messages, as
+        by a secure sum; what clients send must then add up as it is.
     """
 
     factory: Factory
@@ -47,6 +49,7 @@ class Aggregation:
     measure: Callable[[Any], Mapping[str, float]] = lambda _: {}
     complete: Optional[Callable[[Sequence[Any], Any], Any]] = None
     noise_on_clients: bool = False
+    sums_only: bool = False
 
     @property
     def runs_without_clients(self) -> bool:

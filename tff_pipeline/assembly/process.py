@@ -7,7 +7,10 @@ from typing import Any, Optional
 
 from tff_pipeline import errors, registry
 from tff_pipeline.aggregators import chain, lora_error
-from tff_pipeline.aggregators.aggregation import AggregationContext
+from tff_pipeline.aggregators.aggregation import (
+    Aggregation,
+    AggregationContext,
+)
 from tff_pipeline.aggregators.compressed.compressor import (
     Compressor,
     CompressorContext,
@@ -39,8 +42,8 @@ def build_algorithm(
       protection: The experiment's privacy plans.
 
     Raises:
-      ConfigError: If the aggregator does not allow `--sampling`, or the task
-        does not allow `--augment`.
+      ConfigError: If the aggregator does not allow `--sampling` or
+        `--compression`, or the task does not allow `--augment`.
     """
     aggregation = chain.build(
         AggregationContext(
@@ -67,7 +70,7 @@ def build_algorithm(
             [
                 *_changes(config, task),
                 *protection.hooks,
-                *_compression(config),
+                *_compression(config, aggregation),
             ],
             population=len(task.train),
             examples=lambda: sum(map(task.train.size, task.train.client_ids)),
@@ -98,11 +101,27 @@ def _changes(config: ExperimentConfig, task: Task) -> Sequence[ClientHook]:
     return () if change is None else [Augmented(change)]
 
 
-def _compression(config: ExperimentConfig) -> Sequence[ClientHook]:
-    """Makes the hook of `--compression`, in a list; empty without it."""
-    if config.compression.name is None:
+def _compression(
+    config: ExperimentConfig, aggregation: Aggregation
+) -> Sequence[ClientHook]:
+    """Makes the hook of `--compression`, in a list; empty without it.
+
+    Raises:
+      ConfigError: If the server learns sums alone, and the code does not add
+        up.
+    """
+    name = config.compression.name
+    if name is None:
         return ()
-    return [Compressed(_compressor(config, config.compression.name))]
+    compressor = _compressor(config, name)
+    if aggregation.sums_only and not compressor.linear:
+        raise errors.ConfigError(
+            f"--compression={name} is not used with "
+            f"--aggregator={config.aggregation.name}: the server learns only "
+            "the sum of what clients send, and bytes of this code do not add "
+            "up; leave it out."
+        )
+    return [Compressed(compressor)]
 
 
 def _model_code(config: ExperimentConfig) -> Optional[ModelCode]:

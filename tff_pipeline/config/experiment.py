@@ -78,22 +78,14 @@ class ExperimentConfig:
 
     def _check_compression(self) -> None:
         """Refuses compression that other options cannot be combined with."""
-        options, last = self.compression, self.aggregation.last
+        options = self.compression
         if options.entropy == "elias_gamma" and self.run.runtime == "local":
             raise errors.ConfigError(
                 "--compression_entropy=elias_gamma is not used with "
                 "--runtime=local, whose worker has no such operation; leave "
                 "one of the two out."
             )
-        if options.name is None:
-            return
-        if last == "dp_distributed":
-            raise errors.ConfigError(
-                f"--compression={options.name} is not used with "
-                f"--aggregator={last}, whose clients send whole numbers that "
-                "must add up; leave it out, or lower --dp_bits."
-            )
-        if self.privacy.audit_canaries:
+        if options.name and self.privacy.audit_canaries:
             raise errors.ConfigError(
                 f"--compression={options.name} is not used with "
                 f"--audit_canaries={self.privacy.audit_canaries}, which send "

@@ -59,6 +59,7 @@ def _aggregation(plan: Plan, factory: Factory) -> Aggregation:
         plan.columns,
         measure,
         noise_on_clients=plan.aggregator == "dp_local",
+        sums_only=plan.aggregator == "dp_distributed",
     )
 
 
