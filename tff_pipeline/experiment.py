@@ -14,17 +14,17 @@ import numpy as np
 from tff_pipeline import errors, timing
 from tff_pipeline.algorithms import algorithm
 from tff_pipeline.assembly.privacy import protect
-from tff_pipeline.assembly.process import (
-    runtime,
-    secure_sum_protocol,
-    what_leaves_a_client,
-)
+from tff_pipeline.assembly.runtimes import runtime, secure_sum_protocol
 from tff_pipeline.assembly.task import (
     initial_weights,
     load_described_task,
     load_task,
 )
 from tff_pipeline.assembly.training import build_loop, signer
+from tff_pipeline.assembly.travel import (
+    what_leaves_a_client,
+    what_reaches_a_client,
+)
 from tff_pipeline.attacks import in_words
 from tff_pipeline.cohorts.source import CohortSource
 from tff_pipeline.config import ExperimentConfig
@@ -151,6 +151,8 @@ def _run(
     for note in (*loop.algorithm.notes, *source.notes):
         announce(note)
     announce(what_leaves_a_client(loop.algorithm, config.secure_aggregation))
+    if what_reaches_a_client(config):
+        announce(what_reaches_a_client(config))
     if config.run.target_metric is not None:
         announce(best.in_words(config.run.target_metric, loop.columns))
     with runtime(config.run, secure_sum):

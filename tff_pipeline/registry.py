@@ -285,6 +285,20 @@ ATTACKS = {
     "min_max": "tff_pipeline.attacks.on_cohort:min_max",
 }
 
+# How updates, and the model, become few bytes: functions of a
+# `compressor.CompressorContext`.
+COMPRESSORS = {
+    "uniform": (
+        "tff_pipeline.aggregators.compressed.quantisers:uniform_levels"
+    ),
+    "qsgd": "tff_pipeline.aggregators.compressed.quantisers:qsgd",
+    "drive": "tff_pipeline.aggregators.compressed.quantisers:drive",
+    "top_k": "tff_pipeline.aggregators.compressed.sparse:top_k",
+    "random_k": "tff_pipeline.aggregators.compressed.sparse:random_k",
+    "ef_sign": "tff_pipeline.aggregators.compressed.signs:ef_sign",
+    "power_sgd": "tff_pipeline.aggregators.compressed.power_sgd:power_sgd",
+}
+
 SAMPLERS = {
     "uniform": "tff_pipeline.cohorts.samplers:UniformSampler",
     "poisson": "tff_pipeline.cohorts.samplers:PoissonSampler",

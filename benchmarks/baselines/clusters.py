@@ -20,7 +20,7 @@ from benchmarks.baselines.group import (
 from benchmarks.baselines.training import Run
 from tff_pipeline.algorithms.ifca import Ifca
 from tff_pipeline.assembly import saved_weights
-from tff_pipeline.assembly.process import runtime
+from tff_pipeline.assembly.runtimes import runtime
 from tff_pipeline.assembly.task import load_task
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.evaluation.central import Evaluator

@@ -9,7 +9,12 @@ def sent_by(hook, update, key):
     """The update that leaves a client whose block has this key."""
     message = Message(update, tf.constant(1.0), {})
     client = Finished(
-        update, {"key": key}, tf.constant(1), tf.constant(0.1), ()
+        update,
+        {"key": key},
+        tf.constant(1),
+        tf.constant(0.1),
+        (),
+        tf.constant(True),
     )
     message, _ = hook.message(message, (), client)
     return message.update

@@ -69,6 +69,14 @@ class Aggregation:
     needs: Condition = Condition()
 
     @property
+    def sums_only(self) -> bool:
+        """True if the server learns nothing but the sum of messages.
+
+        What clients send must then add up as it is.
+        """
+        return self.secure or self.hides_clients
+
+    @property
     def runs_without_clients(self) -> bool:
         """True if a round without clients adds noise that the plan counts."""
         return self.plan is not None and not self.noise_on_clients

@@ -12,6 +12,7 @@ import tree
 
 from tff_pipeline import registry
 from tff_pipeline.aggregators.aggregation import Aggregation
+from tff_pipeline.client_work.held_model import ModelCode
 from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.kept_state import KeptStateProcess
 from tff_pipeline.config import ExperimentConfig
@@ -43,6 +44,8 @@ class AlgorithmContext:
       schedule: Makes the schedule of an algorithm without rounds, from the
         bytes that one client receives and sends; see `fed_buff.Schedule`.
       client_ids: The ids of all clients, in order.
+      model_code: Makes bytes of the model on its way to clients; `None` if it
+        travels whole.
     """
 
     config: ExperimentConfig
@@ -56,6 +59,7 @@ class AlgorithmContext:
     schedule: Optional[Callable[[int, int], Any]] = None
     client_ids: Sequence[str] = ()
     first_hooks: Sequence[ClientHook] = ()
+    model_code: Optional[ModelCode] = None
 
     @property
     def population_weight(self) -> float:
@@ -81,7 +85,10 @@ class Algorithm(abc.ABC):
       bytes_down: The bytes that one client receives in a round; `None` if not
         known.
       bytes_up: The bytes that one client sends in a round; `None` if not
-        known.
+        known. Where messages have no fixed length, it is a usual one: what was
+        sent is in the round's metrics.
+      uncompressed: Why --compression is not for the algorithm, part of a
+        sentence; empty if it is.
       personal: True if each client is evaluated with weights of its own, from
         `client_weights`, instead of the server's.
       model_in_state: True if the weights that are evaluated centrally and
@@ -98,6 +105,7 @@ class Algorithm(abc.ABC):
     aggregation: Aggregation
     bytes_down: Optional[int] = None
     bytes_up: Optional[int] = None
+    uncompressed: ClassVar[str] = ""
     personal: ClassVar[bool] = False
     model_in_state: ClassVar[bool] = True
     takes_everyone: ClassVar[bool] = False
@@ -146,8 +154,8 @@ class Algorithm(abc.ABC):
 
         Returns:
           The values by column: `examples`, `rejected_clients`,
-          `rejected_update`, those in `columns` and, unless all clients were
-          rejected, `train_*`.
+          `rejected_update`, bytes where they were measured, those in
+          `columns` and, unless all clients were rejected, `train_*`.
         """
         train = metrics["client_work"]["train"]
         values: dict[str, Value] = {
@@ -156,6 +164,7 @@ class Algorithm(abc.ABC):
             # The server takes no mean that is not finite.
             "rejected_update": int(metrics["finalizer"]["update_non_finite"]),
         }
+        values |= measured_bytes(metrics)
         values |= self.aggregation.measure(metrics["aggregator"])
         # Where all clients were rejected there is no loss, though TFF says 0.
         if train["num_examples"]:
@@ -296,6 +305,28 @@ class Algorithm(abc.ABC):
         return before._replace(aggregator=aggregator)
 
 
+def measured_bytes(metrics: Any) -> dict[str, Value]:
+    """Returns the bytes that clients received and sent, where measured.
+
+    Args:
+      metrics: The metrics of a round.
+
+    Returns:
+      The means over the cohort, whole numbers where they are, by column:
+      `bytes_up` if clients sent payloads, `bytes_down` if they received some.
+    """
+    work = metrics["client_work"]
+    values: dict[str, Value] = {}
+    for column, total, count in (
+        ("bytes_up", "payload_bytes", "payloads"),
+        ("bytes_down", "received_bytes", "received"),
+    ):
+        if work.get(count):
+            mean = int(work[total]) / int(work[count])
+            values[column] = int(mean) if mean.is_integer() else round(mean, 1)
+    return values
+
+
 def is_finite(state: Any) -> bool:
     """Returns whether all floating-point numbers in a structure are finite.
 
@@ -330,7 +361,15 @@ def check(config: ExperimentConfig) -> None:
     Raises:
       ConfigError: If some cannot; its sentence names the flags and why.
     """
-    chosen(config).check(config)
+    algorithm, compression = chosen(config), config.compression
+    if compression.chosen and algorithm.uncompressed:
+        flag = "compression" if compression.name else "compression_down"
+        raise errors.ConfigError(
+            f"--{flag}={compression.chosen[0]} is not used with "
+            f"--algorithm={config.algorithm.name}: {algorithm.uncompressed}; "
+            "leave it out, or choose --algorithm=fed_avg."
+        )
+    algorithm.check(config)
 
 
 def build(context: AlgorithmContext) -> Algorithm:

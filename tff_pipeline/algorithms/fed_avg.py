@@ -25,6 +25,7 @@ from tff_pipeline.algorithms.algorithm import (
     Process,
 )
 from tff_pipeline.client_work import kept_state, process
+from tff_pipeline.client_work.held_model import HeldModel, ModelCode
 from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.update import (
     ClientUpdate,
@@ -57,6 +58,8 @@ class FedAvg(Algorithm):
         self.aggregation = context.aggregation
         own = self.own_hooks(context)
         self.hooks = [*context.first_hooks, *own, *context.hooks]
+        if context.model_code is not None:
+            self.hooks.insert(0, HeldModel())
         update = build_client_update(
             context.model_fn,
             build_optimizer(clients.optimizer),
@@ -70,10 +73,11 @@ class FedAvg(Algorithm):
             server,
             context.aggregation.factory,
             self.hooks,
+            context.model_code,
             context.aggregation.secure,
         )
         self.bytes_down = num_bytes(update.received_type)
-        self.bytes_up = num_bytes(update.result_type)
+        self.bytes_up = update.bytes_up
 
     def own_hooks(self, context: AlgorithmContext) -> Sequence[ClientHook]:
         """Lists the hooks of the algorithm itself.
@@ -126,6 +130,7 @@ def _compose(
     server: ServerConfig,
     factory: Factory,
     hooks: Sequence[ClientHook],
+    model_code: Optional[ModelCode] = None,
     secure: bool = False,
 ) -> Process:
     templates = tff.learning.templates
@@ -150,5 +155,11 @@ def _compose(
             finalizer,
         )
     return kept_state.compose(
-        initial_weights, update, hooks, aggregator, finalizer, secure
+        initial_weights,
+        update,
+        hooks,
+        aggregator,
+        finalizer,
+        model_code,
+        secure,
     )

@@ -165,6 +165,13 @@ class FedBuff(FedAvg):
                 f"--buffer_size={size} is more than the {under_way} clients "
                 "under way, --clients_per_round; lower it."
             )
+        down = config.compression.down
+        if down is not None:
+            raise errors.ConfigError(
+                f"--compression_down={down} is for rounds that clients begin "
+                "together, from the model after the one before, and "
+                "--algorithm=fed_buff has none; leave it out."
+            )
         devices = config.devices
         for flag, value, default in (
             ("round_deadline_s", devices.round_deadline_s, None),
@@ -263,7 +270,9 @@ class FedBuff(FedAvg):
                 "version": np.int32(round_number),
             }
         }
-        kept = kept.updated(update.begins, [row] * len(update.begins))
+        # Other hooks' states, such as a memory of errors, stay.
+        rows = [{**before, **row} for before in kept.rows(update.begins)]
+        kept = kept.updated(update.begins, rows)
         ages = [round_number - 1 - version for version in update.versions]
         return kept, {
             "staleness": float(np.mean(ages)),

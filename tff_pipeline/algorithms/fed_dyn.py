@@ -16,7 +16,7 @@ rate 1 is the algorithm of the paper.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
@@ -140,6 +140,11 @@ class DynamicRegularizer(ClientHook):
 
 class FedDyn(FedAvg):
     """Federated averaging of clients with bent losses."""
+
+    uncompressed: ClassVar[str] = (
+        "what the server and its clients remember must add up, which "
+        "takes exact updates"
+    )
 
     @classmethod
     def check(cls, config: ExperimentConfig) -> None:

@@ -19,7 +19,7 @@ As in `fed_avg`, p_i is the client's share of the weights of its cohort.
 """
 
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any, ClassVar, Optional
 
 import tensorflow as tf
 
@@ -191,6 +191,10 @@ class Normalized(ClientHook):
 
 class FedNova(FedAvg):
     """Federated averaging of progress a step."""
+
+    uncompressed: ClassVar[str] = (
+        "the numbers of steps that its clients send too must be exact"
+    )
 
     @classmethod
     def check(cls, config: ExperimentConfig) -> None:

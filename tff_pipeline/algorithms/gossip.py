@@ -144,6 +144,7 @@ class Gossip(FedAvg):
       weights: The mixing matrix W, float64 [clients, clients].
     """
 
+    uncompressed: ClassVar[str] = "there is no server that could decode"
     personal: ClassVar[bool] = True
     takes_everyone: ClassVar[bool] = True
 

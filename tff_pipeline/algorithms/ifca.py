@@ -39,6 +39,7 @@ from tff_pipeline.runtime import compat
 class Ifca(FedAvg):
     """Federated averaging of k models, one for each cluster of clients."""
 
+    uncompressed: ClassVar[str] = "a client sends one of several updates"
     personal: ClassVar[bool] = True
     model_in_state: ClassVar[bool] = False
 

@@ -15,7 +15,7 @@ mean; a cohort of none leaves s as it was.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
@@ -152,6 +152,10 @@ def moved(
 
 class MimeLite(FedAvg):
     """Federated averaging whose clients step with the server's momentum."""
+
+    uncompressed: ClassVar[str] = (
+        "the gradients that its clients send too must be exact"
+    )
 
     @classmethod
     def check(cls, config: ExperimentConfig) -> None:

@@ -20,7 +20,7 @@ not finite keeps its c_i and adds nothing to c.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
@@ -212,6 +212,11 @@ class FullGradients(ControlVariates):
 
 class Scaffold(FedAvg):
     """Federated averaging with control variates."""
+
+    uncompressed: ClassVar[str] = (
+        "the changes of control variates that its clients send too must "
+        "add up exactly"
+    )
 
     @classmethod
     def check(cls, config: ExperimentConfig) -> None:

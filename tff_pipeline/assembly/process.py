@@ -1,13 +1,19 @@
-"""Makes the algorithm of an experiment, and the runtime that computes it."""
+"""Makes the algorithm of an experiment, with its aggregation and its hooks."""
 
-import contextlib
 import functools
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Optional
 
 from tff_pipeline import errors, registry
 from tff_pipeline.aggregators import chain, collect, lora_error
-from tff_pipeline.aggregators.aggregation import Aggregation, AggregationContext
+from tff_pipeline.aggregators.aggregation import (
+    Aggregation,
+    AggregationContext,
+)
+from tff_pipeline.aggregators.compressed.compressor import (
+    Compressor,
+    CompressorContext,
+)
 from tff_pipeline.aggregators.rows import RowStep
 from tff_pipeline.algorithms import algorithm
 from tff_pipeline.algorithms.algorithm import Algorithm, AlgorithmContext
@@ -15,18 +21,15 @@ from tff_pipeline.assembly.privacy import Protection
 from tff_pipeline.assembly.task import initial_weights
 from tff_pipeline.attacks import attack
 from tff_pipeline.client_work.augmented import Augmented
+from tff_pipeline.client_work.compression import Compressed
+from tff_pipeline.client_work.held_model import ModelCode
 from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.tagged import TaggedClients
 from tff_pipeline.client_work.worker_momentum import WorkerMomentum
 from tff_pipeline.cohorts.asynchronous import DeviceSchedule
 from tff_pipeline.cohorts.devices import Devices
 from tff_pipeline.cohorts.source import sampler_of
-from tff_pipeline.config import (
-    RUNTIME_OPTIONS,
-    ExperimentConfig,
-    RunConfig,
-    SecureAggregationConfig,
-)
+from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.datasets.federation import augmentation
 from tff_pipeline.tasks.task import Task
 
@@ -42,8 +45,8 @@ def build_algorithm(
       protection: The experiment's privacy plans.
 
     Raises:
-      ConfigError: If the aggregator does not allow `--sampling`, or the task
-        does not allow `--augment`.
+      ConfigError: If the aggregator does not allow `--sampling` or
+        `--compression`, or the task does not allow `--augment`.
     """
     aggregation = chain.build(
         AggregationContext(
@@ -77,6 +80,7 @@ def build_algorithm(
                 *protection.hooks,
                 *([] if hostile.hook is None else [hostile.hook]),
                 *([TaggedClients()] if aggregation.tagged else []),
+                *_compression(config, aggregation),
             ],
             population=len(task.train),
             examples=lambda: sum(map(task.train.size, task.train.client_ids)),
@@ -85,6 +89,7 @@ def build_algorithm(
             schedule=functools.partial(_schedule, config, task),
             client_ids=task.train.client_ids,
             first_hooks=protection.first_hooks,
+            model_code=model_code(config),
         )
     )
 
@@ -140,81 +145,46 @@ def _changes(config: ExperimentConfig, task: Task) -> Sequence[ClientHook]:
     return hooks
 
 
-def secure_sum_protocol(config: SecureAggregationConfig) -> Optional[Any]:
-    """Makes the protocol that `--secure_aggregation` names.
-
-    Args:
-      config: The options of the protocol.
-
-    Returns:
-      An object for the in-process runtime; `None` for plain sums.
+def _compression(
+    config: ExperimentConfig, aggregation: Aggregation
+) -> Sequence[ClientHook]:
+    """Makes the hook of `--compression`, in a list; empty without it.
 
     Raises:
-      ConfigError: If a package that it needs is not installed.
+      ConfigError: If the server learns sums alone, and the code does not add
+        up.
     """
-    if config.is_plain:
-        return None
-    try:
-        protocol = registry.load(config.protocol, registry.SECURE_SUMS)
-    except ModuleNotFoundError as error:
+    name = config.compression.name
+    if name is None:
+        return ()
+    compressor = _compressor(config, name)
+    if aggregation.sums_only and not compressor.linear:
         raise errors.ConfigError(
-            f"--secure_aggregation={config.protocol} needs the package "
-            f"{(error.name or '').partition('.')[0]}; install "
-            "tff-pipeline[secure_sum]."
-        ) from None
-    return protocol(config.neighbours, config.threshold or 0)
-
-
-def runtime(
-    config: RunConfig, secure_sum: Optional[Any] = None
-) -> contextlib.AbstractContextManager[Any]:
-    """Makes the runtime that `--runtime` names.
-
-    Args:
-      config: The options of the run.
-      secure_sum: The protocol that carries out secure sums, for the in-process
-        runtime; `None` for plain sums.
-
-    Returns:
-      A context manager, inside which TFF's computations run.
-    """
-    context = registry.load(config.runtime, registry.RUNTIMES)
-    options = {
-        name: getattr(config, name) for name in RUNTIME_OPTIONS[config.runtime]
-    }
-    if secure_sum is not None:
-        options["secure_sum"] = secure_sum
-    return context(**options)
-
-
-def what_leaves_a_client(
-    built: Algorithm, secure: SecureAggregationConfig
-) -> str:
-    """Describes, step by step, what leaves a client in a round.
-
-    Args:
-      built: The algorithm.
-      secure: The options of the protocol that carries out secure sums.
-
-    Returns:
-      One line, such as "What leaves a client: the model delta and its weight
-      (220,844 bytes), 1. clipped to 0.5, with noise of standard deviation 0.5".
-    """
-    line = "What leaves a client: the model delta and its weight"
-    if built.bytes_up is not None:
-        line += f" ({built.bytes_up:,} bytes)"
-    steps = [hook.describe() for hook in built.hooks]
-    steps.append(built.aggregation.describe)
-    if built.aggregation.secure:
-        steps.append(
-            "added in the open, which shows the server each client's "
-            "(--secure_aggregation=plain)"
-            if secure.is_plain
-            else "masked, with its metrics and counts, so that the server "
-            "learns no more than sums over the round's clients "
-            f"(--secure_aggregation={secure.protocol})"
+            f"--compression={name} is not used with "
+            f"--aggregator={config.aggregation.name}: the server learns only "
+            "the sum of what clients send, and bytes of this code do not add "
+            "up; leave it out."
         )
-    steps = list(filter(None, steps))
-    return line + "".join(
-        f", {number}. {step}" for number, step in enumerate(steps, 1)
+    return [Compressed(compressor, aggregation.tagged)]
+
+
+def model_code(config: ExperimentConfig) -> Optional[ModelCode]:
+    """Makes the code of `--compression_down`; `None` without it.
+
+    Args:
+      config: The experiment.
+    """
+    if config.compression.down is None:
+        return None
+    return ModelCode(
+        _compressor(config, config.compression.down), config.run.seed
     )
+
+
+def _compressor(config: ExperimentConfig, name: str) -> Compressor:
+    """Makes the code that a flag names."""
+    make = registry.load(name, registry.COMPRESSORS)
+    built: Compressor = make(
+        CompressorContext(config.compression, config.run.seed)
+    )
+    return built

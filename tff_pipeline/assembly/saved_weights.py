@@ -11,7 +11,8 @@ from tff_pipeline import errors
 from tff_pipeline.algorithms import algorithm
 from tff_pipeline.algorithms.algorithm import Algorithm
 from tff_pipeline.assembly.privacy import Protection
-from tff_pipeline.assembly.process import build_algorithm, runtime
+from tff_pipeline.assembly.process import build_algorithm
+from tff_pipeline.assembly.runtimes import runtime
 from tff_pipeline.assembly.task import initial_weights, load_saved_task
 from tff_pipeline.cohorts.source import CohortSource
 from tff_pipeline.config import ExperimentConfig

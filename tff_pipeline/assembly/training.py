@@ -95,6 +95,8 @@ def build_loop(
         algorithm.personal,
         backdoor=hostile.trigger is not None,
     )
+    if not protection.exact_metrics:
+        names = [name for name in names if name not in _exact_bytes(config)]
     identity = config.flags(identity_only=True)
     log = RoundLog(
         directory.rounds, {"config": identity, "environment": environment}
@@ -127,3 +129,10 @@ def build_loop(
         evaluates_before=bool(task.begins_with),
     )
     return loop, log, source
+
+
+def _exact_bytes(config: ExperimentConfig) -> tuple[str, ...]:
+    """Names the columns of bytes that depend on what clients sent or missed."""
+    compression = config.compression
+    columns = {"bytes_up": compression.name, "bytes_down": compression.down}
+    return tuple(name for name, code in columns.items() if code is not None)

@@ -16,7 +16,7 @@ from tff_pipeline import randomness
 from tff_pipeline.datasets.federation.federated_data import Examples
 
 # Dropout draws from (client's key, step), and steps begin at 0.
-_ORDER, _DATA = -1, -2
+_ORDER, _DATA, _CODE = -1, -2, -3
 
 BLOCK_SPEC = collections.OrderedDict(
     key=tf.TensorSpec([], tf.int64),
@@ -125,3 +125,15 @@ def data_key(key: tf.Tensor) -> tf.Tensor:
       A key for stateless random operations, int64 [2].
     """
     return tf.stack([key, tf.constant(_DATA, tf.int64)])
+
+
+def code_key(key: tf.Tensor) -> tf.Tensor:
+    """Derives the key from which the code of a client's message is drawn.
+
+    Args:
+      key: The client's key of the round, an int64 scalar.
+
+    Returns:
+      A key for stateless random operations, int64 [2].
+    """
+    return tf.stack([key, tf.constant(_CODE, tf.int64)])

@@ -120,6 +120,8 @@ class Finished:
         float32 scalar.
       server_value: The hook's value at the server, as it travelled.
       constants: What the hook's `constants` computed.
+      accepted: False if the update or a state is not finite, so that the client
+        is rejected and its message says zeros; a bool scalar.
     """
 
     start: Sequence[tf.Tensor]
@@ -127,6 +129,7 @@ class Finished:
     num_steps: tf.Tensor
     learning_rate: tf.Tensor
     server_value: Any
+    accepted: tf.Tensor
     constants: Any = ()
 
 
@@ -147,12 +150,15 @@ class ClientHook:
         change only what does not travel.
       needs_cohort_weight: True if the hook's `at_server` uses the sum of the
         weights of the clients that came, which the server then learns.
+      encodes: True if the hook makes bytes of the message, which `decoded`
+        undoes; it must then be the last of its client's.
     """
 
     name: str = "hook"
     keeps: bool = True
     more_epochs: int = 0
     needs_cohort_weight: bool = False
+    encodes: bool = False
     block_spec: Mapping[str, tf.TensorSpec] = {}
 
     def describe(self) -> str:
@@ -293,6 +299,32 @@ class ClientHook:
         """
         del client
         return message, state
+
+    def decoded(
+        self, payload: tf.Tensor, specs: Sequence[tf.TensorSpec]
+    ) -> Message:
+        """Makes the message of the bytes that the hook sent in its place.
+
+        It is called only if the hook `encodes`.
+
+        Args:
+          payload: What the hook put in the place of the update, uint8 [n].
+          specs: Of the trainable weights.
+
+        Returns:
+          The message, whose update is a list of tensors like `specs`.
+        """
+        raise NotImplementedError
+
+    def trial_bytes(self, specs: Sequence[tf.TensorSpec]) -> int:
+        """Measures a payload of a usual length, before there are any.
+
+        It is called only if the hook `encodes`.
+
+        Args:
+          specs: Of the trainable weights.
+        """
+        raise NotImplementedError
 
     def at_server(self, value: Any, mean: CohortMean) -> tuple[Any, Any]:
         """Changes the mean model delta and the value at the server.

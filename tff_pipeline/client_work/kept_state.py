@@ -9,14 +9,16 @@ argument, and returns the new ones.
 import collections
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline.client_work import fixed_point, process, tagged
+from tff_pipeline.client_work.held_model import HeldModel, ModelCode
 from tff_pipeline.client_work.hooks import ClientHook, CohortMean
-from tff_pipeline.client_work.update import ClientUpdate, type_of
+from tff_pipeline.client_work.update import ClientUpdate, num_bytes, type_of
 
 
 class KeptStateOutput(NamedTuple):
@@ -62,6 +64,7 @@ def compose(
     hooks: Sequence[ClientHook],
     aggregator: tff.templates.AggregationProcess,
     finalizer: tff.learning.templates.FinalizerProcess,
+    model_code: Optional[ModelCode] = None,
     secure: bool = False,
 ) -> KeptStateProcess:
     """Composes a process of clients that keep states or receive values.
@@ -75,6 +78,8 @@ def compose(
       hooks: The hooks that `update` was built with.
       aggregator: A weighted process that aggregates clients' messages.
       finalizer: Updates the model's weights by the mean model delta.
+      model_code: Makes bytes of the model for clients that hold the one sent
+        before, of whose hooks one is `HeldModel`; by default it travels whole.
       secure: Whether metrics, counts and the cohort's weight are taken by
         secure sums.
     """
@@ -89,12 +94,14 @@ def compose(
     def first_values() -> Any:
         return values
 
+    distribution = _distribution(update, model_code)
+
     @tff.federated_computation
     def initialize() -> Any:
         return tff.federated_zip(
             tff.learning.templates.LearningAlgorithmState(
                 tff.federated_eval(initial_weights, tff.SERVER),
-                tff.federated_value((), tff.SERVER),
+                tff.federated_eval(distribution.initialize, tff.SERVER),
                 tff.federated_eval(first_values, tff.SERVER),
                 aggregator.initialize(),
                 finalizer.initialize(),
@@ -126,18 +133,19 @@ def compose(
     )
     def next_fn(state: Any, data: Any, kept: Any) -> Any:
         weights = state.global_model_weights
-        argument = collections.OrderedDict(
-            weights=tff.federated_broadcast(weights), data=data
-        )
+        at_clients, received, distributor = distribution.next(state, kept)
+        argument = collections.OrderedDict(weights=at_clients, data=data)
         if values:
             argument["server_values"] = tff.federated_broadcast(
                 state.client_work
             )
         if update.initial_states:
             argument["states"] = kept
-        result, metrics, counts, kept = tff.federated_map(
+        result, metrics, counts, new_kept = tff.federated_map(
             update.computation, tff.federated_zip(argument)
         )
+        if update.decode is not None:
+            result = tff.federated_map(update.decode, result)
         aggregated = aggregator.next(
             state.aggregator, result.update, result.update_weight
         )
@@ -156,7 +164,7 @@ def compose(
         new_state = tff.federated_zip(
             tff.learning.templates.LearningAlgorithmState(
                 finalized.result,
-                state.distributor,
+                distributor,
                 client_work,
                 aggregated.state,
                 finalized.state,
@@ -165,12 +173,14 @@ def compose(
         measured = tff.federated_zip(
             collections.OrderedDict(
                 distributor=tff.federated_value((), tff.SERVER),
-                client_work=process.measure(update, metrics, counts, secure),
+                client_work=process.measure(
+                    update, metrics, counts, received, secure
+                ),
                 aggregator=aggregated.measurements,
                 finalizer=finalized.measurements,
             )
         )
-        return KeptStateOutput(new_state, measured, kept)
+        return KeptStateOutput(new_state, measured, new_kept)
 
     return KeptStateProcess(
         initialize,
@@ -179,3 +189,75 @@ def compose(
         lambda state: state.global_model_weights,
         lambda state, weights: state._replace(global_model_weights=weights),
     )
+
+
+class _Distribution(NamedTuple):
+    """The way of the model to clients.
+
+    Attributes:
+      initialize: Makes the distributor's state.
+      next: Takes, inside a federated computation, the server's state and the
+        clients' kept states; returns (the weights at the clients, the counts
+        `received` and `received_bytes` at the clients or `None`, the
+        distributor's next state).
+    """
+
+    initialize: Any
+    next: Callable[[Any, Any], tuple[Any, Any, Any]]
+
+
+def _distribution(
+    update: ClientUpdate, model_code: Optional[ModelCode]
+) -> _Distribution:
+    if model_code is None:
+        return _Distribution(
+            tff.tensorflow.computation(lambda: ()),
+            lambda state, kept: (
+                tff.federated_broadcast(state.global_model_weights),
+                None,
+                state.distributor,
+            ),
+        )
+    specs = [
+        tf.TensorSpec(kind.shape, kind.dtype)
+        for kind in tff.structure.flatten(update.weights_type.trainable)
+    ]
+    initial = model_code.initial_state(specs)
+    whole = num_bytes(update.received_type)
+    without_code = whole - num_bytes(update.weights_type.trainable)
+
+    @tff.tensorflow.computation
+    def initialize() -> Any:
+        return initial
+
+    @tff.tensorflow.computation(update.weights_type, type_of(initial), np.int32)
+    def send(weights: Any, state: Any, number: tf.Tensor) -> Any:
+        sent, size, after = model_code.send(weights.trainable, state, number)
+        weights = tff.learning.models.ModelWeights(sent, weights.non_trainable)
+        return weights, size, after
+
+    @tff.tensorflow.computation(np.int32, np.int32, np.int64)
+    def count(held: tf.Tensor, number: tf.Tensor, size: tf.Tensor) -> Any:
+        # The first model has no one before it.
+        holds = tf.equal(held, number - 1) & (size >= 0)
+        return collections.OrderedDict(
+            received=tf.constant(1),
+            received_bytes=tf.where(holds, without_code + size, whole),
+        )
+
+    def next_fn(state: Any, kept: Any) -> tuple[Any, Any, Any]:
+        number = state.client_work[HeldModel.name]
+        weights, size, after = tff.federated_map(
+            send, (state.global_model_weights, state.distributor, number)
+        )
+        received = tff.federated_map(
+            count,
+            (
+                kept[HeldModel.name],
+                tff.federated_broadcast(number),
+                tff.federated_broadcast(size),
+            ),
+        )
+        return tff.federated_broadcast(weights), received, after
+
+    return _Distribution(initialize, next_fn)

@@ -11,8 +11,6 @@ from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.update import ClientUpdate, build_client_update
 from tff_pipeline.config import ClientConfig
 
-_COUNTS = ("rejected_clients", "examples")
-
 
 def build_client_work(
     model_fn: empty_model.ModelFn,
@@ -68,37 +66,54 @@ def as_process(
             ),
         )
         return tff.templates.MeasuredProcessOutput(
-            state, result, measure(update, metrics, counts, secure)
+            state, result, measure(update, metrics, counts, secure=secure)
         )
 
     return tff.learning.templates.ClientWorkProcess(initialize, next_fn)
 
 
 def measure(
-    update: ClientUpdate, metrics: Any, counts: Any, secure: bool
+    update: ClientUpdate,
+    metrics: Any,
+    counts: Any,
+    received: Any = None,
+    secure: bool = False,
 ) -> Any:
     """Sums up clients' metrics and counts, inside a federated computation.
 
     Args:
       update: The computation that measured them.
       metrics: The metrics at the clients, not yet finalized.
-      counts: The counts `rejected_clients` and `examples`, at the clients.
+      counts: The counts `rejected_clients`, `examples` and, where bytes leave a
+        client, `payloads` and `payload_bytes`, at the clients.
+      received: The counts `received` and `received_bytes`, at the clients;
+        `None` if all receive the model whole.
       secure: Whether to take secure sums, which show the server no client's.
 
     Returns:
       A structure at the server: `train`, the finalized metrics by name, and
-      the sums `rejected_clients` and `examples`.
+      the sums of the counts.
     """
     finalizers = update.metric_finalizers
+    names = tff.structure.name_list(counts.type_signature.member)
+    all_counts = collections.OrderedDict((n, counts[n]) for n in names)
+    if received is not None:
+        for name in ("received", "received_bytes"):
+            all_counts[name] = received[name]
     if not secure:
         aggregate = tff.learning.metrics.sum_then_finalize(finalizers)
         return tff.federated_zip(
             collections.OrderedDict(
                 train=aggregate(metrics),
-                **{name: tff.federated_sum(counts[name]) for name in _COUNTS},
+                **{
+                    name: tff.federated_sum(count)
+                    for name, count in all_counts.items()
+                },
             )
         )
-    both = collections.OrderedDict(metrics=metrics, counts=counts)
+    both = collections.OrderedDict(
+        metrics=metrics, counts=tff.federated_zip(all_counts)
+    )
     total = fixed_point.secure_sum(tff.federated_zip(both))
 
     @tff.tensorflow.computation(total.type_signature.member)

@@ -185,12 +185,13 @@ class Trainer:
             Message(update, weight, {}),
             before,
             kept,
-            lambda hook: Finished(
+            lambda hook, finite: Finished(
                 start,
                 block,
                 total,
                 rate,
                 server_values.get(hook.name, ()),
+                finite,
                 constants[hook.name],
             ),
             block,
@@ -252,7 +253,7 @@ class Trainer:
         message: Message,
         before: dict[str, Any],
         after: dict[str, Any],
-        finished: Callable[[ClientHook], Finished],
+        finished: Callable[[ClientHook, tf.Tensor], Finished],
         block: Mapping[str, tf.Tensor],
     ) -> Trained:
         """Lets the hooks change the message; rejects one that is not finite."""
@@ -261,7 +262,7 @@ class Trainer:
         for hook in self._hooks:
             extras = message.extras
             message, state = hook.message(
-                message, after.get(hook.name, ()), finished(hook)
+                message, after.get(hook.name, ()), finished(hook, finite)
             )
             if hook.name in after:
                 after[hook.name] = state

@@ -10,7 +10,7 @@ nothing is padded or masked, and one graph serves clients of all sizes.
 import collections
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -38,6 +38,9 @@ class ClientUpdate:
       initial_server_values: The values at the server before the first round,
         by hook, NumPy arrays; hooks without one are left out.
       metric_finalizers: The finalizers of the model's metrics, by metric.
+      decode: A TFF computation from the bytes that leave a client, uint8 [n],
+        to a `ClientResult`; `None` if tensors leave it.
+      payload_bytes: The usual number of these bytes; `None` without `decode`.
     """
 
     computation: tff.Computation
@@ -46,15 +49,24 @@ class ClientUpdate:
     initial_states: Mapping[str, Any]
     initial_server_values: Mapping[str, Any]
     metric_finalizers: Mapping[str, Callable[..., Any]]
+    decode: Optional[tff.Computation] = None
+    payload_bytes: Optional[int] = None
 
     @property
     def result_type(self) -> tff.Type:
-        """Type of what leaves a client, a `ClientResult`.
+        """Type of what the server has of a client, a `ClientResult`.
 
         Its `update` is the model delta alone, or a structure of `update`, the
         model delta, and the hooks' extras by their names.
         """
+        if self.decode is not None:
+            return self.decode.type_signature.result
         return self.computation.type_signature.result[0]
+
+    @property
+    def bytes_up(self) -> int:
+        """The bytes that leave a client, of a payload the usual number."""
+        return self.payload_bytes or num_bytes(self.result_type)
 
     @property
     def received_type(self) -> tff.Type:
@@ -74,7 +86,10 @@ class ClientUpdate:
     def is_plain(self) -> bool:
         """True if TFF's own templates have a place for all parts."""
         return not (
-            self.initial_states or self.initial_server_values or self.extended
+            self.initial_states
+            or self.initial_server_values
+            or self.extended
+            or self.decode
         )
 
 
@@ -93,11 +108,15 @@ def build_client_update(
       hooks: The client hooks, in order.
 
     Raises:
-      ValueError: If two hooks have the same name.
+      ValueError: If two hooks have the same name, or one that encodes is not
+        the last.
     """
     names = [hook.name for hook in hooks]
     if len(set(names)) < len(names):
         raise ValueError(f"Two client hooks have one name: {names}.")
+    if any(hook.encodes for hook in hooks[:-1]):
+        raise ValueError(f"A hook that encodes is not the last of {names}.")
+    encoder = hooks[-1] if hooks and hooks[-1].encodes else None
     with tf.Graph().as_default():
         model = model_fn()
         finalizers = model.metric_finalizers()
@@ -141,12 +160,17 @@ def build_client_update(
         @tf.function(autograph=False)
         def train(weights: Any, block: Any, values: Any, states: Any) -> Any:
             trained = trainer.train(weights, block, values, states)
-            result = tff.learning.templates.ClientResult(
-                _sent(trained.message), trained.message.weight
-            )
             counts = collections.OrderedDict(
                 rejected_clients=trained.rejected, examples=trained.examples
             )
+            result = trained.message.update
+            if encoder is None:
+                result = tff.learning.templates.ClientResult(
+                    _sent(trained.message), trained.message.weight
+                )
+            else:
+                counts["payloads"] = tf.constant(1)
+                counts["payload_bytes"] = tf.size(result, tf.int64)
             return result, trained.metrics, counts, trained.states
 
         return train(
@@ -156,8 +180,21 @@ def build_client_update(
             argument["states"] if states else {},
         )
 
-    return ClientUpdate(
+    update = ClientUpdate(
         client_update, weights_type, data_type, states, values, finalizers
+    )
+    if encoder is None:
+        return update
+
+    @tff.tensorflow.computation(tff.TensorType(np.uint8, [None]))
+    def decode(payload: tf.Tensor) -> Any:
+        message = encoder.decoded(payload, specs)
+        return tff.learning.templates.ClientResult(
+            list(message.update), message.weight
+        )
+
+    return dataclasses.replace(
+        update, decode=decode, payload_bytes=encoder.trial_bytes(specs)
     )
 
 

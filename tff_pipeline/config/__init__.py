@@ -14,6 +14,7 @@ from tff_pipeline.config.clients import (
     WEIGHTINGS,
     ClientConfig,
 )
+from tff_pipeline.config.compression import CompressionConfig
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.config.devices import DeviceConfig
 from tff_pipeline.config.experiment import ExperimentConfig
@@ -42,6 +43,7 @@ __all__ = [
     "AlgorithmConfig",
     "AttackConfig",
     "ClientConfig",
+    "CompressionConfig",
     "DataConfig",
     "DeviceConfig",
     "ExperimentConfig",

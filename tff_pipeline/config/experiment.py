@@ -19,6 +19,7 @@ from tff_pipeline.config.clients import (
     SAMPLING_OPTIONS,
     ClientConfig,
 )
+from tff_pipeline.config.compression import CompressionConfig
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.config.devices import BY_SIZE, DeviceConfig
 from tff_pipeline.config.optimizers import ServerConfig
@@ -53,6 +54,7 @@ class ExperimentConfig:
       run: How long the run is, what it keeps, and where it computes.
       algorithm: What clients and server compute in a round.
       aggregation: How the messages of a cohort's clients become one.
+      compression: How updates, and the model, become few bytes.
       privacy: Differential privacy of whole clients.
       devices: The simulated devices of clients: who comes, and how fast.
       secure_aggregation: The protocol that carries out secure sums.
@@ -68,6 +70,7 @@ class ExperimentConfig:
     run: RunConfig = RunConfig()
     algorithm: AlgorithmConfig = AlgorithmConfig()
     aggregation: AggregationConfig = AggregationConfig()
+    compression: CompressionConfig = CompressionConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     devices: DeviceConfig = DeviceConfig()
     secure_aggregation: SecureAggregationConfig = SecureAggregationConfig()
@@ -88,6 +91,7 @@ class ExperimentConfig:
         self._check_runtime()
         self._check_secure_mean()
         self._check_secure_aggregation()
+        self._check_compression()
         population = self.data.num_clients
         if population and self.clients.clients_per_round > population:
             raise errors.ConfigError(
@@ -95,6 +99,22 @@ class ExperimentConfig:
                 f"more than the {population} clients there are "
                 f"(--num_clients={population}); lower the first or raise the "
                 "second."
+            )
+
+    def _check_compression(self) -> None:
+        """Refuses compression that other options cannot be combined with."""
+        options = self.compression
+        if options.entropy == "elias_gamma" and self.run.runtime == "local":
+            raise errors.ConfigError(
+                "--compression_entropy=elias_gamma is not used with "
+                "--runtime=local, whose worker has no such operation; leave "
+                "one of the two out."
+            )
+        if options.name and self.privacy.audit_canaries:
+            raise errors.ConfigError(
+                f"--compression={options.name} is not used with "
+                f"--audit_canaries={self.privacy.audit_canaries}, which send "
+                "directions that must arrive exactly; leave one of the two out."
             )
 
     def _check_devices(self) -> None:
@@ -327,6 +347,7 @@ class ExperimentConfig:
             self.server.optimizer,
             self.algorithm,
             self.aggregation,
+            self.compression,
             self.privacy,
             self.devices,
             self.secure_aggregation,

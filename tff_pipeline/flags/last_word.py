@@ -14,6 +14,7 @@ from tff_pipeline.config.aggregation import (
     names_in_chain,
 )
 from tff_pipeline.config.algorithm import ALGORITHM_OPTIONS
+from tff_pipeline.config.compression import COMPRESSION_OPTIONS
 from tff_pipeline.config.data import HOLD_OUT_OPTIONS, PARTITION_OPTIONS
 from tff_pipeline.config.privacy import PRIVACY_OPTIONS
 from tff_pipeline.flags.flagfile import Argument
@@ -53,6 +54,11 @@ def _of_chain(chain: str) -> set[str]:
     return set().union(*map(of_name, names_in_chain(chain)))
 
 
+def _of_compression(name: str) -> set[str]:
+    options = COMPRESSION_OPTIONS.get(name, {})
+    return {f"compression_{option}" for option in options}
+
+
 # A flag that chooses -> all that it may choose, and the flags that one takes.
 _CHOICES: Mapping[
     str, tuple[Collection[str], Callable[[str], Collection[str]]]
@@ -68,6 +74,7 @@ _CHOICES: Mapping[
         [*registry.AGGREGATORS, *registry.AGGREGATOR_STEPS],
         _of_chain,
     ),
+    "compression": (registry.COMPRESSORS, _of_compression),
     "runtime": (registry.RUNTIMES, _listed(config.RUNTIME_OPTIONS)),
     **{
         f"{side}_optimizer": (config.OPTIMIZER_OPTIONS, _of_optimizer(side))

@@ -281,8 +281,8 @@ class Loop:
         row.update(cohort.figures)
         for name in ("bytes_down", "bytes_up"):
             size = getattr(self.algorithm, name)
-            if size is not None and name not in row:  # Not measured.
-                row[name] = size
+            if size is not None:  # Unless it was measured.
+                row.setdefault(name, size)
         after = Outcome(number, state, kept, best=before.best)
         return self._done(number, after, cohort.client_ids, row, began)
 

@@ -1,0 +1,132 @@
+"""Measures compressors: rounds to a target, and the bytes that clients sent.
+
+    python -m benchmarks.compression --data=DIR [--model=M] [--seed=S] [--page]
+
+Trains the flagfiles of `configs/compression/` one after the other, first
+without compression. DIR has the folder `mnist`. Each run's figures go to
+`benchmarks/results/compression.json` as soon as it has ended; a run that is
+there is not repeated. --page writes all into the table of docs/compression.md.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Mapping
+
+from benchmarks.baselines import training
+from benchmarks.contenders import ROOT
+from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.files import durable
+from tff_pipeline.runs.directory import RunDirectory
+
+_RESULTS = os.path.join(ROOT, "benchmarks", "results", "compression.json")
+_PAGE = os.path.join(ROOT, "docs", "compression.md")
+_BEGIN, _END = "<!-- table -->\n", "<!-- end of the table -->\n"
+_PLAIN = "none"
+# Model -> name of a run -> (flagfile, more flags).
+_RUNS: Mapping[str, Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "mnist_2nn": {
+        _PLAIN: (
+            "papers/mcmahan2017/table1_2nn_iid_c0.1_b10.flags",
+            (),
+        ),
+        "uniform, 4 bits": ("uniform", ()),
+        "uniform, 2 bits": ("uniform", ("--compression_bits=2",)),
+        "qsgd, 4 bits": ("qsgd", ()),
+        "drive": ("drive", ()),
+        "top_k, 1%": ("top_k", ()),
+        "random_k, 10%": ("random_k", ()),
+        "ef_sign": ("ef_sign", ()),
+        "power_sgd, rank 4": ("power_sgd", ()),
+    },
+    "mnist_cnn": {
+        _PLAIN: (
+            "tasks/mnist_cnn.flags",
+            (
+                *("--target_metric=eval_accuracy", "--target_value=0.985"),
+                *("--total_rounds=40", "--rounds_per_eval=1"),
+            ),
+        ),
+        "uniform, 4 bits": ("mnist_cnn_uniform", ()),
+        "top_k, 1%": ("mnist_cnn_top_k", ()),
+    },
+}
+
+
+def main() -> None:
+    """Trains what is missing, prints the table, and writes the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--model", choices=_RUNS, default="mnist_2nn")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--page", action="store_true")
+    arguments = parser.parse_args()
+    results = _read()
+    for name, (flagfile, flags) in _RUNS[arguments.model].items():
+        key = f"{arguments.model} | {name} | {arguments.seed}"
+        if key in results:
+            continue
+        if not flagfile.endswith(".flags"):
+            flagfile = f"compression/{flagfile}.flags"
+        run = training.Run(name, flagfile, _figures, flags, "mnist")
+        results[key] = training.train(run, arguments.seed, arguments.data)
+        durable.write_text(_RESULTS, json.dumps(results, indent=1) + "\n")
+        print(key, results[key], flush=True)
+    table = "\n".join(_table(results)) + "\n"
+    print(table)
+    if arguments.page:
+        with open(_PAGE, encoding="utf-8") as file:
+            before, _, rest = file.read().partition(_BEGIN)
+        _, _, after = rest.partition(_END)
+        durable.write_text(_PAGE, f"{before}{_BEGIN}{table}{_END}{after}")
+
+
+def _read() -> dict[str, dict[str, float]]:
+    if not os.path.exists(_RESULTS):
+        return {}
+    with open(_RESULTS, encoding="utf-8") as file:
+        results: dict[str, dict[str, float]] = json.load(file)
+    return results
+
+
+def _figures(
+    config: ExperimentConfig, directory: RunDirectory
+) -> dict[str, float]:
+    """Takes rounds, accuracy, and the bytes that one client sent a round."""
+    rows = training.rows_of(directory)
+    last, target = rows[-1], config.run.target_value or 1.0
+    sent = [float(row["bytes_up"]) for row in rows]
+    return {
+        "target": target,
+        "reached": float(float(last["eval_accuracy"]) >= target),
+        "rounds": len(rows),
+        "accuracy": round(float(last["eval_accuracy"]), 4),
+        "bytes_up": round(sum(sent) / len(sent), 1),
+    }
+
+
+def _table(results: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Makes the table's lines, each run beside that without compression."""
+    lines = [
+        "| model, target | `--compression` | seed | rounds | bytes up, a "
+        "client and round | fewer | bytes up to the target, fewer |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for key, found in results.items():
+        model, name, seed = key.split(" | ")
+        plain = results[f"{model} | {_PLAIN} | {seed}"]
+        fewer = plain["bytes_up"] / found["bytes_up"]
+        rounds = f"{found['rounds']:g}"
+        whole = f"{fewer * plain['rounds'] / found['rounds']:.1f}x"
+        if not found["reached"]:
+            rounds = f"not in {rounds}: {found['accuracy']:.2%}"
+            whole = "-"
+        lines.append(
+            f"| {model}, {found['target']:.1%} | {name} | {seed} | {rounds} | "
+            f"{found['bytes_up']:,.0f} | {fewer:.1f}x | {whole} |"
+        )
+    return lines
+
+
+if __name__ == "__main__":
+    main()

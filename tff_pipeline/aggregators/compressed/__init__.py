@@ -1,0 +1,1 @@
+"""Codes that turn a client's update into few bytes, and back."""

@@ -1,0 +1,153 @@
+"""Turns a client's message into bytes, and keeps what they lost.
+
+With error feedback (Seide et al. 2014; Karimireddy et al. 2019, algorithm 2) a
+client adds to its update u what its messages lost so far, the memory e:
+
+    sends C(u + e),   e <- u + e - C(u + e),
+
+so that all that it sent, as decoded, and its memory add up to all its updates.
+The memory is in units of the update before any weight. It stays with its client
+while that takes no part. An update that is refused takes its payload with it:
+the client gets its old memory back, and it is as if the update had never been.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tff_pipeline import errors
+from tff_pipeline.aggregators.collect import TAG
+from tff_pipeline.aggregators.compressed import packing
+from tff_pipeline.aggregators.compressed.compressor import Compressor, Specs
+from tff_pipeline.client_work import block
+from tff_pipeline.client_work.hooks import (
+    ClientHook,
+    Finished,
+    Message,
+    zeros,
+)
+
+
+class Compressed(ClientHook):
+    """Encodes the update, and sends it with the weight as one payload.
+
+    It is the last of a client's hooks: nothing else sees the bytes. The payload
+    is the weight (float32), or the tag that stands in its place (20 bytes), and
+    then what the compressor made.
+    """
+
+    name = "compression"
+    encodes = True
+
+    def __init__(self, compressor: Compressor, tagged: bool = False):
+        """Makes the hook.
+
+        Args:
+          compressor: The code. If it is biased, the client keeps what it loses.
+          tagged: True if the hook before is `tagged.TaggedClients`.
+        """
+        self._compressor = compressor
+        self._tagged = tagged
+
+    def describe(self) -> str:
+        """Describes the code."""
+        return f"as bytes, {self._compressor.describe()}"
+
+    def initial_state(self, specs: Sequence[tf.TensorSpec]) -> Any:
+        """Makes the memory, which is 0, and what the code keeps besides.
+
+        Args:
+          specs: Of the trainable weights.
+
+        Returns:
+          A dict with `memory` and `code`, as far as there is such.
+        """
+        state = {"code": self._compressor.initial_state(specs)}
+        if self._compressor.biased:
+            state["memory"] = zeros(specs)
+        return {name: value for name, value in state.items() if value != ()}
+
+    def message(
+        self, message: Message, state: Any, client: Finished
+    ) -> tuple[Message, Any]:
+        """Replaces the update by a payload, which holds the weight too.
+
+        Args:
+          message: The message as the hooks before this one left it.
+          state: The client's memory.
+          client: The client after its last step. Of one that was rejected the
+            payload says zeros, and nothing of its memory.
+
+        Returns:
+          (the message, whose update is the payload, uint8 [n]; the new memory).
+
+        Raises:
+          ConfigError: If there is more in the message than the update.
+        """
+        if message.extras:
+            raise errors.ConfigError(
+                "--compression is for algorithms whose clients send their "
+                "update alone; this one's also send "
+                f"{', '.join(message.extras)}. Leave it out, or choose "
+                "--algorithm=fed_avg."
+            )
+        leaves = tf.nest.flatten(message.update)
+        specs = [tf.TensorSpec(leaf.shape, leaf.dtype) for leaf in leaves]
+        after = dict(state or {})
+        if self._compressor.biased:
+            leaves = list(map(tf.add, leaves, after["memory"]))
+        leaves = [
+            tf.where(client.accepted, leaf, tf.zeros_like(leaf))
+            for leaf in leaves
+        ]
+        payload, code = self._compressor.encode(
+            leaves, after.get("code", ()), block.code_key(client.block["key"])
+        )
+        if "code" in after:
+            after["code"] = code
+        if self._compressor.biased:
+            sent = self._compressor.decode(payload, specs)
+            after["memory"] = list(map(tf.subtract, leaves, sent))
+        weight = message.weight
+        if not self._tagged:
+            weight = tf.cast(weight, tf.float32)
+        head = map(packing.to_bytes, tf.nest.flatten(weight))
+        return message._replace(update=tf.concat([*head, payload], 0)), (
+            after or state
+        )
+
+    def decoded(self, payload: tf.Tensor, specs: Specs) -> Message:
+        """Turns a payload into the message that was sent.
+
+        Args:
+          payload: uint8 [n].
+          specs: Of the trainable weights.
+        """
+        kinds = TAG if self._tagged else np.float32
+        flat = list(map(tf.as_dtype, tf.nest.flatten(kinds)))
+        *head, rest = packing.split(payload, [kind.size for kind in flat])
+        weight = tf.nest.pack_sequence_as(
+            kinds, list(map(packing.from_bytes, head, flat))
+        )
+        return Message(self._compressor.decode(rest, specs), weight, {})
+
+    def trial_bytes(self, specs: Specs) -> int:
+        """Measures the payload of random numbers, which tells a usual length.
+
+        Args:
+          specs: Of the trainable weights.
+        """
+        draw = np.random.Generator(np.random.Philox(0))
+        leaves = [
+            tf.constant(draw.standard_normal(spec.shape), spec.dtype)
+            for spec in specs
+        ]
+        state = self._compressor.initial_state(specs)
+        key = tf.constant([0, 0], tf.int64)
+        payload, _ = self._compressor.encode(leaves, state, key)
+        head = tf.nest.flatten(TAG if self._tagged else np.float32)
+        return int(payload.shape[0]) + sum(
+            tf.as_dtype(kind).size for kind in head
+        )
