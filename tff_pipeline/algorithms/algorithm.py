@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow_federated as tff
 import tree
 
-from tff_pipeline import registry
+from tff_pipeline import errors, registry
 from tff_pipeline.aggregators.aggregation import Aggregation
 from tff_pipeline.client_work.held_model import ModelCode
 from tff_pipeline.client_work.hooks import ClientHook

@@ -249,10 +249,13 @@ def _guarded(apply: Callable[[Rows, Any], Stepped]) -> RowStep:
 def _honest(rows: Rows) -> Rows:
     """Returns the rows of clients that do not attack."""
     honest = tf.equal(rows.marks, 0)
-    kept = tf.nest.map_structure(
-        lambda each: tf.boolean_mask(each, honest), tuple(rows[:-1])
+    return Rows(
+        [tf.boolean_mask(each, honest) for each in rows.values],
+        tf.boolean_mask(rows.weights, honest),
+        tf.boolean_mask(rows.keys, honest),
+        tf.boolean_mask(rows.marks, honest),
+        rows.round,
     )
-    return Rows(*kept, rows.round)
 
 
 def _replaced(rows: Rows, forged: Sequence[tf.Tensor]) -> Rows:
