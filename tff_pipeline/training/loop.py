@@ -235,7 +235,11 @@ class Loop:
                 if decision == "skip":
                     row: dict[str, Value] = {"round": number}
                     row["rejected_update"] = 1
-                    return self._done(number, before, (), row, began)
+                    kept = self._kept_without_update(
+                        number, before.state, before.kept
+                    )
+                    after = dataclasses.replace(before, kept=kept)
+                    return self._done(number, after, (), row, began)
             attempt += 1
 
     def _round(
@@ -299,14 +303,23 @@ class Loop:
         if not is_finite((state, rows)):
             row["rejected_update"] = 1
             state = self.algorithm.without_update(before.state, state)
-        # A rejected round changes no kept state either.
-        if kept is not None and not row.get("rejected_update"):
+        if row.get("rejected_update"):
+            return state, self._kept_without_update(number, state, kept)
+        if kept is not None:
             kept = kept.updated(cohort.client_ids, rows)
             kept, values = self.algorithm.after_round(
                 state, kept, cohort.client_ids, number
             )
             row.update(values)
         return state, kept
+
+    def _kept_without_update(
+        self, number: int, state: Any, kept: Optional[KeptStates]
+    ) -> Optional[KeptStates]:
+        """Returns what clients keep after a round that did not count."""
+        if kept is None:
+            return None
+        return self.algorithm.kept_without_update(state, kept, number)
 
     def _done(
         self,
