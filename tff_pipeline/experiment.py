@@ -40,6 +40,8 @@ from tff_pipeline.training.profile import Profile
 
 __all__ = ["Result", "load_task", "run"]
 
+_MOST_NAMED = 5  # Clients that never took part.
+
 
 @dataclasses.dataclass(frozen=True)
 class Result:
@@ -91,7 +93,7 @@ def run(
       announce: Called before the first round with lines that describe the
         columns of a table, how the data were read, where that is not plain,
         what the algorithm has to say, who attacks, what leaves a client, and on
-        what the best round is chosen; after the last one, with how many clients
+        what the best round is chosen; after the last one, with which clients
         never took part, where devices are simulated, and how often more
         attacked than the aggregator withstands.
 
@@ -162,10 +164,14 @@ def _run(
     never_seen = source.never_seen(rounds)
     # Who came is a secret of private runs, and so is how many never did.
     if never_seen and protection.exact_metrics:
+        named = ", ".join(map(repr, never_seen[:_MOST_NAMED]))
+        if len(never_seen) > _MOST_NAMED:
+            named += " and others"
         announce(
-            f"{never_seen} of {len(task.train)} clients counted in none of "
-            f"{rounds} rounds: never chosen, not there, lost or late "
-            f"({directory.metrics} has the numbers of every round)."
+            f"{len(never_seen)} of {len(task.train)} clients counted in none "
+            f"of {rounds} rounds: never chosen, not there, lost or late "
+            f"({directory.metrics} has the numbers of every round). They are "
+            f"{named}."
         )
     withstands = config.aggregation.byzantine_clients
     if withstands is not None and protection.exact_metrics:

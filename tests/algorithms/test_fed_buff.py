@@ -5,15 +5,23 @@ import pytest
 
 from tests.testing import quadratics
 from tests.testing.quadratics import RATE, block_of
-from tff_pipeline import errors
+from tests.testing.scripts import rows_of
+from tff_pipeline import errors, experiment
 from tff_pipeline.algorithms import fed_buff
 from tff_pipeline.algorithms.fed_buff import BufferedUpdate, Schedule
+from tff_pipeline.assembly import saved_weights
+from tff_pipeline.assembly.process import runtime
 from tff_pipeline.config import (
     AlgorithmConfig,
     ClientConfig,
+    DataConfig,
     DeviceConfig,
     ExperimentConfig,
+    OptimizerConfig,
+    RunConfig,
+    ServerConfig,
 )
+from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runtime.in_process import InProcessContext
 
@@ -100,6 +108,50 @@ def test_without_staleness_it_is_fed_avg_to_the_bit(tmp_path):
         fed_avg = quadratics.algorithm("fed_avg")
         history = quadratics.play(fed_avg, [[0, 1]] * 4)
     assert xs == [np.float32(row["x"]) for row in history]
+
+
+def test_after_a_step_that_is_refused_clients_begin_with_the_model_as_it_is(
+    tmp_path,
+):
+    config = ExperimentConfig(
+        data=DataConfig("digits_2nn", partition="iid", num_clients=4),
+        algorithm=AlgorithmConfig("fed_buff", buffer_size=1),
+        clients=ClientConfig(
+            clients_per_round=2,
+            # All examples at once; the change is above 1.
+            batch_size=1000,
+            optimizer=OptimizerConfig("client", "sgd", 1000.0),
+        ),
+        # float32 ends before the step.
+        server=ServerConfig(OptimizerConfig("server", "sgd", 3e38)),
+        run=RunConfig(
+            output_dir=str(tmp_path),
+            total_rounds=3,
+            max_consecutive_failures=4,
+            sinks="csv",
+            finishers="none",
+        ),
+    )
+    experiment.run(config)
+    rows = rows_of(tmp_path)
+    assert [row["rejected_update"] for row in rows] == ["1"] * 3
+    task = experiment.load_task(config)
+    with runtime(config.run):
+        saved = saved_weights.restored(
+            config, task, RunDirectory(str(tmp_path)), 3
+        )
+        weights = saved.weights.trainable
+        begins = {
+            client: number
+            for number in (1, 2, 3)
+            for client in saved.algorithm._schedule.update(number).begins
+        }
+    assert len(begins) > 1
+    for client, number in begins.items():
+        (row,) = saved.kept.rows([client])
+        assert row["fed_buff"]["version"] == number
+        for ours, theirs in zip(row["fed_buff"]["base"], weights):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize(

@@ -288,7 +288,7 @@ def test_a_trace_gives_the_seconds_and_says_who_is_there(tmp_path):
     # At 987 s a has no time left to finish, and nobody comes for a minute.
     last = simulation.round(48)
     assert (last.positions, last.end_s) == ([], 987 + 60)
-    assert simulation.never_seen(48, 3) == 2
+    assert simulation.never_seen(48, 3) == [1, 2]
     # Then the trace begins again; b had left by 47 s.
     assert simulation.round(49).positions == [0]
 

@@ -1,11 +1,14 @@
 """The data of clients: alike in a round and for a client's own model."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from tff_pipeline.assembly.task import load_task
 from tff_pipeline.cohorts.source import CohortSource
 from tff_pipeline.config import (
+    AlgorithmConfig,
     ClientConfig,
     DeviceConfig,
     ExperimentConfig,
@@ -51,3 +54,15 @@ def test_own_models_train_on_the_block_of_a_round_with_another_key(config):
     # Both depend on the client's size.
     for name in ("rate", "noise_multiplier"):
         assert len({float(block[name]) for block in blocks.values()}) > 1
+
+
+@pytest.mark.parametrize(("name", "never"), [("fed_avg", 1), ("fed_buff", 0)])
+def test_who_was_never_seen_is_known_of_rounds_alone(config, name, never):
+    config = dataclasses.replace(
+        config,
+        algorithm=AlgorithmConfig(name),
+        clients=ClientConfig(clients_per_round=1),
+        devices=DeviceConfig(speeds="equal"),
+    )
+    source = CohortSource(config, load_task(config))
+    assert len(source.never_seen(1)) == never

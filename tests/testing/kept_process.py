@@ -20,7 +20,8 @@ from tff_pipeline.runs.metrics_file import CsvSink
 from tff_pipeline.runs.round_log import RoundLog
 from tff_pipeline.runs.sinks import Sinks
 from tff_pipeline.runtime.in_process import InProcessContext
-from tff_pipeline.training.loop import Loop, Outcome
+from tff_pipeline.training.loop import Loop
+from tff_pipeline.training.outcome import Outcome
 from tff_pipeline.training.recorder import Recorder
 
 SIZE = 3

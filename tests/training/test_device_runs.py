@@ -86,6 +86,7 @@ def test_a_run_with_rounds_of_nobody_ends_well_and_goes_on_to_the_bit(tmp_path):
     experiment.run(config, announce=said.append)
     # The one without a session and, by chance, another.
     assert said[-1].startswith(f"2 of {CLIENTS} clients counted in none of 8")
+    assert said[-1].endswith(f"'client_{CLIENTS - 1}'.")
     rows, states = numbers_of(tmp_path / "run"), states_of(tmp_path / "run")
     begins = [0.0, *(float(row["simulated_seconds"]) for row in rows)]
     empty = [i for i in range(8) if NOBODY[0] <= begins[i] < NOBODY[1]]

@@ -304,6 +304,21 @@ class Algorithm(abc.ABC):
             aggregator = before.aggregator
         return before._replace(aggregator=aggregator)
 
+    def kept_without_update(
+        self, state: Any, kept: KeptStates, round_number: int
+    ) -> KeptStates:
+        """Returns the kept states after a round whose update is refused.
+
+        What its clients would keep is refused too.
+
+        Args:
+          state: The server's state after `without_update`.
+          kept: The kept states of all clients before the round.
+          round_number: The number of the round, 1 or above.
+        """
+        del state, round_number
+        return kept
+
 
 def measured_bytes(metrics: Any) -> dict[str, Value]:
     """Returns the bytes that clients received and sent, where measured.

@@ -263,6 +263,32 @@ class FedBuff(FedAvg):
         """
         del client_ids
         update = self._schedule.update(round_number)
+        kept = self._begun(state, kept, round_number)
+        ages = [round_number - 1 - version for version in update.versions]
+        return kept, {
+            "staleness": float(np.mean(ages)),
+            "asynchronous_seconds": round(update.seconds, 3),
+        }
+
+    def kept_without_update(
+        self, state: Any, kept: KeptStates, round_number: int
+    ) -> KeptStates:
+        """Keeps the model, which did not move, for those that begin with it.
+
+        Versions count all steps of the server, also those that are refused.
+
+        Args:
+          state: The server's state, with the model as before the step.
+          kept: The bases of all clients.
+          round_number: The number of the step.
+        """
+        return self._begun(state, kept, round_number)
+
+    def _begun(
+        self, state: Any, kept: KeptStates, round_number: int
+    ) -> KeptStates:
+        """Gives those that begin after a step the model that they fetch."""
+        begins = self._schedule.update(round_number).begins
         base = self.process.get_model_weights(state).trainable
         row = {
             Staleness.name: {
@@ -271,13 +297,8 @@ class FedBuff(FedAvg):
             }
         }
         # Other hooks' states, such as a memory of errors, stay.
-        rows = [{**before, **row} for before in kept.rows(update.begins)]
-        kept = kept.updated(update.begins, rows)
-        ages = [round_number - 1 - version for version in update.versions]
-        return kept, {
-            "staleness": float(np.mean(ages)),
-            "asynchronous_seconds": round(update.seconds, 3),
-        }
+        rows = [{**before, **row} for before in kept.rows(begins)]
+        return kept.updated(begins, rows)
 
 
 def buffer_size(config: ExperimentConfig) -> int:

@@ -28,8 +28,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
-import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline import errors, randomness
@@ -37,13 +35,8 @@ from tff_pipeline.algorithms import refusals, topology, topology_file
 from tff_pipeline.algorithms.algorithm import AlgorithmContext
 from tff_pipeline.algorithms.fed_avg import FedAvg
 from tff_pipeline.algorithms.mixing import mix
-from tff_pipeline.client_work.hooks import (
-    ClientHook,
-    CohortMean,
-    Finished,
-    Message,
-    Received,
-)
+from tff_pipeline.client_work.gossiped_model import GossipedModel
+from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.update import num_bytes
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.config.algorithm import MODEL_OF_ALL, TOPOLOGIES
@@ -55,86 +48,6 @@ DISTANCE = "consensus_distance"
 # All models are mixed at once, in memory; the eigenvalues of W take n^3 steps.
 _MOST_BYTES = 4 * 10**9
 _MOST_CLIENTS = 5_000
-
-
-class OwnModel(ClientHook):
-    """Trains a client's own model, which goes to its neighbours.
-
-    A client keeps `weights`, and in `round` the number of the last round in
-    which it trained; who has another number than the round's was silent.
-    """
-
-    name = "gossip"
-    needs_cohort_weight = True
-
-    def __init__(self, initial: Sequence[npt.NDArray[Any]], population: int):
-        """Makes the hook.
-
-        Args:
-          initial: The weights with which all clients' models begin.
-          population: n, the number of clients.
-        """
-        self._initial = list(initial)
-        self._population = population
-
-    def describe(self) -> str:
-        """Describes to whom the model goes."""
-        return "added to its own model and sent to each neighbour, to no server"
-
-    def initial_state(self, specs: Sequence[tf.TensorSpec]) -> Any:
-        """Returns the model with which a client begins.
-
-        Args:
-          specs: Of the trainable weights.
-        """
-        del specs
-        return {"round": np.int32(0), "weights": self._initial}
-
-    def start(
-        self, weights: Sequence[tf.Tensor], state: Any, client: Received
-    ) -> tuple[Sequence[tf.Tensor], Any]:
-        """Starts from the client's own model.
-
-        Args:
-          weights: Not used.
-          state: The client's model.
-          client: Not used.
-
-        Returns:
-          (x_i, the state).
-        """
-        del weights, client
-        return list(state["weights"]), state
-
-    def message(
-        self, message: Message, state: Any, client: Finished
-    ) -> tuple[Message, Any]:
-        """Keeps the model after the last step.
-
-        Args:
-          message: The message, x_i - y_i.
-          state: The client's model before its steps.
-          client: The client after its last step.
-
-        Returns:
-          (the message as it was, y_i with the number of the round).
-        """
-        delta = tf.nest.flatten(message.update)
-        after = list(map(tf.subtract, client.start, delta))
-        return message, {"round": client.block["round"], "weights": after}
-
-    def at_server(self, value: Any, mean: CohortMean) -> tuple[Any, Any]:
-        """Takes the mean change over all clients, also those that were silent.
-
-        Args:
-          value: Not used.
-          mean: The mean change of the clients that were not, and their number.
-
-        Returns:
-          (1/n sum_j (x_j - y_j), the value).
-        """
-        share = mean.weight / self._population
-        return tf.nest.map_structure(lambda d: share * d, mean.update), value
 
 
 class Gossip(FedAvg):
@@ -207,7 +120,7 @@ class Gossip(FedAvg):
         """
         assert context.initial_weights is not None  # Assembly gives it.
         weights = context.initial_weights(context.config.run.seed)
-        return [OwnModel(weights.trainable, len(self._client_ids))]
+        return [GossipedModel(weights.trainable, len(self._client_ids))]
 
     @property
     def _num_edges(self) -> int:
@@ -255,14 +168,16 @@ class Gossip(FedAvg):
           distance of a client's model from the mean of all).
         """
         del state, client_ids
-        states = [row[OwnModel.name] for row in kept.rows(self._client_ids)]
+        states = [
+            row[GossipedModel.name] for row in kept.rows(self._client_ids)
+        ]
         heard = np.array([each["round"] == round_number for each in states])
         mixed, distance = mix(
             topology.without_silent(self.weights, heard),
             [each["weights"] for each in states],
         )
         rows = [
-            {OwnModel.name: {"round": each["round"], "weights": weights}}
+            {GossipedModel.name: {"round": each["round"], "weights": weights}}
             for each, weights in zip(states, mixed)
         ]
         return kept.updated(self._client_ids, rows), {DISTANCE: distance}
@@ -279,7 +194,7 @@ class Gossip(FedAvg):
         """
         del data
         return tff.learning.models.ModelWeights(
-            list(kept_state[OwnModel.name]["weights"]),
+            list(kept_state[GossipedModel.name]["weights"]),
             self.process.get_model_weights(state).non_trainable,
         )
 

@@ -111,19 +111,19 @@ class DeviceRounds:
             return self._advance(number)
         return self._simulate(number)
 
-    def never_seen(self, rounds: int, clients: int) -> int:
-        """Counts the clients that counted in no round.
+    def never_seen(self, rounds: int, clients: int) -> list[int]:
+        """Lists the positions of the clients that counted in no round.
 
         Args:
           rounds: The number of rounds.
           clients: The number of clients, which stand first in the population.
         """
         self.round(rounds)
-        seen = (
-            position < clients and first <= rounds
-            for position, first in self._first.items()
-        )
-        return clients - sum(seen)
+        return [
+            position
+            for position in range(clients)
+            if self._first.get(position, rounds + 1) > rounds
+        ]
 
     def _advance(self, number: int) -> DeviceRound:
         """Simulates the round after the last one that was."""

@@ -124,15 +124,20 @@ class CohortSource:
             return self._sampler.positions(round_number)
         return self._rounds.round(round_number).positions
 
-    def never_seen(self, rounds: int) -> int:
-        """Counts the clients that counted in no round; 0 without devices.
+    def never_seen(self, rounds: int) -> Sequence[str]:
+        """Lists the clients that counted in no round; none without devices.
+
+        Of an algorithm that chooses cohorts itself it is not known.
 
         Args:
           rounds: The number of rounds that were trained.
         """
-        if self._rounds is None or not rounds:
-            return 0
-        return self._rounds.never_seen(rounds, len(self._task.train))
+        chooses = algorithm.chosen(self._config).chooses_cohorts
+        if self._rounds is None or not rounds or chooses:
+            return []
+        ids = self._task.train.client_ids
+        positions = self._rounds.never_seen(rounds, len(ids))
+        return [ids[position] for position in positions]
 
     @functools.cached_property
     def _positions(self) -> dict[str, int]:

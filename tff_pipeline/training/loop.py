@@ -12,12 +12,12 @@ from tff_pipeline.algorithms.algorithm import Algorithm, is_finite
 from tff_pipeline.cohorts.read_ahead import Cohort, CohortReader
 from tff_pipeline.config import RunConfig
 from tff_pipeline.errors import TrainingError
-from tff_pipeline.runs.best import NONE_YET, Best
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.metric_names import reaches_target
 from tff_pipeline.runs.metrics_file import Row, Value
 from tff_pipeline.training import failures
 from tff_pipeline.training.interrupt import StopRequest
+from tff_pipeline.training.outcome import Outcome
 from tff_pipeline.training.progress import Progress
 from tff_pipeline.training.recorder import (
     Budget,
@@ -25,37 +25,6 @@ from tff_pipeline.training.recorder import (
     Round,
     Start,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """State of training after its last round, and why it ended.
-
-    Attributes:
-      round_number: The number of rounds trained, in this process and before.
-      state: The server's state after these rounds.
-      kept: The kept states of all clients; `None` if they keep nothing.
-      target_reached: Whether training stopped because of `--target_value`.
-      budget_spent: Whether training stopped because the privacy budget allows
-        no further round.
-      interrupted_by: The name of the signal that stopped training, or `None`.
-      best: The best evaluation by `--target_metric`.
-      out_of_patience: Whether training stopped because of `--patience`.
-    """
-
-    round_number: int
-    state: Any
-    kept: Optional[KeptStates] = None
-    target_reached: bool = False
-    budget_spent: bool = False
-    interrupted_by: Optional[str] = None
-    best: Best = NONE_YET
-    out_of_patience: bool = False
-
-    @property
-    def ended(self) -> bool:
-        """True if training ended before all rounds, not to go on later."""
-        return self.target_reached or self.budget_spent or self.out_of_patience
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,7 +205,11 @@ class Loop:
                 if decision == "skip":
                     row: dict[str, Value] = {"round": number}
                     row["rejected_update"] = 1
-                    return self._done(number, before, (), row, began)
+                    kept = self._kept_without_update(
+                        number, before.state, before.kept
+                    )
+                    after = dataclasses.replace(before, kept=kept)
+                    return self._done(number, after, (), row, began)
             attempt += 1
 
     def _round(
@@ -318,14 +291,23 @@ class Loop:
         if not is_finite((state, rows)):
             row["rejected_update"] = 1
             state = self.algorithm.without_update(before.state, state)
-        # A rejected round changes no kept state either.
-        if kept is not None and not row.get("rejected_update"):
+        if row.get("rejected_update"):
+            return state, self._kept_without_update(number, state, kept)
+        if kept is not None:
             kept = kept.updated(cohort.client_ids, rows)
             kept, values = self.algorithm.after_round(
                 state, kept, cohort.client_ids, number
             )
             row.update(values)
         return state, kept
+
+    def _kept_without_update(
+        self, number: int, state: Any, kept: Optional[KeptStates]
+    ) -> Optional[KeptStates]:
+        """Returns what clients keep after a round that did not count."""
+        if kept is None:
+            return None
+        return self.algorithm.kept_without_update(state, kept, number)
 
     def _done(
         self,
