@@ -21,10 +21,7 @@ from tff_pipeline.assembly.task import (
     load_task,
 )
 from tff_pipeline.assembly.training import build_loop, signer
-from tff_pipeline.assembly.travel import (
-    what_leaves_a_client,
-    what_reaches_a_client,
-)
+from tff_pipeline.assembly.travel import what_travels
 from tff_pipeline.attacks import in_words
 from tff_pipeline.cohorts.source import CohortSource
 from tff_pipeline.config import ExperimentConfig
@@ -152,9 +149,12 @@ def _run(
         announce(task.notes)
     for note in (*loop.algorithm.notes, *source.notes):
         announce(note)
-    announce(what_leaves_a_client(loop.algorithm, config.secure_aggregation))
-    if what_reaches_a_client(config):
-        announce(what_reaches_a_client(config))
+    travels = what_travels(loop.algorithm, config)
+    for line in travels:
+        announce(line)
+    durable.write_text(
+        directory.travels, "".join(f"{each}\n" for each in travels)
+    )
     if config.run.target_metric is not None:
         announce(best.in_words(config.run.target_metric, loop.columns))
     with runtime(config.run, secure_sum):

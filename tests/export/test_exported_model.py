@@ -162,7 +162,14 @@ def test_papers_lie_with_the_model(exported, small_run):
     records = (small_run / "rounds.jsonl").read_text().splitlines()
     rounds = [r for r in map(json.loads, records) if r["kind"] == "round"]
     assert card["state_sha256"] == rounds[-1]["state"]
-    assert "# digits_2nn" in (extra / "model_card.md").read_text()
+    words = (extra / "model_card.md").read_text()
+    assert "# digits_2nn" in words
+    # What left a client is said there as at the run's start.
+    assert (
+        card["travels"]
+        == (small_run / "travels.txt").read_text().split("\n")[:-1]
+    )
+    assert "What leaves a client: the model delta and its weight" in words
     assert (extra / "classes.txt").read_text().split() == list("0123456789")
     config = json.loads((extra / "config.json").read_text())
     assert config["data"]["task"] == "digits_2nn"

@@ -6,6 +6,20 @@ from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.config.secure_aggregation import SecureAggregationConfig
 
 
+def what_travels(built: Algorithm, config: ExperimentConfig) -> list[str]:
+    """Describes all that leaves or reaches a client in a round.
+
+    Args:
+      built: The algorithm.
+      config: The experiment.
+
+    Returns:
+      A line each; one, unless the model travels as bytes.
+    """
+    leaves = what_leaves_a_client(built, config.secure_aggregation)
+    return list(filter(None, [leaves, what_reaches_a_client(config)]))
+
+
 def what_reaches_a_client(config: ExperimentConfig) -> str:
     """Describes how the model travels to clients, if not whole.
 

@@ -122,6 +122,7 @@ def export(
             **({"model": "the own model of one client"} if client else {}),
         },
         directory.privacy_statement(),
+        directory.read_travels(),
     )
     for kind, path in zip(formats, paths):
         export_formats.write(kind, task, weights, path, overwrite, provenance)

@@ -165,6 +165,8 @@ def in_words(stated: Mapping[str, Any]) -> str:
             lines += ["```text", text.rstrip("\n"), "```"]
         if "base" in stated:
             lines += ["", _NOT_COVERED]
+        for line in stated.get("travels", ()):
+            lines += ["", line]
     if stated["columns"]:
         lines += [
             "",

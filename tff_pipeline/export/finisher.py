@@ -32,6 +32,7 @@ def export(context: FinishContext) -> None:
             ),
         },
         directory.privacy_statement(),
+        directory.read_travels(),
     )
     if context.task.adapter_fn is not None:
         adapter_folder.write(

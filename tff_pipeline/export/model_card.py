@@ -45,6 +45,7 @@ class Provenance:
       metrics: The result of `evaluation.report`, or of the central test set
         alone.
       privacy: Texts of the privacy statement by file name; empty without one.
+      travels: What left and reached a client in a round, a line each.
     """
 
     config: str
@@ -52,6 +53,7 @@ class Provenance:
     state: Optional[str]
     metrics: Mapping[str, Any]
     privacy: Mapping[str, str]
+    travels: Sequence[str] = ()
 
 
 def write(
@@ -152,6 +154,7 @@ def card(
             # Whole, for the card is often all that is handed on.
             "privacy": _statement(provenance) or None,
             "privacy_statement": provenance.privacy.get("privacy.txt"),
+            "travels": list(provenance.travels),
         }
     return stated
 

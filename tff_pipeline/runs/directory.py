@@ -43,6 +43,7 @@ _CONTENTS = (
     "rounds.jsonl.damaged",
     "signature.json",
     "metrics.csv",
+    "travels.txt",
     "tensorboard",
     "frozen",
     "checkpoints",
@@ -79,6 +80,7 @@ class RunDirectory:
         self.signature = os.path.join(path, "signature.json")
         self.lock = os.path.join(path, "run.lock")
         self.metrics = os.path.join(path, "metrics.csv")
+        self.travels = os.path.join(path, "travels.txt")
         self.tensorboard = os.path.join(path, "tensorboard")
         self.frozen = os.path.join(path, "frozen")
         self.checkpoints = os.path.join(path, "checkpoints")
@@ -176,6 +178,12 @@ class RunDirectory:
             for path in (self.privacy_json, self.privacy_text)
             if storage.exists(path)
         }
+
+    def read_travels(self) -> list[str]:
+        """Reads what leaves and reaches a client, a line each, if known."""
+        if not storage.exists(self.travels):
+            return []
+        return storage.read_text(self.travels).splitlines()
 
     def privacy_hashes(self) -> dict[str, str]:
         """Returns SHA-256 of the privacy statement's files by name.
