@@ -23,6 +23,7 @@ from tff_pipeline.client_work.tagged import TaggedClients
 from tff_pipeline.config import (
     AggregationConfig,
     AlgorithmConfig,
+    AttackConfig,
     ClientConfig,
     DataConfig,
     ExperimentConfig,
@@ -37,7 +38,7 @@ from tff_pipeline.runtime.in_process import InProcessContext
 BLOCK = re.compile(r"```python\n# ([^\n]+)\n(.*?)```", re.DOTALL)
 TABLES = (
     *("TASKS", "AGGREGATORS", "AGGREGATOR_STEPS", "ALGORITHMS"),
-    *("SINKS", "FINISHERS"),
+    *("ATTACKS", "SINKS", "FINISHERS"),
 )
 ROUNDS = 4
 
@@ -56,7 +57,7 @@ def additions(tmp_path_factory):
             lines.append(code)
         else:
             (folder / title).write_text(code)
-    assert len(lines) == 8 and len(list(folder.glob("additions/*.py"))) == 10
+    assert len(lines) == 9 and len(list(folder.glob("additions/*.py"))) == 11
     sys.path.insert(0, str(folder))
     for line in lines:
         exec(line, {"registry": registry})
@@ -138,6 +139,32 @@ def test_an_aggregator_takes_clients_as_rows_and_withstands_one(tmp_path):
     # clips.
     assert np.linalg.norm(moved[1]) < 0.01 * ROUNDS * np.sqrt(moved[1].size)
     assert np.linalg.norm(moved[0]) > 10 * np.linalg.norm(moved[1])
+
+
+def test_an_attack_is_that_of_its_clients_alone(tmp_path):
+    def moved(folder, attack):
+        path = tmp_path / folder
+        clients = ClientConfig(
+            clients_per_round=8,
+            batch_size=10,
+            weighting="uniform",
+            optimizer=OptimizerConfig("client", "sgd", 0.3),
+        )
+        run = RunConfig(output_dir=str(path), total_rounds=1, finishers="none")
+        experiment.run(config_of(path, clients=clients, attack=attack, run=run))
+        task = experiment.load_task(config_of(path))
+        first = initial_weights(task, 0).trainable
+        pairs = zip(trained(path)[1].trainable, first)
+        return np.concatenate([np.ravel(a - b) for a, b in pairs])
+
+    ids = experiment.load_task(config_of(tmp_path)).train.client_ids
+    honest = moved("honest", AttackConfig())
+    # All but one attack, so the mean is nearly a tenth.
+    named = ",".join(ids[1:])
+    lazy = moved("lazy", AttackConfig("lazy", attack_clients=named))
+    last = moved("last", AttackConfig("lazy", attack_clients=ids[0]))
+    # What one sends whole and seven to a tenth, and the other way round.
+    np.testing.assert_allclose(lazy + last, 1.1 * honest, rtol=1e-3, atol=1e-5)
 
 
 class Marked(ClientHook):
