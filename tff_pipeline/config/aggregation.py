@@ -290,3 +290,37 @@ class AggregationConfig(fields.Group):
                     f"and {' and '.join(ROW_STEPS)} are steps at the server; "
                     f"put {name} before them."
                 )
+
+    def check_secure_mean(self, clients_per_round: int, weighting: str) -> None:
+        """Refuses weights that have no bound, and sums that would not fit.
+
+        Args:
+          clients_per_round: The number of clients in a round.
+          weighting: How clients are weighed, a name in `WEIGHTINGS`.
+
+        Raises:
+          ConfigError: If the options of secure_mean do not suit them.
+        """
+        bits, largest = self.secure_mean_bits, self.secure_mean_max_weight
+        if bits is None:
+            return
+        if largest is None and weighting != "uniform":
+            raise errors.ConfigError(
+                f"--aggregator={self.name} needs --secure_mean_max_weight "
+                f"with --client_weighting={weighting}: the largest number of "
+                "examples that counts, such as 600; or "
+                "--client_weighting=uniform."
+            )
+        if largest is not None and weighting == "uniform":
+            raise errors.ConfigError(
+                f"--secure_mean_max_weight={largest} is not used with "
+                "--client_weighting=uniform, where every client weighs 1; "
+                "leave it out."
+            )
+        most = 2**32 // clients_per_round
+        if 2**bits > most:
+            raise errors.ConfigError(
+                f"--secure_mean_bits={bits}: the sum of "
+                f"--clients_per_round={clients_per_round} such numbers does "
+                f"not fit in 32 bits; at most {most.bit_length() - 1} do."
+            )

@@ -29,10 +29,7 @@ from tff_pipeline.config.privacy import (
     PrivacyConfig,
 )
 from tff_pipeline.config.run import RunConfig
-from tff_pipeline.config.secure_aggregation import (
-    SECURE_AGGREGATORS,
-    SecureAggregationConfig,
-)
+from tff_pipeline.config.secure_aggregation import SecureAggregationConfig
 from tff_pipeline.files import storage
 
 
@@ -81,16 +78,18 @@ class ExperimentConfig:
         self._settle_privacy()
         self._settle_clients()
         self._check_devices()
-        freeze, output_dir = self.data.model.freeze, self.run.output_dir
-        if freeze and output_dir and not storage.is_local(output_dir):
-            raise errors.ConfigError(
-                f"--freeze={freeze} keeps its weights in --output_dir="
-                f"{output_dir}, from where they are mapped into memory; give "
-                "a folder of this machine, which may be copied there after."
-            )
+        self._check_frozen_place()
         self._check_runtime()
-        self._check_secure_mean()
-        self._check_secure_aggregation()
+        assert self.clients.weighting is not None  # Settled above.
+        self.aggregation.check_secure_mean(
+            self.clients.clients_per_round, self.clients.weighting
+        )
+        self.secure_aggregation.check(
+            self.aggregation.name,
+            self.algorithm.name,
+            self.run.runtime,
+            self.clients.clients_per_round,
+        )
         self._check_compression()
         population = self.data.num_clients
         if population and self.clients.clients_per_round > population:
@@ -141,6 +140,16 @@ class ExperimentConfig:
         if self.private:
             self._check_private_devices()
 
+    def _check_frozen_place(self) -> None:
+        """Refuses frozen weights where no file can be mapped."""
+        freeze, output_dir = self.data.model.freeze, self.run.output_dir
+        if freeze and output_dir and not storage.is_local(output_dir):
+            raise errors.ConfigError(
+                f"--freeze={freeze} keeps its weights in --output_dir="
+                f"{output_dir}, from where they are mapped into memory; give "
+                "a folder of this machine, which may be copied there after."
+            )
+
     def _check_runtime(self) -> None:
         """Refuses the runtime that cannot compute the aggregator."""
         runtime, chosen = self.run.runtime, None
@@ -184,57 +193,6 @@ class ExperimentConfig:
                 "client that is lost takes its share of the noise with it; "
                 "leave them out, or choose dp_gaussian."
             )
-
-    def _check_secure_mean(self) -> None:
-        """Refuses weights that have no bound, and sums that would not fit."""
-        options, clients = self.aggregation, self.clients
-        bits, largest = options.secure_mean_bits, options.secure_mean_max_weight
-        if bits is None:
-            return
-        if largest is None and clients.weighting != "uniform":
-            raise errors.ConfigError(
-                f"--aggregator={options.name} needs --secure_mean_max_weight "
-                f"with --client_weighting={clients.weighting}: the largest "
-                "number of examples that counts, such as 600; or "
-                "--client_weighting=uniform."
-            )
-        if largest is not None and clients.weighting == "uniform":
-            raise errors.ConfigError(
-                f"--secure_mean_max_weight={largest} is not used with "
-                "--client_weighting=uniform, where every client weighs 1; "
-                "leave it out."
-            )
-        most = 2**32 // clients.clients_per_round
-        if 2**bits > most:
-            raise errors.ConfigError(
-                f"--secure_mean_bits={bits}: the sum of "
-                f"--clients_per_round={clients.clients_per_round} such numbers "
-                f"does not fit in 32 bits; at most {most.bit_length() - 1} do."
-            )
-
-    def _check_secure_aggregation(self) -> None:
-        """Refuses what a protocol between the clients of a round cannot do."""
-        secure = self.secure_aggregation
-        if secure.is_plain:
-            return
-        flag = f"--secure_aggregation={secure.protocol}"
-        if self.aggregation.last not in SECURE_AGGREGATORS:
-            raise errors.ConfigError(
-                f"{flag} is not used with --aggregator={self.aggregation.name},"
-                " which has no secure sum; choose "
-                f"{' or '.join(SECURE_AGGREGATORS)}."
-            )
-        if self.run.runtime != "in_process":
-            raise errors.ConfigError(
-                f"{flag} is not used with --runtime={self.run.runtime}, whose "
-                "sums are added in the open; choose in_process."
-            )
-        if self.algorithm.name == "fed_buff":
-            raise errors.ConfigError(
-                f"{flag} is not used with --algorithm=fed_buff, whose clients "
-                "are not there at the same time; choose fed_avg."
-            )
-        secure.check_cohort(self.clients.clients_per_round)
 
     @property
     def private(self) -> bool:

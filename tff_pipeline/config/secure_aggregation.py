@@ -67,18 +67,47 @@ class SecureAggregationConfig(fields.Group):
         """True if sums are added in the open."""
         return self.protocol == PLAIN
 
-    def check_cohort(self, clients_per_round: int) -> None:
-        """Checks that the threshold fits a cohort.
+    def check(
+        self,
+        aggregator: str,
+        algorithm: str,
+        runtime: str,
+        clients_per_round: int,
+    ) -> None:
+        """Refuses what a protocol between the clients of a round cannot do.
 
         Args:
+          aggregator: The value of --aggregator.
+          algorithm: The value of --algorithm.
+          runtime: The value of --runtime.
           clients_per_round: The number of clients in a round.
 
         Raises:
-          ConfigError: If the cohort is too small to hide anyone, or the
-            threshold is above the neighbourhood or at most half of it.
+          ConfigError: If one of them does not go with the protocol, the cohort
+            is too small to hide anyone, or the threshold is above the
+            neighbourhood or at most half of it.
         """
         if self.is_plain:
             return
+        flag = f"--secure_aggregation={self.protocol}"
+        if not aggregator.endswith(SECURE_AGGREGATORS):
+            raise errors.ConfigError(
+                f"{flag} is not used with --aggregator={aggregator}, which has "
+                f"no secure sum; choose {' or '.join(SECURE_AGGREGATORS)}."
+            )
+        if runtime != "in_process":
+            raise errors.ConfigError(
+                f"{flag} is not used with --runtime={runtime}, whose sums are "
+                "added in the open; choose in_process."
+            )
+        if algorithm == "fed_buff":
+            raise errors.ConfigError(
+                f"{flag} is not used with --algorithm=fed_buff, whose clients "
+                "are not there at the same time; choose fed_avg."
+            )
+        self._check_cohort(clients_per_round)
+
+    def _check_cohort(self, clients_per_round: int) -> None:
         if clients_per_round < 2:
             raise errors.ConfigError(
                 f"--secure_aggregation={self.protocol} with "

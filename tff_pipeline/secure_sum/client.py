@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Optional
 
-import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -21,7 +20,6 @@ from tff_pipeline.secure_sum.messages import SERVER, Kind, Message, Reader
 from tff_pipeline.secure_sum.parameters import Parameters
 from tff_pipeline.secure_sum.refusals import (
     ForgedMessageError,
-    MalformedMessageError,
     OutOfOrderError,
     TooFewClientsError,
     UnfairRequestError,
@@ -191,7 +189,7 @@ class Client:
           SecureSumError: If the message is refused.
         """
         message = self._read(survivors, Kind.SURVIVORS)
-        everyone = _listed(message.body, self.parameters.num_clients)
+        everyone = messages.read_list(message.body, self.parameters.num_clients)
         near = everyone & frozenset(self._neighbourhood)
         if self.number not in near or not near <= set(self._held):
             raise UnfairRequestError(
@@ -332,13 +330,3 @@ class Client:
                 f"{count} clients of a neighbourhood are left, fewer than the "
                 f"threshold of {self.parameters.threshold}."
             )
-
-
-def _listed(bitmap: memoryview, num_clients: int) -> frozenset[int]:
-    """Reads a list of clients; one bit a client, the first one highest."""
-    if len(bitmap) != (num_clients + 7) // 8:
-        raise MalformedMessageError("A list of survivors has a wrong length.")
-    bits = np.unpackbits(np.frombuffer(bitmap, np.uint8))
-    if bits[num_clients:].any():
-        raise MalformedMessageError("A list of survivors names no client.")
-    return frozenset(np.flatnonzero(bits).tolist())

@@ -16,6 +16,7 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Optional
 
+import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tff_pipeline.secure_sum import keys
@@ -252,3 +253,36 @@ def records(values: "dict[int, bytes]") -> bytes:
     for client, record in values.items():
         parts += [client.to_bytes(4, "big"), record]
     return b"".join(parts)
+
+
+def read_list(bitmap: memoryview, num_clients: int) -> frozenset[int]:
+    """Reads a list of clients, one bit a client, the first one highest.
+
+    Args:
+      bitmap: What `write_list` wrote.
+      num_clients: How many clients there are.
+
+    Raises:
+      MalformedMessageError: If it is of another length, or names no client.
+    """
+    if len(bitmap) != (num_clients + 7) // 8:
+        raise MalformedMessageError("A list of survivors has a wrong length.")
+    bits = np.unpackbits(np.frombuffer(bitmap, np.uint8))
+    if bits[num_clients:].any():
+        raise MalformedMessageError("A list of survivors names no client.")
+    return frozenset(np.flatnonzero(bits).tolist())
+
+
+def write_list(clients: Iterable[int], num_clients: int) -> bytes:
+    """Writes what `read_list` reads.
+
+    Args:
+      clients: The numbers of the clients.
+      num_clients: How many clients there are.
+
+    >>> sorted(read_list(memoryview(write_list([0, 9], 10)), 10))
+    [0, 9]
+    """
+    bits = np.zeros(num_clients, np.uint8)
+    bits[sorted(clients)] = 1
+    return np.packbits(bits).tobytes()

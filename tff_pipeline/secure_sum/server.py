@@ -120,9 +120,9 @@ class Server:
         self._check_counts(self._shared)
         if stage is Kind.MASKED:
             self._survivors = set(self._present)
-            bits = np.zeros(self.parameters.num_clients, np.uint8)
-            bits[sorted(self._survivors)] = 1
-            self._bitmap = np.packbits(bits).tobytes()
+            self._bitmap = messages.write_list(
+                self._survivors, self.parameters.num_clients
+            )
             self._stage = Kind.CONFIRMATION
             return self._answers(Kind.SURVIVORS, lambda _: self._bitmap)
         if stage is Kind.CONFIRMATION:
