@@ -164,14 +164,15 @@ def applied(rule: RowRule, rows: Rows, state: Any) -> Outcome:
     came = rows.weights > 0
 
     def enough() -> Any:
-        kept = tf.cond(
+        values, weights, keys, marks = tf.cond(
             tf.reduce_all(came),
             lambda: tuple(rows[:-1]),
             lambda: tf.nest.map_structure(
                 lambda each: tf.boolean_mask(each, came), tuple(rows[:-1])
             ),
         )
-        outcome = rule.apply(Rows(*kept, rows.round), state)
+        those = Rows(values, weights, keys, marks, rows.round)
+        outcome = rule.apply(those, state)
         return (
             list(outcome.value),
             outcome.state,
