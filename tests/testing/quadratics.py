@@ -31,11 +31,13 @@ def algorithm(
     optimizer="sgd",
     examples=2,
     schedule=None,
+    hooks=(),
     **options,
 ):
     """The algorithm `name` for two clients, with `examples` in all.
 
     By default all count the same. `schedule` is for algorithms without rounds.
+    `hooks` come after those of the algorithm.
     """
     config = ExperimentConfig(
         algorithm=AlgorithmConfig(name, **options),
@@ -56,6 +58,7 @@ def algorithm(
             config,
             model_fn,
             Aggregation(WeightedMeanFactory()),
+            hooks,
             population=2,
             examples=lambda: examples,
             weight_names=["quadratic/x"],

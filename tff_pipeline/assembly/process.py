@@ -14,6 +14,7 @@ from tff_pipeline.assembly.privacy import Protection
 from tff_pipeline.assembly.task import initial_weights
 from tff_pipeline.client_work.augmented import Augmented
 from tff_pipeline.client_work.hooks import ClientHook
+from tff_pipeline.client_work.kept_momentum import KeptMomentum
 from tff_pipeline.client_work.tagged import TaggedClients
 from tff_pipeline.cohorts.asynchronous import DeviceSchedule
 from tff_pipeline.cohorts.devices import Devices
@@ -102,9 +103,14 @@ def _schedule(
 
 
 def _changes(config: ExperimentConfig, task: Task) -> Sequence[ClientHook]:
-    """Makes the hook of `--augment`, in a list; an empty list without it."""
+    """Makes the hooks of `--augment` and `--client_kept_momentum`, if any."""
+    hooks: list[ClientHook] = []
     change = augmentation.build(config.data.augment, task.augmentations)
-    return () if change is None else [Augmented(change)]
+    if change is not None:
+        hooks.append(Augmented(change))
+    if config.clients.kept_momentum is not None:
+        hooks.append(KeptMomentum(config.clients.kept_momentum))
+    return hooks
 
 
 def runtime(config: RunConfig) -> contextlib.AbstractContextManager[Any]:

@@ -31,6 +31,8 @@ ALGORITHM_OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 # Algorithms in which every client counts the same.
 COUNT_ALIKE = ("fed_dyn", "fed_buff", "gossip")
+# Algorithms whose clients may step with momentum that they keep.
+KEEP_MOMENTUM = ("fed_avg", "fed_sgd", "fed_prox")
 # Who is whose neighbour, by name; anything else is a file's path.
 TOPOLOGIES = ("ring", "torus", "random_regular", "complete")
 _TOPOLOGY_OPTIONS: Mapping[str, Mapping[str, Any]] = {
