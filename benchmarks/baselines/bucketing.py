@@ -71,7 +71,7 @@ def _run(rule: str, attack: str, bucket: int) -> Run:
         *_RULES[rule],
         *_ATTACKS[attack],
         f"--attack_clients={ATTACKERS}",
-        "--worker_momentum=0.9",
+        "--client_kept_momentum=0.9",
     ]
     if bucket:
         name = flags[0].partition("=")[2]
@@ -129,7 +129,7 @@ class Bucketing(Group):
 _SETTING = """\
 Karimireddy, He, Jaggi 2022 (arXiv:2006.09365), experiment 3, from the logs of
 its runs: 25 clients of which 5 are hostile, honest ones with examples of one or
-two digits each, one step a round, worker momentum .9, test accuracy after 600
+two digits each, one step a round, kept momentum .9, test accuracy after 600
 rounds. BF sends the opposite of the own update, LF trains on 9 - y. The rows
 with ALIE are of one seed, for their order: the paper's vary by up to 41
 points."""

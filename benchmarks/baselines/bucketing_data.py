@@ -1,14 +1,12 @@
 """MNIST of honest and hostile clients, as Karimireddy et al. 2022 have it."""
 
-import functools
-
 import numpy as np
 
 from tff_pipeline import randomness
 from tff_pipeline.config import DataConfig
 from tff_pipeline.datasets import mnist
 from tff_pipeline.datasets.federation.federated_data import InMemoryData
-from tff_pipeline.models import conv
+from tff_pipeline.tasks.mnist import bucketing_cnn
 from tff_pipeline.tasks.task import Task
 
 HONEST, HOSTILE = 20, 5

@@ -86,7 +86,7 @@ def test_a_scaled_update_replaces_the_model(tmp_path):
 
 def test_a_run_of_attackers_goes_on_to_the_bit(tmp_path):
     attack = AttackConfig("gaussian", attack_fraction=0.4)
-    options = {"worker_momentum": 0.9}
+    options = {"kept_momentum": 0.9}
     trained(tmp_path / "once", attack, "median", **options)
     trained(tmp_path / "twice", attack, "median", rounds=1, **options)
     trained(tmp_path / "twice", attack, "median", **options)

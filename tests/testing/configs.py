@@ -224,6 +224,8 @@ def client_configs(draw, most, aggregator):
         weighting=draw(st.none() | st.sampled_from(weightings)),
         **demanded,
         **protection,
+        # Which is for SGD without privacy.
+        kept_momentum=None,
         # Which take the gradient of each example.
         **({"micro_batch_size": None} if protection["dp_clip"] else {}),
     )

@@ -33,13 +33,14 @@ def algorithm(
     schedule=None,
     loss=model_fn,
     first_hooks=(),
+    hooks=(),
     **options,
 ):
     """The algorithm `name` for two clients, with `examples` in all.
 
     By default all count the same. `schedule` is for algorithms without rounds,
-    `loss` makes another model than that of quadratic losses.
-    `first_hooks` precede those of the algorithm.
+    `loss` makes another model than that of quadratic losses. `first_hooks`
+    precede the hooks of the algorithm, and `hooks` come after them.
     """
     config = ExperimentConfig(
         algorithm=AlgorithmConfig(name, **options),
@@ -60,6 +61,7 @@ def algorithm(
             config,
             loss,
             Aggregation(WeightedMeanFactory()),
+            hooks,
             population=2,
             examples=lambda: examples,
             weight_names=["quadratic/x"],

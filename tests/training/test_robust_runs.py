@@ -46,7 +46,7 @@ def config_of(path, aggregator, rounds=4, clients=8, **groups):
                 output_dir=str(path),
                 total_rounds=rounds,
                 rounds_per_checkpoint=2,
-                rounds_per_eval=rounds,
+                rounds_per_eval=2,
                 sinks="csv",
                 finishers="none",
             ),

@@ -60,9 +60,9 @@ def clip_rows(norm: float) -> RowStep:
     """Makes the same step on rows, for chains in which it follows one on rows.
 
     >>> from tff_pipeline.aggregators.rows import rows_of
-    >>> stepped = clip_rows(1.0).apply(rows_of([[3.0, 4.0], [0.0, 0.5]]), ())
-    >>> stepped.rows.values[0].numpy().round(3).tolist()
-    [[0.6, 0.8], [0.0, 0.5]]
+    >>> stepped = clip_rows(5.0).apply(rows_of([[6.0, 8.0], [0.0, 0.5]]), ())
+    >>> stepped.rows.values[0].numpy().tolist()
+    [[3.0, 4.0], [0.0, 0.5]]
 
     Args:
       norm: The largest L2 norm of a row.

@@ -24,8 +24,8 @@ from tff_pipeline.client_work.augmented import Augmented
 from tff_pipeline.client_work.compression import Compressed
 from tff_pipeline.client_work.held_model import ModelCode
 from tff_pipeline.client_work.hooks import ClientHook
+from tff_pipeline.client_work.kept_momentum import KeptMomentum
 from tff_pipeline.client_work.tagged import TaggedClients
-from tff_pipeline.client_work.worker_momentum import WorkerMomentum
 from tff_pipeline.cohorts.asynchronous import DeviceSchedule
 from tff_pipeline.cohorts.devices import Devices
 from tff_pipeline.cohorts.source import sampler_of
@@ -135,13 +135,13 @@ def _schedule(
 
 
 def _changes(config: ExperimentConfig, task: Task) -> Sequence[ClientHook]:
-    """Makes the hooks of `--augment` and `--worker_momentum`, where set."""
+    """Makes the hooks of `--augment` and `--client_kept_momentum`, if any."""
     hooks: list[ClientHook] = []
     change = augmentation.build(config.data.augment, task.augmentations)
     if change is not None:
         hooks.append(Augmented(change))
-    if config.clients.worker_momentum:
-        hooks.append(WorkerMomentum(config.clients.worker_momentum))
+    if config.clients.kept_momentum is not None:
+        hooks.append(KeptMomentum(config.clients.kept_momentum))
     return hooks
 
 

@@ -43,6 +43,8 @@ MODEL_OF_ALL: Mapping[str, str] = {
     "ifca": "the model with the largest share of the last cohort",
     "gossip": "the mean of all clients' models",
 }
+# Algorithms whose clients may step with momentum that they keep.
+KEEP_MOMENTUM = ("fed_avg", "fed_sgd", "fed_prox")
 # Who is whose neighbour, by name; anything else is a file's path.
 TOPOLOGIES = ("ring", "torus", "random_regular", "complete")
 _TOPOLOGY_OPTIONS: Mapping[str, Mapping[str, Any]] = {

@@ -95,13 +95,6 @@ class ClientConfig(fields.Group):
         "place of --client_epochs_per_round.",
         flag="client_steps_per_round",
     )
-    worker_momentum: float = fields.field(
-        0.0,
-        fields.FRACTION,
-        "Sets the share of what a client sent last that it adds to its next "
-        "update, such as 0.9, so that updates of honest clients vary less; it "
-        "keeps the sum from one of its rounds to the next.",
-    )
     batch_size: int = fields.field(
         10,
         fields.COUNT,
@@ -124,6 +117,14 @@ class ClientConfig(fields.Group):
         "same). Default: num_examples, or uniform where --aggregator "
         "requires it.",
         flag="client_weighting",
+    )
+    kept_momentum: Optional[float] = fields.field(
+        None,
+        fields.FRACTION,
+        "Lets clients step with momentum that they keep from one of their "
+        "rounds to the next, with this share of the last, such as 0.9. Only "
+        "for --client_optimizer=sgd.",
+        flag="client_kept_momentum",
     )
     class_weights: Optional[str] = fields.field(
         None,
@@ -180,6 +181,16 @@ class ClientConfig(fields.Group):
                 f"--client_micro_batch_size={self.micro_batch_size} is not "
                 "used with --client_dp_target_epsilon, which takes the "
                 "gradient of each example; leave it out."
+            )
+        if self.kept_momentum is not None and (
+            self.optimizer.name != "sgd" or self.dp_target_epsilon
+        ):
+            other = f"--client_optimizer={self.optimizer.name}"
+            if self.dp_target_epsilon:
+                other = f"--client_dp_target_epsilon={self.dp_target_epsilon}"
+            raise errors.ConfigError(
+                f"--client_kept_momentum={self.kept_momentum} is not used with "
+                f"{other}; leave one out."
             )
         self._check_example_dp()
 

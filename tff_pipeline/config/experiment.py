@@ -12,7 +12,11 @@ from tff_pipeline.config.aggregation import (
     IN_PROCESS_ONLY,
     AggregationConfig,
 )
-from tff_pipeline.config.algorithm import COUNT_ALIKE, AlgorithmConfig
+from tff_pipeline.config.algorithm import (
+    COUNT_ALIKE,
+    KEEP_MOMENTUM,
+    AlgorithmConfig,
+)
 from tff_pipeline.config.attack import AttackConfig
 from tff_pipeline.config.clients import (
     BALANCED,
@@ -264,6 +268,16 @@ class ExperimentConfig:
                 f"--client_weighting={clients.weighting} is not used with "
                 f"--algorithm={self.algorithm.name}, in which every client "
                 "counts the same; leave it out."
+            )
+        if clients.kept_momentum is not None and (
+            private or self.algorithm.name not in KEEP_MOMENTUM
+        ):
+            raise errors.ConfigError(
+                f"--client_kept_momentum={clients.kept_momentum} is not used "
+                f"with --algorithm={self.algorithm.name} and "
+                f"--aggregator={name}: it is for {', '.join(KEEP_MOMENTUM)} "
+                "without a privacy plan, which counts what a client did in one "
+                "round alone; leave it out."
             )
         clients = dataclasses.replace(
             clients,

@@ -59,6 +59,7 @@ def conv_conv_pool(
     offset: float = 0.0,
     dtype: str = "uint8",
     dropout: tuple[float, float] = (0.25, 0.5),
+    whole_maps: bool = False,
 ) -> tf.keras.Model:
     """Makes the CNN for EMNIST of Reddi et al. 2021, appendix C.
 
@@ -72,6 +73,7 @@ def conv_conv_pool(
       offset: What is added then.
       dtype: The type of the pixels.
       dropout: The two dropout rates, 0 to 1; zeros leave the layers out.
+      whole_maps: Whether the first drops whole feature maps.
 
     Returns:
       A model from "image", `dtype` [batch, *image_shape], to logits, float32
@@ -82,6 +84,9 @@ def conv_conv_pool(
     1206590
     """
     after_pool, after_hidden = dropout
+    kind = tf.keras.layers.Dropout
+    if whole_maps:
+        kind = tf.keras.layers.SpatialDropout2D
     return tf.keras.Sequential(
         [
             tf.keras.Input(image_shape, dtype=dtype, name="image"),
@@ -89,7 +94,7 @@ def conv_conv_pool(
             tf.keras.layers.Conv2D(32, 3, activation="relu"),
             tf.keras.layers.Conv2D(64, 3, activation="relu"),
             tf.keras.layers.MaxPool2D(),
-            *([tf.keras.layers.Dropout(after_pool)] if after_pool else []),
+            *([kind(after_pool)] if after_pool else []),
             tf.keras.layers.Flatten(),
             tf.keras.layers.Dense(128, activation="relu"),
             *([tf.keras.layers.Dropout(after_hidden)] if after_hidden else []),
