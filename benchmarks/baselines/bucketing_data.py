@@ -6,7 +6,6 @@ from tff_pipeline import randomness
 from tff_pipeline.config import DataConfig
 from tff_pipeline.datasets import mnist
 from tff_pipeline.datasets.federation.federated_data import InMemoryData
-from tff_pipeline.tasks.mnist import bucketing_cnn
 from tff_pipeline.tasks.task import Task
 
 HONEST, HOSTILE = 20, 5
