@@ -61,8 +61,6 @@ def numbers_of(result):
 
 
 def test_a_rule_takes_all_of_the_message_of_those_that_came_in_order():
-    seen = {}
-
     def apply(rows, state):
         assert [each.shape.as_list() for each in rows.values] == [
             # The extra comes first by its name.
@@ -70,7 +68,6 @@ def test_a_rule_takes_all_of_the_message_of_those_that_came_in_order():
         ]
         ordered = tf.cast(tf.argsort(rows.keys), tf.float32)
         weight = tf.reduce_sum(rows.weights * (ordered + 1))
-        seen["columns"] = rows.marks
         return Outcome(
             [each[-1] for each in rows.values],
             (state[0] + 1,),

@@ -11,7 +11,7 @@ from typing import Any, Optional, Union
 
 import tensorflow_federated as tff
 
-from tff_pipeline.aggregators.rows import Condition, RowRule
+from tff_pipeline.aggregators.rows import ANYBODY, Condition, RowRule
 from tff_pipeline.config import AggregationConfig
 from tff_pipeline.config.clients import SAMPLING_OPTIONS
 
@@ -66,7 +66,7 @@ class Aggregation:
     hides_clients: bool = False
     rule: Optional[RowRule] = None
     tagged: bool = False
-    needs: Condition = Condition()
+    needs: Condition = ANYBODY
 
     @property
     def sums_only(self) -> bool:

@@ -104,6 +104,10 @@ class Condition:
         return f"{self.words}, here {self.clients}, and {came} came"
 
 
+# What every rule needs at least.
+ANYBODY = Condition()
+
+
 def _nothing(_: Sequence[tf.TensorSpec]) -> Any:
     return ()
 
@@ -129,7 +133,7 @@ class RowRule:
     """
 
     apply: Callable[[Rows, Any], Outcome]
-    needs: Condition = Condition()
+    needs: Condition = ANYBODY
     initial_state: Callable[[Sequence[tf.TensorSpec]], Any] = _nothing
     columns: Sequence[str] = ()
 
