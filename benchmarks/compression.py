@@ -23,6 +23,8 @@ _RESULTS = os.path.join(ROOT, "benchmarks", "results", "compression.json")
 _PAGE = os.path.join(ROOT, "docs", "compression.md")
 _BEGIN, _END = "<!-- table -->\n", "<!-- end of the table -->\n"
 _PLAIN = "none"
+# All clients come in every round, for as many steps as one of 100 takes.
+_SILOS = ("--num_clients=10", "--client_steps_per_round=60")
 # Model -> name of a run -> (flagfile, more flags).
 _RUNS: Mapping[str, Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "mnist_2nn": {
@@ -38,6 +40,10 @@ _RUNS: Mapping[str, Mapping[str, tuple[str, tuple[str, ...]]]] = {
         "random_k, 10%": ("random_k", ()),
         "ef_sign": ("ef_sign", ()),
         "power_sgd, rank 4": ("power_sgd", ()),
+    },
+    "mnist_2nn of 10 clients": {
+        _PLAIN: ("papers/mcmahan2017/table1_2nn_iid_c0.1_b10.flags", _SILOS),
+        "top_k, 1%": ("top_k", _SILOS),
     },
     "mnist_cnn": {
         _PLAIN: (
