@@ -112,9 +112,9 @@ def copied(tuned, tmp_path):
 
 def test_the_run_says_what_is_frozen(tuned):
     assert (
-        "4 of 6 weights of the model (53,200 of 55,210 numbers) are frozen by "
-        "--freeze=^dense, and neither train nor travel: dense/kernel, "
-        "dense/bias, dense_1/kernel, dense_1/bias." in tuned[1]
+        "Frozen by --freeze=^dense, neither trained nor sent: 4 of 6 weights "
+        "of the model (53,200 of 55,210 numbers), dense/kernel, dense/bias, "
+        "dense_1/kernel, dense_1/bias." in tuned[1]
     )
     assert f"({4 * HEAD + 4:,} bytes)" in tuned[1]
 
@@ -191,7 +191,7 @@ def test_a_moved_run_is_whole_without_its_source(copied, tuned, tmp_path):
         assert report["central"][name] == pytest.approx(
             float(last[f"eval_{name}"]), rel=1e-6
         )
-    assert "are frozen by --freeze=^dense" in report["notes"]
+    assert "Frozen by --freeze=^dense, " in report["notes"]
     output = tmp_path / "model"
     saved_runs.export(str(copied), str(output))
     x = np.random.default_rng(0).integers(17, size=[5, 8, 8, 1], dtype="u1")

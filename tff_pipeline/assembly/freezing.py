@@ -147,9 +147,9 @@ def _with(task: Task, held: FrozenWeights, pattern: str) -> Task:
     with _without_traceback():
         model_fn = freezing.freeze(task.build_model, held)
         words = (
+            f"Frozen by --freeze={pattern}, neither trained nor sent: "
             f"{len(sizes)} of {weights} weights of the model ({sum(sizes):,} "
-            f"of {model_fn().count_params():,} numbers) are frozen by "
-            f"--freeze={pattern}, and neither train nor travel: "
+            f"of {model_fn().count_params():,} numbers), "
             f"{name_patterns.listed(list(held.arrays))}."
         )
         return dataclasses.replace(

@@ -205,7 +205,9 @@ def language_task(
     model_fn = functools.partial(
         language_model.LanguageModel, architecture, training, base
     )
-    words = sizes.in_words(architecture, training)
+    # Without a base all trains, but for what a line of its own tells of.
+    frozen = options.model.freeze is not None
+    words = "" if frozen else sizes.in_words(architecture, training)
     return Task(
         name,
         **vars(data),
