@@ -10,7 +10,7 @@ from tff_pipeline import errors, experiment
 from tff_pipeline.algorithms import fed_buff
 from tff_pipeline.algorithms.fed_buff import BufferedUpdate, Schedule
 from tff_pipeline.assembly import saved_weights
-from tff_pipeline.assembly.process import runtime
+from tff_pipeline.assembly.runtimes import runtime
 from tff_pipeline.config import (
     AlgorithmConfig,
     ClientConfig,

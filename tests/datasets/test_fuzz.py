@@ -20,6 +20,7 @@ from tests.testing import fuzz_readers
 from tests.testing.fuzz_made_up import MADE_UP
 from tests.testing.fuzz_sandbox import Sandbox, little_memory
 from tests.testing.mutation import mutated
+from tff_pipeline import registry
 from tff_pipeline.flags import experiment as experiment_flags
 from tff_pipeline.flags import parsing
 
@@ -58,8 +59,14 @@ def sandbox(tmp_path_factory):
             logging.disable(logging.NOTSET)
 
 
+@pytest.fixture(scope="module")
+def tasks():
+    """All tasks, imported before it is watched who opens which file."""
+    return [registry.load(name, registry.TASKS) for name in registry.TASKS]
+
+
 @pytest.fixture
-def warm(sandbox):
+def warm(tasks, sandbox):
     """The sandbox, once all that a reader imports is there; memory is short."""
 
     def prepared(name):

@@ -10,6 +10,8 @@ import dataclasses
 import numpy as np
 import tensorflow_federated as tff
 
+from tff_pipeline.aggregators.aggregation import Aggregation
+from tff_pipeline.aggregators.mean import WeightedMeanFactory
 from tff_pipeline.algorithms.algorithm import Algorithm
 from tff_pipeline.cohorts.read_ahead import Cohort
 from tff_pipeline.config import ExperimentConfig, RunConfig
@@ -34,6 +36,7 @@ class Remembering(Algorithm):
     """An algorithm of the tests' own, whose clients remember."""
 
     initial_kept_state = HELD
+    aggregation = Aggregation(WeightedMeanFactory())
 
     def __init__(self):
         self._next = next_fn()

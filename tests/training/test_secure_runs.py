@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tff_pipeline import errors, experiment, registry
-from tff_pipeline.assembly import process
+from tff_pipeline.assembly import runtimes
 from tff_pipeline.config import (
     AggregationConfig,
     AlgorithmConfig,
@@ -184,5 +184,5 @@ def test_a_missing_package_is_named(monkeypatch):
         errors.ConfigError,
         match=r"needs the package a_missing_package; install .*secure_sum",
     ):
-        process.secure_sum_protocol(BONAWITZ)
-    assert process.secure_sum_protocol(PLAIN) is None
+        runtimes.secure_sum_protocol(BONAWITZ)
+    assert runtimes.secure_sum_protocol(PLAIN) is None

@@ -6,15 +6,16 @@ a second or two.
 
 import ast
 import difflib
+import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator
 
 from tff_pipeline import errors
-from tff_pipeline.aggregators.encrypted import ckks
-from tff_pipeline.aggregators.private import key_stream
 from tff_pipeline.config import DataConfig, ExperimentConfig, column_names
 
+_CKKS = "tff_pipeline.aggregators.encrypted.ckks"
+_KEY_STREAM = "tff_pipeline.aggregators.private.key_stream"
 _FLAGS_OF_COLUMNS = (
     "label_column",
     "client_column",
@@ -38,10 +39,11 @@ def check(config: ExperimentConfig) -> None:
     """
     if config.data.model_fn is not None:
         check_model_fn(config.data.model_fn)
+    # What they are made of is imported with them, and may not be there.
     if config.aggregation.last == "he_mean":
-        ckks.library()
+        importlib.import_module(_CKKS).library()
     if config.privacy.dp_secure_noise:
-        key_stream.library()
+        importlib.import_module(_KEY_STREAM).library()
     if config.data.label_column is not None and config.data.data_dir:
         _check_table(config)
 
