@@ -155,9 +155,12 @@ def optimizer_configs(draw, side):
     return OptimizerConfig(side, **draw(values))
 
 
-# Without what can stand in no chain twice, or behind steps on rows.
+# Without what can stand in no chain twice, or behind steps on rows, and without
+# those that demand much of other groups, which have tests of their own.
 AGGREGATORS = [
-    *sorted({*registry.AGGREGATORS} - {*PRIVACY_OPTIONS}),
+    *sorted(
+        {*registry.AGGREGATORS} - {*PRIVACY_OPTIONS, "he_mean", "secure_mean"}
+    ),
     *("clip+mean", "zeroing+clip_quantile+mean"),
     *("nnm+bucketing+clip+krum", "clip+nnm+centered_clipping"),
     *PRIVACY_OPTIONS,
