@@ -161,6 +161,7 @@ def test_verify_holds_and_sees_a_changed_adapter(trained, tmp_path):
     assert len(wrong) == 1 and "was changed" in wrong[0]
 
 
+@pytest.mark.soak
 def test_it_goes_on_to_the_bit(folder, trained):
     config = config_of(folder, "parts")
     experiment.run(config, announce=quiet, until=1)
