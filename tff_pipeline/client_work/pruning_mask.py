@@ -1,0 +1,147 @@
+"""Chooses, by their size, the weights that a pruned model keeps.
+
+Zhu and Gupta 2017, "To prune, or not to prune": after each of the rounds from b
+to e, of every layer's weights those of the least size are set to 0 for good, to
+the share
+
+    s(t) = s_f - s_f (1 - (t - b) / (e - b))^3.
+
+Each layer is pruned to the same share, so that none vanishes because its
+weights began smaller than others'. Pruned are weights of two axes or more,
+kernels and embeddings; biases, and scales of normalizations, are few and stay.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_model_optimization as tfmot
+
+from tff_pipeline.config import PruningConfig
+
+# Takes the rounds that are done, an int32 scalar; returns (whether to prune
+# after the last of them, to which share of zeros).
+Schedule = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+def schedule_of(config: PruningConfig) -> Schedule:
+    """Makes the schedule of `--prune_schedule`, one of TensorFlow's toolkit.
+
+    >>> config = PruningConfig(0.8, begin_round=2, end_round=4).settled(6)
+    >>> schedule = schedule_of(config)
+    >>> [round(float(schedule(tf.constant(t))[1]), 3) for t in (2, 3, 4, 5)]
+    [0.0, 0.7, 0.8, 0.8]
+
+    Args:
+      config: The options, settled, with a share to prune to.
+    """
+    schedules = tfmot.sparsity.keras
+    begin, end = config.begin_round, config.end_round
+    if config.schedule == "once":
+        made: Schedule = schedules.ConstantSparsity(
+            config.to, begin, begin, frequency=1
+        )
+        return made
+    made = schedules.PolynomialDecay(0.0, config.to, begin, end, frequency=1)
+    return made
+
+
+def is_pruned(spec: tf.TensorSpec) -> bool:
+    """Returns whether weights of this shape are pruned.
+
+    Args:
+      spec: Of the weights.
+    """
+    return len(spec.shape) > 1
+
+
+def all_kept(specs: Sequence[tf.TensorSpec]) -> np.ndarray:
+    """Makes the mask that keeps everything.
+
+    Args:
+      specs: Of the trainable weights.
+
+    Returns:
+      bool [n], for all weights one after the other.
+    """
+    return np.ones([sum(_sizes(specs))], np.bool_)
+
+
+def num_kept(specs: Sequence[tf.TensorSpec], share: float) -> int:
+    """Counts the weights that remain when a share is pruned.
+
+    Args:
+      specs: Of the trainable weights.
+      share: The share of zeros.
+    """
+    return sum(
+        max(1, round(size * (1 - share))) if is_pruned(spec) else size
+        for spec, size in zip(specs, _sizes(specs))
+    )
+
+
+def sparsity(kept: np.ndarray, specs: Sequence[tf.TensorSpec]) -> float:
+    """Returns the share of zeros of all weights that are pruned.
+
+    Args:
+      kept: The mask, bool [n].
+      specs: Of the trainable weights.
+    """
+    sizes = _sizes(specs)
+    total = sum(n for spec, n in zip(specs, sizes) if is_pruned(spec))
+    return int(np.sum(~kept)) / total
+
+
+def split(kept: tf.Tensor, specs: Sequence[tf.TensorSpec]) -> list[tf.Tensor]:
+    """Cuts a mask into those of the single weights.
+
+    Args:
+      kept: bool [n].
+      specs: Of the trainable weights.
+
+    Returns:
+      A mask of the shape of each.
+    """
+    parts = tf.split(kept, _sizes(specs))
+    return [tf.reshape(part, spec.shape) for part, spec in zip(parts, specs)]
+
+
+def renewed(
+    kept: tf.Tensor, weights: Sequence[tf.Tensor], share: tf.Tensor
+) -> tf.Tensor:
+    """Makes the next mask: of each layer the largest weights are kept.
+
+    What is not kept now never comes back. Of equals the first stay.
+
+    Args:
+      kept: The mask, bool [n].
+      weights: The trainable weights.
+      share: The share of zeros to come to, a float32 scalar.
+
+    Returns:
+      bool [n].
+    """
+    parts = []
+    for mask, weight in zip(split(kept, weights), weights):
+        mask = tf.reshape(mask, [-1])
+        if is_pruned(weight):
+            size = tf.cast(tf.reshape(weight, [-1]), tf.float32)
+            size = tf.where(mask, tf.abs(size), -1.0)
+            count = tf.cast(mask.shape[0], tf.float32) * (1.0 - share)
+            count = tf.maximum(1, tf.cast(tf.round(count), tf.int32))
+            places = tf.math.top_k(size, count).indices
+            mask &= (
+                tf.scatter_nd(
+                    places[:, tf.newaxis],
+                    tf.ones_like(places),
+                    mask.shape,
+                )
+                > 0
+            )
+        parts.append(mask)
+    return tf.concat(parts, axis=0)
+
+
+def _sizes(specs: Sequence[tf.TensorSpec]) -> list[int]:
+    return [math.prod(spec.shape) for spec in specs]
