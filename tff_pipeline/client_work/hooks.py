@@ -372,7 +372,8 @@ class ClientHook:
     ) -> tuple[Sequence[tf.Tensor], Any]:
         """Changes the model after the server's step, and the hook's value.
 
-        It is called only if the hook `changes_model`.
+        It is called only if the hook `changes_model`, and not after a mean
+        that the server refused, since it is not finite.
 
         Args:
           value: The value as `at_server` left it.

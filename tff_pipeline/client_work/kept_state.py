@@ -110,7 +110,11 @@ def compose(
 
     mean_type = aggregator.next.type_signature.result.result.member
     extended = update.extended
-    on_model = _on_model(update, [h for h in hooks if h.changes_model])
+    on_model = _on_model(
+        update,
+        [hook for hook in hooks if hook.changes_model],
+        finalizer.next.type_signature.result.measurements.member,
+    )
     weighed = any(hook.needs_cohort_weight for hook in hooks)
 
     @tff.tensorflow.computation(values_type, mean_type, tf.float32)
@@ -170,7 +174,7 @@ def compose(
         model = finalized.result
         if on_model is not None:
             model, client_work = tff.federated_map(
-                on_model, (model, client_work)
+                on_model, (model, client_work, finalized.measurements)
             )
         new_state = tff.federated_zip(
             tff.learning.templates.LearningAlgorithmState(
@@ -203,20 +207,32 @@ def compose(
 
 
 def _on_model(
-    update: ClientUpdate, hooks: Sequence[ClientHook]
+    update: ClientUpdate, hooks: Sequence[ClientHook], measured: tff.Type
 ) -> Optional[tff.Computation]:
-    """Lets hooks change the model after the server's step; `None` of none."""
+    """Lets hooks change the model after the server's step; `None` of none.
+
+    Where the finalizer, whose measurements these are, refused the mean, all
+    stays as it was.
+    """
     if not hooks:
         return None
     values_type = type_of(update.initial_server_values)
 
-    @tff.tensorflow.computation(update.weights_type, values_type)
-    def on_model(weights: Any, values: Any) -> Any:
-        trainable, after = weights.trainable, collections.OrderedDict(values)
-        for hook in hooks:
-            trainable, after[hook.name] = hook.model_at_server(
-                after[hook.name], trainable
-            )
+    @tff.tensorflow.computation(update.weights_type, values_type, measured)
+    def on_model(weights: Any, values: Any, measured: Any) -> Any:
+        before = list(weights.trainable), collections.OrderedDict(values)
+
+        def changed() -> Any:
+            trainable, after = before[0], before[1].copy()
+            for hook in hooks:
+                trainable, after[hook.name] = hook.model_at_server(
+                    after[hook.name], trainable
+                )
+            return list(trainable), after
+
+        trainable, after = tf.cond(
+            tf.equal(measured["update_non_finite"], 0), changed, lambda: before
+        )
         weights = tff.learning.models.ModelWeights(
             trainable, weights.non_trainable
         )
