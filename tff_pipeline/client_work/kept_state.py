@@ -223,12 +223,11 @@ def _on_model(
         before = list(weights.trainable), collections.OrderedDict(values)
 
         def changed() -> Any:
-            trainable, after = before[0], before[1].copy()
+            model, after = before[0], before[1].copy()
             for hook in hooks:
-                trainable, after[hook.name] = hook.model_at_server(
-                    after[hook.name], trainable
-                )
-            return list(trainable), after
+                ours, value = hook.model_at_server(after[hook.name], model)
+                model, after[hook.name] = list(ours), value
+            return model, after
 
         trainable, after = tf.cond(
             tf.equal(measured["update_non_finite"], 0), changed, lambda: before

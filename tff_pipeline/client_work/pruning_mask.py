@@ -13,6 +13,7 @@ kernels and embeddings; biases, and scales of normalizations, are few and stay.
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -56,7 +57,7 @@ def is_pruned(spec: tf.TensorSpec) -> bool:
     return len(spec.shape) > 1
 
 
-def all_kept(specs: Sequence[tf.TensorSpec]) -> np.ndarray:
+def all_kept(specs: Sequence[tf.TensorSpec]) -> np.ndarray[Any, Any]:
     """Makes the mask that keeps everything.
 
     Args:
@@ -81,7 +82,9 @@ def num_kept(specs: Sequence[tf.TensorSpec], share: float) -> int:
     )
 
 
-def sparsity(kept: np.ndarray, specs: Sequence[tf.TensorSpec]) -> float:
+def sparsity(
+    kept: np.ndarray[Any, Any], specs: Sequence[tf.TensorSpec]
+) -> float:
     """Returns the share of zeros of all weights that are pruned.
 
     Args:
