@@ -75,28 +75,55 @@ def rounds_of(algorithm, task, count, spoil=()):
     return found
 
 
-def test_the_least_of_each_matrix_go_and_never_come_back():
+def test_the_lowest_scores_go_and_never_come_back():
+    """By hand: squares by the sum of those that are not smaller, by layer."""
     weights = [
+        # 1, .25 / 9.25, .04 / 9.29, .01 / 9.3 of -3, .5, -.2, .1.
         tf.constant([[0.5, -3.0], [0.1, -0.2]]),
         tf.constant([0.0, 0.0]),
+        # 1, 900 / 2500, 400 / 2900, 100 / 3000 of 40, 30, 20, 10.
         tf.constant([[10.0, 20.0, 30.0, 40.0]]),
     ]
     first = pruning_mask.renewed(
         tf.constant(pruning_mask.all_kept(weights)), weights, tf.constant(0.5)
     )
-    assert first.numpy().astype(int).tolist() == [1, 1, 0, 0, 1, 1, 0, 0, 1, 1]
+    assert first.numpy().astype(int).tolist() == [0, 1, 0, 0, 1, 1, 0, 1, 1, 1]
     grown = [weights[0][::-1], weights[1], weights[2][:, ::-1]]
     second = pruning_mask.renewed(first, grown, tf.constant(0.75))
-    assert second.numpy().astype(int).tolist() == [0, 1, 0, 0, 1, 1, 0, 0, 1, 0]
+    assert second.numpy().astype(int).tolist() == [0, 1, 0, 0, 1, 1, 0, 1, 0, 0]
 
 
-def test_of_equals_the_first_stay_and_one_stays_always():
-    weights = [tf.ones([2, 5]), tf.zeros([1, 3])]
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_scales_of_layers_do_not_matter(scale):
+    draw = np.random.default_rng(0)
+    weights = [
+        tf.constant(draw.normal(size=size), tf.float32)
+        for size in ([20, 5], [5], [5, 4])
+    ]
+    kept = tf.constant(pruning_mask.all_kept(weights))
+    expected = pruning_mask.renewed(kept, weights, tf.constant(0.7))
+    weights[2] = weights[2] * scale
+    got = pruning_mask.renewed(kept, weights, tf.constant(0.7))
+    np.testing.assert_array_equal(got, expected)
+    assert int(tf.reduce_sum(tf.cast(got, tf.int32))) == 5 + 36
+    # The small layer keeps a larger share.
+    assert np.mean(got[-20:]) > 0.35
+
+
+def test_of_equals_the_first_stay_and_one_of_each_layer_always():
+    weights = [tf.ones([2, 5]), tf.ones([1, 3])]
     mask = pruning_mask.renewed(
-        tf.constant(pruning_mask.all_kept(weights)), weights, tf.constant(0.9)
+        tf.constant(pruning_mask.all_kept(weights)), weights, tf.constant(0.95)
     )
     assert mask.numpy().nonzero()[0].tolist() == [0, 10]
-    assert pruning_mask.num_kept(weights, 0.9) == 2
+
+
+def test_a_layer_of_zeros_goes_first():
+    weights = [tf.zeros([2, 5]), tf.ones([2, 5])]
+    mask = pruning_mask.renewed(
+        tf.constant(pruning_mask.all_kept(weights)), weights, tf.constant(0.5)
+    )
+    assert mask.numpy().nonzero()[0].tolist() == list(range(10, 20))
 
 
 def test_the_schedule_is_that_of_zhu_and_gupta():
@@ -201,8 +228,8 @@ def test_what_is_pruned_stays_zero_whatever_optimizers_remember(client, server):
         sparsity = algorithm.figures(state)["sparsity"]
         assert sparsity == pytest.approx((~kept).sum() / KERNELS, abs=1e-6)
         masks.append(kept)
-    # 7 of 35 and 4 of 21 remain, and all ten biases.
-    assert kept.sum() == 7 + 4 + 10
+    # 11 of 56 remain, and all ten biases.
+    assert kept.sum() == 11 + 10
     assert np.array_equal(masks[-1], masks[-3])
     assert algorithm.columns == ["sparsity"]
 

@@ -1,14 +1,17 @@
 """Chooses, by their size, the weights that a pruned model keeps.
 
 Zhu and Gupta 2017, "To prune, or not to prune": after each of the rounds from b
-to e, of every layer's weights those of the least size are set to 0 for good, to
-the share
+to e, the weights of the least size are set to 0 for good, to the share
 
     s(t) = s_f - s_f (1 - (t - b) / (e - b))^3.
 
-Each layer is pruned to the same share, so that none vanishes because its
-weights began smaller than others'. Pruned are weights of two axes or more,
-kernels and embeddings; biases, and scales of normalizations, are few and stay.
+Sizes are compared over all layers, as Lee et al. 2021, "Layer-adaptive sparsity
+for the magnitude-based pruning", section 2: a weight's score is its square by
+the sum of the squares of its layer that are not smaller. So small layers, which
+need all they have, are pruned less than large ones, and it does not matter on
+which scale a layer's weights began; the largest of each layer has score 1 and
+stays. Pruned are weights of two axes or more, kernels and embeddings; biases,
+and scales of normalizations, are few and stay.
 """
 
 import math
@@ -69,19 +72,6 @@ def all_kept(specs: Sequence[tf.TensorSpec]) -> np.ndarray[Any, Any]:
     return np.ones([sum(_sizes(specs))], np.bool_)
 
 
-def num_kept(specs: Sequence[tf.TensorSpec], share: float) -> int:
-    """Counts the weights that remain when a share is pruned.
-
-    Args:
-      specs: Of the trainable weights.
-      share: The share of zeros.
-    """
-    return sum(
-        max(1, round(size * (1 - share))) if is_pruned(spec) else size
-        for spec, size in zip(specs, _sizes(specs))
-    )
-
-
 def sparsity(
     kept: np.ndarray[Any, Any], specs: Sequence[tf.TensorSpec]
 ) -> float:
@@ -113,7 +103,7 @@ def split(kept: tf.Tensor, specs: Sequence[tf.TensorSpec]) -> list[tf.Tensor]:
 def renewed(
     kept: tf.Tensor, weights: Sequence[tf.Tensor], share: tf.Tensor
 ) -> tf.Tensor:
-    """Makes the next mask: of each layer the largest weights are kept.
+    """Makes the next mask, of the weights of the highest scores.
 
     What is not kept now never comes back. Of equals the first stay.
 
@@ -125,25 +115,37 @@ def renewed(
     Returns:
       bool [n].
     """
-    parts = []
-    for mask, weight in zip(split(kept, weights), weights):
-        mask = tf.reshape(mask, [-1])
-        if is_pruned(weight):
-            size = tf.cast(tf.reshape(weight, [-1]), tf.float32)
-            size = tf.where(mask, tf.abs(size), -1.0)
-            count = tf.cast(mask.shape[0], tf.float32) * (1.0 - share)
-            count = tf.maximum(1, tf.cast(tf.round(count), tf.int32))
-            places = tf.math.top_k(size, count).indices
-            mask &= (
-                tf.scatter_nd(
-                    places[:, tf.newaxis],
-                    tf.ones_like(places),
-                    mask.shape,
-                )
-                > 0
-            )
-        parts.append(mask)
-    return tf.concat(parts, axis=0)
+    layers = list(map(is_pruned, weights))
+    scores = [
+        _scores(tf.reshape(mask, [-1]), weight)
+        if pruned
+        else tf.fill([weight.shape.num_elements()], np.inf)
+        for pruned, mask, weight in zip(layers, split(kept, weights), weights)
+    ]
+    sizes = _sizes(weights)
+    total = sum(size for pruned, size in zip(layers, sizes) if pruned)
+    count = tf.round(total * (1.0 - share))
+    count = tf.maximum(sum(layers), tf.cast(count, tf.int32))
+    places = tf.math.top_k(
+        tf.concat(scores, axis=0), sum(sizes) - total + count
+    ).indices
+    chosen = tf.scatter_nd(
+        places[:, tf.newaxis], tf.ones_like(places), [sum(sizes)]
+    )
+    return kept & (chosen > 0)
+
+
+def _scores(mask: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """Computes the scores of a layer, float32 [m]; -1 of what is not kept."""
+    size = tf.abs(tf.cast(tf.reshape(weight, [-1]), tf.float32))
+    # By the largest, so that no square overflows.
+    size = tf.math.divide_no_nan(size, tf.reduce_max(size))
+    squares = tf.where(mask, tf.square(size), 0.0)
+    order = tf.argsort(squares, direction="DESCENDING", stable=True)
+    ordered = tf.gather(squares, order)
+    scores = tf.math.divide_no_nan(ordered, tf.cumsum(ordered))
+    scores = tf.scatter_nd(order[:, tf.newaxis], scores, mask.shape)
+    return tf.where(mask, scores, -1.0)
 
 
 def _sizes(specs: Sequence[tf.TensorSpec]) -> list[int]:

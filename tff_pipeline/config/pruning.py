@@ -31,9 +31,9 @@ class PruningConfig(fields.Group):
     to: Optional[float] = fields.field(
         None,
         fields.PROBABILITY,
-        "Prunes the model while it trains, to this share of zeros in each "
-        "layer's weights of two axes or more (not biases), such as 0.9; zeros "
-        "do not travel. Default: no pruning.",
+        "Prunes the model while it trains, to this share of zeros among all "
+        "weights of two axes or more (not biases), such as 0.9; zeros do not "
+        "travel. Default: no pruning.",
         flag="prune_to",
     )
     schedule: Optional[str] = fields.field(
