@@ -39,7 +39,7 @@ _RUNS: Mapping[str, Mapping[str, tuple[str, tuple[str, ...]]]] = {
         _PRUNED: ("compression/prune.flags", ()),
     },
     "mnist_cnn": {
-        _DENSE: ("tasks/mnist_cnn.flags", ("--total_rounds=30",)),
+        _DENSE: ("tasks/mnist_cnn.flags", ()),
         _PRUNED: ("compression/mnist_cnn_prune.flags", ()),
     },
 }
