@@ -1,6 +1,7 @@
 """Runs with pruning: zeros in the export, go on to the bit, refuse in words."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -85,6 +86,14 @@ def test_the_mask_is_in_the_checkpoint_and_a_run_goes_on_to_the_bit(
     exported = tf.saved_model.load(str(whole / "saved_model"))
     kernels = [v.numpy() for v in exported.variables if len(v.shape) > 1]
     assert sum(map(np.count_nonzero, kernels)) == kept - BIASES
+    extra = whole / "saved_model" / "assets.extra"
+    card = json.loads((extra / "model_card.json").read_text())
+    total = WEIGHTS - BIASES
+    assert card["pruned"] == {
+        "zeros": total - (kept - BIASES),
+        "weights": total,
+    }
+    assert "(90.0%) were pruned" in (extra / "model_card.md").read_text()
 
 
 def test_a_refused_round_leaves_the_mask_as_it_was(tmp_path):
