@@ -39,7 +39,7 @@ _RUNS: Mapping[str, Mapping[str, tuple[str, tuple[str, ...]]]] = {
         _PRUNED: ("compression/prune.flags", ()),
     },
     "mnist_cnn": {
-        _DENSE: ("tasks/mnist_cnn.flags", ()),
+        _DENSE: ("tasks/mnist_cnn.flags", ("--rounds_per_eval=1",)),
         _PRUNED: ("compression/mnist_cnn_prune.flags", ()),
     },
 }
