@@ -89,6 +89,8 @@ class Algorithm(abc.ABC):
         sent is in the round's metrics.
       uncompressed: Why --compression is not for the algorithm, part of a
         sentence; empty if it is.
+      unpruned: Why --prune_to is not for the algorithm, though --compression
+        is, part of a sentence; empty if it is.
       personal: True if each client is evaluated with weights of its own, from
         `client_weights`, instead of the server's.
       model_in_state: True if the weights that are evaluated centrally and
@@ -106,6 +108,7 @@ class Algorithm(abc.ABC):
     bytes_down: Optional[int] = None
     bytes_up: Optional[int] = None
     uncompressed: ClassVar[str] = ""
+    unpruned: ClassVar[str] = ""
     personal: ClassVar[bool] = False
     model_in_state: ClassVar[bool] = True
     takes_everyone: ClassVar[bool] = False
@@ -144,7 +147,8 @@ class Algorithm(abc.ABC):
     @property
     def columns(self) -> Sequence[str]:
         """Names of the columns that metrics.csv has in addition, in order."""
-        return self.aggregation.columns
+        of_hooks = [name for hook in self.hooks for name in hook.columns]
+        return [*self.aggregation.columns, *of_hooks]
 
     def measure(self, metrics: Any) -> dict[str, Value]:
         """Converts the metrics of one round to columns of metrics.csv.
@@ -174,6 +178,24 @@ class Algorithm(abc.ABC):
                 if np.ndim(value) == 0
             }
         return values
+
+    def figures(self, state: Any) -> dict[str, Value]:
+        """Measures what the server keeps after a round.
+
+        Args:
+          state: The server's state, without an update that was refused.
+
+        Returns:
+          The values by column of metrics.csv, of those in `columns`.
+        """
+        return {
+            name: value
+            for hook in self.hooks
+            if hook.columns
+            for name, value in hook.figures(
+                state.client_work[hook.name]
+            ).items()
+        }
 
     def initial_state(self, weights: tff.learning.models.ModelWeights) -> Any:
         """Makes the server's state before the first round.
@@ -383,6 +405,13 @@ def check(config: ExperimentConfig) -> None:
             f"--{flag}={compression.chosen[0]} is not used with "
             f"--algorithm={config.algorithm.name}: {algorithm.uncompressed}; "
             "leave it out, or choose --algorithm=fed_avg."
+        )
+    pruning, why = config.pruning, algorithm.unpruned or algorithm.uncompressed
+    if pruning.to is not None and why:
+        raise errors.ConfigError(
+            f"--prune_to={pruning.to} is not used with "
+            f"--algorithm={config.algorithm.name}: {why}; leave it out, or "
+            "choose --algorithm=fed_avg or fed_prox."
         )
     algorithm.check(config)
 

@@ -82,6 +82,9 @@ class Ditto(FedAvg):
     """Federated averaging whose clients keep models of their own."""
 
     personal: ClassVar[bool] = True
+    unpruned: ClassVar[str] = (
+        "clients' own models would hold what the server's has pruned"
+    )
 
     def own_hooks(self, context: AlgorithmContext) -> Sequence[ClientHook]:
         """Lists the client's own model.

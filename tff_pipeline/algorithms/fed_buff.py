@@ -137,6 +137,9 @@ class FedBuff(FedAvg):
     """Buffered asynchronous aggregation."""
 
     chooses_cohorts: ClassVar[bool] = True
+    unpruned: ClassVar[str] = (
+        "updates come of models of different ages, which have different masks"
+    )
 
     @classmethod
     def check(cls, config: ExperimentConfig) -> None:

@@ -42,6 +42,10 @@ class FedPer(FedAvg):
     """Federated averaging of all layers but those that stay on clients."""
 
     personal: ClassVar[bool] = True
+    unpruned: ClassVar[str] = (
+        "layers that stay on clients are in no model of the "
+        "server's, so that its mask cannot reach them"
+    )
     model_in_state: ClassVar[bool] = False
 
     @classmethod

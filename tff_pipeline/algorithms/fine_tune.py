@@ -22,6 +22,10 @@ class FineTune(FedAvg):
     """Federated averaging, evaluated after local epochs of each client."""
 
     personal: ClassVar[bool] = True
+    unpruned: ClassVar[str] = (
+        "clients' own models train on without the mask, and "
+        "would hold what is pruned"
+    )
 
     @compat.without_rewriting()
     def __init__(self, context: AlgorithmContext):

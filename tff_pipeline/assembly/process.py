@@ -25,6 +25,7 @@ from tff_pipeline.client_work.compression import Compressed
 from tff_pipeline.client_work.held_model import ModelCode
 from tff_pipeline.client_work.hooks import ClientHook
 from tff_pipeline.client_work.kept_momentum import KeptMomentum
+from tff_pipeline.client_work.pruning import Pruned
 from tff_pipeline.client_work.tagged import TaggedClients
 from tff_pipeline.cohorts.asynchronous import DeviceSchedule
 from tff_pipeline.cohorts.devices import Devices
@@ -45,8 +46,8 @@ def build_algorithm(
       protection: The experiment's privacy plans.
 
     Raises:
-      ConfigError: If the aggregator does not allow `--sampling` or
-        `--compression`, or the task does not allow `--augment`.
+      ConfigError: If the aggregator does not allow `--sampling`,
+        `--compression` or `--prune_to`, or the task does not allow `--augment`.
     """
     aggregation = chain.build(
         AggregationContext(
@@ -81,6 +82,7 @@ def build_algorithm(
                 *([] if hostile.hook is None else [hostile.hook]),
                 *([TaggedClients()] if aggregation.tagged else []),
                 *_compression(config, aggregation),
+                *_pruning(config, task, aggregation),
             ],
             population=len(task.train),
             examples=lambda: sum(map(task.train.size, task.train.client_ids)),
@@ -166,6 +168,34 @@ def _compression(
             "up; leave it out."
         )
     return [Compressed(compressor, aggregation.tagged)]
+
+
+def _pruning(
+    config: ExperimentConfig, task: Task, aggregation: Aggregation
+) -> Sequence[ClientHook]:
+    """Makes the hook of `--prune_to`, in a list; empty without it.
+
+    Raises:
+      ConfigError: If the server learns sums alone, or what trains are the
+        factors of an adapter.
+    """
+    share = config.pruning.to
+    if share is None:
+        return ()
+    if aggregation.sums_only:
+        raise errors.ConfigError(
+            f"--prune_to={share} is not used with "
+            f"--aggregator={config.aggregation.name}: the server learns only "
+            "the sum of what clients send, whose length is fixed, and pruned "
+            "updates grow shorter; leave it out, or choose mean."
+        )
+    if task.factor_places:
+        raise errors.ConfigError(
+            f"--prune_to={share} is not used with --task={task.name}, of which "
+            "only the factors of an adapter train, whose product has no zeros "
+            "where they have; leave it out, or lower --lora_rank."
+        )
+    return [Pruned(config.pruning, aggregation.tagged)]
 
 
 def model_code(config: ExperimentConfig) -> Optional[ModelCode]:

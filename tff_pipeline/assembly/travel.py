@@ -27,8 +27,13 @@ def what_reaches_a_client(config: ExperimentConfig) -> str:
       config: The experiment.
 
     Returns:
-      One line; empty without `--compression_down`.
+      One line; empty without `--compression_down` and `--prune_to`.
     """
+    if config.pruning.to is not None:
+        return (
+            "What reaches a client: the weights that are not pruned, as "
+            "float32, after a bit for each weight that tells which these are"
+        )
     code = model_code(config)
     if code is None:
         return ""

@@ -18,10 +18,8 @@ import numpy as np
 import tensorflow as tf
 
 from tff_pipeline import errors
-from tff_pipeline.aggregators.collect import TAG
-from tff_pipeline.aggregators.compressed import packing
 from tff_pipeline.aggregators.compressed.compressor import Compressor, Specs
-from tff_pipeline.client_work import block
+from tff_pipeline.client_work import block, payload_head
 from tff_pipeline.client_work.hooks import (
     ClientHook,
     Finished,
@@ -110,27 +108,20 @@ class Compressed(ClientHook):
         if self._compressor.biased:
             sent = self._compressor.decode(payload, specs)
             after["memory"] = list(map(tf.subtract, leaves, sent))
-        weight = message.weight
-        if not self._tagged:
-            weight = tf.cast(weight, tf.float32)
-        head = map(packing.to_bytes, tf.nest.flatten(weight))
-        return message._replace(update=tf.concat([*head, payload], 0)), (
-            after or state
-        )
+        payload = payload_head.joined(message.weight, payload, self._tagged)
+        return message._replace(update=payload), after or state
 
-    def decoded(self, payload: tf.Tensor, specs: Specs) -> Message:
+    def decoded(
+        self, payload: tf.Tensor, specs: Specs, server_value: Any = ()
+    ) -> Message:
         """Turns a payload into the message that was sent.
 
         Args:
           payload: uint8 [n].
           specs: Of the trainable weights.
+          server_value: Not used.
         """
-        kinds = TAG if self._tagged else np.float32
-        flat = list(map(tf.as_dtype, tf.nest.flatten(kinds)))
-        *head, rest = packing.split(payload, [kind.size for kind in flat])
-        weight = tf.nest.pack_sequence_as(
-            kinds, list(map(packing.from_bytes, head, flat))
-        )
+        weight, rest = payload_head.parted(payload, self._tagged)
         return Message(self._compressor.decode(rest, specs), weight, {})
 
     def trial_bytes(self, specs: Specs) -> int:
@@ -147,7 +138,4 @@ class Compressed(ClientHook):
         state = self._compressor.initial_state(specs)
         key = tf.constant([0, 0], tf.int64)
         payload, _ = self._compressor.encode(leaves, state, key)
-        head = tf.nest.flatten(TAG if self._tagged else np.float32)
-        return int(payload.shape[0]) + sum(
-            tf.as_dtype(kind).size for kind in head
-        )
+        return int(payload.shape[0]) + payload_head.size(self._tagged)

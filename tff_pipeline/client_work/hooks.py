@@ -12,7 +12,7 @@ before it left it.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 import tensorflow as tf
@@ -152,6 +152,10 @@ class ClientHook:
         weights of the clients that came, which the server then learns.
       encodes: True if the hook makes bytes of the message, which `decoded`
         undoes; it must then be the last of its client's.
+      value_travels: False if the value at the server reaches clients within
+        the bytes of the model, which `sent_model` makes.
+      changes_model: True if the hook's `model_at_server` changes the model.
+      columns: The columns of metrics.csv that `figures` adds.
     """
 
     name: str = "hook"
@@ -159,6 +163,9 @@ class ClientHook:
     more_epochs: int = 0
     needs_cohort_weight: bool = False
     encodes: bool = False
+    value_travels: bool = True
+    changes_model: bool = False
+    columns: Sequence[str] = ()
     block_spec: Mapping[str, tf.TensorSpec] = {}
 
     def describe(self) -> str:
@@ -301,7 +308,10 @@ class ClientHook:
         return message, state
 
     def decoded(
-        self, payload: tf.Tensor, specs: Sequence[tf.TensorSpec]
+        self,
+        payload: tf.Tensor,
+        specs: Sequence[tf.TensorSpec],
+        server_value: Any = (),
     ) -> Message:
         """Makes the message of the bytes that the hook sent in its place.
 
@@ -310,6 +320,7 @@ class ClientHook:
         Args:
           payload: What the hook put in the place of the update, uint8 [n].
           specs: Of the trainable weights.
+          server_value: The hook's value at the server, as it travelled.
 
         Returns:
           The message, whose update is a list of tensors like `specs`.
@@ -326,6 +337,23 @@ class ClientHook:
         """
         raise NotImplementedError
 
+    def sent_model(
+        self, weights: Sequence[tf.Tensor], value: Any
+    ) -> tuple[Sequence[tf.Tensor], tf.Tensor]:
+        """Makes the weights that clients begin with, and counts their bytes.
+
+        It is called only if the hook's value does not travel by itself.
+
+        Args:
+          weights: The trainable weights of the server's model.
+          value: The hook's value at the server.
+
+        Returns:
+          (the trainable weights that reach clients; the number of bytes in
+          which they and the value do, an int64 scalar).
+        """
+        raise NotImplementedError
+
     def at_server(self, value: Any, mean: CohortMean) -> tuple[Any, Any]:
         """Changes the mean model delta and the value at the server.
 
@@ -338,6 +366,37 @@ class ClientHook:
           next round), with the structures, shapes and dtypes of those before.
         """
         return mean.update, value
+
+    def model_at_server(
+        self, value: Any, weights: Sequence[tf.Tensor]
+    ) -> tuple[Sequence[tf.Tensor], Any]:
+        """Changes the model after the server's step, and the hook's value.
+
+        It is called only if the hook `changes_model`, and not after a mean
+        that the server refused, since it is not finite.
+
+        Args:
+          value: The value as `at_server` left it.
+          weights: The trainable weights after the step of the server's
+            optimizer.
+
+        Returns:
+          (the trainable weights, the value for the next round), with the
+          structures, shapes and dtypes of those before.
+        """
+        return weights, value
+
+    def figures(self, value: Any) -> Mapping[str, Union[int, float]]:
+        """Measures the hook's value at the server after a round.
+
+        Args:
+          value: The value, NumPy arrays or tensors.
+
+        Returns:
+          The values by column of metrics.csv, of those in `columns`.
+        """
+        del value
+        return {}
 
 
 def zeros(specs: Sequence[tf.TensorSpec]) -> list[Any]:

@@ -11,14 +11,14 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Optional
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_pipeline.client_work import fixed_point, process, tagged
-from tff_pipeline.client_work.held_model import HeldModel, ModelCode
+from tff_pipeline.client_work.distribution import distributing
+from tff_pipeline.client_work.held_model import ModelCode
 from tff_pipeline.client_work.hooks import ClientHook, CohortMean
-from tff_pipeline.client_work.update import ClientUpdate, num_bytes, type_of
+from tff_pipeline.client_work.update import ClientUpdate, type_of
 
 
 class KeptStateOutput(NamedTuple):
@@ -94,7 +94,7 @@ def compose(
     def first_values() -> Any:
         return values
 
-    distribution = _distribution(update, model_code)
+    distribution = distributing(update, hooks, model_code)
 
     @tff.federated_computation
     def initialize() -> Any:
@@ -110,6 +110,11 @@ def compose(
 
     mean_type = aggregator.next.type_signature.result.result.member
     extended = update.extended
+    on_model = _on_model(
+        update,
+        [hook for hook in hooks if hook.changes_model],
+        finalizer.next.type_signature.result.measurements.member,
+    )
     weighed = any(hook.needs_cohort_weight for hook in hooks)
 
     @tff.tensorflow.computation(values_type, mean_type, tf.float32)
@@ -144,7 +149,12 @@ def compose(
         result, metrics, counts, new_kept = tff.federated_map(
             update.computation, tff.federated_zip(argument)
         )
-        if update.decode is not None:
+        if update.decodes_with is not None:
+            value = state.client_work[update.decodes_with]
+            result = tff.federated_map(
+                update.decode, (result, tff.federated_broadcast(value))
+            )
+        elif update.decode is not None:
             result = tff.federated_map(update.decode, result)
         aggregated = aggregator.next(
             state.aggregator, result.update, result.update_weight
@@ -161,9 +171,14 @@ def compose(
             at_server, (state.client_work, aggregated.result, weight)
         )
         finalized = finalizer.next(state.finalizer, weights, delta)
+        model = finalized.result
+        if on_model is not None:
+            model, client_work = tff.federated_map(
+                on_model, (model, client_work, finalized.measurements)
+            )
         new_state = tff.federated_zip(
             tff.learning.templates.LearningAlgorithmState(
-                finalized.result,
+                model,
                 distributor,
                 client_work,
                 aggregated.state,
@@ -191,73 +206,35 @@ def compose(
     )
 
 
-class _Distribution(NamedTuple):
-    """The way of the model to clients.
+def _on_model(
+    update: ClientUpdate, hooks: Sequence[ClientHook], measured: tff.Type
+) -> Optional[tff.Computation]:
+    """Lets hooks change the model after the server's step; `None` of none.
 
-    Attributes:
-      initialize: Makes the distributor's state.
-      next: Takes, inside a federated computation, the server's state and the
-        clients' kept states; returns (the weights at the clients, the counts
-        `received` and `received_bytes` at the clients or `None`, the
-        distributor's next state).
+    Where the finalizer, whose measurements these are, refused the mean, all
+    stays as it was.
     """
+    if not hooks:
+        return None
+    values_type = type_of(update.initial_server_values)
 
-    initialize: Any
-    next: Callable[[Any, Any], tuple[Any, Any, Any]]
+    @tff.tensorflow.computation(update.weights_type, values_type, measured)
+    def on_model(weights: Any, values: Any, measured: Any) -> Any:
+        before = list(weights.trainable), collections.OrderedDict(values)
 
+        def changed() -> Any:
+            model, after = before[0], before[1].copy()
+            for hook in hooks:
+                ours, value = hook.model_at_server(after[hook.name], model)
+                model, after[hook.name] = list(ours), value
+            return model, after
 
-def _distribution(
-    update: ClientUpdate, model_code: Optional[ModelCode]
-) -> _Distribution:
-    if model_code is None:
-        return _Distribution(
-            tff.tensorflow.computation(lambda: ()),
-            lambda state, kept: (
-                tff.federated_broadcast(state.global_model_weights),
-                None,
-                state.distributor,
-            ),
+        trainable, after = tf.cond(
+            tf.equal(measured["update_non_finite"], 0), changed, lambda: before
         )
-    specs = [
-        tf.TensorSpec(kind.shape, kind.dtype)
-        for kind in tff.structure.flatten(update.weights_type.trainable)
-    ]
-    initial = model_code.initial_state(specs)
-    whole = num_bytes(update.received_type)
-    without_code = whole - num_bytes(update.weights_type.trainable)
-
-    @tff.tensorflow.computation
-    def initialize() -> Any:
-        return initial
-
-    @tff.tensorflow.computation(update.weights_type, type_of(initial), np.int32)
-    def send(weights: Any, state: Any, number: tf.Tensor) -> Any:
-        sent, size, after = model_code.send(weights.trainable, state, number)
-        weights = tff.learning.models.ModelWeights(sent, weights.non_trainable)
-        return weights, size, after
-
-    @tff.tensorflow.computation(np.int32, np.int32, np.int64)
-    def count(held: tf.Tensor, number: tf.Tensor, size: tf.Tensor) -> Any:
-        # The first model has no one before it.
-        holds = tf.equal(held, number - 1) & (size >= 0)
-        return collections.OrderedDict(
-            received=tf.constant(1),
-            received_bytes=tf.where(holds, without_code + size, whole),
+        weights = tff.learning.models.ModelWeights(
+            trainable, weights.non_trainable
         )
+        return weights, after
 
-    def next_fn(state: Any, kept: Any) -> tuple[Any, Any, Any]:
-        number = state.client_work[HeldModel.name]
-        weights, size, after = tff.federated_map(
-            send, (state.global_model_weights, state.distributor, number)
-        )
-        received = tff.federated_map(
-            count,
-            (
-                kept[HeldModel.name],
-                tff.federated_broadcast(number),
-                tff.federated_broadcast(size),
-            ),
-        )
-        return tff.federated_broadcast(weights), received, after
-
-    return _Distribution(initialize, next_fn)
+    return on_model

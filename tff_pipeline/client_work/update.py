@@ -40,7 +40,11 @@ class ClientUpdate:
       metric_finalizers: The finalizers of the model's metrics, by metric.
       decode: A TFF computation from the bytes that leave a client, uint8 [n],
         to a `ClientResult`; `None` if tensors leave it.
+      decodes_with: The name of the hook whose value at the server `decode`
+        takes as a second argument; `None` if the bytes suffice.
       payload_bytes: The usual number of these bytes; `None` without `decode`.
+      in_model: The names of hooks whose values at the server reach clients
+        within the bytes of the model.
     """
 
     computation: tff.Computation
@@ -50,7 +54,9 @@ class ClientUpdate:
     initial_server_values: Mapping[str, Any]
     metric_finalizers: Mapping[str, Callable[..., Any]]
     decode: Optional[tff.Computation] = None
+    decodes_with: Optional[str] = None
     payload_bytes: Optional[int] = None
+    in_model: Sequence[str] = ()
 
     @property
     def result_type(self) -> tff.Type:
@@ -71,9 +77,12 @@ class ClientUpdate:
     @property
     def received_type(self) -> tff.Type:
         """Type of what travels to a client: weights and hooks' values."""
-        return tff.to_type(
-            [self.weights_type, type_of(self.initial_server_values)]
-        )
+        values = {
+            name: value
+            for name, value in self.initial_server_values.items()
+            if name not in self.in_model
+        }
+        return tff.to_type([self.weights_type, type_of(values)])
 
     @property
     def extended(self) -> bool:
@@ -181,20 +190,39 @@ def build_client_update(
         )
 
     update = ClientUpdate(
-        client_update, weights_type, data_type, states, values, finalizers
+        client_update,
+        weights_type,
+        data_type,
+        states,
+        values,
+        finalizers,
+        in_model=[hook.name for hook in hooks if not hook.value_travels],
     )
     if encoder is None:
         return update
+    with_value = encoder.name in values
+    payload_type = tff.TensorType(np.uint8, [None])
 
-    @tff.tensorflow.computation(tff.TensorType(np.uint8, [None]))
-    def decode(payload: tf.Tensor) -> Any:
-        message = encoder.decoded(payload, specs)
+    def result_of(payload: tf.Tensor, value: Any) -> Any:
+        message = encoder.decoded(payload, specs, value)
         return tff.learning.templates.ClientResult(
             list(message.update), message.weight
         )
 
+    if with_value:
+        decode = tff.tensorflow.computation(
+            lambda payload, value: result_of(payload, value),
+            [payload_type, type_of(values[encoder.name])],
+        )
+    else:
+        decode = tff.tensorflow.computation(
+            lambda payload: result_of(payload, ()), payload_type
+        )
     return dataclasses.replace(
-        update, decode=decode, payload_bytes=encoder.trial_bytes(specs)
+        update,
+        decode=decode,
+        decodes_with=encoder.name if with_value else None,
+        payload_bytes=encoder.trial_bytes(specs),
     )
 
 

@@ -28,6 +28,7 @@ from tff_pipeline.config.optimizers import (
     optimizer_flag,
 )
 from tff_pipeline.config.privacy import PrivacyConfig
+from tff_pipeline.config.pruning import PruningConfig
 from tff_pipeline.config.run import EVAL_CLIENTS, RUNTIME_OPTIONS, RunConfig
 from tff_pipeline.config.secure_aggregation import SecureAggregationConfig
 
@@ -50,6 +51,7 @@ __all__ = [
     "ModelConfig",
     "OptimizerConfig",
     "PrivacyConfig",
+    "PruningConfig",
     "RunConfig",
     "SecureAggregationConfig",
     "ServerConfig",

@@ -32,6 +32,7 @@ from tff_pipeline.config.privacy import (
     SAMPLINGS_OF,
     PrivacyConfig,
 )
+from tff_pipeline.config.pruning import PruningConfig
 from tff_pipeline.config.run import RunConfig
 from tff_pipeline.config.secure_aggregation import SecureAggregationConfig
 from tff_pipeline.files import storage
@@ -56,6 +57,7 @@ class ExperimentConfig:
       algorithm: What clients and server compute in a round.
       aggregation: How the messages of a cohort's clients become one.
       compression: How updates, and the model, become few bytes.
+      pruning: Which weights leave the model while it trains.
       privacy: Differential privacy of whole clients.
       devices: The simulated devices of clients: who comes, and how fast.
       secure_aggregation: The protocol that carries out secure sums.
@@ -72,6 +74,7 @@ class ExperimentConfig:
     algorithm: AlgorithmConfig = AlgorithmConfig()
     aggregation: AggregationConfig = AggregationConfig()
     compression: CompressionConfig = CompressionConfig()
+    pruning: PruningConfig = PruningConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     devices: DeviceConfig = DeviceConfig()
     secure_aggregation: SecureAggregationConfig = SecureAggregationConfig()
@@ -95,6 +98,7 @@ class ExperimentConfig:
             self.clients.clients_per_round,
         )
         self._check_compression()
+        self._settle_pruning()
         population = self.data.num_clients
         if population and self.clients.clients_per_round > population:
             raise errors.ConfigError(
@@ -116,6 +120,29 @@ class ExperimentConfig:
         if options.name and self.privacy.audit_canaries:
             raise errors.ConfigError(
                 f"--compression={options.name} is not used with "
+                f"--audit_canaries={self.privacy.audit_canaries}, which send "
+                "directions that must arrive exactly; leave one of the two out."
+            )
+
+    def _settle_pruning(self) -> None:
+        """Fills in the rounds of pruning, and refuses what it cannot join."""
+        pruning = self.pruning.settled(self.run.total_rounds)
+        object.__setattr__(self, "pruning", pruning)
+        if pruning.to is None:
+            return
+        if self.compression.chosen:
+            side = (
+                "compression" if self.compression.name else "compression_down"
+            )
+            raise errors.ConfigError(
+                f"--prune_to={pruning.to} is not used with "
+                f"--{side}={self.compression.chosen[0]}: pruned models and "
+                "updates are bytes already, of which more become fewer in "
+                "every round; leave one of the two out."
+            )
+        if self.privacy.audit_canaries:
+            raise errors.ConfigError(
+                f"--prune_to={pruning.to} is not used with "
                 f"--audit_canaries={self.privacy.audit_canaries}, which send "
                 "directions that must arrive exactly; leave one of the two out."
             )
@@ -320,6 +347,7 @@ class ExperimentConfig:
             self.algorithm,
             self.aggregation,
             self.compression,
+            self.pruning,
             self.privacy,
             self.devices,
             self.secure_aggregation,

@@ -54,6 +54,18 @@ def _frozen_lines(frozen: Optional[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def _pruned_lines(pruned: Optional[Mapping[str, Any]]) -> list[str]:
+    if pruned is None:
+        return []
+    share = pruned["zeros"] / pruned["weights"]
+    return [
+        "",
+        f"Of the {pruned['weights']:,} weights of its kernels and embeddings "
+        f"{pruned['zeros']:,} ({share:.1%}) were pruned while it trained, and "
+        "are zero.",
+    ]
+
+
 def _signature_lines(signatures: Mapping[str, Any]) -> list[str]:
     if not signatures:
         return []
@@ -115,6 +127,7 @@ def in_words(stated: Mapping[str, Any]) -> str:
     ]
     lines += _base_lines(stated.get("base"))
     lines += _frozen_lines(stated.get("frozen"))
+    lines += _pruned_lines(stated.get("pruned"))
     lines += _signature_lines(stated["signatures"])
     if stated["labels"]:
         named = " and ".join(f"`{label}`" for label in stated["labels"])

@@ -141,6 +141,8 @@ def card(
             "sha256": [each.sha256 for each in task.frozen_weights],
             **_sizes(trained),
         }
+    if provenance is not None and _is_pruned(provenance):
+        stated["pruned"] = _zeros(trained)
     if samples:
         stated["samples"] = list(map(dict, samples))
     if provenance is not None:
@@ -188,6 +190,24 @@ def _sizes(trained: tf.keras.Model) -> dict[str, int]:
     return {
         name: sum(variable.shape.num_elements() for variable in variables)
         for name, variables in groups.items()
+    }
+
+
+def _is_pruned(provenance: Provenance) -> bool:
+    pruning = json.loads(provenance.config).get("pruning", {})
+    return pruning.get("to") is not None
+
+
+def _zeros(trained: tf.keras.Model) -> dict[str, int]:
+    """Counts the zeros among the weights that are pruned."""
+    kernels = [
+        variable.numpy()
+        for variable in weight_groups(trained).trainable
+        if len(variable.shape) > 1
+    ]
+    return {
+        "zeros": sum(int(np.sum(kernel == 0)) for kernel in kernels),
+        "weights": sum(kernel.size for kernel in kernels),
     }
 
 

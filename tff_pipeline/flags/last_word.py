@@ -17,6 +17,7 @@ from tff_pipeline.config.algorithm import ALGORITHM_OPTIONS
 from tff_pipeline.config.compression import COMPRESSION_OPTIONS
 from tff_pipeline.config.data import HOLD_OUT_OPTIONS, PARTITION_OPTIONS
 from tff_pipeline.config.privacy import PRIVACY_OPTIONS
+from tff_pipeline.config.pruning import PRUNE_OPTIONS
 from tff_pipeline.flags.flagfile import Argument
 
 # Flags of which one takes the place of the other.
@@ -75,6 +76,10 @@ _CHOICES: Mapping[
         _of_chain,
     ),
     "compression": (registry.COMPRESSORS, _of_compression),
+    "prune_schedule": (
+        ("polynomial", "once"),
+        _listed(PRUNE_OPTIONS, prefix="prune_"),
+    ),
     "runtime": (registry.RUNTIMES, _listed(config.RUNTIME_OPTIONS)),
     **{
         f"{side}_optimizer": (config.OPTIMIZER_OPTIONS, _of_optimizer(side))

@@ -227,6 +227,7 @@ class Loop:
         else:
             # There is no mean of nobody; all stays as it was.
             row |= {"rejected_clients": 0, "examples": 0, "rejected_update": 0}
+        row.update(self.algorithm.figures(state))
         row["clients"] = len(cohort.datasets)
         if row.get("rejected_update"):
             decision, lacks = policy.of_update(), self._lacks(row)
