@@ -65,6 +65,7 @@ def test_run_directory_holds_what_the_readme_lists(small_run):
         "rounds.jsonl",
         "saved_model",
         "tensorboard",
+        "travels.txt",
     }
     assert (small_run / "plots" / "learning_curve.png").stat().st_size > 10000
     assert (
