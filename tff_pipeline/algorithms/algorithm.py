@@ -147,8 +147,8 @@ class Algorithm(abc.ABC):
     @property
     def columns(self) -> Sequence[str]:
         """Names of the columns that metrics.csv has in addition, in order."""
-        of_hooks = [name for hook in self.hooks for name in hook.columns]
-        return [*self.aggregation.columns, *of_hooks]
+        of_hooks = (name for hook in self.hooks for name in hook.columns)
+        return (*self.aggregation.columns, *of_hooks)
 
     def measure(self, metrics: Any) -> dict[str, Value]:
         """Converts the metrics of one round to columns of metrics.csv.
