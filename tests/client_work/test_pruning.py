@@ -231,7 +231,7 @@ def test_what_is_pruned_stays_zero_whatever_optimizers_remember(client, server):
     # 11 of 56 remain, and all ten biases.
     assert kept.sum() == 11 + 10
     assert np.array_equal(masks[-1], masks[-3])
-    assert algorithm.columns == ["sparsity"]
+    assert algorithm.columns == ("sparsity",)
 
 
 def test_the_mean_is_that_of_updates_within_the_mask():
