@@ -8,16 +8,14 @@ has the folder `mnist`. Each run's figures go to
 is not repeated. --page writes all into the second table of docs/compression.md.
 """
 
-import argparse
-import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from benchmarks.baselines import training
 from benchmarks.contenders import ROOT
+from benchmarks.kept_table import KeptTable
 from tff_pipeline.config import ExperimentConfig
-from tff_pipeline.files import durable
 from tff_pipeline.runs.directory import RunDirectory
 
 _RESULTS = os.path.join(ROOT, "benchmarks", "results", "pruning.json")
@@ -47,37 +45,14 @@ _RUNS: Mapping[str, Mapping[str, tuple[str, tuple[str, ...]]]] = {
 
 def main() -> None:
     """Trains what is missing, prints the table, and writes the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--model", choices=_RUNS, default="mnist_2nn")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--page", action="store_true")
-    arguments = parser.parse_args()
-    results = _read()
-    for name, (flagfile, flags) in _RUNS[arguments.model].items():
-        key = f"{arguments.model} | {name} | {arguments.seed}"
-        if key in results:
-            continue
-        data = "mnist" if arguments.model.startswith("mnist") else ""
-        run = training.Run(name, flagfile, _figures, (*flags, *_EXPORT), data)
-        results[key] = training.train(run, arguments.seed, arguments.data)
-        durable.write_text(_RESULTS, json.dumps(results, indent=1) + "\n")
-        print(key, results[key], flush=True)
-    table = "\n".join(_table(results)) + "\n"
-    print(table)
-    if arguments.page:
-        with open(_PAGE, encoding="utf-8") as file:
-            before, _, rest = file.read().partition(_BEGIN)
-        _, _, after = rest.partition(_END)
-        durable.write_text(_PAGE, f"{before}{_BEGIN}{table}{_END}{after}")
+    KeptTable(_RUNS, _run, _table, _RESULTS, _PAGE, _BEGIN, _END).main(__doc__)
 
 
-def _read() -> dict[str, dict[str, float]]:
-    if not os.path.exists(_RESULTS):
-        return {}
-    with open(_RESULTS, encoding="utf-8") as file:
-        results: dict[str, dict[str, float]] = json.load(file)
-    return results
+def _run(
+    model: str, name: str, flagfile: str, flags: Sequence[str]
+) -> training.Run:
+    data = "mnist" if model.startswith("mnist") else ""
+    return training.Run(name, flagfile, _figures, (*flags, *_EXPORT), data)
 
 
 def _figures(_: ExperimentConfig, directory: RunDirectory) -> dict[str, float]:
