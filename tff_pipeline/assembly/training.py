@@ -9,7 +9,6 @@ from tff_pipeline import timing
 from tff_pipeline.assembly.privacy import Protection
 from tff_pipeline.assembly.process import build_algorithm
 from tff_pipeline.assembly.task import evaluated_clients
-from tff_pipeline.attacks import attack
 from tff_pipeline.cohorts.source import CohortSource
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.runs import signature, sinks
@@ -77,12 +76,11 @@ def build_loop(
       RunDirectoryError: If a file of the run cannot be read or written.
     """
     groups = evaluated_clients(config, task)
-    hostile = attack.of_experiment(config, task)
     with timing.span("building"):
         budget = protection.begin(task, directory)
         algorithm = build_algorithm(config, task, protection)
         evaluate = columns.Evaluation(
-            algorithm, task, groups, source.training_data, hostile
+            algorithm, task, groups, source.training_data, source.attack
         )
     source = source.with_traffic(
         algorithm.bytes_down or 0, algorithm.bytes_up or 0
@@ -93,7 +91,7 @@ def build_loop(
         [*algorithm.columns, *source.columns],
         protection.exact_metrics and not algorithm.aggregation.hides_clients,
         algorithm.personal,
-        backdoor=hostile.trigger is not None,
+        backdoor=source.attack.trigger is not None,
     )
     if not protection.exact_metrics:
         names = [name for name in names if name not in _exact_bytes(config)]

@@ -29,6 +29,7 @@ class CohortSource:
 
     Attributes:
       devices: The devices of the clients; `None` if there are none.
+      attack: What hostile clients do.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class CohortSource:
         if config.devices.simulated:
             self.devices = Devices(config, task.train)
         ids, seed = task.train.client_ids, config.run.seed
-        self._attack = attack.of_experiment(config, task)
+        self.attack = attack.of_experiment(config, task)
         self._attackers = attack.attackers(config.attack, seed, ids)
         self._traffic = (0, 0)
         self._rounds = self._simulation()
@@ -108,7 +109,7 @@ class CohortSource:
             config.clients.clients_per_round,
             config.aggregation.byzantine_clients,
         )
-        return (f"{line} {self._attack.note}".strip(),)
+        return (f"{line} {self.attack.note}".strip(),)
 
     def positions(self, round_number: int) -> Sequence[int]:
         """Returns the positions of the clients that count in a round.
@@ -221,12 +222,12 @@ class CohortSource:
         examples = task.train.load(client_id)
         task.check(examples, client_id)
         mark = None
-        if position in self._attackers and self._attack.on_data is not None:
+        if position in self._attackers and self.attack.on_data is not None:
             draw = randomness.generator(
                 config.run.seed, "attack", round_number, position
             )
-            examples = self._attack.on_data(examples, draw)
-        if self._attack.hook is not None:
+            examples = self.attack.on_data(examples, draw)
+        if self.attack.hook is not None:
             mark = int(position in self._attackers)
         noise = None
         if plan is not None:
@@ -251,7 +252,7 @@ class CohortSource:
         return client_block(
             Examples(data.x[:1], data.y[:1]),
             canaries.key_of(number),
-            mark=None if self._attack.hook is None else 0,
+            mark=None if self.attack.hook is None else 0,
         )
 
 
