@@ -1,4 +1,4 @@
-"""What encryption costs a client, the server and the key holder in a round.
+"""Measures what encryption costs client, server and key holder in a round.
 
 python -m benchmarks.he_mean [NUMBERS ...]
 

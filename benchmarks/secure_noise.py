@@ -1,4 +1,4 @@
-"""What exact noise costs a round: --dp_secure_noise beside other samplers.
+"""Measures what exact noise costs a round, beside other samplers.
 
 python -m benchmarks.secure_noise [NUMBERS ...]
 

@@ -1,4 +1,4 @@
-"""What algorithms refuse, word for word."""
+"""Refusals of algorithms, word for word."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a private run says that its epsilon does not cover."""
+"""Returns what a private run says that its epsilon does not cover."""
 
 import pytest
 

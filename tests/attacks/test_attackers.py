@@ -1,4 +1,4 @@
-"""Who attacks: drawn once from the seed, or named."""
+"""Attackers: drawn once from the seed, or named."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How many examples the gradient of all of a client's is taken of at once."""
+"""Numbers of examples that a gradient of all is taken of at once."""
 
 import pytest
 import tensorflow as tf
