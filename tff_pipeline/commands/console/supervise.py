@@ -40,6 +40,7 @@ def main(command: Sequence[str]) -> int:
             f"write {_SUPERVISED} and its flags there, as in: supervise -- "
             f"{_SUPERVISED} --output_dir=runs/1."
         )
+    parsing.SECTIONS.clear()
     experiment_flags.define_experiment_flags()
     # The run itself tells which flags it drops.
     parsing.parse(command, commands.usage(_SUPERVISED), quiet=True)
