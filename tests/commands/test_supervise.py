@@ -63,18 +63,26 @@ def supervised(*arguments, own=()):
         process.communicate()
 
 
-def eventually(find):
-    """The first answer of `find` that is not empty."""
+def eventually(find, process=None):
+    """The first answer of `find` that is not empty, while a process runs."""
     until = time.monotonic() + PATIENCE
     while not (answer := find()):
         assert time.monotonic() < until
+        if process is not None and process.poll() is not None:
+            pytest.fail(f"It ended: {process.communicate()}")
         time.sleep(0.02)
     return answer
 
 
 def child_of(process, after=None):
     """The process that trains, and is not `after`."""
-    return eventually(lambda: [c for c in process.children() if c != after])[0]
+
+    def others():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return [each for each in process.children() if each != after]
+        return []
+
+    return eventually(others, process)[0]
 
 
 def records_of(path):
@@ -136,17 +144,17 @@ def test_a_run_that_dies_goes_on_to_the_same_bits(tmp_path, stops):
             {"time", "overwrites"},
             {"time", "ended", "round"},
         ]
-        eventually(lambda: not (path / "restarts.jsonl").exists())
+        eventually(lambda: not (path / "restarts.jsonl").exists(), process)
         saved = []
         for stopped in (False, True, False) if stops else (False,):
             least = saved_of(path) + draw.randint(4, 20)
-            eventually(lambda least=least: saved_of(path) >= least)
+            eventually(lambda least=least: saved_of(path) >= least, process)
             time.sleep(draw.random() / 4)
             child.suspend() if stopped else child.kill()
             child.wait()
             saved.append(saved_of(path))
             child = child_of(process, child)
-            eventually(lambda: saved_of(path) > saved[-1])
+            eventually(lambda: saved_of(path) > saved[-1], process)
         process.terminate()
         output, complaints = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
