@@ -56,9 +56,22 @@ def state(path, round_number):
 def rows(path):
     with open(path / "metrics.csv", newline="") as file:
         return [
-            {k: v for k, v in row.items() if k != "seconds"}
+            {k: v for k, v in row.items() if k not in ("seconds", "bytes_up")}
             for row in csv.DictReader(file)
         ]
+
+
+def bytes_up(path):
+    with open(path / "metrics.csv", newline="") as file:
+        return [int(row["bytes_up"]) for row in csv.DictReader(file)]
+
+
+def test_what_a_client_sends_takes_the_bits_of_its_moduli(plain):
+    """Four clients on a grid of 20 bits: sums below 2^22."""
+    of_update = 55_210 * 22 // 8 + 1
+    for each in bytes_up(plain):
+        # Weight, counts and metrics are some dozen numbers.
+        assert of_update < each < of_update + 200
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +92,8 @@ def test_a_run_has_the_bits_of_the_plain_one_and_is_resumed_to_the_bit(
     train(tmp_path, BONAWITZ)
     assert state(tmp_path, 2) == state(plain, 2)
     assert rows(tmp_path) == rows(plain)
+    # A message has a header of 46 bytes and a signature of 64.
+    assert bytes_up(tmp_path) == [each + 110 for each in bytes_up(plain)]
 
 
 def test_the_columns_are_there(plain):
@@ -176,7 +191,7 @@ def test_scaffold_sums_its_weights_under_the_mask_too(tmp_path):
     assert state(tmp_path / "plain", 2) == state(tmp_path / "secure", 2)
 
 
-def test_a_missing_package_is_named(monkeypatch):
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(
         registry.SECURE_SUMS, "bonawitz", "a_missing_package.of:Mine"
     )
@@ -184,5 +199,6 @@ def test_a_missing_package_is_named(monkeypatch):
         errors.ConfigError,
         match=r"needs the package a_missing_package; install .*secure_sum",
     ):
-        runtimes.secure_sum_protocol(BONAWITZ)
-    assert runtimes.secure_sum_protocol(PLAIN) is None
+        runtimes.secure_sum_protocol(config_of(tmp_path, BONAWITZ))
+    mean = config_of(tmp_path, PLAIN, aggregation=AggregationConfig("mean"))
+    assert runtimes.secure_sum_protocol(mean) is None

@@ -16,6 +16,7 @@ from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.round_log import RoundLog
+from tff_pipeline.secure_sum.measured import Measured
 from tff_pipeline.tasks.task import Task
 from tff_pipeline.training import columns
 from tff_pipeline.training.loop import Loop
@@ -52,6 +53,7 @@ def build_loop(
     sign: Optional[Sign],
     around_round: Callable[[int], contextlib.AbstractContextManager[Any]],
     until: Optional[int],
+    secure_sum: Optional[Measured] = None,
 ) -> tuple[Loop, RoundLog, CohortSource]:
     """Builds the loop with the algorithm, its evaluation and its records.
 
@@ -66,6 +68,8 @@ def build_loop(
       around_round: Makes a context manager, from a round's number, which is
         entered before the round and left after it.
       until: The last round to run; by default that of `config`.
+      secure_sum: The protocol that carries out secure sums, which measures what
+        clients send; `None` if there is none.
 
     Returns:
       (the loop, the log that it writes, the reader that it takes cohorts from,
@@ -125,6 +129,7 @@ def build_loop(
         kept,
         until,
         evaluates_before=bool(task.begins_with),
+        sent_bytes=(lambda: None) if secure_sum is None else secure_sum.take,
     )
     return loop, log, source
 

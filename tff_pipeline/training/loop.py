@@ -48,6 +48,8 @@ class Loop:
       until: The last round to run; by default that of `config`.
       evaluates_before: Whether to evaluate before the first round too, which
         tells what a pretrained model knew; the row is that of round 0.
+      sent_bytes: Returns the bytes that a client sent in secure sums since the
+        last call; `None` if it sent none.
     """
 
     algorithm: Algorithm
@@ -61,6 +63,7 @@ class Loop:
     kept: Optional[KeptStates] = None
     until: Optional[int] = None
     evaluates_before: bool = False
+    sent_bytes: Callable[[], Optional[int]] = lambda: None
 
     def run(self, initial: Any) -> Outcome:
         """Trains from the newest checkpoint, or from `initial` without one.
@@ -285,10 +288,14 @@ class Loop:
         rows: Sequence[Any] = ()
         if kept is not None:
             rows = kept.rows(cohort.client_ids)
+        self.sent_bytes()  # Forgets what an attempt that failed sent.
         state, metrics, rows = self.algorithm.run_round(
             before.state, list(cohort.datasets), rows
         )
         row.update(self.algorithm.measure(metrics))
+        sent = self.sent_bytes()
+        if sent is not None:
+            row["bytes_up"] = sent
         if not is_finite((state, rows)):
             row["rejected_update"] = 1
             state = self.algorithm.without_update(before.state, state)
