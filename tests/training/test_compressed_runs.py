@@ -19,6 +19,7 @@ from tff_pipeline.config import (
     PrivacyConfig,
     RunConfig,
 )
+from tff_pipeline.config.compression import LINEAR
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.runs import round_log
 from tff_pipeline.runs.checkpoint import CheckpointStore
@@ -26,6 +27,8 @@ from tff_pipeline.runs.checkpoint import CheckpointStore
 # digits_2nn has 55,210 weights, in 14 blocks of 4,096 numbers, and a number of
 # the model goes with it.
 WHOLE = 4 * 55_210
+# Those that make bytes; linear ones are steps of the aggregation.
+CODES = sorted(set(registry.COMPRESSORS) - set(LINEAR))
 
 
 def config_of(path, rounds, compression, name="fed_avg", **groups):
@@ -115,7 +118,7 @@ def test_bytes_are_those_of_the_payloads(tmp_path):
     assert any(line.startswith("What reaches a client") for line in said)
 
 
-def test_a_refused_round_puts_back_what_its_payloads_took(tmp_path):
+def test_updates_that_overflow_the_mean_stay_out_of_the_memories(tmp_path):
     overflowing.register()
     code = CompressionConfig("top_k", fraction=0.5)
     experiment.run(config_of(tmp_path, 4, code, "overflowing"))
@@ -131,7 +134,31 @@ def test_a_refused_round_puts_back_what_its_payloads_took(tmp_path):
     assert len(set(kept)) == 3
 
 
-@pytest.mark.parametrize("name", soaked(*sorted(registry.COMPRESSORS)))
+def test_late_updates_are_in_the_memories_of_their_clients(tmp_path):
+    """Of six clients four are needed; the others have all that they sent."""
+    config = config_of(
+        tmp_path,
+        1,
+        CompressionConfig("top_k", fraction=0.1),
+        devices=DeviceConfig(speeds="lognormal", over_selection=1.5),
+    )
+    experiment.run(config)
+    task, _ = load_described_task(config)
+    cohort = CohortSource(config, task).with_late().cohort(1)
+    assert (len(cohort.client_ids), len(cohort.late_ids)) == (4, 2)
+    store = CheckpointStore(str(tmp_path / "checkpoints"))
+    initial = {
+        "compression": {
+            "memory": [
+                np.zeros(w.shape, w.dtype)
+                for w in initial_weights(task, config.run.seed).trainable
+            ]
+        }
+    }
+    _, kept = store.load_all(1, initial)
+
+
+@pytest.mark.parametrize("name", soaked(*CODES))
 def test_every_code_learns_within_clients_privacy(name, tmp_path):
     config = config_of(
         tmp_path,

@@ -89,6 +89,8 @@ def build_loop(
     source = source.with_traffic(
         algorithm.bytes_down or 0, algorithm.bytes_up or 0
     )
+    if algorithm.puts_back:
+        source = source.with_late()
     names = columns.names(
         task,
         groups,
@@ -137,5 +139,6 @@ def build_loop(
 def _exact_bytes(config: ExperimentConfig) -> tuple[str, ...]:
     """Names the columns of bytes that depend on what clients sent or missed."""
     compression = config.compression
-    columns = {"bytes_up": compression.name, "bytes_down": compression.down}
+    up = None if compression.linear else compression.name
+    columns = {"bytes_up": up, "bytes_down": compression.down}
     return tuple(name for name, code in columns.items() if code is not None)
