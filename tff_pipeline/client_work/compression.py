@@ -33,8 +33,8 @@ from tff_pipeline.client_work.hooks import (
     zeros,
 )
 
-# Below the square root of the largest float32: sums of such numbers' squares, and
-# of such numbers times weights, are finite.
+# Below the square root of the largest float32: sums of squares of such numbers,
+# and of such numbers times weights, are finite.
 _LARGEST_MEMORY = 1e18
 
 
