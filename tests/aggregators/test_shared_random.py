@@ -29,6 +29,7 @@ from tff_pipeline.config import (
     PrivacyConfig,
 )
 from tff_pipeline.runtime.in_process import InProcessContext
+from tff_pipeline.runtime.local import LocalWorker
 from tff_pipeline.secure_sum.bonawitz import Bonawitz
 from tff_pipeline.secure_sum.measured import Measured
 from tff_pipeline.secure_sum.plain import Plain
@@ -234,3 +235,11 @@ def test_it_is_no_code_for_the_model_nor_for_updates_without_rounds():
                 clients=ClientConfig(clients_per_round=4),
             )
         )
+
+
+def test_the_workers_results_are_the_same(mean):
+    values = updates(5)
+    here, _ = rounds(mean, values, 1)
+    with LocalWorker():
+        output = mean.next(mean.initialize(), values, WEIGHTS)
+    np.testing.assert_allclose(flat(output.result), here[0], rtol=1e-6)

@@ -148,7 +148,7 @@ def test_late_updates_are_in_the_memories_of_their_clients(tmp_path):
     config = config_of(
         tmp_path,
         1,
-        CompressionConfig("top_k", fraction=0.1),
+        CompressionConfig("top_k", fraction=0.1, down="uniform"),
         devices=DeviceConfig(speeds="lognormal", over_selection=1.5),
     )
     experiment.run(config)

@@ -162,19 +162,17 @@ def _took_part(
     plan = privacy.plan_of_clients(
         config, clients, dimension, directory, overwrite=False
     )
-    # How long clients took depends on how much was sent: what was expected, of
-    # which `bytes_up` may differ.
+    # How long clients took depends on how much was sent.
     rows = metrics_file.read(directory.metrics)
-    down = next((r["bytes_down"] for r in rows if "bytes_down" in r), 0)
-    up = next(
-        (
-            r["round_bytes_up"] / (r["clients"] + r["late_clients"])
-            for r in rows
-            if r.get("round_bytes_up")
-        ),
-        0,
-    )
-    traffic = {"bytes_down": int(down), "bytes_up": round(up)}
+    traffic = {name: 0 for name in ("bytes_down", "bytes_up")}
+    for name in traffic:
+        traffic[name] = int(next((r[name] for r in rows if name in r), 0))
+    # Simulated uploads are of a usual length, of which the measured may differ.
+    for row in rows:
+        if row.get("round_bytes_up") and "clients" in row:
+            sent = int(row["clients"]) + int(row["late_clients"])
+            traffic["bytes_up"] = int(row["round_bytes_up"]) // sent
+            break
     cohorts = CohortSource(config, task, plan).with_traffic(**traffic)
     positions: set[int] = set()
     for number in range(1, rounds + 1):
