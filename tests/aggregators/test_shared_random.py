@@ -166,6 +166,14 @@ def test_what_is_sent_is_as_much_shorter(protocol, frame):
     assert mean.bytes_of(kind, WEIGHT) == 4 * 400 + 4
 
 
+def test_encrypted_sums_are_of_the_numbers_that_are_sent():
+    pytest.importorskip("tenseal")
+    values = updates(6)
+    encrypted, _ = rounds(process_of("he_mean"), values, 1)
+    expected, _ = rounds(process_of(), values, 1)
+    np.testing.assert_allclose(encrypted, expected, atol=1e-5)
+
+
 def test_a_clip_holds_for_what_is_sent_whatever_was_drawn():
     """Sensitivity: the selection makes numbers larger, and the clip follows."""
     clip = 0.5
