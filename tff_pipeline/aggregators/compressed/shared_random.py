@@ -71,15 +71,11 @@ class SharedRandomK(LinearCode):
         Returns:
           One for whole updates, of which `inner` combines k numbers.
         """
-        factory: Any = SharedRandomKFactory(
-            inner.factory, self._fraction, self._seed
-        )
+        make: Any = SharedRandomKFactory
         if isinstance(
             inner.factory, tff.aggregators.UnweightedAggregationFactory
         ):
-            factory = UnweightedSharedRandomKFactory(
-                inner.factory, self._fraction, self._seed
-            )
+            make = UnweightedSharedRandomKFactory
 
         def sent_bytes(value_type: tff.Type, weight_type: tff.Type) -> int:
             chosen = _chosen_type(value_type, self._fraction)
@@ -87,7 +83,7 @@ class SharedRandomK(LinearCode):
 
         return dataclasses.replace(
             inner,
-            factory=factory,
+            factory=make(inner.factory, self._fraction, self._seed),
             describe="; then ".join(
                 filter(None, [self.describe(), inner.describe])
             ),
@@ -150,10 +146,6 @@ class _Selected:
                 structure, unflattened(vector, specs)
             )
 
-        @tff.tensorflow.computation
-        def first() -> tf.Tensor:
-            return tf.constant(0, tf.int64)
-
         @tff.tensorflow.computation(np.int64)
         def following(number: tf.Tensor) -> tf.Tensor:
             return number + 1
@@ -162,7 +154,7 @@ class _Selected:
         def initialize() -> Any:
             return tff.federated_zip(
                 collections.OrderedDict(
-                    round=tff.federated_eval(first, tff.SERVER),
+                    round=tff.federated_value(np.int64(0), tff.SERVER),
                     inner=inner.initialize(),
                 )
             )
