@@ -16,6 +16,8 @@ class Measured:
       >>> protocol = Measured(Plain())
       >>> run = protocol.begin(1, (Segment(length=8, bits=3),))
       >>> run.receive(run.masked(0, [np.arange(8)]))
+      >>> run.result()
+      [array([0, 1, 2, 3, 4, 5, 6, 7], dtype=uint8)]
       >>> protocol.take(), protocol.take()
       (3, None)
     """
