@@ -124,7 +124,7 @@ def _run(
 ) -> Result:
     algorithm.check(config)
     sign = signer(config, directory)
-    secure_sum = secure_sum_protocol(config.secure_aggregation)
+    secure_sum = secure_sum_protocol(config)
     task, environment = load_described_task(config, overwrite)
     if task.columns:
         announce(column_guard.in_words(task.columns))
@@ -144,6 +144,7 @@ def _run(
         sign=sign,
         around_round=around_round,
         until=until,
+        secure_sum=secure_sum,
     )
     if task.notes:
         announce(task.notes)

@@ -4,24 +4,33 @@ import contextlib
 from typing import Any, Optional
 
 from tff_pipeline import errors, registry
-from tff_pipeline.config import RUNTIME_OPTIONS, RunConfig
-from tff_pipeline.config.secure_aggregation import SecureAggregationConfig
+from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig, RunConfig
+from tff_pipeline.config.secure_aggregation import SECURE_AGGREGATORS
+from tff_pipeline.secure_sum.measured import Measured
+from tff_pipeline.secure_sum.plain import Plain
 
 
-def secure_sum_protocol(config: SecureAggregationConfig) -> Optional[Any]:
+def secure_sum_protocol(experiment: ExperimentConfig) -> Optional[Measured]:
     """Makes the protocol that `--secure_aggregation` names.
 
     Args:
-      config: The options of the protocol.
+      experiment: The experiment.
 
     Returns:
-      An object for the in-process runtime; `None` for plain sums.
+      An object for the in-process runtime, which measures what clients send;
+      `None` for another runtime, or an aggregator without secure sums.
 
     Raises:
       ConfigError: If a package that it needs is not installed.
     """
+    config = experiment.secure_aggregation
     if config.is_plain:
-        return None
+        if (
+            experiment.run.runtime != "in_process"
+            or experiment.aggregation.last not in SECURE_AGGREGATORS
+        ):
+            return None
+        return Measured(Plain())
     try:
         protocol = registry.load(config.protocol, registry.SECURE_SUMS)
     except ModuleNotFoundError as error:
@@ -30,7 +39,7 @@ def secure_sum_protocol(config: SecureAggregationConfig) -> Optional[Any]:
             f"{(error.name or '').partition('.')[0]}; install "
             "tff-pipeline[secure_sum]."
         ) from None
-    return protocol(config.neighbours, config.threshold or 0)
+    return Measured(protocol(config.neighbours, config.threshold or 0))
 
 
 def runtime(
@@ -41,7 +50,7 @@ def runtime(
     Args:
       config: The options of the run.
       secure_sum: The protocol that carries out secure sums, for the in-process
-        runtime; `None` for plain sums.
+        runtime; `None` for sums of the runtime's own.
 
     Returns:
       A context manager, inside which TFF's computations run.

@@ -68,6 +68,7 @@ class CohortSource:
         self.attack = attack.of_experiment(config, task)
         self._attackers = attack.attackers(config.attack, seed, ids)
         self._traffic = (0, 0)
+        self._reads_late = False
         self._rounds = self._simulation()
 
     def _simulation(self) -> Optional[DeviceRounds]:
@@ -88,6 +89,12 @@ class CohortSource:
         source.devices = self.devices.with_traffic(bytes_down, bytes_up)
         source._traffic = (bytes_down, bytes_up)
         source._rounds = source._simulation()
+        return source
+
+    def with_late(self) -> "CohortSource":
+        """Returns a source that reads clients too that were late in a round."""
+        source = copy.copy(self)
+        source._reads_late = True
         return source
 
     @property
@@ -166,12 +173,15 @@ class CohortSource:
         """
         figures: Mapping[str, float] = {}
         steps: Sequence[int] = ()
+        late: Mapping[int, int] = {}
         if client_ids is not None:
             positions = [self._positions[each] for each in client_ids]
         elif self._rounds is not None:
             happened = self._rounds.round(round_number)
             positions, steps = list(happened.positions), happened.steps
             figures = happened.figures(*self._traffic)
+            if self._reads_late:
+                late = happened.late
         else:
             positions = self._sampler.positions(round_number)
         blocks = [
@@ -185,7 +195,16 @@ class CohortSource:
         if self._attackers:
             hostile = len(self._attackers.intersection(positions))
             figures = {**figures, ATTACKERS: hostile}
-        return Cohort(client_ids, blocks, figures)
+        return Cohort(
+            client_ids,
+            blocks,
+            figures,
+            self._sampler.ids(list(late)),
+            [
+                self._block(position, round_number, number)
+                for position, number in late.items()
+            ],
+        )
 
     def training_data(self, client_id: str) -> Any:
         """Reads the data that a client trains on, for its own model.
