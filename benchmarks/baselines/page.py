@@ -1,9 +1,10 @@
 """docs/baselines.md, made from the figures that were measured."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Optional
 
-from benchmarks.baselines.group import Group
+from benchmarks.baselines.group import Group, Recall
 from benchmarks.baselines.results import Results
 
 _COLUMNS = 80
@@ -22,15 +23,29 @@ def document(results: Results, groups: Mapping[str, Group]) -> str:
         if name not in results:
             parts.append("Not measured yet, or not all of it.")
             continue
-        parts += group.section(
-            lambda run, figure, name=name: results.figures(name, run, figure)
-        )
+        parts += group.section(recall_of(results, name))
         parts.append(
             f"`python -m benchmarks.baselines --only={name}`; "
             f"{results.made(name)}."
         )
     parts += ["## Not measured", _NOT_MEASURED]
     return "\n\n".join(map(_wrapped, parts)) + "\n"
+
+
+def recall_of(results: Results, name: str) -> Recall:
+    """Returns what finds figures for a group.
+
+    Args:
+      results: The figures.
+      name: The group's name.
+    """
+
+    def recall(
+        run: str, figure: str, group: Optional[str] = None
+    ) -> Sequence[float]:
+        return results.figures(group or name, run, figure)
+
+    return recall
 
 
 def _wrapped(part: str) -> str:
