@@ -17,7 +17,7 @@ from tff_pipeline import errors
 from tff_pipeline.assembly.task import initial_weights, load_task
 from tff_pipeline.config import ExperimentConfig
 
-_BYZFL = Contender(
+BYZFL = Contender(
     "byzfl", "byzfl", "byzfl_bucketing", ("byzfl", "torch"), "byzfl"
 )
 _CELL = ("RFA", "BF", 2)
@@ -65,9 +65,9 @@ class ByzflBeside(Group):
 
 def _train(config: ExperimentConfig) -> Mapping[str, float]:
     """Trains as a config says, in a process of byzfl's environment."""
-    if not _BYZFL.installed:
+    if not BYZFL.installed:
         raise errors.ConfigError(
-            f"byzfl is not installed in {os.path.dirname(_BYZFL.python)}; "
+            f"byzfl is not installed in {os.path.dirname(BYZFL.python)}; "
             "run make benchmark-peers PYTHON=/path/to/python3.11, or name "
             "other groups with --only."
         )
@@ -76,9 +76,9 @@ def _train(config: ExperimentConfig) -> Mapping[str, float]:
         np.savez(path, **_given(config))
         done = subprocess.run(
             [
-                _BYZFL.python,
+                BYZFL.python,
                 "-m",
-                f"benchmarks.contenders.{_BYZFL.module}",
+                f"benchmarks.contenders.{BYZFL.module}",
                 path,
             ],
             cwd=ROOT,

@@ -28,9 +28,16 @@ class Recall(Protocol):
 
 
 class Group(abc.ABC):
-    """Runs whose figures stand in one table."""
+    """Runs whose figures stand in one table.
+
+    Attributes:
+      title: The heading of its section.
+      page: The page of `docs/` that has its section between the marks of the
+        group's name; `None` for docs/baselines.md, which links to it otherwise.
+    """
 
     title: str
+    page: Optional[str] = None
 
     @abc.abstractmethod
     def train(self, measure: Measure, seeds: int) -> None:
