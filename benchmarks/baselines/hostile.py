@@ -79,7 +79,11 @@ class Hostile(Group):
         )
         header = ["attack", *(f"`{rule}`" for rule in RULES)]
         seeds = len(recall("none, mean", _FIGURE))
-        which = "one seed" if seeds == 1 else f"means over {seeds} seeds"
+        which = (
+            "one seed (`--seeds=1`)"
+            if seeds == 1
+            else f"means over {seeds} seeds"
+        )
         setting = _SETTING.format(which=which)
         return [setting, table(header, rows), _COST, _costs(recall)]
 
