@@ -148,7 +148,8 @@ def _changes(config: ExperimentConfig, task: Task) -> Sequence[ClientHook]:
     if change is not None:
         hooks.append(Augmented(change))
     if config.clients.kept_momentum is not None:
-        hooks.append(KeptMomentum(config.clients.kept_momentum))
+        attackers_too = config.attack.attack_kept_momentum is not False
+        hooks.append(KeptMomentum(config.clients.kept_momentum, attackers_too))
     return hooks
 
 

@@ -314,6 +314,13 @@ class ExperimentConfig:
                 "without a privacy plan, which counts what a client did in one "
                 "round alone; leave it out."
             )
+        attackers_keep = self.attack.attack_kept_momentum
+        if attackers_keep is not None and clients.kept_momentum is None:
+            raise errors.ConfigError(
+                f"--attack_kept_momentum={str(attackers_keep).lower()} is only "
+                "used with --client_kept_momentum, and no client keeps a "
+                "momentum; set that, or leave it out."
+            )
         clients = dataclasses.replace(
             clients,
             sampling=clients.sampling or takes[0],
