@@ -16,6 +16,7 @@ from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.round_log import RoundLog
+from tff_pipeline.runtime.ray import LOST_WORKERS
 from tff_pipeline.tasks.task import Task
 from tff_pipeline.training import columns
 from tff_pipeline.training.loop import Loop
@@ -52,6 +53,7 @@ def build_loop(
     sign: Optional[Sign],
     around_round: Callable[[int], contextlib.AbstractContextManager[Any]],
     until: Optional[int],
+    runtime_figures: Optional[Callable[[], Mapping[str, int]]] = None,
 ) -> tuple[Loop, RoundLog, CohortSource]:
     """Builds the loop with the algorithm, its evaluation and its records.
 
@@ -66,6 +68,8 @@ def build_loop(
       around_round: Makes a context manager, from a round's number, which is
         entered before the round and left after it.
       until: The last round to run; by default that of `config`.
+      runtime_figures: Returns what a cluster counted since the last round, by
+        name of a column; `None` without a cluster.
 
     Returns:
       (the loop, the log that it writes, the reader that it takes cohorts from,
@@ -88,7 +92,11 @@ def build_loop(
     names = columns.names(
         task,
         groups,
-        [*algorithm.columns, *source.columns],
+        [
+            *algorithm.columns,
+            *source.columns,
+            *([] if runtime_figures is None else [LOST_WORKERS]),
+        ],
         protection.exact_metrics and not algorithm.aggregation.hides_clients,
         algorithm.personal,
         backdoor=source.attack.trigger is not None,
@@ -125,6 +133,7 @@ def build_loop(
         kept,
         until,
         evaluates_before=bool(task.begins_with),
+        runtime_figures=runtime_figures or (lambda: {}),
     )
     return loop, log, source
 
