@@ -5,9 +5,11 @@ from collections.abc import Callable
 from typing import Any, Optional
 
 from tff_pipeline import errors, registry
+from tff_pipeline.assembly import workers
 from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig
 from tff_pipeline.config.secure_aggregation import SecureAggregationConfig
 from tff_pipeline.privacy.example_plan import ExamplePlan
+from tff_pipeline.runtime.ray.options import PoolOptions
 from tff_pipeline.tasks.task import Task
 
 
@@ -106,11 +108,10 @@ def _cluster(
     announce: Callable[[str], None],
 ) -> Any:
     """Makes the runtime on a Ray cluster."""
-    # They need the package that `context` came from.
-    from tff_pipeline.assembly import workers
-    from tff_pipeline.runtime.ray.pool import PoolOptions
-
     run = config.run
+    # `RunConfig` settles all of them.
+    assert run.ray_workers and run.min_workers and run.max_shard_tries
+    assert run.shard_seconds
     return context(
         workers.reader_of(config, task, examples_plan),
         workers.facts(config, task),

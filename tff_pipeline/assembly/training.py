@@ -16,7 +16,7 @@ from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.round_log import RoundLog
-from tff_pipeline.runtime.ray import LOST_WORKERS
+from tff_pipeline.runtime.ray.options import LOST_WORKERS
 from tff_pipeline.tasks.task import Task
 from tff_pipeline.training import columns
 from tff_pipeline.training.loop import Loop

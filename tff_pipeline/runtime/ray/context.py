@@ -7,15 +7,15 @@ machine and on many, whatever fails on the way.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
 
 from tff_pipeline.runtime import passes, shards
 from tff_pipeline.runtime.in_process import InProcessContext
-from tff_pipeline.runtime.passes import OfShard, Pass
-from tff_pipeline.runtime.ray import LOST_WORKERS, agreement, cluster
-from tff_pipeline.runtime.ray.pool import PoolOptions, RayPool
-from tff_pipeline.runtime.ray.shard_work import Layout, Program
+from tff_pipeline.runtime.ray import agreement, cluster
+from tff_pipeline.runtime.ray.layout import Layout, OnWorkers, Program
+from tff_pipeline.runtime.ray.options import LOST_WORKERS, PoolOptions
+from tff_pipeline.runtime.ray.pool import RayPool
 from tff_pipeline.runtime.ray.worker import Reader
 
 _JOIN_SECONDS = 60.0
@@ -28,9 +28,9 @@ class RayContext(InProcessContext):
         self,
         make_reader: Callable[[], Reader],
         facts: Mapping[str, str],
-        ray_address: str = "local",
-        options: PoolOptions = PoolOptions(),
-        clients_per_shard: int = 4,
+        ray_address: str,
+        options: PoolOptions,
+        clients_per_shard: int,
         announce: Callable[[str], None] = lambda _: None,
     ):
         """Joins no cluster yet; entering does.
@@ -100,36 +100,9 @@ class RayContext(InProcessContext):
         if id(comp) not in self._programs:
             block = self._compiled(comp).block
             self._programs[id(comp)] = comp, Program.of(block)
-        return _OnWorkers(
+        return OnWorkers(
             self.workers,
             self._programs[id(comp)][1],
             Layout(argument, nodes),
             list(shards.cut(num_clients, self._clients_per_shard)),
-        )
-
-
-class _OnWorkers:
-    """Computes the clients of one call on workers."""
-
-    def __init__(
-        self,
-        pool: RayPool,
-        program: Program,
-        layout: Layout,
-        cohort: Sequence[range],
-    ):
-        self._pool, self._program = pool, program
-        self._layout, self._cohort = layout, cohort
-
-    def each(
-        self, function: Callable[[Any], Any], items: Iterable[Any]
-    ) -> Iterable[Any]:
-        return map(function, items)
-
-    def of_shards(self, one: Pass, chain: shards.Chain) -> Iterator[OfShard]:
-        del chain
-        return self._pool.compute(
-            self._program,
-            self._layout.broadcast(one),
-            [self._layout.shard(one, clients) for clients in self._cohort],
         )

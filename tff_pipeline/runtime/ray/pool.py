@@ -1,12 +1,13 @@
 """Workers on a Ray cluster: each shard is computed, whoever fails.
 
 Ray starts and ends workers and carries messages. What it leaves to its users is
-here: a deadline for each shard, another try on another worker, the least number
-of workers, and a check that all read the same clients with the same software.
-Only the driver tries again, never Ray, so that nothing is computed by two rules.
+here: a deadline for each shard, another try on another worker, the least
+number of workers, and a check that all read the same clients with the same
+software. Only the driver tries again, never Ray, so that there is one rule.
 """
 
 import collections
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +19,8 @@ import ray.exceptions
 from tff_pipeline import errors
 from tff_pipeline.runtime.passes import OfShard
 from tff_pipeline.runtime.ray import agreement
-from tff_pipeline.runtime.ray.shard_work import Broadcast, Program, Shard
+from tff_pipeline.runtime.ray.layout import Broadcast, Program, Shard
+from tff_pipeline.runtime.ray.options import PoolOptions
 from tff_pipeline.runtime.ray.watchdog import limited
 from tff_pipeline.runtime.ray.worker import About, Reader, Worker
 
@@ -30,25 +32,6 @@ _START_SECONDS = 600
 _TURN_SECONDS = 0.5
 # How many shards, for each worker, may be done before the one that comes next.
 _AHEAD = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class PoolOptions:
-    """How many workers there are, and how long is waited for them.
-
-    Attributes:
-      workers: How many workers are asked for.
-      min_workers: With fewer than these no shard is begun.
-      wait_seconds: How long is waited for `min_workers`.
-      shard_seconds: How long a worker may take for a shard.
-      max_tries: How many workers may fail on one shard.
-    """
-
-    workers: int = 2
-    min_workers: int = 1
-    wait_seconds: float = 600.0
-    shard_seconds: float = 600.0
-    max_tries: int = 5
 
 
 @dataclasses.dataclass
@@ -314,10 +297,8 @@ class RayPool:
     def _kill(self, member: _Member) -> None:
         """Ends a worker; nothing is asked of it any more."""
         self._members.remove(member)
-        try:
+        with contextlib.suppress(ray.exceptions.RayError):  # It has ended.
             ray.kill(member.actor, no_restart=True)
-        except ray.exceptions.RayError:
-            pass  # It has ended.
 
     def _patience(self, until: Optional[float], joined: int) -> float:
         """Returns until when to wait for workers; raises if that is past."""

@@ -10,13 +10,8 @@ import threadpoolctl
 from tff_pipeline.runtime import freed_memory
 from tff_pipeline.runtime.passes import OfShard
 from tff_pipeline.runtime.ray import agreement
-from tff_pipeline.runtime.ray.shard_work import (
-    Broadcast,
-    Program,
-    Read,
-    Shard,
-    ShardWork,
-)
+from tff_pipeline.runtime.ray.layout import Broadcast, Program, Shard
+from tff_pipeline.runtime.ray.shard_work import Read, ShardWork
 
 
 @dataclasses.dataclass(frozen=True)
