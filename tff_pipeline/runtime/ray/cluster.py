@@ -1,24 +1,126 @@
+"""Starts a Ray cluster on this machine, or joins one that runs.
+
+Whoever reaches a Ray cluster without TLS and a token runs code on all of its
+machines: `ray start` listens on every interface, and takes anyone. So a cluster
+that this package starts listens on the loopback interface alone, and one beyond
+it is joined only with both; docs/cluster.md says how.
+"""
+
 import contextlib
+import ipaddress
 import os
+import socket
+from collections.abc import Iterator
+
+# Read by Ray when it is imported: no report of its use leaves this machine.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Nothing here needs a GPU; Ray would hide it from workers without asking.
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 
+from tff_pipeline import errors
 from tff_pipeline.runtime.ray.watchdog import limited
+
+_LOOPBACK = "127.0.0.1"
+_CONNECT_SECONDS = 10.0
+_TLS = (
+    "RAY_TLS_SERVER_CERT",
+    "RAY_TLS_SERVER_KEY",
+    "RAY_TLS_CA_CERT",
+)
+_TOKEN = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
 @contextlib.contextmanager
-def joined(address, workers, seconds):
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    with limited(seconds, "joining"):
-        ray.init(
-            None if address == "local" else address,
-            include_dashboard=False,
-            _node_ip_address="127.0.0.1",
-            log_to_driver=False,
-            **({"num_cpus": workers} if address == "local" else {}),
-        )
+def joined(address: str, workers: int, seconds: float) -> Iterator[None]:
+    """Joins a cluster, and leaves it at the end.
+
+    Args:
+      address: The cluster's address, such as 10.0.0.1:6379; `local` starts a
+        cluster on this machine, which ends with this process.
+      workers: How many processors a cluster on this machine is told of.
+      seconds: How long joining and leaving may take each.
+
+    Raises:
+      ConfigError: If the address is none, or the cluster is open to others.
+      TrainingError: If it cannot be joined.
+    """
+    options: dict[str, object] = {"address": address}
+    if address == "local":
+        options = {
+            "address": "local",
+            "num_cpus": workers,
+            # --node-ip-address alone would leave other listeners open.
+            "_node_ip_address": _LOOPBACK,
+        }
+    else:
+        _check(address)
+    with limited(seconds, f"joining --ray_address={address}"):
+        try:
+            ray.init(
+                **options,
+                include_dashboard=False,
+                log_to_driver=False,
+                configure_logging=False,
+            )
+        except Exception as error:  # Ray raises nearly all that there is.
+            ray.shutdown()
+            first = str(error).strip().partition("\n")[0]
+            raise errors.TrainingError(
+                f"--ray_address={address} cannot be joined: {first}; see that "
+                "Ray of the same version, with the same Python, runs there and "
+                "on this machine (ray start), with the same TLS files and "
+                "token."
+            ) from None
     try:
         yield
     finally:
-        with limited(seconds, "leaving"):
+        with limited(seconds, "leaving the cluster"):
             ray.shutdown()
+
+
+def _check(address: str) -> None:
+    """Checks an address, before Ray waits for it."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise errors.ConfigError(
+            f"--ray_address={address}: must be local, or a host and a port such "
+            "as 10.0.0.1:6379."
+        )
+    try:
+        with socket.create_connection((host, int(port)), _CONNECT_SECONDS) as c:
+            there = ipaddress.ip_address(c.getpeername()[0])
+    except (OSError, OverflowError) as error:
+        raise errors.TrainingError(
+            f"--ray_address={address} does not answer "
+            f"({getattr(error, 'strerror', None) or error}); start the cluster "
+            "there (ray start --head), or correct the address."
+        ) from None
+    if not there.is_loopback:
+        _check_closed(address)
+
+
+def _check_closed(address: str) -> None:
+    """Refuses a cluster that others than its owners could use."""
+    missing = []
+    if os.environ.get("RAY_USE_TLS") != "1":
+        missing.append("RAY_USE_TLS=1")
+    missing += [name for name in _TLS if not os.environ.get(name)]
+    if os.environ.get("RAY_AUTH_MODE") != "token":
+        missing.append("RAY_AUTH_MODE=token")
+    if not any(os.environ.get(name) for name in _TOKEN):
+        missing.append(" or ".join(_TOKEN))
+    if tuple(map(int, ray.__version__.split(".")[:2])) < (2, 52):
+        raise errors.ConfigError(
+            f"--ray_address={address} is beyond this machine, and Ray "
+            f"{ray.__version__} knows no token, so that anyone who reaches it "
+            "runs code there; use Python 3.10 or later, with Ray 2.52."
+        )
+    if missing:
+        raise errors.ConfigError(
+            f"--ray_address={address} is beyond this machine, and without TLS "
+            "and a token anyone who reaches it runs code there and reads what "
+            f"clients send; set {', '.join(missing)} here and on all of its "
+            "machines (docs/cluster.md; scripts/make_certs.py makes the files)."
+        )
