@@ -25,9 +25,9 @@ _PRIVATE = {
     ),
     "dp_tree": ({"dp_clip": 0.5}, "shuffled"),
     "dp_tree_restart": ({"dp_clip": 0.5}, "shuffled"),
-    "dp_matrix": ({"dp_clip": 0.5}, "shuffled"),
+    "dp_matrix": ({"dp_clip": 0.5}, "min_separation"),
     "dp_local": ({"dp_clip": 0.5}, "uniform"),
-    "dp_distributed": ({"dp_clip": 0.5}, "poisson"),
+    "dp_distributed": ({"dp_clip": 0.5}, "min_separation"),
 }
 _OPTIONS = {
     "centered_clipping": {"centered_clip_norm": 1.0},
@@ -78,21 +78,21 @@ CASES = {
     "private examples": {
         "clients": {
             **{"dp_target_epsilon": 8.0, "dp_delta": 1e-3, "dp_clip": 1.0},
-            "dp_noise_seed": 1,
+            **{"dp_noise_seed": 1, "steps_per_round": 3},
         }
     },
 }
 
 
-def config_of(case, path, rounds=3, clients=7, runtime="in_process", **run):
-    """A run of 12 clients, in shards of two."""
+def config_of(case, path, rounds=3, clients=11, runtime="in_process", **run):
+    """A run of 24 clients, in shards of two."""
     groups = dict(CASES[case])
     options = {
         "sampling": groups.pop("sampling", None),
         **groups.pop("clients", {}),
     }
     return ExperimentConfig(
-        data=DataConfig("digits_2nn", partition="dirichlet", num_clients=12),
+        data=DataConfig("digits_2nn", partition="dirichlet", num_clients=24),
         clients=ClientConfig(
             clients_per_round=clients,
             batch_size=16,

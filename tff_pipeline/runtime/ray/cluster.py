@@ -48,14 +48,10 @@ def joined(address: str, workers: int, seconds: float) -> Iterator[None]:
     """
     options: dict[str, object] = {"address": address}
     if address == "local":
-        options = {
-            "address": "local",
-            "num_cpus": workers,
-            # --node-ip-address alone would leave other listeners open.
-            "_node_ip_address": _LOOPBACK,
-        }
-    else:
-        _check(address)
+        options["num_cpus"] = workers
+    if address == "local" or _is_loopback(address):
+        # Ray would take another of this machine's addresses for it.
+        options["_node_ip_address"] = _LOOPBACK
     with limited(seconds, f"joining --ray_address={address}"):
         try:
             ray.init(
@@ -80,12 +76,15 @@ def joined(address: str, workers: int, seconds: float) -> Iterator[None]:
             ray.shutdown()
 
 
-def _check(address: str) -> None:
-    """Checks an address, before Ray waits for it."""
+def _is_loopback(address: str) -> bool:
+    """Tells whether an address is this machine's alone; checks it.
+
+    Ray would wait long for one that does not answer.
+    """
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise errors.ConfigError(
-            f"--ray_address={address}: must be local, or a host and a port such "
+            f"--ray_address={address}: must be local, or host and port, such "
             "as 10.0.0.1:6379."
         )
     try:
@@ -97,8 +96,10 @@ def _check(address: str) -> None:
             f"({getattr(error, 'strerror', None) or error}); start the cluster "
             "there (ray start --head), or correct the address."
         ) from None
-    if not there.is_loopback:
-        _check_closed(address)
+    if there.is_loopback:
+        return True
+    _check_closed(address)
+    return False
 
 
 def _check_closed(address: str) -> None:
