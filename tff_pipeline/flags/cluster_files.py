@@ -22,28 +22,33 @@ _NAME = re.compile(
 
 def _is_host(text: str) -> bool:
     try:
-        # An address has one spelling here, by which repetition is seen.
-        return str(ipaddress.ip_address(text)) == text
+        # An address has one spelling here, by which repetition is seen; what
+        # follows a % in one is any text, and no part of a certificate.
+        return str(ipaddress.ip_address(text)) == text and "%" not in text
     except ValueError:
         return _NAME.match(text) is not None
+
+
+def _are_hosts(text: str) -> bool:
+    names = re.split("[,+]", text)
+    return all(map(_is_host, names)) and len({*names}) == len(names)
 
 
 _HOSTS = Allowed(
     str,
     "IP addresses or names of hosts in small letters, each once, with commas "
-    "between them, such as 10.0.0.1,node2",
-    lambda v: (
-        all(map(_is_host, v.split(",")))
-        and len({*v.split(",")}) == len(v.split(","))
-    ),
+    "between machines and + between those of one, such as "
+    "10.0.0.1,10.0.0.2+node2",
+    _are_hosts,
 )
 _FLAGS: tuple[tuple[str, Allowed, Any, str], ...] = (
     (
         "hosts",
         _HOSTS,
         None,
-        "Names the machines: for each the IP address or the name that is given "
-        "to ray start --node-ip-address.",
+        "Names the machines, each by the IP address that others reach it by "
+        "(ray start --node-ip-address), and names with + after that: "
+        "10.0.0.1,10.0.0.2+node2. Ray dials addresses.",
     ),
     (
         "output",
@@ -68,7 +73,11 @@ _FLAGS: tuple[tuple[str, Allowed, Any, str], ...] = (
     ),
     (
         "folder",
-        fields.PATH,
+        Allowed(
+            str,
+            "a path that starts with /",
+            lambda v: fields.PATH.test(v) and v.startswith("/"),
+        ),
         "/etc/tff_pipeline",
         "Names where a machine's folder will lie on the machine itself, for "
         "the variables that are printed.",
@@ -81,7 +90,8 @@ class FilesQuestion:
     """Holds the flags of scripts/make_certs.py.
 
     Attributes:
-      hosts: IP addresses or names, each once.
+      hosts: IP addresses or names, each once; those of one machine with +
+        between them.
       output: The folder to write to.
       days: How long the machines' certificates hold.
       folder: Where a machine's folder lies on that machine.

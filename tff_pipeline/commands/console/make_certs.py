@@ -7,6 +7,8 @@ to set on it. The same --output later adds machines to the cluster. Keep the
 folder: who has ca_key.pem can join. docs/cluster_security.md goes on.
 """
 
+import shlex
+
 from tff_pipeline.flags import cluster_files
 
 
@@ -21,13 +23,9 @@ def main() -> None:
     # Here and not above: the package cryptography may not be installed.
     from tff_pipeline.runtime.ray import certificates
 
-    folders = certificates.make(
-        question.output, question.hosts, question.days
-    )
+    folders = certificates.make(question.output, question.hosts, question.days)
     for host, folder in folders.items():
         print(f"{host}: copy {folder}/ to {question.folder}/")
-    print(
-        "\nThen set on each machine, before ray start and before training:\n"
-    )
+    print("\nThen set on each machine, before ray start and before training:\n")
     for name, value in certificates.environment(question.folder).items():
-        print(f"export {name}={value}")
+        print(f"export {name}={shlex.quote(value)}")

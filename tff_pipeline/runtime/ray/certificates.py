@@ -1,9 +1,9 @@
 """Makes the files by which the machines of a Ray cluster know each other.
 
 One authority signs a certificate for every machine, and all of them share one
-token. Ray asks both sides of a connection for a certificate of that authority,
-and takes any that it signed, whatever the name in it: the folder of one machine
-is a way into the whole cluster.
+token. Ray asks both sides of a connection for a certificate of that authority;
+the name in it must be the address that was dialled, but for who dials any will
+do. The folder of one machine is a way into the whole cluster.
 """
 
 import datetime
@@ -30,6 +30,8 @@ _AUTHORITY_KEY = "ca_key.pem"
 _CERTIFICATE = "cert.pem"
 _KEY = "key.pem"
 _TOKEN = "token"
+# A machine may have the name of a file above.
+_MACHINES = "machines"
 _SECRET = 0o600
 
 
@@ -41,7 +43,8 @@ def make(output: str, hosts: Sequence[str], days: int) -> dict[str, str]:
 
     Args:
       output: The folder to write to, on this machine.
-      hosts: The machines' IP addresses or names, without repetition.
+      hosts: The machines' IP addresses or names, without repetition; those of
+        one machine with + between them, of which the first names its folder.
       days: How long the machines' certificates hold.
 
     Returns:
@@ -51,7 +54,9 @@ def make(output: str, hosts: Sequence[str], days: int) -> dict[str, str]:
       ConfigError: If a file is there already, or is not as this wrote it.
       RunDirectoryError: If a file cannot be written.
     """
-    folders = {host: os.path.join(output, _folder(host)) for host in hosts}
+    folders = {
+        host: os.path.join(output, _MACHINES, _folder(host)) for host in hosts
+    }
     begun = os.path.exists(os.path.join(output, _AUTHORITY))
     _refuse_to_replace(output, folders, begun)
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -63,7 +68,7 @@ def make(output: str, hosts: Sequence[str], days: int) -> dict[str, str]:
         own = ec.generate_private_key(ec.SECP256R1())
         certificate = _for_machine(host, own, authority, key, now, days)
         with durable.explained(folder):
-            os.mkdir(folder, 0o700)
+            os.makedirs(folder, 0o700)
         _write(folder, _KEY, _pem_of_key(own), _SECRET)
         _write(folder, _TOKEN, token, _SECRET)
         _write(folder, _AUTHORITY, _pem(authority))
@@ -89,7 +94,7 @@ def environment(folder: str) -> Mapping[str, str]:
 
 def _folder(host: str) -> str:
     # A colon of an IPv6 address would part a list of paths.
-    return host.replace(":", "_")
+    return host.partition("+")[0].replace(":", "_")
 
 
 def _refuse_to_replace(
@@ -145,7 +150,9 @@ def _read_authority(
         ):
             reason = f"is not the certificate of {_AUTHORITY_KEY} beside it"
         elif certificate.not_valid_after_utc <= now:
-            reason = f"has expired, on {certificate.not_valid_after_utc:%Y-%m-%d}"
+            reason = (
+                f"has expired, on {certificate.not_valid_after_utc:%Y-%m-%d}"
+            )
         else:
             return certificate, key
     raise errors.ConfigError(
@@ -164,15 +171,18 @@ def _for_machine(
 ) -> x509.Certificate:
     """Returns a certificate for both sides of a machine's connections."""
     end = min(now + _days(days), authority.not_valid_after_utc)
+    names = [_alternative(name) for name in host.split("+")]
     both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key
     return (
-        _unsigned(_name(host), authority.subject, own, now, end)
+        _unsigned(
+            _name(host.partition("+")[0]), authority.subject, own, now, end
+        )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
         .add_extension(_usage(signs_certificates=False), True)
         .add_extension(x509.ExtendedKeyUsage(both), False)
         .add_extension(identifier(key.public_key()), False)
-        .add_extension(x509.SubjectAlternativeName([_alternative(host)]), False)
+        .add_extension(x509.SubjectAlternativeName(names), False)
         .sign(key, hashes.SHA256())
     )
 
@@ -239,9 +249,7 @@ def _pem_of_key(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _write(
-    folder: str, name: str, content: bytes, mode: int = 0o644
-) -> None:
+def _write(folder: str, name: str, content: bytes, mode: int = 0o644) -> None:
     durable.write_bytes(os.path.join(folder, name), content, mode)
 
 
