@@ -94,7 +94,7 @@ lock: install
 benchmark: install
 	$(BIN)/python -m benchmarks.run
 
-# pfl, fedjax, Flower and JAX, of which no two need agree on a dependency.
+# pfl, fedjax, Flower, JAX, PEFT and byzfl, of which no two need agree on a dependency.
 benchmark-peers: $(patsubst benchmarks/peers/%.txt,$(PEERS)/%/.installed,\
 		$(wildcard benchmarks/peers/*.txt))
 

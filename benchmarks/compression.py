@@ -36,6 +36,7 @@ _RUNS: Mapping[str, Mapping[str, tuple[str, tuple[str, ...]]]] = {
         "drive": ("drive", ()),
         "top_k, 1%": ("top_k", ()),
         "random_k, 10%": ("random_k", ()),
+        "shared_random_k, 10%, secure": ("shared_random_k", ()),
         "ef_sign": ("ef_sign", ()),
         "power_sgd, rank 4": ("power_sgd", ()),
     },

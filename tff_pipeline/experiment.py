@@ -125,6 +125,7 @@ def _run(
     algorithm.check(config)
     sign = signer(config, directory)
     runtimes.check(config)
+    secure_sum = runtimes.secure_sum_protocol(config)
     task, environment = load_described_task(config, overwrite)
     if task.columns:
         announce(column_guard.in_words(task.columns))
@@ -139,7 +140,9 @@ def _run(
         protection.examples,
         by_reference=config.run.runtime == "ray",
     )
-    runtime = runtimes.runtime(config, task, protection.examples, announce)
+    runtime = runtimes.runtime(
+        config, task, protection.examples, secure_sum, announce
+    )
     directory.claim(config, overwrite, environment)
     loop, log, source = build_loop(
         config,
@@ -152,6 +155,7 @@ def _run(
         around_round=around_round,
         runtime_figures=getattr(runtime, "figures", None),
         until=until,
+        secure_sum=secure_sum,
     )
     if task.notes:
         announce(task.notes)

@@ -295,6 +295,9 @@ COMPRESSORS = {
     "drive": "tff_pipeline.aggregators.compressed.quantisers:drive",
     "top_k": "tff_pipeline.aggregators.compressed.sparse:top_k",
     "random_k": "tff_pipeline.aggregators.compressed.sparse:random_k",
+    "shared_random_k": (
+        "tff_pipeline.aggregators.compressed.shared_random:shared_random_k"
+    ),
     "ef_sign": "tff_pipeline.aggregators.compressed.signs:ef_sign",
     "power_sgd": "tff_pipeline.aggregators.compressed.power_sgd:power_sgd",
 }

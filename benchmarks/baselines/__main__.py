@@ -1,4 +1,4 @@
-"""Trains what papers have published, and writes docs/baselines.md.
+"""Trains what papers have published, and writes it into pages of docs/.
 
 python -m benchmarks.baselines [--only=GROUP,...] [--seeds=3] [--data=FOLDER]
 
@@ -23,7 +23,7 @@ from tff_pipeline import errors, silence
 from tff_pipeline.files import durable
 
 _RESULTS = os.path.join(ROOT, "benchmarks", "results", "baselines.json")
-_PAGE = os.path.join(ROOT, "docs", "baselines.md")
+_DOCS = os.path.join(ROOT, "docs")
 
 
 def _names(text: str) -> list[str]:
@@ -79,7 +79,7 @@ def _options(arguments: Optional[list[str]] = None) -> argparse.Namespace:
     parser.add_argument(
         "--page_only",
         action="store_true",
-        help="trains nothing, and writes the page from what was measured",
+        help="trains nothing, and writes the pages from what was measured",
     )
     return parser.parse_args(arguments)
 
@@ -99,9 +99,23 @@ def main() -> int:
         print("Stopped; the same command goes on from here.", file=sys.stderr)
         return 130
     finally:
-        durable.write_text(_PAGE, page.document(results, GROUPS))
-    print(f"Written: {os.path.relpath(_PAGE)}")
+        pages = _write_pages(results)
+    print(f"Written: {', '.join(map(os.path.relpath, pages))}")
     return 0
+
+
+def _write_pages(results: Results) -> list[str]:
+    """Writes all pages that have figures, and returns their paths."""
+    paths = [os.path.join(_DOCS, "baselines.md")]
+    durable.write_text(paths[0], page.document(results, GROUPS))
+    for name, group in GROUPS.items():
+        if group.page is not None:
+            path = os.path.join(_DOCS, group.page)
+            with open(path, encoding="utf-8") as file:
+                text = page.filled(file.read(), results, name, group)
+            durable.write_text(path, text)
+            paths.append(path)
+    return paths
 
 
 def _train(name: str, options: argparse.Namespace, results: Results) -> None:

@@ -4,19 +4,40 @@ import abc
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from typing import Optional, Protocol
 
 from benchmarks.baselines.training import Run
 
 # Trains a run with a seed, or remembers it; returns its figures by name.
 Measure = Callable[[Run, int], Mapping[str, float]]
-# The name of a run and of a figure -> its values, seed by seed.
-Recall = Callable[[str, str], Sequence[float]]
+
+
+class Recall(Protocol):
+    """Finds figures that were measured."""
+
+    def __call__(
+        self, run: str, figure: str, group: Optional[str] = None
+    ) -> Sequence[float]:
+        """Returns the values of a figure, seed by seed; empty if there is none.
+
+        Args:
+          run: The name of the run.
+          figure: The name of the figure.
+          group: The group that it is of; by default the one that asks.
+        """
 
 
 class Group(abc.ABC):
-    """Runs whose figures stand in one table."""
+    """Runs whose figures stand in one table.
+
+    Attributes:
+      title: The heading of its section.
+      page: The page of `docs/` that has its section between the marks of the
+        group's name; `None` for docs/baselines.md, which links to it otherwise.
+    """
 
     title: str
+    page: Optional[str] = None
 
     @abc.abstractmethod
     def train(self, measure: Measure, seeds: int) -> None:

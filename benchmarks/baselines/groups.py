@@ -2,11 +2,13 @@
 
 from benchmarks.baselines.bucketing import Bucketing
 from benchmarks.baselines.buffered import Buffered
+from benchmarks.baselines.byzfl_beside import ByzflBeside
 from benchmarks.baselines.clusters import Clusters
 from benchmarks.baselines.dropout import DropOut
 from benchmarks.baselines.group import Group
 from benchmarks.baselines.heart import Heart
 from benchmarks.baselines.hostile import Hostile
+from benchmarks.baselines.long_tail import LongTail
 from benchmarks.baselines.personal import Personal
 from benchmarks.baselines.silos import Silos
 from benchmarks.baselines.similarity import ZeroSimilarity
@@ -23,4 +25,6 @@ GROUPS: dict[str, Group] = {
     "silos": Silos(),
     "hostile": Hostile(),
     "bucketing": Bucketing(),
+    "byzfl": ByzflBeside(),
+    "long_tail": LongTail(),
 }

@@ -1,9 +1,10 @@
-"""docs/baselines.md, made from the figures that were measured."""
+"""docs/baselines.md, and sections of other pages, made from the figures."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Optional
 
-from benchmarks.baselines.group import Group
+from benchmarks.baselines.group import Group, Recall
 from benchmarks.baselines.results import Results
 
 _COLUMNS = 80
@@ -19,18 +20,61 @@ def document(results: Results, groups: Mapping[str, Group]) -> str:
     parts = [_HEAD]
     for name, group in groups.items():
         parts.append(f"## {group.title}")
-        if name not in results:
-            parts.append("Not measured yet, or not all of it.")
-            continue
-        parts += group.section(
-            lambda run, figure, name=name: results.figures(name, run, figure)
-        )
-        parts.append(
-            f"`python -m benchmarks.baselines --only={name}`; "
-            f"{results.made(name)}."
-        )
+        if group.page is None or name not in results:
+            parts += section(results, name, group)
+        else:
+            parts.append(f"They stand in [{group.page}]({group.page}).")
     parts += ["## Not measured", _NOT_MEASURED]
     return "\n\n".join(map(_wrapped, parts)) + "\n"
+
+
+def filled(text: str, results: Results, name: str, group: Group) -> str:
+    """Writes a group's section into a page, between the marks of its name.
+
+    Args:
+      text: The page, which has both marks.
+      results: The figures.
+      name: The group's name.
+      group: The group.
+    """
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    parts = map(_wrapped, section(results, name, group))
+    return "\n\n".join([before + begin, *parts, end + after])
+
+
+def section(results: Results, name: str, group: Group) -> Sequence[str]:
+    """Writes the paragraphs and tables of a group, without its heading.
+
+    Args:
+      results: The figures.
+      name: The group's name.
+      group: The group.
+    """
+    if name not in results:
+        return ["Not measured yet, or not all of it."]
+    command = f"`python -m benchmarks.baselines --only={name}`"
+    return [
+        *group.section(recall_of(results, name)),
+        f"{command}; {results.made(name)}.",
+    ]
+
+
+def recall_of(results: Results, name: str) -> Recall:
+    """Returns what finds figures for a group.
+
+    Args:
+      results: The figures.
+      name: The group's name.
+    """
+
+    def recall(
+        run: str, figure: str, group: Optional[str] = None
+    ) -> Sequence[float]:
+        return results.figures(group or name, run, figure)
+
+    return recall
 
 
 def _wrapped(part: str) -> str:

@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Optional
 
 from absl.testing import flagsaver
 
@@ -32,6 +33,8 @@ class Run:
       figures: Takes the figures of a run that has ended.
       flags: More flags, which count more than the flagfile's.
       data: The folder of its data below `--data`, if it has files.
+      elsewhere: Trains as a config says, but with another's program, and gives
+        the figures; `None` to train here.
     """
 
     name: str
@@ -39,6 +42,9 @@ class Run:
     figures: Figures
     flags: Sequence[str] = ()
     data: str = ""
+    elsewhere: Optional[Callable[[ExperimentConfig], Mapping[str, float]]] = (
+        None
+    )
 
 
 @functools.cache
@@ -93,9 +99,12 @@ def train(run: Run, seed: int, data: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "run")
         config = config_of(run, seed, data, path)
-        if experiment.run(config).interrupted_by is not None:
+        if run.elsewhere is not None:
+            figures = dict(run.elsewhere(config))
+        elif experiment.run(config).interrupted_by is not None:
             raise KeyboardInterrupt  # Half a run has no figures.
-        figures = dict(run.figures(config, RunDirectory(path)))
+        else:
+            figures = dict(run.figures(config, RunDirectory(path)))
     return {**figures, "seconds": round(time.monotonic() - start, 1)}
 
 

@@ -103,6 +103,16 @@ def _cnn() -> nn.Sequential:
     return nn.Sequential(*layers, _ChannelsLast(), dense)
 
 
+def bucketing_cnn() -> nn.Sequential:
+    """The network of `tasks.mnist.bucketing_cnn`, of images that are scaled."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU()),
+        *(nn.MaxPool2d(2), nn.Dropout2d(0.25), _ChannelsLast()),
+        *(nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5)),
+        nn.Linear(128, 10),
+    )
+
+
 class _LSTM(nn.Module):
     """Characters to logits."""
 

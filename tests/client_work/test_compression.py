@@ -24,10 +24,13 @@ from tff_pipeline.config import (
     OptimizerConfig,
     ServerConfig,
 )
+from tff_pipeline.config.compression import LINEAR
 from tff_pipeline.optimizers.build import build_optimizer
 from tff_pipeline.runtime.in_process import InProcessContext
 
 SERVER = ServerConfig(OptimizerConfig("server", "sgd", 1.0))
+# Those that make bytes; linear ones are steps of the aggregation.
+CODES = sorted(set(registry.COMPRESSORS) - set(LINEAR))
 WITH_MEMORY = ("top_k", "random_k", "ef_sign", "power_sgd")
 
 
@@ -125,6 +128,79 @@ def test_what_was_sent_and_the_memory_add_up_to_all_updates(name):
     assert counted > 2
 
 
+def test_what_counted_and_the_memory_add_up_to_all_updates_late_ones_too():
+    """TRAPS C8: what was sent in vain is put back; a client is NaN once."""
+    task = small_training.task_of(small_training.dense)
+    names = list(task.train.client_ids)
+    algorithm = algorithm_of(task, [Compressed(code_of("top_k", fraction=0.1))])
+    assert algorithm.puts_back
+    plain = build_client_update(
+        task.tff_model_fn,
+        build_optimizer(small_training.CLIENTS.optimizer),
+        small_training.CLIENTS,
+    )
+    kept = dict.fromkeys(names, algorithm.initial_kept_state)
+    updates, counted = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    # Round -> those that come and those that are late; round 3 is lost.
+    cohorts = {1: ("012", "3"), 2: ("123", ""), 3: ("013", "2"), 4: ("23", "1")}
+    with InProcessContext(1):
+        state = algorithm.initial_state(small_training.start(task))
+        for number, (came, late) in cohorts.items():
+            blocks = {
+                names[i]: drawn_block(task.train.load(names[i]), 0, number, i)
+                for i in map(int, came + late)
+            }
+            spoilt_one = names[1] if number == 2 else None
+            if spoilt_one:
+                spoilt(blocks[spoilt_one])
+            weights = algorithm.model_weights(state)
+            in_time = [names[int(i)] for i in came]
+            in_vain = [names[int(i)] for i in late]
+            for each, block in blocks.items():
+                client = {"weights": weights, "data": block}
+                if each != spoilt_one:
+                    updates[each] += flat(plain.computation(client)[0].update)
+                client["states"] = kept[each]
+                sent = algorithm.update.computation(client)[0]
+                if each in in_time and number != 3:
+                    counted[each] += flat(algorithm.update.decode(sent).update)
+            after, _, new = algorithm.run_round(
+                state,
+                [blocks[each] for each in in_time],
+                [kept[each] for each in in_time],
+            )
+            if number == 3:
+                in_vain += in_time
+            else:
+                kept |= dict(zip(in_time, new))
+            if in_vain:
+                back = algorithm.put_back(
+                    state,
+                    [blocks[each] for each in in_vain],
+                    [kept[each] for each in in_vain],
+                )
+                kept |= dict(zip(in_vain, back))
+            state = state if number == 3 else after
+    for each in names[:4]:
+        assert np.linalg.norm(counted[each]) > 1e-3
+        np.testing.assert_allclose(
+            counted[each] + memory(kept[each]), updates[each], atol=2e-6
+        )
+
+
+def test_an_update_that_is_too_large_for_any_mean_is_not_put_back():
+    hook = Compressed(code_of("ef_sign"))
+    before = {"memory": [tf.ones([3])]}
+    rest = {"memory": [tf.zeros([3])]}
+    for size, expected in ((5.0, 5.0), (1e30, 1.0), (np.inf, 1.0)):
+        (kept,) = hook.put_back(before, rest, [tf.fill([3], size)])["memory"]
+        np.testing.assert_array_equal(kept, [expected] * 3)
+
+
+def test_codes_without_a_memory_have_nothing_to_put_back():
+    assert not Compressed(code_of("drive")).puts_back
+
+
 def finished(key, accepted=True):
     return Finished(
         (),
@@ -136,7 +212,7 @@ def finished(key, accepted=True):
     )
 
 
-@pytest.mark.parametrize("name", sorted(registry.COMPRESSORS))
+@pytest.mark.parametrize("name", CODES)
 def test_weight_and_update_arrive_by_the_bytes_alone(name):
     hook = Compressed(code_of(name))
     specs = [tf.TensorSpec([8, 6]), tf.TensorSpec([6])]

@@ -21,6 +21,7 @@ def test_defaults_are_those_of_the_attack():
     [
         ({"name": "worm"}, "--attack=worm: must be one of: label_flip"),
         ({"attack_scale": 2.0}, "only used with --attack="),
+        ({"attack_kept_momentum": False}, "only used with --attack="),
         (
             {"name": "mimic", "attack_scale": 2.0},
             "--attack_scale=2.0 is not used with --attack=mimic",

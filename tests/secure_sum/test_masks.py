@@ -94,8 +94,8 @@ def masked_messages(exchange):
     long = [m for m in exchange.transcript if len(m) > segment.num_bytes]
     assert len(long) == 3
     return [
-        np.frombuffer(
-            m[:-64], segment.dtype, offset=len(m) - 64 - segment.num_bytes
-        )
+        layout.from_bytes(
+            (segment,), memoryview(m)[-64 - segment.num_bytes : -64]
+        )[0]
         for m in long
     ]

@@ -549,18 +549,27 @@ def test_the_server_refuses_signed_nonsense(kind, body):
         exchange.server.receive(message)
 
 
-def test_numbers_above_the_modulus_are_refused():
-    exchange = Exchange(5, (Segment(4, 20),))
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        # Four numbers of 19 bits: words of 16, then 12 bits and 4 left over.
+        (bytes(9) + b"\x10", "left over"),
+        (bytes(9), "has 9 bytes, not 10"),
+        (bytes(16), "has 16 bytes, not 10"),
+    ],
+)
+def test_vectors_that_are_not_packed_as_they_must_be_are_refused(body, why):
+    exchange = Exchange(5, (Segment(4, 19),))
     uploads(exchange, Kind.MASKED)
     message = messages.write(
         exchange.parameters,
         Kind.MASKED,
         2,
         SERVER,
-        [np.full(4, 2**20, "<u4").tobytes()],
+        [body],
         exchange.identities[2],
     )
-    with pytest.raises(MalformedMessageError, match="not below"):
+    with pytest.raises(MalformedMessageError, match=why):
         exchange.server.receive(message)
 
 

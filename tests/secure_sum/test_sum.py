@@ -177,7 +177,7 @@ def test_bytes_are_counted():
     # The header, the body and the signature of each of five messages, with
     # three sealed shares and shares of four seeds.
     header = 46
-    expected = 5 * (header + 64) + 96 + (4 + 3 * 88) + 4000 + 32
+    expected = 5 * (header + 64) + 96 + (4 + 3 * 88) + 2500 + 32
     expected += 4 + 4 * 38 + 4
     assert run.bytes_up == [expected] * 4
     assert min(run.bytes_down) == max(run.bytes_down) > 0

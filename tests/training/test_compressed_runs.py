@@ -2,30 +2,42 @@
 
 import csv
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.testing import overflowing
 from tests.testing.soaked import soaked
 from tff_pipeline import errors, experiment, registry
 from tff_pipeline.algorithms import algorithm
+from tff_pipeline.assembly.privacy import Protection
+from tff_pipeline.assembly.process import build_algorithm
+from tff_pipeline.assembly.task import initial_weights, load_described_task
+from tff_pipeline.cohorts.source import CohortSource
 from tff_pipeline.commands import verify
 from tff_pipeline.config import (
     AggregationConfig,
     AlgorithmConfig,
     ClientConfig,
     CompressionConfig,
+    DeviceConfig,
     ExperimentConfig,
     OptimizerConfig,
     PrivacyConfig,
     RunConfig,
 )
+from tff_pipeline.config.compression import LINEAR
 from tff_pipeline.config.data import DataConfig
 from tff_pipeline.runs import round_log
 from tff_pipeline.runs.checkpoint import CheckpointStore
+from tff_pipeline.runs.kept_states import KeptStates
+from tff_pipeline.runtime.in_process import InProcessContext
 
 # digits_2nn has 55,210 weights, in 14 blocks of 4,096 numbers, and a number of
 # the model goes with it.
 WHOLE = 4 * 55_210
+# Those that make bytes; linear ones are steps of the aggregation.
+CODES = sorted(set(registry.COMPRESSORS) - set(LINEAR))
 
 
 def config_of(path, rounds, compression, name="fed_avg", **groups):
@@ -115,7 +127,7 @@ def test_bytes_are_those_of_the_payloads(tmp_path):
     assert any(line.startswith("What reaches a client") for line in said)
 
 
-def test_a_refused_round_puts_back_what_its_payloads_took(tmp_path):
+def test_updates_that_overflow_the_mean_stay_out_of_the_memories(tmp_path):
     overflowing.register()
     code = CompressionConfig("top_k", fraction=0.5)
     experiment.run(config_of(tmp_path, 4, code, "overflowing"))
@@ -131,7 +143,46 @@ def test_a_refused_round_puts_back_what_its_payloads_took(tmp_path):
     assert len(set(kept)) == 3
 
 
-@pytest.mark.parametrize("name", soaked(*sorted(registry.COMPRESSORS)))
+def test_late_updates_are_in_the_memories_of_their_clients(tmp_path):
+    """Of six clients four are needed; the others have all that they sent."""
+    config = config_of(
+        tmp_path,
+        1,
+        CompressionConfig("top_k", fraction=0.1, down="uniform"),
+        devices=DeviceConfig(speeds="lognormal", over_selection=1.5),
+    )
+    experiment.run(config)
+    task, _ = load_described_task(config)
+    built = build_algorithm(config, task, Protection())
+    source = CohortSource(config, task).with_traffic(
+        built.bytes_down, built.bytes_up
+    )
+    cohort = source.with_late().cohort(1)
+    assert (len(cohort.client_ids), len(cohort.late_ids)) == (4, 2)
+    assert not source.cohort(1).late
+    with InProcessContext():
+        first = built.initial_state(initial_weights(task, config.run.seed))
+        nothing = [built.initial_kept_state] * 2
+        expected = built.put_back(first, cohort.late, nothing)
+    folder = str(tmp_path / "checkpoints")
+    kept = KeptStates(folder, built.initial_kept_state)
+    identity = config.flags(identity_only=True)
+    kept = CheckpointStore(folder, config=identity).load_all(1, first, kept)[2]
+    assert kept.client_ids == sorted([*cohort.client_ids, *cohort.late_ids])
+    for row, same in zip(kept.rows(cohort.late_ids), expected):
+        tf.nest.map_structure(np.testing.assert_array_equal, row, same)
+    # A tenth of an update is missing where it was sent and counted.
+    empty = {
+        each: sum(
+            np.count_nonzero(leaf == 0) for leaf in row["compression"]["memory"]
+        )
+        for each, row in zip(kept.client_ids, kept.rows(kept.client_ids))
+    }
+    for each in cohort.client_ids:
+        assert empty[each] >= 5_521 + max(empty[i] for i in cohort.late_ids) / 2
+
+
+@pytest.mark.parametrize("name", soaked(*CODES))
 def test_every_code_learns_within_clients_privacy(name, tmp_path):
     config = config_of(
         tmp_path,

@@ -11,6 +11,7 @@ from tff_pipeline.config import (
     AggregationConfig,
     AlgorithmConfig,
     ClientConfig,
+    CompressionConfig,
     DataConfig,
     DeviceConfig,
     ExperimentConfig,
@@ -56,9 +57,22 @@ def state(path, round_number):
 def rows(path):
     with open(path / "metrics.csv", newline="") as file:
         return [
-            {k: v for k, v in row.items() if k != "seconds"}
+            {k: v for k, v in row.items() if k not in ("seconds", "bytes_up")}
             for row in csv.DictReader(file)
         ]
+
+
+def bytes_up(path):
+    with open(path / "metrics.csv", newline="") as file:
+        return [int(row["bytes_up"]) for row in csv.DictReader(file)]
+
+
+def test_what_a_client_sends_takes_the_bits_of_its_moduli(plain):
+    """Four clients on a grid of 20 bits: sums below 2^22."""
+    of_update = 55_210 * 22 // 8 + 1
+    for each in bytes_up(plain):
+        # Weight, counts and metrics are some dozen numbers.
+        assert of_update < each < of_update + 200
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +93,8 @@ def test_a_run_has_the_bits_of_the_plain_one_and_is_resumed_to_the_bit(
     train(tmp_path, BONAWITZ)
     assert state(tmp_path, 2) == state(plain, 2)
     assert rows(tmp_path) == rows(plain)
+    # A message has a header of 46 bytes and a signature of 64.
+    assert bytes_up(tmp_path) == [each + 110 for each in bytes_up(plain)]
 
 
 def test_the_columns_are_there(plain):
@@ -145,7 +161,10 @@ def test_a_run_that_stops_for_it_says_why(tmp_path, monkeypatch):
         train(tmp_path, BONAWITZ, on_failed_round="stop")
 
 
-def test_a_private_run_is_the_same_with_the_protocol(tmp_path):
+@pytest.mark.parametrize(
+    ("code", "padded"), [(None, 1 << 16), ("shared_random_k", 1 << 13)]
+)
+def test_a_private_run_is_the_same_with_the_protocol(tmp_path, code, padded):
     private = {
         "aggregation": AggregationConfig("dp_distributed"),
         "privacy": PrivacyConfig(
@@ -156,9 +175,15 @@ def test_a_private_run_is_the_same_with_the_protocol(tmp_path):
             dp_bits=20,
         ),
     }
+    if code is not None:
+        private["compression"] = CompressionConfig(code)
     for name, secure in (("plain", PLAIN), ("secure", BONAWITZ)):
         train(tmp_path / name, secure, **private)
     assert state(tmp_path / "plain", 2) == state(tmp_path / "secure", 2)
+    # A power of two of numbers of 20 bits, each rotated, and a few of 62.
+    of_update = padded * 20 // 8
+    for each in bytes_up(tmp_path / "plain"):
+        assert of_update < each < of_update + 200
     trust = {
         name: json.loads((tmp_path / name / "privacy.json").read_text())[
             "who_sees_what"
@@ -169,6 +194,24 @@ def test_a_private_run_is_the_same_with_the_protocol(tmp_path):
     assert "no more than the sum" in trust["secure"]
 
 
+def test_a_linear_code_makes_the_sum_shorter_and_goes_on_to_the_bit(
+    plain, tmp_path
+):
+    shared = {"compression": CompressionConfig("shared_random_k")}
+    said = train(tmp_path / "plain", PLAIN, **shared)
+    (leaves,) = [line for line in said if line.startswith("What leaves")]
+    assert "the same for all clients of a round, are sent, times 10" in leaves
+    # The rest is as long as without the code, but for a byte of the count of
+    # numbers that were cut, of which there are fewer.
+    of_update, of_chosen = -(-55_210 * 22 // 8), -(-5_521 * 22 // 8)
+    expected = [each - of_update + of_chosen - 1 for each in bytes_up(plain)]
+    assert bytes_up(tmp_path / "plain") == expected
+    train(tmp_path / "secure", BONAWITZ, until=1, **shared)
+    train(tmp_path / "secure", BONAWITZ, **shared)
+    assert state(tmp_path / "plain", 2) == state(tmp_path / "secure", 2)
+    assert state(tmp_path / "plain", 2) != state(plain, 2)
+
+
 def test_scaffold_sums_its_weights_under_the_mask_too(tmp_path):
     scaffold = {"algorithm": AlgorithmConfig("scaffold")}
     for name, secure in (("plain", PLAIN), ("secure", BONAWITZ)):
@@ -176,7 +219,7 @@ def test_scaffold_sums_its_weights_under_the_mask_too(tmp_path):
     assert state(tmp_path / "plain", 2) == state(tmp_path / "secure", 2)
 
 
-def test_a_missing_package_is_named(monkeypatch):
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(
         registry.SECURE_SUMS, "bonawitz", "a_missing_package.of:Mine"
     )
@@ -184,5 +227,6 @@ def test_a_missing_package_is_named(monkeypatch):
         errors.ConfigError,
         match=r"needs the package a_missing_package; install .*secure_sum",
     ):
-        runtimes.secure_sum_protocol(BONAWITZ)
-    assert runtimes.secure_sum_protocol(PLAIN) is None
+        runtimes.secure_sum_protocol(config_of(tmp_path, BONAWITZ))
+    mean = config_of(tmp_path, PLAIN, aggregation=AggregationConfig("mean"))
+    assert runtimes.secure_sum_protocol(mean) is None

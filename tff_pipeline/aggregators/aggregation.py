@@ -6,9 +6,11 @@ Each entry of `registry.AGGREGATORS`, and each step of
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional, Union
 
+import numpy as np
 import tensorflow_federated as tff
 
 from tff_pipeline.aggregators.rows import ANYBODY, Condition, RowRule
@@ -52,6 +54,9 @@ class Aggregation:
       tagged: True if the factory takes tags in the place of weights, which
         `client_work.tagged` sends.
       needs: The fewest clients that must come; a round of fewer is refused.
+      sent_bytes: A function from the types of a client's value and its weight
+        to the usual number of bytes in which they leave the client; `None` if
+        they leave it as they are.
     """
 
     factory: Factory
@@ -67,6 +72,7 @@ class Aggregation:
     rule: Optional[RowRule] = None
     tagged: bool = False
     needs: Condition = ANYBODY
+    sent_bytes: Optional[Callable[[tff.Type, tff.Type], int]] = None
 
     @property
     def sums_only(self) -> bool:
@@ -75,6 +81,21 @@ class Aggregation:
         What clients send must then add up as it is.
         """
         return self.secure or self.hides_clients
+
+    def bytes_of(self, value_type: tff.Type, weight_type: tff.Type) -> int:
+        """Returns the usual number of bytes in which a message leaves a client.
+
+        Args:
+          value_type: The type of a client's value.
+          weight_type: The type of its weight, or of the tag in its place.
+        """
+        if self.sent_bytes is not None:
+            return self.sent_bytes(value_type, weight_type)
+        return sum(
+            math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize
+            for kind in (value_type, weight_type)
+            for leaf in tff.structure.flatten(kind)
+        )
 
     @property
     def runs_without_clients(self) -> bool:

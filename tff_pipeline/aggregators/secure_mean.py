@@ -24,6 +24,7 @@ from tff_pipeline.aggregators.aggregation import (
     Aggregation,
     AggregationContext,
 )
+from tff_pipeline.aggregators.compressed.compressor import dimension_of
 
 _COLUMNS = ("clipped_values", "clipped_weights")
 # Bits of a weight before and after the point.
@@ -50,8 +51,25 @@ def secure_mean(context: AggregationContext) -> Aggregation:
     def measure(measurements: Any) -> Mapping[str, float]:
         return {name: int(measurements[name]) for name in _COLUMNS}
 
+    factory = SecureMeanFactory(bound, bits, largest)
+
+    def sent_bytes(value_type: tff.Type, weight_type: tff.Type) -> int:
+        del weight_type  # It is one of the numbers of the sum.
+        dimension = dimension_of(tff.structure.flatten(value_type))
+        counts = {"numbers": dimension}
+        # Moduli are above clients times range, and packed into whole bytes.
+        return sum(
+            -(
+                -counts.get(name, 1)
+                * (context.cohort_size * most).bit_length()
+                // 8
+            )
+            for name, most in factory.largest(dimension).items()
+        )
+
     return Aggregation(
-        SecureMeanFactory(bound, bits, largest),
+        factory,
+        sent_bytes=sent_bytes,
         columns=_COLUMNS,
         measure=measure,
         secure=True,
@@ -100,16 +118,7 @@ class SecureMeanFactory(tff.aggregators.WeightedAggregationFactory):
         specs = tff.types.structure_from_tensor_type_tree(
             lambda leaf: tf.TensorSpec(leaf.shape, leaf.dtype), value_type
         )
-        dimension = sum(
-            spec.shape.num_elements() for spec in tf.nest.flatten(specs)
-        )
-        largest = collections.OrderedDict(
-            numbers=self._steps,
-            weight=math.ceil(self._largest_weight * self._per_one),
-            clients=1,
-            clipped_values=max(1, dimension),
-            clipped_weights=1,
-        )
+        largest = self.largest(dimension_of(tf.nest.flatten(specs)))
 
         @tff.tensorflow.computation(value_type, weight_type)
         def encode(value: Any, weight: tf.Tensor) -> Any:
@@ -141,6 +150,21 @@ class SecureMeanFactory(tff.aggregators.WeightedAggregationFactory):
             )
 
         return tff.templates.AggregationProcess(initialize, next_fn)
+
+    def largest(self, dimension: int) -> collections.OrderedDict[str, int]:
+        """Returns the largest number that a client sends in each part of a sum.
+
+        Args:
+          dimension: The number of numbers in an update; all other parts are one
+            number each.
+        """
+        return collections.OrderedDict(
+            numbers=self._steps,
+            weight=math.ceil(self._largest_weight * self._per_one),
+            clients=1,
+            clipped_values=max(1, dimension),
+            clipped_weights=1,
+        )
 
     def _encode(self, value: Any, weight: tf.Tensor) -> Any:
         """Returns what a client sends: int64 scalars and [dimension]."""

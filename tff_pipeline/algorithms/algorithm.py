@@ -230,6 +230,36 @@ class Algorithm(abc.ABC):
         output = self.process.next(state, data)
         return output.state, self._completed(state, output.metrics), ()
 
+    @property
+    def puts_back(self) -> bool:
+        """True if clients keep of a message that did not count what it said."""
+        process = self.process
+        return (
+            isinstance(process, KeptStateProcess)
+            and process.put_back is not None
+        )
+
+    def put_back(
+        self, state: Any, data: Sequence[Any], kept: Sequence[Any]
+    ) -> Sequence[Any]:
+        """Computes what clients keep whose messages did not count.
+
+        They train as in the round, with the same draws. It is called only if
+        the algorithm `puts_back`.
+
+        Args:
+          state: The server's state before the round.
+          data: The data of these clients, as `process` takes them.
+          kept: Their kept states before the round, in the same order.
+
+        Returns:
+          Their kept states, in the same order.
+        """
+        assert isinstance(self.process, KeptStateProcess)
+        assert self.process.put_back is not None
+        rows: Sequence[Any] = self.process.put_back(state, data, kept)
+        return rows
+
     def _completed(self, before: Any, metrics: Any) -> Any:
         """Completes what the aggregator measured by the weights before it."""
         complete = self.aggregation.complete
@@ -335,7 +365,8 @@ class Algorithm(abc.ABC):
 
         Args:
           state: The server's state after `without_update`.
-          kept: The kept states of all clients before the round.
+          kept: The kept states of all clients before the round, in which
+            payloads are put back.
           round_number: The number of the round, 1 or above.
         """
         del state, round_number

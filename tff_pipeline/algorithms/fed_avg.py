@@ -78,6 +78,11 @@ class FedAvg(Algorithm):
         )
         self.bytes_down = num_bytes(update.received_type)
         self.bytes_up = update.bytes_up
+        if update.decode is None:
+            sent = update.result_type
+            self.bytes_up = context.aggregation.bytes_of(
+                sent.update, sent.update_weight
+            )
 
     def own_hooks(self, context: AlgorithmContext) -> Sequence[ClientHook]:
         """Lists the hooks of the algorithm itself.

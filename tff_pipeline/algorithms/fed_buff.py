@@ -175,6 +175,12 @@ class FedBuff(FedAvg):
                 "together, from the model after the one before, and "
                 "--algorithm=fed_buff has none; leave it out."
             )
+        if config.compression.linear:
+            raise errors.ConfigError(
+                f"--compression={config.compression.name} is for rounds that "
+                "clients begin together, which tell what all of them send, and "
+                "--algorithm=fed_buff has none; choose random_k."
+            )
         devices = config.devices
         for flag, value, default in (
             ("round_deadline_s", devices.round_deadline_s, None),

@@ -13,6 +13,7 @@ from tff_pipeline.aggregators.aggregation import (
 from tff_pipeline.aggregators.compressed.compressor import (
     Compressor,
     CompressorContext,
+    LinearCode,
 )
 from tff_pipeline.aggregators.rows import RowStep
 from tff_pipeline.algorithms import algorithm
@@ -31,6 +32,7 @@ from tff_pipeline.cohorts.asynchronous import DeviceSchedule
 from tff_pipeline.cohorts.devices import Devices
 from tff_pipeline.cohorts.source import sampler_of
 from tff_pipeline.config import ExperimentConfig
+from tff_pipeline.config.compression import LINEAR
 from tff_pipeline.datasets.federation import augmentation
 from tff_pipeline.tasks.task import Task
 
@@ -67,7 +69,10 @@ def build_algorithm(
             f"--aggregator={config.aggregation.name}; choose "
             f"{' or '.join(aggregation.samplings)}."
         )
-    if task.factor_places:
+    linear = _linear_code(config)
+    if linear is not None:
+        aggregation = linear.before(aggregation)
+    elif task.factor_places:
         aggregation = lora_error.with_lora_error(
             aggregation, task.factor_places
         )
@@ -143,7 +148,8 @@ def _changes(config: ExperimentConfig, task: Task) -> Sequence[ClientHook]:
     if change is not None:
         hooks.append(Augmented(change))
     if config.clients.kept_momentum is not None:
-        hooks.append(KeptMomentum(config.clients.kept_momentum))
+        attackers_too = config.attack.attack_kept_momentum is not False
+        hooks.append(KeptMomentum(config.clients.kept_momentum, attackers_too))
     return hooks
 
 
@@ -157,17 +163,27 @@ def _compression(
         up.
     """
     name = config.compression.name
-    if name is None:
+    if name is None or config.compression.linear:
         return ()
-    compressor = _compressor(config, name)
-    if aggregation.sums_only and not compressor.linear:
+    if aggregation.sums_only:
         raise errors.ConfigError(
             f"--compression={name} is not used with "
             f"--aggregator={config.aggregation.name}: the server learns only "
             "the sum of what clients send, and bytes of this code do not add "
-            "up; leave it out."
+            f"up; choose --compression={' or '.join(LINEAR)}, or leave it out."
         )
-    return [Compressed(compressor, aggregation.tagged)]
+    return [Compressed(_compressor(config, name), aggregation.tagged)]
+
+
+def _linear_code(config: ExperimentConfig) -> Optional[LinearCode]:
+    """Makes the code of `--compression` if it is linear; else `None`."""
+    name = config.compression.name
+    if name is None or not config.compression.linear:
+        return None
+    made: LinearCode = registry.load(name, registry.COMPRESSORS)(
+        CompressorContext(config.compression, config.run.seed)
+    )
+    return made
 
 
 def _pruning(

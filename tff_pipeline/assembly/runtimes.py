@@ -7,26 +7,36 @@ from typing import Any, Optional
 from tff_pipeline import errors, registry
 from tff_pipeline.assembly import workers
 from tff_pipeline.config import RUNTIME_OPTIONS, ExperimentConfig
-from tff_pipeline.config.secure_aggregation import SecureAggregationConfig
+from tff_pipeline.config.run import SAME_BITS
+from tff_pipeline.config.secure_aggregation import SECURE_AGGREGATORS
 from tff_pipeline.privacy.example_plan import ExamplePlan
 from tff_pipeline.runtime.ray.options import PoolOptions
+from tff_pipeline.secure_sum.measured import Measured
+from tff_pipeline.secure_sum.plain import Plain
 from tff_pipeline.tasks.task import Task
 
 
-def secure_sum_protocol(config: SecureAggregationConfig) -> Optional[Any]:
+def secure_sum_protocol(experiment: ExperimentConfig) -> Optional[Measured]:
     """Makes the protocol that `--secure_aggregation` names.
 
     Args:
-      config: The options of the protocol.
+      experiment: The experiment.
 
     Returns:
-      An object for the in-process runtime; `None` for plain sums.
+      An object for the in-process runtime, which measures what clients send;
+      `None` for another runtime, or an aggregator without secure sums.
 
     Raises:
       ConfigError: If a package that it needs is not installed.
     """
+    config = experiment.secure_aggregation
     if config.is_plain:
-        return None
+        if (
+            experiment.run.runtime != "in_process"
+            or experiment.aggregation.last not in SECURE_AGGREGATORS
+        ):
+            return None
+        return Measured(Plain())
     try:
         protocol = registry.load(config.protocol, registry.SECURE_SUMS)
     except ModuleNotFoundError as error:
@@ -35,13 +45,14 @@ def secure_sum_protocol(config: SecureAggregationConfig) -> Optional[Any]:
             f"{(error.name or '').partition('.')[0]}; install "
             "tff-pipeline[secure_sum]."
         ) from None
-    return protocol(config.neighbours, config.threshold or 0)
+    return Measured(protocol(config.neighbours, config.threshold or 0))
 
 
 def runtime(
     config: ExperimentConfig,
     task: Optional[Task] = None,
     examples_plan: Optional[ExamplePlan] = None,
+    secure_sum: Optional[Measured] = None,
     announce: Callable[[str], None] = lambda _: None,
 ) -> contextlib.AbstractContextManager[Any]:
     """Makes the runtime that `--runtime` names.
@@ -51,6 +62,8 @@ def runtime(
       task: Its task; without one (`None`) what is computed is no round, and it
         is computed in this process where that gives the same bits.
       examples_plan: The plan that protects examples, if there is one.
+      secure_sum: The protocol that carries out secure sums, for the in-process
+        runtime; `None` for sums of the runtime's own.
       announce: Takes a line about each event on a cluster.
 
     Returns:
@@ -60,8 +73,8 @@ def runtime(
       ConfigError: If a package that the runtime needs is not installed.
     """
     name = config.run.runtime
-    if task is None:
-        name = "in_process" if name == "ray" else name
+    if task is None and name in SAME_BITS:
+        name = SAME_BITS[0]
     context = _context(name)
     if name == "ray":
         assert task is not None
@@ -69,8 +82,8 @@ def runtime(
     options = {
         option: getattr(config.run, option) for option in RUNTIME_OPTIONS[name]
     }
-    if task is not None and not config.secure_aggregation.is_plain:
-        options["secure_sum"] = secure_sum_protocol(config.secure_aggregation)
+    if secure_sum is not None:
+        options["secure_sum"] = secure_sum
     made: contextlib.AbstractContextManager[Any] = context(**options)
     return made
 
@@ -85,7 +98,6 @@ def check(config: ExperimentConfig) -> None:
       ConfigError: If it is not; its sentence says what to install.
     """
     _context(config.run.runtime)
-    secure_sum_protocol(config.secure_aggregation)
 
 
 def _context(name: str) -> Any:

@@ -17,6 +17,7 @@ from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.round_log import RoundLog
 from tff_pipeline.runtime.ray.options import LOST_WORKERS
+from tff_pipeline.secure_sum.measured import Measured
 from tff_pipeline.tasks.task import Task
 from tff_pipeline.training import columns
 from tff_pipeline.training.loop import Loop
@@ -54,6 +55,7 @@ def build_loop(
     around_round: Callable[[int], contextlib.AbstractContextManager[Any]],
     until: Optional[int],
     runtime_figures: Optional[Callable[[], Mapping[str, int]]] = None,
+    secure_sum: Optional[Measured] = None,
 ) -> tuple[Loop, RoundLog, CohortSource]:
     """Builds the loop with the algorithm, its evaluation and its records.
 
@@ -70,6 +72,8 @@ def build_loop(
       until: The last round to run; by default that of `config`.
       runtime_figures: Returns what a cluster counted since the last round, by
         name of a column; `None` without a cluster.
+      secure_sum: The protocol that carries out secure sums, which measures what
+        clients send; `None` if there is none.
 
     Returns:
       (the loop, the log that it writes, the reader that it takes cohorts from,
@@ -89,6 +93,8 @@ def build_loop(
     source = source.with_traffic(
         algorithm.bytes_down or 0, algorithm.bytes_up or 0
     )
+    if algorithm.puts_back:
+        source = source.with_late()
     names = columns.names(
         task,
         groups,
@@ -134,6 +140,7 @@ def build_loop(
         until,
         evaluates_before=bool(task.begins_with),
         runtime_figures=runtime_figures or (lambda: {}),
+        sent_bytes=(lambda: None) if secure_sum is None else secure_sum.take,
     )
     return loop, log, source
 
@@ -141,5 +148,6 @@ def build_loop(
 def _exact_bytes(config: ExperimentConfig) -> tuple[str, ...]:
     """Names the columns of bytes that depend on what clients sent or missed."""
     compression = config.compression
-    columns = {"bytes_up": compression.name, "bytes_down": compression.down}
+    up = None if compression.linear else compression.name
+    columns = {"bytes_up": up, "bytes_down": compression.down}
     return tuple(name for name, code in columns.items() if code is not None)

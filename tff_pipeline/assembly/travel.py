@@ -58,7 +58,10 @@ def what_leaves_a_client(
       (220,844 bytes), 1. clipped to 0.5, with noise of standard deviation 0.5".
     """
     line = "What leaves a client: the model delta and its weight"
-    encoded = any(hook.encodes for hook in built.hooks)
+    encoded = (
+        any(hook.encodes for hook in built.hooks)
+        or built.aggregation.sent_bytes is not None
+    )
     if built.bytes_up is not None and not encoded:
         line += f" ({built.bytes_up:,} bytes)"
     steps = [hook.describe() for hook in built.hooks]

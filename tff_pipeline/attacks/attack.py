@@ -66,6 +66,8 @@ class Attack:
         to react to; `None` if there is no backdoor.
       target: The class that inputs with the pattern are to become.
       note: A sentence about its strength, printed at the start; may be empty.
+      marked: Whether clients are told that they attack even if nothing of the
+        above needs it.
     """
 
     on_data: Optional[Callable[[Examples, np.random.Generator], Examples]] = (
@@ -76,13 +78,14 @@ class Attack:
     trigger: Optional[Callable[[Array], Array]] = None
     target: int = 0
     note: str = ""
+    marked: bool = False
 
     @property
     def hook(self) -> Optional[ClientHook]:
         """Hook of every client, by which attackers are told from others."""
-        if self.on_update is not None or self.on_rows is None:
+        if self.on_update is not None:
             return self.on_update
-        return Marked()
+        return Marked() if self.on_rows is not None or self.marked else None
 
 
 def attackers(
@@ -167,4 +170,7 @@ def build(context: AttackContext) -> Attack:
     build_named: Callable[[AttackContext], Attack] = registry.load(
         context.config.name, registry.ATTACKS
     )
-    return build_named(context)
+    return dataclasses.replace(
+        build_named(context),
+        marked=context.config.attack_kept_momentum is False,
+    )

@@ -7,8 +7,14 @@ client adds to its update u what its messages lost so far, the memory e:
 
 so that all that it sent, as decoded, and its memory add up to all its updates.
 The memory is in units of the update before any weight. It stays with its client
-while that takes no part. An update that is refused takes its payload with it:
-the client gets its old memory back, and it is as if the update had never been.
+while that takes no part. Of a message that did not count, for it came too late
+or its round was lost, the payload is put back,
+
+    e <- e + C(u + e), so that it is u + e,
+
+and what counted, as decoded, and the memory still add up to all updates. Two
+kinds have no place in that sum and leave the memory as it was: an update that
+is not finite, and one so large that with it no later mean would be finite.
 """
 
 from collections.abc import Sequence
@@ -26,6 +32,10 @@ from tff_pipeline.client_work.hooks import (
     Message,
     zeros,
 )
+
+# Below the square root of the largest float32: sums of squares of such numbers,
+# and of such numbers times weights, are finite.
+_LARGEST_MEMORY = 1e18
 
 
 class Compressed(ClientHook):
@@ -48,6 +58,7 @@ class Compressed(ClientHook):
         """
         self._compressor = compressor
         self._tagged = tagged
+        self.puts_back = compressor.biased
 
     def describe(self) -> str:
         """Describes the code."""
@@ -110,6 +121,28 @@ class Compressed(ClientHook):
             after["memory"] = list(map(tf.subtract, leaves, sent))
         payload = payload_head.joined(message.weight, payload, self._tagged)
         return message._replace(update=payload), after or state
+
+    def put_back(self, before: Any, after: Any, update: Any) -> Any:
+        """Puts a payload that did not count back into the memory.
+
+        Args:
+          before: The memory before the round.
+          after: The memory that is left of what the payload does not say; that
+            of a client that was rejected is as before.
+          update: What the payload says; zeros of such a client.
+
+        Returns:
+          The old memory and the update, and what the code kept before.
+        """
+        memory = list(map(tf.add, after["memory"], update))
+        small = tf.reduce_all(
+            [tf.reduce_all(tf.abs(leaf) < _LARGEST_MEMORY) for leaf in memory]
+        )
+        memory = [
+            tf.where(small, leaf, old)
+            for leaf, old in zip(memory, before["memory"])
+        ]
+        return {**before, "memory": memory}
 
     def decoded(
         self, payload: tf.Tensor, specs: Specs, server_value: Any = ()

@@ -155,6 +155,8 @@ class ClientHook:
       value_travels: False if the value at the server reaches clients within
         the bytes of the model, which `sent_model` makes.
       changes_model: True if the hook's `model_at_server` changes the model.
+      puts_back: True if the hook's `put_back` changes what a client keeps whose
+        message was sent in vain.
       columns: The columns of metrics.csv that `figures` adds.
     """
 
@@ -165,6 +167,7 @@ class ClientHook:
     encodes: bool = False
     value_travels: bool = True
     changes_model: bool = False
+    puts_back: bool = False
     columns: Sequence[str] = ()
     block_spec: Mapping[str, tf.TensorSpec] = {}
 
@@ -306,6 +309,24 @@ class ClientHook:
         """
         del client
         return message, state
+
+    def put_back(self, before: Any, after: Any, update: Any) -> Any:
+        """Makes what a client keeps after a message that did not count.
+
+        It came too late, or its round was lost. It is called only if the hook
+        `puts_back`; a client keeps what it had before of all other hooks.
+
+        Args:
+          before: What the client kept before the round.
+          after: What it would keep, had the message counted.
+          update: The model delta of the message as the server had it, a list of
+            tensors.
+
+        Returns:
+          What it keeps, like `before`.
+        """
+        del after, update
+        return before
 
     def decoded(
         self,

@@ -24,13 +24,17 @@ class KeptMomentum(ClientHook):
 
     name = "kept_momentum"
 
-    def __init__(self, beta: float):
+    def __init__(self, beta: float, attackers: bool = True):
         """Makes the hook.
 
         Args:
           beta: The share of the last momentum that is kept, 0 to below 1.
+          attackers: Whether clients that attack keep a momentum too; if not,
+            their block has `mark`, which says who attacks, and they step along
+            g.
         """
         self._beta = beta
+        self._attackers = attackers
 
     def describe(self) -> str:
         """Describes what becomes of the steps that the model delta is of."""
@@ -52,13 +56,16 @@ class KeptMomentum(ClientHook):
         Args:
           gradients_fn: Takes the gradient as the hooks before left it.
           state: The momentum after the client's last step.
-          step: Not used.
+          step: The step, whose block says who attacks.
 
         Returns:
           (the new momentum, the same).
         """
+        beta: Any = self._beta
+        if not self._attackers:
+            beta = tf.where(step.block["mark"] > 0, 0.0, beta)
         momentum = [
-            self._beta * before + gradient
+            tf.cast(beta, before.dtype) * before + gradient
             for before, gradient in zip(state, gradients_fn())
         ]
         return momentum, momentum

@@ -49,6 +49,8 @@ class KeptStateProcess:
       get_model_weights: Returns the model's weights in a server's state.
       set_model_weights: Takes a server's state and weights, and returns the
         state with these weights.
+      put_back: Computes what clients keep whose messages did not count, from
+        what `next` takes; `None` if it is what they kept before.
     """
 
     initialize: Callable[[], Any]
@@ -56,6 +58,9 @@ class KeptStateProcess:
     initial_kept_state: Any
     get_model_weights: Callable[[Any], tff.learning.models.ModelWeights]
     set_model_weights: Callable[[Any, tff.learning.models.ModelWeights], Any]
+    put_back: Optional[Callable[[Any, Sequence[Any], Sequence[Any]], Any]] = (
+        None
+    )
 
 
 def compose(
@@ -131,14 +136,14 @@ def compose(
                 after[hook.name] = value
         return delta, after
 
-    @tff.federated_computation(
+    types = (
         initialize.type_signature.result,
         tff.FederatedType(client_type["data"], tff.CLIENTS),
         tff.FederatedType(kept_type, tff.CLIENTS),
     )
-    def next_fn(state: Any, data: Any, kept: Any) -> Any:
-        weights = state.global_model_weights
-        at_clients, received, distributor = distribution.next(state, kept)
+
+    def trained(state: Any, data: Any, kept: Any, at_clients: Any) -> Any:
+        """Lets clients train, and decodes what they send."""
         argument = collections.OrderedDict(weights=at_clients, data=data)
         if values:
             argument["server_values"] = tff.federated_broadcast(
@@ -156,6 +161,15 @@ def compose(
             )
         elif update.decode is not None:
             result = tff.federated_map(update.decode, result)
+        return result, metrics, counts, new_kept
+
+    @tff.federated_computation(*types)
+    def next_fn(state: Any, data: Any, kept: Any) -> Any:
+        weights = state.global_model_weights
+        at_clients, received, distributor = distribution.next(state, kept)
+        result, metrics, counts, new_kept = trained(
+            state, data, kept, at_clients
+        )
         aggregated = aggregator.next(
             state.aggregator, result.update, result.update_weight
         )
@@ -197,13 +211,43 @@ def compose(
         )
         return KeptStateOutput(new_state, measured, new_kept)
 
+    puts_back = [hook for hook in hooks if hook.puts_back]
+    put_back = None
+    if puts_back:
+        on_client = _put_back(update, puts_back)
+
+        @tff.federated_computation(*types)
+        def put_back(state: Any, data: Any, kept: Any) -> Any:
+            at_clients, _, _ = distribution.next(state, kept)
+            result, _, _, after = trained(state, data, kept, at_clients)
+            return tff.federated_map(on_client, (kept, after, result.update))
+
     return KeptStateProcess(
         initialize,
         next_fn,
         update.initial_states,
         lambda state: state.global_model_weights,
         lambda state, weights: state._replace(global_model_weights=weights),
+        put_back,
     )
+
+
+def _put_back(
+    update: ClientUpdate, hooks: Sequence[ClientHook]
+) -> tff.Computation:
+    """Makes what a client keeps whose message did not count."""
+    kept_type = type_of(update.initial_states)
+
+    @tff.tensorflow.computation(kept_type, kept_type, update.result_type.update)
+    def put_back(before: Any, after: Any, sent: Any) -> Any:
+        kept = collections.OrderedDict(before)
+        for hook in hooks:
+            kept[hook.name] = hook.put_back(
+                before[hook.name], after[hook.name], tf.nest.flatten(sent)
+            )
+        return kept
+
+    return put_back
 
 
 def _on_model(

@@ -38,12 +38,15 @@ class DeviceRound:
       positions: The positions of the clients that count, in the order in which
         they finish.
       steps: The number of steps that each of them takes, 0 for as many as all.
+      late: The positions of the clients that sent their update too late, and
+        the number of steps that each of them takes.
       counts: How many of the chosen clients ended how.
       end_s: The simulated time at which the round ends, in seconds.
     """
 
     positions: Sequence[int]
     steps: Sequence[int]
+    late: Mapping[int, int]
     counts: Mapping[Outcome, int]
     end_s: float
 
@@ -147,12 +150,19 @@ class DeviceRounds:
         finished.sort(key=lambda position: sessions[position].seconds)
         kept = finished[: self._needed]
         counts = collections.Counter(each.outcome for each in sessions.values())
-        late = len(finished) - len(kept)
-        counts[Outcome.COMPLETED] -= late
-        counts[Outcome.LATE] += late
+        late = {
+            position: session.steps
+            for position, session in sessions.items()
+            if session.outcome is Outcome.LATE
+        }
+        for position in finished[len(kept) :]:
+            late[position] = sessions[position].steps
+        counts[Outcome.COMPLETED] = len(kept)
+        counts[Outcome.LATE] = len(late)
         return DeviceRound(
             kept,
             [sessions[position].steps for position in kept],
+            late,
             counts,
             start_s + self._length([sessions[p] for p in kept], counts),
         )

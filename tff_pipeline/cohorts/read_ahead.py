@@ -18,11 +18,16 @@ class Cohort:
         same order.
       figures: Values of columns of metrics.csv that tell how the clients came
         to be these, by name.
+      late_ids: The ids of clients that sent their message too late, where it
+        matters what these keep.
+      late: The data of these clients, in the same order.
     """
 
     client_ids: Sequence[str]
     datasets: Sequence[Any]
     figures: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    late_ids: Sequence[str] = ()
+    late: Sequence[Any] = ()
 
 
 class CohortReader:

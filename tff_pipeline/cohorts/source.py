@@ -65,6 +65,7 @@ class CohortSource:
         ids, seed = task.train.client_ids, config.run.seed
         self._attackers = attack.attackers(config.attack, seed, ids)
         self._traffic = (0, 0)
+        self._reads_late = False
         self._rounds = self._simulation()
 
     def _simulation(self) -> Optional[DeviceRounds]:
@@ -85,6 +86,12 @@ class CohortSource:
         source.devices = self.devices.with_traffic(bytes_down, bytes_up)
         source._traffic = (bytes_down, bytes_up)
         source._rounds = source._simulation()
+        return source
+
+    def with_late(self) -> "CohortSource":
+        """Returns a source that reads clients too that were late in a round."""
+        source = copy.copy(self)
+        source._reads_late = True
         return source
 
     @property
@@ -169,12 +176,15 @@ class CohortSource:
         """
         figures: Mapping[str, float] = {}
         steps: Sequence[int] = ()
+        late: Mapping[int, int] = {}
         if client_ids is not None:
             positions = [self._positions[each] for each in client_ids]
         elif self._rounds is not None:
             happened = self._rounds.round(round_number)
             positions, steps = list(happened.positions), happened.steps
             figures = happened.figures(*self._traffic)
+            if self._reads_late:
+                late = happened.late
         else:
             positions = self._sampler.positions(round_number)
         references = [
@@ -183,15 +193,28 @@ class CohortSource:
                 positions, steps or [0] * len(positions)
             )
         ]
-        data: Sequence[Any] = references
-        if not self._by_reference:
-            data = list(map(self._blocks.read, references))
+        late_references = [
+            BlockReference(position, round_number, number)
+            for position, number in late.items()
+        ]
         if client_ids is None:
             client_ids = self._sampler.ids(positions)
         if self._attackers:
             hostile = len(self._attackers.intersection(positions))
             figures = {**figures, ATTACKERS: hostile}
-        return Cohort(client_ids, data, figures)
+        return Cohort(
+            client_ids,
+            self._data(references),
+            figures,
+            self._sampler.ids(list(late)),
+            self._data(late_references),
+        )
+
+    def _data(self, references: Sequence[BlockReference]) -> Sequence[Any]:
+        """Reads blocks, unless other machines do."""
+        if self._by_reference:
+            return references
+        return list(map(self._blocks.read, references))
 
     def training_data(self, client_id: str) -> Any:
         """Reads the data that a client trains on, for its own model.

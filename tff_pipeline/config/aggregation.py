@@ -67,6 +67,11 @@ _GRID_BITS = fields.Allowed(
 )
 
 
+# Those whose server remembers something of each number of an update from round
+# to round: a centre, or noise that later noise takes back.
+BY_COORDINATE = (
+    *("centered_clipping", "dp_tree", "dp_tree_restart", "dp_matrix"),
+)
 # Aggregators that compute outside of TensorFlow, in this process.
 IN_PROCESS_ONLY = ("he_mean",)
 

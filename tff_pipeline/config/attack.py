@@ -76,6 +76,13 @@ class AttackConfig(fields.Group):
         "Sets the class that a backdoor is to make of images with its pattern, "
         "counted from 0. Default: 0.",
     )
+    attack_kept_momentum: Optional[bool] = fields.field(
+        None,
+        fields.SWITCH,
+        "Lets attackers keep a momentum as honest clients do; false: they step "
+        "with the gradient alone, as in Karimireddy et al. 2022. Default: "
+        "true. Only with --client_kept_momentum.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,6 +1,7 @@
 """Configures how clients' updates, and the model, become few bytes."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Optional
 
@@ -14,7 +15,15 @@ COMPRESSION_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "qsgd": {"bits": 4, "entropy": "none"},
     "top_k": {"fraction": 0.01},
     "random_k": {"fraction": 0.01},
+    "shared_random_k": {"fraction": 0.1},
     "power_sgd": {"rank": 2},
+}
+# Codes whose sums are codes of sums, which the server need not see one by one.
+LINEAR = ("shared_random_k",)
+_BYTES = {
+    name: place
+    for name, place in registry.COMPRESSORS.items()
+    if name not in LINEAR
 }
 _BITS = fields.Allowed(
     int, "a whole number from 1 to 16", lambda v: 1 <= v <= 16
@@ -23,6 +32,19 @@ _RANK = fields.Allowed(
     int, "a whole number from 1 to 1024", lambda v: 1 <= v <= 1024
 )
 _PART = fields.Allowed(float, "above 0 and at most 1", lambda v: 0 < v <= 1)
+
+
+def num_chosen(fraction: float, dimension: int) -> int:
+    """Returns k, the number of numbers that are sent.
+
+    >>> num_chosen(0.01, 7850), num_chosen(0.01, 50)
+    (79, 1)
+
+    Args:
+      fraction: The share of all numbers, above 0 and at most 1.
+      dimension: The number of all numbers.
+    """
+    return max(1, math.ceil(fraction * dimension))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,16 +66,17 @@ class CompressionConfig(fields.Group):
         fields.known(registry.COMPRESSORS),
         "Chooses how a client's update becomes few bytes: uniform (random "
         "rounding to levels), qsgd, drive (signs after a rotation); with "
-        "error feedback top_k, random_k, ef_sign and power_sgd. Default: "
-        "numbers of 4 bytes.",
+        "error feedback top_k, random_k, ef_sign and power_sgd; for secure "
+        "sums too shared_random_k (the same random numbers of all clients). "
+        "Default: numbers of 4 bytes.",
         flag="compression",
     )
     down: Optional[str] = fields.field(
         None,
-        fields.known(registry.COMPRESSORS),
+        fields.known(_BYTES),
         "Chooses how the model becomes few bytes on its way to clients that "
         "hold the one sent before; the others receive it whole. The names are "
-        "those of --compression.",
+        "those of --compression, but for shared_random_k.",
         flag="compression_down",
     )
     bits: Optional[int] = fields.field(
@@ -81,7 +104,8 @@ class CompressionConfig(fields.Group):
         None,
         _PART,
         "Sets the share of all numbers that is sent, over all layers, at least "
-        "one number. Default: 0.01. Only for top_k and random_k.",
+        "one number. Default: 0.01, of shared_random_k 0.1. Only for these, "
+        "top_k and random_k.",
         flag="compression_fraction",
     )
     rank: Optional[int] = fields.field(
@@ -91,6 +115,25 @@ class CompressionConfig(fields.Group):
         "2. Only for power_sgd.",
         flag="compression_rank",
     )
+
+    @property
+    def linear(self) -> bool:
+        """True if sums of what clients send are of use as they are."""
+        return self.name in LINEAR
+
+    def numbers_sent(self, dimension: int) -> int:
+        """Returns how many numbers an aggregator has of an update.
+
+        Args:
+          dimension: The number of numbers in an update.
+
+        >>> CompressionConfig("shared_random_k").numbers_sent(7850)
+        785
+        """
+        if not self.linear:
+            return dimension
+        assert self.fraction is not None  # Settled.
+        return num_chosen(self.fraction, dimension)
 
     @property
     def chosen(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from tff_pipeline import errors
 from tff_pipeline.config import fields
 from tff_pipeline.config.aggregation import (
+    BY_COORDINATE,
     IN_PROCESS_ONLY,
     AggregationConfig,
 )
@@ -116,6 +117,13 @@ class ExperimentConfig:
                 "--compression_entropy=elias_gamma is not used with "
                 "--runtime=local, whose worker has no such operation; leave "
                 "one of the two out."
+            )
+        if options.linear and self.aggregation.last in BY_COORDINATE:
+            raise errors.ConfigError(
+                f"--compression={options.name} is not used with "
+                f"--aggregator={self.aggregation.name}, which remembers "
+                "something of each number from round to round, and other "
+                "numbers are sent in each; leave one of the two out."
             )
         if options.name and self.privacy.audit_canaries:
             raise errors.ConfigError(
@@ -306,6 +314,13 @@ class ExperimentConfig:
                 f"--aggregator={name}: it is for {', '.join(KEEP_MOMENTUM)} "
                 "without a privacy plan, which counts what a client did in one "
                 "round alone; leave it out."
+            )
+        attackers_keep = self.attack.attack_kept_momentum
+        if attackers_keep is not None and clients.kept_momentum is None:
+            raise errors.ConfigError(
+                f"--attack_kept_momentum={str(attackers_keep).lower()} is only "
+                "used with --client_kept_momentum, and no client keeps a "
+                "momentum; set that, or leave it out."
             )
         clients = dataclasses.replace(
             clients,

@@ -4,6 +4,7 @@ Each function takes a context with a privacy plan, and returns the aggregation
 whose noise the plan accounts for. `config.privacy` has the aggregators' flags.
 """
 
+import dataclasses
 from typing import Any
 
 import tensorflow_federated as tff
@@ -158,7 +159,14 @@ def dp_distributed(context: AggregationContext) -> Aggregation:
         plan.noise_key,
         mechanism.bits,
     )
-    return _aggregation(plan, factory)
+
+    def sent_bytes(value_type: tff.Type, weight_type: tff.Type) -> int:
+        del value_type, weight_type  # The plan has the dimension.
+        return -(-mechanism.padded * mechanism.bits // 8)
+
+    return dataclasses.replace(
+        _aggregation(plan, factory), sent_bytes=sent_bytes
+    )
 
 
 def dp_local(context: AggregationContext) -> Aggregation:

@@ -219,7 +219,8 @@ def make(
     Args:
       config: The experiment; its aggregator must be private.
       population: The count of all clients, canaries too.
-      dimension: The count of numbers in an update.
+      dimension: The count of numbers in an update; of these, the aggregator
+        has as many as --compression sends.
       secret: A number of 128 bits; see `secret_file`.
 
     Raises:
@@ -227,6 +228,7 @@ def make(
         target epsilon; the flag to change is named.
     """
     options, clients = config.privacy, config.clients
+    dimension = config.compression.numbers_sent(dimension)
     aggregator = config.aggregation.last
     size = clients.clients_per_round
     if size > population:

@@ -174,7 +174,9 @@ class Client:
         masked = layout.copied(self.parameters.layout, vector)
         self._add_masks(masked, records)
         self._awaits = Kind.SURVIVORS
-        return self._write(Kind.MASKED, *layout.to_bytes(masked))
+        return self._write(
+            Kind.MASKED, *layout.to_bytes(self.parameters.layout, masked)
+        )
 
     def confirm(self, survivors: bytes) -> bytes:
         """Signs the list of the clients whose vectors are in the sum.

@@ -1,7 +1,8 @@
 """The form of a vector that is summed: segments of whole numbers.
 
 Each segment has a modulus of its own, a power of two, so that sums of several
-kinds (updates, weights, counts) are taken by one run of the protocol.
+kinds (updates, weights, counts) are taken by one run of the protocol. In memory
+a number is a word of 8 to 64 bits; on the way it takes the bits of its modulus.
 """
 
 import dataclasses
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tff_pipeline.secure_sum import packing
 from tff_pipeline.secure_sum.refusals import (
     MalformedMessageError,
     ModulusError,
@@ -18,7 +20,7 @@ from tff_pipeline.secure_sum.refusals import (
 
 # Of unsigned integers.
 Array = npt.NDArray[Any]
-# The numbers of a segment are sent in the shortest of these that holds them.
+# The numbers of a segment are held in the shortest of these words.
 _SIZES = (8, 16, 32, 64)
 
 
@@ -29,7 +31,7 @@ class Segment:
     Example:
       >>> segment = Segment(length=3, bits=20)
       >>> segment.dtype, segment.num_bytes
-      (dtype('uint32'), 12)
+      (dtype('uint32'), 8)
 
     Attributes:
       length: How many numbers there are.
@@ -48,14 +50,14 @@ class Segment:
 
     @property
     def dtype(self) -> "np.dtype[Any]":
-        """Type of the numbers in messages, little-endian."""
+        """Type of the numbers in memory, little-endian."""
         size = next(size for size in _SIZES if self.bits <= size)
         return np.dtype(f"<u{size // 8}")
 
     @property
     def num_bytes(self) -> int:
-        """Size of the segment in a message."""
-        return self.length * self.dtype.itemsize
+        """Size of the segment in a message, of `bits` bits a number."""
+        return packing.num_bytes(self.length, self.bits)
 
     def reduce(self, numbers: Array) -> None:
         """Takes numbers modulo the segment's modulus, in place.
@@ -118,14 +120,21 @@ def copied(layout: Layout, vector: Sequence[Array]) -> list[Array]:
     return result
 
 
-def to_bytes(vector: Sequence[Array]) -> list[memoryview]:
-    """Returns a vector's bytes, segment by segment, without copying them.
+def to_bytes(layout: Layout, vector: Sequence[Array]) -> list[memoryview]:
+    """Packs a vector, segment by segment.
 
     Args:
-      vector: Arrays of the layout's dtypes.
+      layout: The vector's form.
+      vector: Arrays of the layout's dtypes, of numbers below their moduli.
+
+    Returns:
+      The bytes in pieces, some of which share the memory of `vector`.
     """
-    # A view of no numbers has no bytes to be cast.
-    return [numbers.data.cast("B") for numbers in vector if numbers.size]
+    return [
+        piece
+        for segment, numbers in zip(layout, vector)
+        for piece in packing.pack(numbers, segment.bits)
+    ]
 
 
 def from_bytes(layout: Layout, content: memoryview) -> list[Array]:
@@ -136,11 +145,12 @@ def from_bytes(layout: Layout, content: memoryview) -> list[Array]:
       content: Its bytes.
 
     Returns:
-      Read-only arrays, which share the memory of `content`.
+      Arrays of the layout's dtypes; some are read-only and share the memory of
+      `content`.
 
     Raises:
-      MalformedMessageError: If there are more or fewer bytes, or a number is
-        not below its modulus.
+      MalformedMessageError: If there are more or fewer bytes, or bits that are
+        left over at a segment's end are not 0.
     """
     expected = num_bytes(layout)
     if len(content) != expected:
@@ -149,14 +159,16 @@ def from_bytes(layout: Layout, content: memoryview) -> list[Array]:
         )
     vector, start = [], 0
     for segment in layout:
-        numbers = np.frombuffer(
-            content, segment.dtype, segment.length, offset=start
-        )
-        start += segment.num_bytes
-        if numbers.size and int(numbers.max()) >> segment.bits:
-            raise MalformedMessageError(
-                f"A masked number is not below 2^{segment.bits}."
+        end = start + segment.num_bytes
+        try:
+            numbers = packing.unpack(
+                content[start:end], segment.length, segment.bits, segment.dtype
             )
+        except ValueError as error:
+            raise MalformedMessageError(
+                f"A masked vector is not packed as it must be: {error}"
+            ) from None
+        start = end
         vector.append(numbers)
     return vector
 
@@ -168,7 +180,7 @@ def num_bytes(layout: Layout) -> int:
       layout: The vector's form.
 
     Example:
-      >>> num_bytes((Segment(10, 32), Segment(1, 9)))
-      42
+      >>> num_bytes((Segment(10, 27), Segment(1, 9)))
+      36
     """
     return sum(segment.num_bytes for segment in layout)

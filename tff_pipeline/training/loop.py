@@ -50,6 +50,8 @@ class Loop:
         tells what a pretrained model knew; the row is that of round 0.
       runtime_figures: Returns what the runtime counted since it was last
         called, by name of a column.
+      sent_bytes: Returns the bytes that a client sent in secure sums since the
+        last call; `None` if it sent none.
     """
 
     algorithm: Algorithm
@@ -64,6 +66,7 @@ class Loop:
     until: Optional[int] = None
     evaluates_before: bool = False
     runtime_figures: Callable[[], Mapping[str, int]] = lambda: {}
+    sent_bytes: Callable[[], Optional[int]] = lambda: None
 
     def run(self, initial: Any) -> Outcome:
         """Trains from the newest checkpoint, or from `initial` without one.
@@ -230,6 +233,7 @@ class Loop:
         else:
             # There is no mean of nobody; all stays as it was.
             row |= {"rejected_clients": 0, "examples": 0, "rejected_update": 0}
+            kept = self._put_back(state, kept, cohort.late_ids, cohort.late)
         row.update(self.algorithm.figures(state))
         row["clients"] = len(cohort.datasets)
         if row.get("rejected_update"):
@@ -288,22 +292,45 @@ class Loop:
         rows: Sequence[Any] = ()
         if kept is not None:
             rows = kept.rows(cohort.client_ids)
+        self.sent_bytes()  # Forgets what an attempt that failed sent.
         state, metrics, rows = self.algorithm.run_round(
             before.state, list(cohort.datasets), rows
         )
         row.update(self.algorithm.measure(metrics))
+        sent = self.sent_bytes()
+        if sent is not None:
+            row["bytes_up"] = sent
         if not is_finite((state, rows)):
             row["rejected_update"] = 1
             state = self.algorithm.without_update(before.state, state)
+        late = cohort.late_ids, cohort.late
         if row.get("rejected_update"):
+            everyone = cohort.client_ids, cohort.datasets
+            for ids, data in (everyone, late):
+                kept = self._put_back(before.state, kept, ids, data)
             return state, self._kept_without_update(number, state, kept)
         if kept is not None:
             kept = kept.updated(cohort.client_ids, rows)
+            kept = self._put_back(before.state, kept, *late)
+            assert kept is not None
             kept, values = self.algorithm.after_round(
                 state, kept, cohort.client_ids, number
             )
             row.update(values)
         return state, kept
+
+    def _put_back(
+        self,
+        state: Any,
+        kept: Optional[KeptStates],
+        client_ids: Sequence[str],
+        data: Sequence[Any],
+    ) -> Optional[KeptStates]:
+        """Returns what clients keep, of whom some sent a message in vain."""
+        if kept is None or not client_ids or not self.algorithm.puts_back:
+            return kept
+        rows = self.algorithm.put_back(state, list(data), kept.rows(client_ids))
+        return kept.updated(client_ids, rows)
 
     def _kept_without_update(
         self, number: int, state: Any, kept: Optional[KeptStates]

@@ -15,7 +15,10 @@ from tff_pipeline.aggregators.robust.coordinates import (
     median_rule,
     trimmed_mean_rule,
 )
-from tff_pipeline.aggregators.robust.distances import squared_distances
+from tff_pipeline.aggregators.robust.distances import (
+    squared_distances,
+    squared_norms,
+)
 from tff_pipeline.aggregators.robust.geometric_median import (
     geometric_median_rule,
 )
@@ -150,6 +153,22 @@ def rows_on_which(rule, *others):
         if not any(np.allclose(right, other(rows)) for other in others):
             return rows
     raise AssertionError("No rows tell the rules apart.")
+
+
+@pytest.mark.parametrize("numbers", [1, 4096, 4097, 10_000])
+def test_distances_from_a_centre_are_sums_of_squared_differences(numbers):
+    draw = np.random.default_rng(numbers)
+    # What rows have in common is 1e4 times what tells them apart.
+    rows = np.float32(1e3 + draw.normal(0, 0.1, (3, numbers)))
+    centre = np.float32(1e3 + draw.normal(0, 0.1, numbers))
+    values, centres = [rows, rows[:, :1]], [centre, centre[:1]]
+    found = squared_norms([tf.constant(each) for each in values], centres)
+    expected = sum(
+        np.sum((each.astype(np.float64) - middle) ** 2, axis=1)
+        for each, middle in zip(values, centres)
+    )
+    assert found.dtype == tf.float64
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_krum_sums_the_nearest_but_f_plus_2_squared_once():

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
+from tff_pipeline.aggregators.aggregation import Aggregation
 from tff_pipeline.config.compression import CompressionConfig
 
 Specs = Sequence[tf.TensorSpec]
@@ -31,18 +32,16 @@ class Compressor(abc.ABC):
     """A code from the tensors of an update to bytes.
 
     An entry of `registry.COMPRESSORS` is a function from a `CompressorContext`
-    to a `Compressor`. What both sides know, such as shapes, options and lengths
-    that follow from these, is not sent; all else is in the bytes.
+    to a `Compressor`, or to a `LinearCode`. What both sides know, such as
+    shapes, options and lengths that follow from these, is not sent; all else is
+    in the bytes.
 
     Attributes:
       biased: True if the mean of what is decoded is not the update, so that
         what was lost must be kept for the next time (error feedback).
-      linear: True if payloads can be added up in place of updates, as a secure
-        sum needs it; none that stands in bytes can.
     """
 
     biased: ClassVar[bool] = False
-    linear: ClassVar[bool] = False
 
     @abc.abstractmethod
     def describe(self) -> str:
@@ -88,11 +87,36 @@ class Compressor(abc.ABC):
         """
 
 
+class LinearCode(abc.ABC):
+    """A code of which sums are codes of sums, as secure sums need it.
+
+    It is a step before an aggregation, and not a hook that makes bytes: what
+    leaves a client are numbers, which the aggregation may add up unseen. An
+    entry of `registry.COMPRESSORS` that makes one stands in
+    `config.compression.LINEAR` too.
+    """
+
+    @abc.abstractmethod
+    def describe(self) -> str:
+        """Describes the code, in part of a sentence."""
+
+    @abc.abstractmethod
+    def before(self, inner: Aggregation) -> Aggregation:
+        """Puts the code before an aggregation.
+
+        Args:
+          inner: The aggregation, with all its steps.
+
+        Returns:
+          One for updates, whose coded numbers `inner` combines.
+        """
+
+
 def dimension_of(specs: Sequence[Any]) -> int:
     """Returns the number of numbers in tensors.
 
     Args:
-      specs: The tensors, or their specs.
+      specs: The tensors, their specs or types.
     """
     return sum(int(np.prod(s.shape, dtype=np.int64)) for s in specs)
 

@@ -6,7 +6,6 @@ Memory", algorithm 1).
 """
 
 import abc
-import math
 from typing import Any, ClassVar
 
 import tensorflow as tf
@@ -22,19 +21,7 @@ from tff_pipeline.aggregators.compressed.compressor import (
     flattened,
     unflattened,
 )
-
-
-def num_chosen(fraction: float, dimension: int) -> int:
-    """Returns k, the number of numbers that are sent.
-
-    >>> num_chosen(0.01, 7850), num_chosen(0.01, 50)
-    (79, 1)
-
-    Args:
-      fraction: The share of all numbers, above 0 and at most 1.
-      dimension: The number of all numbers.
-    """
-    return max(1, math.ceil(fraction * dimension))
+from tff_pipeline.config.compression import num_chosen
 
 
 class Sparse(Compressor):

@@ -50,22 +50,26 @@ def squared_norms(
     """
     if centre is None:
         centre = [tf.zeros([each.shape[1]], each.dtype) for each in values]
-    wide = [tf.cast(each, tf.float64) for each in centre]
+    return tf.add_n([_from_centre(*pair) for pair in zip(values, centre)])
 
-    def norm(row: Sequence[tf.Tensor]) -> tf.Tensor:
-        # Row by row, so that one alone is held in float64.
-        return tf.add_n(
-            [
-                tf.reduce_sum(
-                    tf.math.squared_difference(
-                        tf.cast(each, tf.float64), middle
-                    )
-                )
-                for each, middle in zip(row, wide)
-            ]
-        )
 
-    return tf.map_fn(norm, list(values), fn_output_signature=tf.float64)
+def _from_centre(matrix: tf.Tensor, centre: tf.Tensor) -> tf.Tensor:
+    """Computes the squared distance of each row of a matrix from a vector."""
+    numbers = matrix.shape[1]
+    middle = tf.cast(centre, tf.float64)
+
+    def chunk(start: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        here = slice(start, start + _CHUNK)
+        part = tf.cast(matrix[:, here], tf.float64)
+        squares = tf.math.squared_difference(part, middle[here])
+        return start + _CHUNK, sums + tf.reduce_sum(squares, axis=1)
+
+    _, sums = tf.while_loop(
+        lambda start, _: start < numbers,
+        chunk,
+        (tf.constant(0), tf.zeros([tf.shape(matrix)[0]], tf.float64)),
+    )
+    return sums
 
 
 def _of_matrix(matrix: tf.Tensor, count: tf.Tensor) -> tf.Tensor:

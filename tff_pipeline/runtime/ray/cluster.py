@@ -8,6 +8,7 @@ it is joined only with both; docs/cluster_security.md says how.
 
 import contextlib
 import ipaddress
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -47,8 +48,11 @@ def joined(address: str, workers: int, seconds: float) -> Iterator[None]:
         options["num_cpus"] = workers
     loopback = _LOOPBACK if address == "local" else _loopback(address)
     if loopback is not None:
-        # Ray would take another of this machine's addresses for it.
         options["_node_ip_address"] = loopback
+        if address != "local" and loopback == _LOOPBACK:
+            # 127.0.0.1 and localhost, as they are, Ray would replace by an
+            # address of this machine that a closed cluster does not listen on.
+            options["address"] = f"LOCALHOST:{address.rpartition(':')[2]}"
     with limited(seconds, f"joining --ray_address={address}"):
         try:
             ray.init(
@@ -56,6 +60,7 @@ def joined(address: str, workers: int, seconds: float) -> Iterator[None]:
                 include_dashboard=False,
                 log_to_driver=False,
                 configure_logging=False,
+                logging_level=logging.ERROR,
             )
         except Exception as error:  # Ray raises nearly all that there is.
             ray.shutdown()

@@ -27,22 +27,23 @@ class Program:
     """A computation as it is sent, once to each worker.
 
     Attributes:
-      digest: The SHA-256 of `text`.
-      text: The serialised computation.
+      digest: The SHA-256 of the serialised computation.
+      proto: The computation, as TFF serialises it.
     """
 
     digest: str
-    text: bytes
+    proto: Any
 
     @classmethod
     def of(cls, block: tff.framework.ComputationBuildingBlock) -> "Program":
-        """Serialises a computation.
+        """Prepares a computation to be sent.
 
         Args:
           block: The computation, in TFF's call-dominant form.
         """
-        text = block.proto.SerializeToString(deterministic=True)
-        return cls(hashlib.sha256(text).hexdigest(), text)
+        proto = block.proto
+        text = proto.SerializeToString(deterministic=True)
+        return cls(hashlib.sha256(text).hexdigest(), proto)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -90,6 +90,7 @@ class RayPool:
         self._announce = announce
         self._members: list[_Member] = []
         self._programs: dict[str, Any] = {}
+        self._refused = 0
         self.losses = 0
 
     def compute(
@@ -103,9 +104,10 @@ class RayPool:
           shards: The shards.
 
         Raises:
-          TrainingError: If there are too few workers for too long, a worker is
-            not like the driver, or a shard ended too many workers.
-          PipelineError: What a worker raised, such as for damaged data.
+          TrainingError: If there are too few workers for too long, or a shard
+            ended too many.
+          PipelineError: If too many workers are not like the driver; or what a
+            worker raised, such as for damaged data.
         """
         with limited(_RAY_SECONDS, "sending a round to the cluster"):
             if program.digest not in self._programs:
@@ -149,8 +151,8 @@ class RayPool:
           What the workers said of themselves.
 
         Raises:
-          TrainingError: If they do not come in time, or one is not like the
-            driver.
+          TrainingError: If they do not come in time.
+          PipelineError: If too many are not like the driver.
         """
         until = None
         while True:
@@ -186,7 +188,7 @@ class RayPool:
         A worker that no machine has room for begins when a machine joins, so
         late machines need nothing else.
         """
-        while len(self._members) < self._options.workers:
+        while len(self._members) < self._wanted:
             actor = self._make(self._make_reader)
             until = time.monotonic() + _START_SECONDS
             self._members.append(_Member(actor, actor.about.remote(), until))
@@ -261,13 +263,31 @@ class RayPool:
             return
         differ = agreement.differences(self._facts, value.facts)
         if differ:
-            raise errors.TrainingError(
-                f"The worker on {value.host} is not like the driver in "
-                f"{', '.join(differ)}, and would give other results; install "
-                "and copy there what is here. The last checkpoint stands."
-            )
+            self._refuse(member, value.host, differ)
+            return
         member.about = value
         self._announce(f"{member} has joined.")
+
+    def _refuse(self, member: _Member, host: str, differ: list[str]) -> None:
+        """Goes on without a worker that would give other results.
+
+        Another one in its place might begin on the same machine.
+        """
+        self._kill(member)
+        self._refused += 1
+        why = (
+            f"The worker on {host} is not like the driver in "
+            f"{', '.join(differ)}, and would give other results; install and "
+            "copy there what is here."
+        )
+        if self._wanted < self._options.min_workers:
+            raise errors.PipelineError(f"{why} The last checkpoint stands.")
+        self._announce(why)
+
+    @property
+    def _wanted(self) -> int:
+        """The number of workers to ask for, without those refused."""
+        return self._options.workers - self._refused
 
     def _answer(self, member: _Member) -> Any:
         """Returns a worker's answer, `None` if it is not there yet.

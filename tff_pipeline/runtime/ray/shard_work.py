@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Optional
 
 import tensorflow_federated as tff
-from tensorflow_federated.proto.v0 import computation_pb2
 
 from tff_pipeline.runtime import values
 from tff_pipeline.runtime.dataflow import (
@@ -86,8 +85,9 @@ class ShardWork:
         One of a run's few computations comes in every round.
         """
         if program.digest not in self._interpreters:
-            proto = computation_pb2.Computation.FromString(program.text)
-            block = tff.framework.ComputationBuildingBlock.from_proto(proto)
+            block = tff.framework.ComputationBuildingBlock.from_proto(
+                program.proto
+            )
             self._interpreters[program.digest] = Interpreter(
                 block, files=self._files
             )
