@@ -26,7 +26,7 @@ RUN pip install --no-deps --no-build-isolation . \
 RUN useradd --uid 1000 --no-create-home runner \
     && mkdir /work \
     && chown runner /work
-USER runner
+USER 1000
 WORKDIR /work
 
 # A machine of a Ray cluster, head or worker; KubeRay says what it runs.
@@ -39,7 +39,7 @@ RUN pip install --no-deps --require-hashes -r /src/deploy/requirements.txt \
     && openssl version
 COPY deploy/host_certificate.sh /usr/local/bin/host-certificate
 RUN chmod 755 /usr/local/bin/host-certificate
-USER runner
+USER 1000
 CMD ["bash"]
 
 # The last one is what `docker build` makes without --target.
