@@ -11,9 +11,11 @@ class PipelineError(Exception):
 
     Attributes:
       exit_status: What a script that prints it ends with.
+      may_pass: Whether the same command may succeed another time.
     """
 
     exit_status = 1
+    may_pass = False
 
 
 class ConfigError(PipelineError, ValueError):
@@ -32,3 +34,11 @@ class RunDirectoryError(PipelineError):
 
 class TrainingError(PipelineError):
     """Reports that training cannot go on; what was saved stands."""
+
+    may_pass = True
+
+
+class NotFiniteError(TrainingError):
+    """Reports updates that are not finite, and would be so again."""
+
+    may_pass = False

@@ -4,9 +4,11 @@ A command is a module of `console`: its docstring is what --help shows first,
 `define_flags` defines its flags and `main` does the work and returns an exit
 status, or `None` for 0. It imports TensorFlow in `main` alone, so that a
 mistyped flag is answered at once. `FIRST_ARGUMENT`, where it has one, is the
-flag that a first argument without a name stands for.
+flag that a first argument without a name stands for. Where it has
+`TAKES_COMMAND`, `main` is given the arguments that stand after a --.
 """
 
+import functools
 import importlib
 import os
 import sys
@@ -17,6 +19,7 @@ _CONSOLE = "tff_pipeline.commands.console"
 COMMANDS = (
     "init",
     "train",
+    "supervise",
     "evaluate",
     "export",
     "check-export",
@@ -77,11 +80,41 @@ def run(name: str) -> None:
     first = getattr(command, "FIRST_ARGUMENT", None)
     if first and len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
         sys.argv[1] = f"--{first}={sys.argv[1]}"
+    work = command.main
+    if getattr(command, "TAKES_COMMAND", False):
+        place = [*sys.argv, "--"].index("--")
+        work = functools.partial(work, sys.argv[place + 1 :])
+        del sys.argv[place:]
     command.define_flags()
-    usage = command.__doc__ or ""
+    parsing.run(work, usage(name))
+
+
+def usage(name: str) -> str:
+    """Returns what --help of a command shows first.
+
+    Args:
+      name: One of `COMMANDS`.
+    """
+    text = importlib.import_module(_module(name)).__doc__ or ""
     for other in COMMANDS:
-        usage = usage.replace(f"python {_script(other)}", as_typed(other))
-    parsing.run(command.main, usage)
+        text = text.replace(f"python {_script(other)}", as_typed(other))
+    return text
+
+
+def command_line(name: str) -> list[str]:
+    """Returns what starts a command as the present one was started.
+
+    Args:
+      name: One of `COMMANDS`.
+
+    Returns:
+      This Python and its arguments, to which flags may be added.
+    """
+    if sys.argv[0].startswith("tff-pipeline"):
+        return [sys.executable, "-m", __name__, name]
+    scripts = os.path.dirname(os.path.abspath(sys.argv[0]))
+    script = os.path.join(scripts, os.path.basename(_script(name)))
+    return [sys.executable, script]
 
 
 def as_typed(name: str) -> str:

@@ -13,7 +13,7 @@ from absl import logging as absl_logging  # noqa: F401  (--verbosity)
 from tff_pipeline import errors, silence
 from tff_pipeline.config import fields
 from tff_pipeline.config.fields import Allowed
-from tff_pipeline.flags import flagfile, foreign, last_word
+from tff_pipeline.flags import exit_status, flagfile, foreign, last_word
 
 FLAGS = flags.FLAGS
 _LONGEST_NAME = 40
@@ -70,7 +70,8 @@ def run(main: Callable[[], Optional[int]], usage: str) -> None:
     """Parses the flags, calls `main()` and exits with its status.
 
     A `PipelineError` is printed as one sentence; its class decides the exit
-    status: 2 for usage, 1 for failure. Ctrl-C exits with 130.
+    status: 2 for usage, 1 for failure. Ctrl-C exits with 130. A supervisor is
+    told which of these would only come again (`exit_status`).
 
     This is not `absl.app.run`: TensorFlow, when imported after that has begun,
     enters graph mode (tensorflow/python/distribute/combinations.py asks for the
@@ -92,6 +93,8 @@ def run(main: Callable[[], Optional[int]], usage: str) -> None:
         # One line, whatever a flag's value holds.
         print("error:", *str(error).split(), file=sys.stderr)
         status = error.exit_status
+        if not error.may_pass:
+            status = exit_status.lasting(status)
     except ModuleNotFoundError as error:
         if error.name not in _SECOND_STEP:
             raise
@@ -101,20 +104,20 @@ def run(main: Callable[[], Optional[int]], usage: str) -> None:
             "says why that is a step of its own).",
             file=sys.stderr,
         )
-        status = 1
+        status = exit_status.lasting(1)
     except KeyboardInterrupt:
         print(
             "error: interrupted; what was saved still stands.", file=sys.stderr
         )
-        status = 130
+        status = exit_status.lasting(130)
     except BrokenPipeError:
         # Who read our output left. Python must not try to write the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
+        status = exit_status.lasting(1)
     sys.exit(status)
 
 
-def parse(argv: Sequence[str], usage: str = "") -> None:
+def parse(argv: Sequence[str], usage: str = "", quiet: bool = False) -> None:
     """Sets `FLAGS` from a command line and the flagfiles that it names.
 
     With --help or -h it prints the flags that one begins with, with --helpfull
@@ -124,6 +127,7 @@ def parse(argv: Sequence[str], usage: str = "") -> None:
     Args:
       argv: The program's name, and its arguments.
       usage: The text above the flags that --help shows.
+      quiet: Whether to print nothing of options that are dropped.
 
     Raises:
       ConfigError: If a flag is unknown or its value cannot be read, an
@@ -152,7 +156,7 @@ def parse(argv: Sequence[str], usage: str = "") -> None:
     _set(arguments)
     for name, allowed in _ALLOWED.items():
         foreign.check_value(name, FLAGS[name].value, allowed.test)
-    for note in notes:
+    for note in () if quiet else notes:
         print(f"note: {note}", flush=True)
 
 

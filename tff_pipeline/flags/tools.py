@@ -1,4 +1,4 @@
-"""Flags of init, prepare_data, privacy and serve, which need no run."""
+"""Flags of init, prepare_data, privacy, serve and supervise."""
 
 import dataclasses
 import os
@@ -326,3 +326,40 @@ def serve_settings() -> ServingConfig:
             for field in dataclasses.fields(ServingConfig)
         }
     )
+
+
+_SUPERVISE_FLAGS: tuple[tuple[str, Allowed, Any, str], ...] = (
+    (
+        "max_restarts",
+        fields.NATURAL,
+        10,
+        "Sets how often in a row the run is started again without having saved "
+        "a checkpoint since its last start.",
+    ),
+    (
+        "hang_seconds",
+        fields.NOT_NEGATIVE,
+        0.0,
+        "Kills the run and starts it again if it wrote no round for so many "
+        "seconds; more than its start, a round with its evaluation, and the "
+        "export take. 0 waits for ever.",
+    ),
+)
+
+
+def define_supervise_flags() -> None:
+    """Defines the flags of scripts/supervise.py."""
+    for name, allowed, default, help_text in _SUPERVISE_FLAGS:
+        parsing.define_flag("Supervision", name, allowed, help_text, default)
+
+
+def supervise_settings() -> dict[str, Any]:
+    """Returns the flags of scripts/supervise.py by name.
+
+    Raises:
+      ConfigError: If one is not allowed; the message names it.
+    """
+    values = {name: parsing.FLAGS[name].value for name, *_ in _SUPERVISE_FLAGS}
+    for name, allowed, *_ in _SUPERVISE_FLAGS:
+        allowed.check(name, values[name])
+    return values

@@ -20,6 +20,7 @@ profile.txt       where the time went, with --profile
 noise_secret      with differential privacy: whoever has it can undo the noise
 privacy.json      and what was promised and spent
 privacy.txt       the same in words
+restarts.jsonl    when `supervise` started the run again, and why
 run.lock          while a process writes here: which
 """
 
@@ -57,6 +58,8 @@ _CONTENTS = (
     "noise_secret",
     "privacy.json",
     "privacy.txt",
+    # The last: while it is there, not all that --overwrite deletes is gone.
+    "restarts.jsonl",
 )
 
 
@@ -93,6 +96,7 @@ class RunDirectory:
         self.noise_secret = os.path.join(path, "noise_secret")
         self.privacy_json = os.path.join(path, "privacy.json")
         self.privacy_text = os.path.join(path, "privacy.txt")
+        self.restarts = os.path.join(path, "restarts.jsonl")
         self.evaluations = os.path.join(path, "evaluations")
 
     def read_config(self, data_dir: Optional[str] = None) -> ExperimentConfig:

@@ -16,10 +16,8 @@ interface; TFF 0.87 has no switch for that. On a shared machine, put a firewall
 before it.
 """
 
-import ctypes
 import logging
 import os
-import signal
 import socket
 import subprocess
 import time
@@ -29,7 +27,7 @@ import grpc
 import tensorflow_federated as tff
 
 from tff_pipeline import errors
-from tff_pipeline.runtime import compat
+from tff_pipeline.runtime import child_process, compat
 
 _LOG = logging.getLogger(__name__)
 _START_TRIES = 3
@@ -39,8 +37,6 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
 )
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class LocalWorker:
@@ -110,8 +106,9 @@ class _OneExecutor(tff.framework.ExecutorFactory):
         status = self._process.poll()
         if status is not None:
             # TFF would wait for its return for ever.
+            ending = child_process.ending(status)
             raise errors.TrainingError(
-                f"TFF's worker process ended unexpectedly ({_ending(status)}); "
+                f"TFF's worker process ended unexpectedly ({ending}); "
                 "if it was killed for memory, lower --clients_per_round or "
                 "--client_batch_size. The last checkpoint stands."
             )
@@ -160,7 +157,8 @@ def _start() -> tuple[
         status = process.wait()
     raise errors.PipelineError(
         f"TFF's worker process did not start in {_START_TRIES} tries (the "
-        f"last one: {_ending(status)}); --verbosity=0 shows what it says."
+        f"last one: {child_process.ending(status)}); --verbosity=0 shows what "
+        "it says."
     )
 
 
@@ -171,25 +169,11 @@ def _free_port() -> int:
 
 
 def _spawn(port: int) -> "subprocess.Popen[bytes]":
-    parent = os.getpid()
-
-    def end_with_parent() -> None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # It ended before it could be watched.
-            os._exit(1)
-
     return subprocess.Popen(
         [compat.worker_binary(), f"--port={port}"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=None if _LOG.isEnabledFor(logging.INFO) else subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=end_with_parent,
+        preexec_fn=child_process.ends_with(os.getpid()),
     )
-
-
-def _ending(status: int) -> str:
-    """Says in words how a process with this return code ended."""
-    if status < 0:
-        return f"by {signal.Signals(-status).name}"
-    return f"with exit status {status}"

@@ -59,7 +59,8 @@ class Policy:
           why: Why the last was lost; empty for an update that is not finite.
 
         Raises:
-          TrainingError: If the last `max_consecutive_failures` were lost.
+          TrainingError: If the last `max_consecutive_failures` were lost;
+            `NotFiniteError` where no update was finite.
         """
         most = self.config.max_consecutive_failures
         last = rows[-most:]
@@ -71,7 +72,7 @@ class Policy:
                     f"{last[-1]['round']}: {why}; raise --clients_per_round or "
                     "lower --byzantine_clients. The last checkpoint stands."
                 )
-            raise errors.TrainingError(
+            raise errors.NotFiniteError(
                 f"No update was finite in {most} rounds in a row "
                 f"(--max_consecutive_failures), the last being "
                 f"{last[-1]['round']}; lower --client_learning_rate, or look "
@@ -92,7 +93,9 @@ def explained(error: BaseException, number: int, attempt: int) -> Exception:
     if isinstance(error, errors.PipelineError):
         return type(error)(f"Round {number} failed{tried}: {error}")
     why = " ".join(str(error).split())[:300]
-    return errors.TrainingError(
+    lasts = isinstance(error, FloatingPointError)
+    explanation = errors.NotFiniteError if lasts else errors.TrainingError
+    return explanation(
         f"Round {number} failed{tried} ({type(error).__name__}: {why}); mend "
         "the cause and give the same command again. The last checkpoint "
         "stands."
