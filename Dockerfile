@@ -31,7 +31,7 @@ WORKDIR /work
 
 # A machine of a Ray cluster, head or worker; KubeRay says what it runs.
 FROM package AS worker
-USER root
+USER 0
 # Ray's dashboard, through which KubeRay starts and watches a job.
 COPY deploy/requirements.txt /src/deploy/
 RUN pip install --no-deps --require-hashes -r /src/deploy/requirements.txt \
