@@ -25,7 +25,8 @@ mkdir "$own"
 sh "$SLURM_SUBMIT_DIR/deploy/host_certificate.sh" "$CLUSTER_SECRETS" "$own"
 if [ "$SLURM_NODEID" = 0 ]; then
   ray start --head --node-ip-address="${CLUSTER_ADDRESS%:*}" \
-    --port="${CLUSTER_ADDRESS##*:}" --num-cpus="$cpus" --block &
+    --port="${CLUSTER_ADDRESS##*:}" --num-cpus="$cpus" \
+    --include-dashboard=false --block &
 else
   until [ -e "$CLUSTER_SECRETS/0/ready" ]; do sleep 1; done
   ray start --address="$CLUSTER_ADDRESS" --num-cpus="$cpus" --block &

@@ -46,8 +46,7 @@ def test_a_slurm_job_trains_on_both_of_its_nodes(tmp_path):
     _program(programs / "tff-pipeline", COMMAND % sys.executable)
     _program(
         programs / "ray",
-        f"#!/bin/sh\nexec {sys.executable} -m ray.scripts.scripts "
-        '"$@"\n',
+        f'#!/bin/sh\nexec {sys.executable} -m ray.scripts.scripts "$@"\n',
     )
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     environment = {

@@ -58,6 +58,8 @@ def two_machines():
             _ip("-n", name, "addr", "add", f"{address}/24", "dev", end)
             for device in ("lo", end):
                 _ip("-n", name, "link", "set", device, "up")
+            # Ray takes the address of the default route for the machine's.
+            _ip("-n", name, "route", "add", "default", "dev", end)
         yield [Machine(*pair) for pair in zip(names, ADDRESSES)]
     finally:
         for name in made:
