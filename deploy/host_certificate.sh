@@ -22,8 +22,8 @@ names="DNS:localhost,IP:127.0.0.1,DNS:$(hostname)"
 for address in $(hostname -I); do names="$names,IP:$address"; done
 for name in "$@"; do names="$names,DNS:$name"; done
 
-openssl req -new -newkey rsa:3072 -nodes -sha256 -subj "/CN=$(hostname)" \
-  -keyout "$output/host.key" -out "$output/host.csr" 2>/dev/null
+openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
+  -sha256 -subj "/CN=$(hostname)" -keyout "$output/host.key" -out "$output/host.csr" 2>/dev/null
 cat >"$output/host.ext" <<END
 basicConstraints = critical, CA:FALSE
 extendedKeyUsage = serverAuth, clientAuth

@@ -206,6 +206,8 @@ def test_the_image_adds_to_the_lock_what_a_dashboard_needs():
     assert len(both) > 10
     assert {n: more[n] for n in both} == {n: lock[n] for n in both}
     assert more["ray"] == ray_of_setup()
+    asked = (DEPLOY / "requirements.in").read_text().splitlines()[-1]
+    assert asked == f"ray[default]=={ray_of_setup()}"
     assert "aiohttp" in more
     text = (DEPLOY / "requirements.txt").read_text()
     assert text.count("==") < text.count("--hash=sha256:")
@@ -438,8 +440,8 @@ def test_the_image_copies_what_is_there_and_not_ignored():
     ]
     copies = re.findall(r"(?m)^COPY (.*)$", dockerfile)
     assert len(copies) >= 5
-    for copy in copies:
-        for source in copy.split()[:-1]:
+    for line in copies:
+        for source in line.split()[:-1]:
             assert (ROOT / source).exists()
             assert source.split("/")[0] in taken
     # Without --target it is still the one whose entrypoint is the command.
@@ -574,3 +576,69 @@ def test_a_slurm_job_ends_as_the_training_does(tmp_path):
     assert "--clients_per_round=0" in check_command(words, tmp_path)
     # Neither the CA's key nor the token outlives the job.
     assert not list(tmp_path.glob(".tff-pipeline-*"))
+
+
+def documented():
+    """The commands of docs/cluster.md, one a line."""
+    text = (ROOT / "docs/cluster.md").read_text()
+    return [shlex.split(line) for line in re.findall(r"(?m)^    (\S.*)$", text)]
+
+
+def test_the_guide_shows_only_what_exists(tmp_path, start_options):
+    programs = set()
+    for program, *words in documented():
+        programs.add(program)
+        if program == "ray":
+            assert words[0] == "start"
+            options = {word.split("=")[0] for word in words[1:]}
+            assert options <= start_options
+        elif program == "tff-pipeline":
+            if words[0] == "train":
+                words = ["supervise", "--", *words]
+            assert "--clients_per_round=0" in check_command(words, tmp_path)
+        elif program == "docker":
+            assert (
+                f"docker {shlex.join(words)}"
+                in (ROOT / "Dockerfile").read_text()
+            )
+        elif program in ("kubectl", "sbatch"):
+            for word in words:
+                if word.startswith("deploy/"):
+                    assert (ROOT / word).exists()
+    assert programs == {
+        *("tff-pipeline", "ray", "docker", "openssl", "kubectl", "sbatch")
+    }
+
+
+def test_the_secret_of_the_guide_is_the_one_that_pods_mount(groups, tmp_path):
+    installed("openssl")
+    commands = documented()
+    (make,) = [words for words in commands if words[0] == "openssl"]
+    subprocess.run(make, cwd=tmp_path, capture_output=True, check=True)
+    (create,) = [
+        w for w in commands if w[:3] == ["kubectl", "create", "secret"]
+    ]
+    made = {path.name for path in tmp_path.iterdir()}
+    assert {w for w in create if w.startswith("--")} == {
+        f"--from-file={name}" for name in made
+    }
+    for pod in pods(groups):
+        (name,) = [
+            v["secret"]["secretName"] for v in pod["volumes"] if "secret" in v
+        ]
+        assert name == create[4]
+
+
+def test_what_the_guide_says_to_be_refused_is(tmp_path):
+    for flag in (
+        "--aggregator=he_mean",
+        "--secure_aggregation=bonawitz",
+        "--client_threads=2",
+    ):
+        done = start_script(
+            *("train.py", "--task=digits_2nn", "--runtime=ray", flag),
+            f"--output_dir={tmp_path / 'run'}",
+        )
+        assert done.returncode == 2
+        assert flag in done.stderr
+        assert "--runtime=ray" in done.stderr

@@ -71,7 +71,7 @@ def test_a_slurm_job_trains_on_both_of_its_nodes(tmp_path):
             **options,
         )
         try:
-            status = job.wait(200)
+            status = job.wait(600)
         finally:
             for process in (job, other):
                 process.kill()
