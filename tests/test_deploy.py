@@ -632,7 +632,10 @@ def test_the_secret_of_the_guide_is_the_one_that_pods_mount(groups, tmp_path):
 def test_what_the_guide_says_to_be_refused_is(tmp_path):
     for flag, *others in (
         ("--aggregator=he_mean",),
-        ("--secure_aggregation=bonawitz", "--aggregator=secure_mean"),
+        (
+            *("--secure_aggregation=bonawitz", "--aggregator=secure_mean"),
+            "--client_weighting=uniform",
+        ),
         ("--client_threads=2",),
     ):
         done = start_script(
