@@ -127,7 +127,7 @@ def test_fifty_faults_change_nothing(tmp_path):
             "--total_rounds=400",
             "--runtime=ray",
             f"--ray_address={cluster.address}",
-            "--shard_seconds=10",
+            "--shard_seconds=30",
             "--max_shard_tries=20",
         ) as process:
 
