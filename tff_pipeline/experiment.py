@@ -13,8 +13,8 @@ import numpy as np
 
 from tff_pipeline import errors, timing
 from tff_pipeline.algorithms import algorithm
+from tff_pipeline.assembly import runtimes
 from tff_pipeline.assembly.privacy import protect
-from tff_pipeline.assembly.runtimes import runtime, secure_sum_protocol
 from tff_pipeline.assembly.task import (
     initial_weights,
     load_described_task,
@@ -124,7 +124,8 @@ def _run(
 ) -> Result:
     algorithm.check(config)
     sign = signer(config, directory)
-    secure_sum = secure_sum_protocol(config)
+    runtimes.check(config)
+    secure_sum = runtimes.secure_sum_protocol(config)
     task, environment = load_described_task(config, overwrite)
     if task.columns:
         announce(column_guard.in_words(task.columns))
@@ -132,7 +133,16 @@ def _run(
         weights = initial_weights(task, config.run.seed)
         dimension = sum(np.size(value) for value in weights.trainable)
         protection = protect(config, task, dimension, directory, overwrite)
-    source = CohortSource(config, task, protection.clients, protection.examples)
+    source = CohortSource(
+        config,
+        task,
+        protection.clients,
+        protection.examples,
+        by_reference=config.run.runtime == "ray",
+    )
+    runtime = runtimes.runtime(
+        config, task, protection.examples, secure_sum, announce
+    )
     directory.claim(config, overwrite, environment)
     loop, log, source = build_loop(
         config,
@@ -143,6 +153,7 @@ def _run(
         environment=environment,
         sign=sign,
         around_round=around_round,
+        runtime_figures=getattr(runtime, "figures", None),
         until=until,
         secure_sum=secure_sum,
     )
@@ -158,7 +169,7 @@ def _run(
     )
     if config.run.target_metric is not None:
         announce(best.in_words(config.run.target_metric, loop.columns))
-    with runtime(config.run, secure_sum):
+    with runtime:
         outcome = loop.run(loop.algorithm.initial_state(weights))
         weights = loop.algorithm.model_weights(outcome.state, outcome.kept)
     rounds, budget = outcome.round_number, loop.budget

@@ -324,6 +324,7 @@ FORMATS = {
 RUNTIMES = {
     "in_process": "tff_pipeline.runtime.in_process:InProcessContext",
     "local": "tff_pipeline.runtime.local:LocalWorker",
+    "ray": "tff_pipeline.runtime.ray.context:RayContext",
 }
 
 # Where a run writes its rows of numbers: functions of a `sinks.SinkContext`.

@@ -121,7 +121,7 @@ def _models(
     task: Task, config: ExperimentConfig, directory: RunDirectory
 ) -> list[tff.learning.models.ModelWeights]:
     """Loads the models of the last round: one of FedAvg, k of IFCA."""
-    with runtime(config.run):
+    with runtime(config):
         saved = saved_weights.restored(
             config, task, directory, config.run.total_rounds
         )

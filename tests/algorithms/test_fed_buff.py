@@ -136,7 +136,7 @@ def test_after_a_step_that_is_refused_clients_begin_with_the_model_as_it_is(
     rows = rows_of(tmp_path)
     assert [row["rejected_update"] for row in rows] == ["1"] * 3
     task = experiment.load_task(config)
-    with runtime(config.run):
+    with runtime(config):
         saved = saved_weights.restored(
             config, task, RunDirectory(str(tmp_path)), 3
         )

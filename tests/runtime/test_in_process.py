@@ -359,13 +359,13 @@ def test_no_clients_give_zeros():
 
 
 def test_unknown_intrinsic_is_named(monkeypatch):
-    from tff_pipeline.runtime import in_process
+    from tff_pipeline.runtime import interpreter
 
     @tff.federated_computation(at_clients())
     def total(value):
         return tff.federated_sum(value)
 
-    monkeypatch.delattr(in_process._Interpreter, "_federated_sum")
+    monkeypatch.delattr(interpreter.Interpreter, "_federated_sum")
     unknown = pytest.raises(NotImplementedError, match="federated_sum")
     with InProcessContext(), unknown:
         total([1.0])

@@ -275,6 +275,9 @@ def run_configs(draw, aggregator):
     if "target_metric" not in values:
         values.pop("target_value", None)
         values.pop("patience", None)
+    if "min_workers" in values:
+        more = draw(st.integers(0, 9))
+        values["ray_workers"] = values["min_workers"] + more
     return RunConfig(**values)
 
 

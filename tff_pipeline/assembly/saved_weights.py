@@ -91,7 +91,7 @@ def by_algorithm(
                 f"--client={client} is none of the {len(task.train)} clients "
                 "that train; name one of them."
             )
-    with runtime(config.run):
+    with runtime(config):
         saved = restored(config, task, directory, number)
         return saved.weights if client is None else saved.own_weights(client)
 
@@ -125,7 +125,7 @@ def with_own(
     if not algorithm.chosen(config).personal:
         yield by_algorithm(config, task, directory, number, in_state), None
         return
-    with runtime(config.run):
+    with runtime(config):
         saved = restored(config, task, directory, number)
         yield saved.weights, saved.own_weights
 

@@ -121,7 +121,7 @@ def load_described_task(
     """
     # Files may be large; they are hashed while the task reads them.
     with concurrent.futures.ThreadPoolExecutor(1) as beside:
-        hashes = beside.submit(_hashes, config)
+        hashes = beside.submit(file_hashes, config)
         with timing.span("data"):
             task = weighted(load_task(config), config.clients.class_weights)
             task = beginning.begun(task, config)
@@ -195,8 +195,12 @@ def _shown(words: Sequence[str]) -> str:
     return ", ".join([*words[:_MOST_NAMED], *more])
 
 
-def _hashes(config: ExperimentConfig) -> dict[str, str]:
-    """Computes SHA-256 of the files that a run reads, by their names."""
+def file_hashes(config: ExperimentConfig) -> dict[str, str]:
+    """Computes SHA-256 of the files that a run reads, by their names.
+
+    Args:
+      config: The experiment.
+    """
     files = {
         **config.data.files(),
         **config.algorithm.files(),

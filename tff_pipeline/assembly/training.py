@@ -16,6 +16,7 @@ from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.runs.kept_states import KeptStates
 from tff_pipeline.runs.round_log import RoundLog
+from tff_pipeline.runtime.ray.options import LOST_WORKERS
 from tff_pipeline.secure_sum.measured import Measured
 from tff_pipeline.tasks.task import Task
 from tff_pipeline.training import columns
@@ -53,6 +54,7 @@ def build_loop(
     sign: Optional[Sign],
     around_round: Callable[[int], contextlib.AbstractContextManager[Any]],
     until: Optional[int],
+    runtime_figures: Optional[Callable[[], Mapping[str, int]]] = None,
     secure_sum: Optional[Measured] = None,
 ) -> tuple[Loop, RoundLog, CohortSource]:
     """Builds the loop with the algorithm, its evaluation and its records.
@@ -68,6 +70,8 @@ def build_loop(
       around_round: Makes a context manager, from a round's number, which is
         entered before the round and left after it.
       until: The last round to run; by default that of `config`.
+      runtime_figures: Returns what a cluster counted since the last round, by
+        name of a column; `None` without a cluster.
       secure_sum: The protocol that carries out secure sums, which measures what
         clients send; `None` if there is none.
 
@@ -94,7 +98,11 @@ def build_loop(
     names = columns.names(
         task,
         groups,
-        [*algorithm.columns, *source.columns],
+        [
+            *algorithm.columns,
+            *source.columns,
+            *([] if runtime_figures is None else [LOST_WORKERS]),
+        ],
         protection.exact_metrics and not algorithm.aggregation.hides_clients,
         algorithm.personal,
         backdoor=source.attack.trigger is not None,
@@ -131,6 +139,7 @@ def build_loop(
         kept,
         until,
         evaluates_before=bool(task.begins_with),
+        runtime_figures=runtime_figures or (lambda: {}),
         sent_bytes=(lambda: None) if secure_sum is None else secure_sum.take,
     )
     return loop, log, source

@@ -5,20 +5,18 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from tff_pipeline import errors, randomness, registry
+from tff_pipeline import errors, registry
 from tff_pipeline.algorithms import algorithm
 from tff_pipeline.attacks import attack, in_words
+from tff_pipeline.attacks.attack import Attack
 from tff_pipeline.attacks.in_words import ATTACKERS
-from tff_pipeline.client_work.block import client_block, client_key
-from tff_pipeline.cohorts import device_rounds, devices
+from tff_pipeline.cohorts import device_rounds
+from tff_pipeline.cohorts.blocks import BlockReader, BlockReference
 from tff_pipeline.cohorts.device_rounds import DeviceRounds
 from tff_pipeline.cohorts.devices import Devices
 from tff_pipeline.cohorts.read_ahead import Cohort
 from tff_pipeline.cohorts.samplers import EverySampler, Sampler
 from tff_pipeline.config import ExperimentConfig
-from tff_pipeline.datasets.federation.federated_data import Examples
-from tff_pipeline.optimizers import schedules
-from tff_pipeline.privacy import canaries
 from tff_pipeline.privacy.example_plan import ExamplePlan
 from tff_pipeline.privacy.plan import Plan
 from tff_pipeline.tasks.task import Task
@@ -29,7 +27,6 @@ class CohortSource:
 
     Attributes:
       devices: The devices of the clients; `None` if there are none.
-      attack: What hostile clients do.
     """
 
     def __init__(
@@ -38,6 +35,7 @@ class CohortSource:
         task: Task,
         plan: Optional[Plan] = None,
         examples_plan: Optional[ExamplePlan] = None,
+        by_reference: bool = False,
     ):
         """Makes the source.
 
@@ -49,6 +47,8 @@ class CohortSource:
             population, after the clients.
           examples_plan: The privacy plan that protects examples, if there is
             one. Blocks then hold the noise multiplier of the client's steps.
+          by_reference: True if cohorts have a `BlockReference` in place of each
+            block, for machines that read the data themselves.
 
         Raises:
           ConfigError: If there are fewer clients than are chosen in a round.
@@ -56,16 +56,13 @@ class CohortSource:
         """
         self._config = config
         self._task = task
-        self._examples_plan = examples_plan
+        self._blocks = BlockReader(config, task, examples_plan)
+        self._by_reference = by_reference
         self._sampler = sampler_of(config, task, plan)
-        self._factors: Optional[Sequence[float]] = None
-        if config.devices.client_learning_rates is not None:
-            self._factors = devices.learning_rate_factors(config, task.train)
         self.devices: Optional[Devices] = None
         if config.devices.simulated:
             self.devices = Devices(config, task.train)
         ids, seed = task.train.client_ids, config.run.seed
-        self.attack = attack.of_experiment(config, task)
         self._attackers = attack.attackers(config.attack, seed, ids)
         self._traffic = (0, 0)
         self._reads_late = False
@@ -96,6 +93,11 @@ class CohortSource:
         source = copy.copy(self)
         source._reads_late = True
         return source
+
+    @property
+    def attack(self) -> Attack:
+        """What hostile clients do."""
+        return self._blocks.attack
 
     @property
     def columns(self) -> Sequence[str]:
@@ -165,7 +167,8 @@ class CohortSource:
             chooses clients asks `devices` for itself.
 
         Returns:
-          The clients' ids with one block each, as `client_block` makes them.
+          The clients' ids with one block each, as `client_block` makes them,
+          or one `BlockReference`.
 
         Raises:
           DataError: If the task refuses a client's examples.
@@ -184,11 +187,15 @@ class CohortSource:
                 late = happened.late
         else:
             positions = self._sampler.positions(round_number)
-        blocks = [
-            self._block(position, round_number, number)
+        references = [
+            BlockReference(position, round_number, number)
             for position, number in zip(
                 positions, steps or [0] * len(positions)
             )
+        ]
+        late_references = [
+            BlockReference(position, round_number, number)
+            for position, number in late.items()
         ]
         if client_ids is None:
             client_ids = self._sampler.ids(positions)
@@ -197,14 +204,17 @@ class CohortSource:
             figures = {**figures, ATTACKERS: hostile}
         return Cohort(
             client_ids,
-            blocks,
+            self._data(references),
             figures,
             self._sampler.ids(list(late)),
-            [
-                self._block(position, round_number, number)
-                for position, number in late.items()
-            ],
+            self._data(late_references),
         )
+
+    def _data(self, references: Sequence[BlockReference]) -> Sequence[Any]:
+        """Reads blocks, unless other machines do."""
+        if self._by_reference:
+            return references
+        return list(map(self._blocks.read, references))
 
     def training_data(self, client_id: str) -> Any:
         """Reads the data that a client trains on, for its own model.
@@ -219,60 +229,7 @@ class CohortSource:
         Raises:
           DataError: If the task refuses the client's examples.
         """
-        return self._client(self._positions[client_id], 0, 0)
-
-    def _block(self, position: int, round_number: int, steps: int) -> Any:
-        """Makes the block of a client, or of a canary if one stands there."""
-        clients = self._task.train.client_ids
-        if position >= len(clients):
-            return self._canary(position - len(clients))
-        try:
-            return self._client(position, round_number, steps)
-        except MemoryError:
-            raise errors.TrainingError(
-                f"Memory ran out in round {round_number} while reading client "
-                f"{clients[position]}; lower --max_examples_per_client or "
-                "--clients_per_round. The last checkpoint stands."
-            ) from None
-
-    def _client(self, position: int, round_number: int, steps: int) -> Any:
-        config, task, plan = self._config, self._task, self._examples_plan
-        client_id = task.train.client_ids[position]
-        examples = task.train.load(client_id)
-        task.check(examples, client_id)
-        mark = None
-        if position in self._attackers and self.attack.on_data is not None:
-            draw = randomness.generator(
-                config.run.seed, "attack", round_number, position
-            )
-            examples = self.attack.on_data(examples, draw)
-        if self.attack.hook is not None:
-            mark = int(position in self._attackers)
-        noise = None
-        if plan is not None:
-            noise = plan.noise_multiplier(len(examples))
-        # Round 0 stands for none; it has the rate of the first.
-        rate = schedules.factor(config.clients.optimizer, max(round_number, 1))
-        if self._factors is not None:
-            rate *= self._factors[position]
-        return client_block(
-            examples,
-            client_key(config.run.seed, round_number, position),
-            round_number,
-            rate,
-            steps,
-            noise_multiplier=noise,
-            mark=mark,
-        )
-
-    def _canary(self, number: int) -> Any:
-        """Makes a canary's block, of one example that it does not train on."""
-        data = self._task.train.load(self._task.train.client_ids[0])
-        return client_block(
-            Examples(data.x[:1], data.y[:1]),
-            canaries.key_of(number),
-            mark=None if self.attack.hook is None else 0,
-        )
+        return self._blocks.of_client(self._positions[client_id], 0, 0)
 
 
 def sampler_of(

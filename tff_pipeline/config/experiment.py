@@ -34,7 +34,7 @@ from tff_pipeline.config.privacy import (
     PrivacyConfig,
 )
 from tff_pipeline.config.pruning import PruningConfig
-from tff_pipeline.config.run import RunConfig
+from tff_pipeline.config.run import SAME_BITS, RunConfig
 from tff_pipeline.config.secure_aggregation import SecureAggregationConfig
 from tff_pipeline.files import storage
 
@@ -194,7 +194,8 @@ class ExperimentConfig:
         runtime, chosen = self.run.runtime, None
         if self.aggregation.last in IN_PROCESS_ONLY:
             chosen = f"--aggregator={self.aggregation.name}"
-        elif self.privacy.dp_secure_noise:
+        elif self.privacy.dp_secure_noise and runtime not in SAME_BITS:
+            # The server draws this noise, and it is in this process.
             chosen = "--dp_secure_noise"
         if chosen is not None and runtime != "in_process":
             raise errors.ConfigError(
@@ -395,6 +396,8 @@ class ExperimentConfig:
                 ):
                     continue
                 values[flag] = value
+        if identity_only and self.run.runtime in SAME_BITS:
+            values["runtime"] = SAME_BITS[0]
         return values
 
     def flagfile(self) -> str:

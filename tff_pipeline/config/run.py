@@ -11,7 +11,19 @@ RUNTIME_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     # By default as many threads as there are processors.
     "in_process": {"client_threads": None, "clients_per_shard": 4},
     "local": {},
+    # By default workers read the driver's --data_dir.
+    "ray": {
+        "clients_per_shard": 4,
+        "ray_address": "local",
+        "ray_workers": 2,
+        "min_workers": 1,
+        "max_shard_tries": 5,
+        "shard_seconds": 600.0,
+        "worker_data_dir": None,
+    },
 }
+# The runtimes that give the same bits, so that a run may go on in another.
+SAME_BITS = ("in_process", "ray")
 FAILURE_POLICIES = {
     "retry": "what may pass is tried again; an update that is not finite is "
     "skipped",
@@ -111,8 +123,10 @@ class RunConfig(fields.Group):
     runtime: str = fields.field(
         "in_process",
         fields.known(registry.RUNTIMES),
-        "Chooses where computations run: in this process, or in TFF's own "
-        "worker process.",
+        "Chooses where computations run: in this process (in_process), in "
+        "TFF's own worker process (local), or, for the clients' part, on the "
+        "machines of a Ray cluster (ray), with the same results as "
+        "in_process.",
     )
     client_threads: Optional[int] = fields.field(
         None,
@@ -126,7 +140,49 @@ class RunConfig(fields.Group):
         fields.COUNT,
         "Sets how many clients of a round are summed up on their own before "
         "the sums are added; it decides the last bits of results. Default: 4. "
-        "Only for in_process.",
+        "Only for in_process and ray.",
+    )
+    ray_address: Optional[str] = fields.field(
+        None,
+        fields.TEXT,
+        "Names the Ray cluster to join, such as 10.0.0.1:6379; local starts "
+        "one on this machine. Default: local. Only for ray.",
+        identity=False,
+    )
+    ray_workers: Optional[int] = fields.field(
+        None,
+        fields.COUNT,
+        "Sets how many workers are asked for, of one processor each. Default: "
+        "2. Only for ray.",
+        identity=False,
+    )
+    min_workers: Optional[int] = fields.field(
+        None,
+        fields.COUNT,
+        "Waits for this many workers before clients train, and ends if they do "
+        "not come. Default: 1. Only for ray.",
+        identity=False,
+    )
+    max_shard_tries: Optional[int] = fields.field(
+        None,
+        fields.COUNT,
+        "Ends the run when this many workers failed on the same clients of a "
+        "round. Default: 5. Only for ray.",
+        identity=False,
+    )
+    shard_seconds: Optional[float] = fields.field(
+        None,
+        fields.POSITIVE,
+        "Gives a worker up that takes longer than this for "
+        "--clients_per_shard clients. Default: 600. Only for ray.",
+        identity=False,
+    )
+    worker_data_dir: Optional[str] = fields.field(
+        None,
+        fields.PATH,
+        "Names the folder of --data_dir on the workers' machines. Default: the "
+        "same. Only for ray.",
+        identity=False,
     )
     sinks: str = fields.field(
         "csv,tensorboard",
@@ -168,6 +224,12 @@ class RunConfig(fields.Group):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.settle("runtime", RUNTIME_OPTIONS)
+        if (self.min_workers or 0) > (self.ray_workers or 0):
+            raise errors.ConfigError(
+                f"--min_workers={self.min_workers} is more than the "
+                f"{self.ray_workers} that are asked for (--ray_workers); lower "
+                "the first or raise the second."
+            )
         if self.target_metric is not None:
             return
         if self.target_value is not None:

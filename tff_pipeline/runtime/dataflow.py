@@ -43,6 +43,10 @@ class OnServer:
             self._done = True
         return self._value
 
+    def set(self, value: Any) -> None:
+        """Takes the value, which a pass brought or another machine computed."""
+        self._value, self._done = value, True
+
     def sources(self) -> Iterator[Any]:
         """Yields the nodes that the value is computed from."""
         yield from self._sources
@@ -88,7 +92,7 @@ class OnClients:
         self.number_of_pass: int = max(
             (source.number_of_pass for source in self.sources()), default=0
         )
-        self.kept: Optional[list[Any]] = None
+        self.kept: Optional[Any] = None
 
     def sources(self) -> Iterator[Any]:
         """Yields the nodes that the value is computed from."""
@@ -140,10 +144,6 @@ class Reduced(OnServer):
         self.clients = clients
         self.pass_over = clients.number_of_pass
         self.number_of_pass = self.pass_over + 1
-
-    def set(self, value: Any) -> None:
-        """Takes the value that its pass brought."""
-        self._value, self._done = value, True
 
     def value(self) -> Any:
         """Returns the value; its pass must be over."""

@@ -8,12 +8,13 @@ a dataset, or a list of its elements, where the type is a sequence.
 import itertools
 import re
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Optional
 
 import tensorflow as tf
 import tensorflow_federated as tff
 
+MAPPED = "ImmutableConst"  # The operation whose memory is a file.
 # Operations that hold something that each call initialises, so that threads
 # need a copy each.
 STATEFUL = ("VarHandleOp", "HashTableV2")
@@ -38,11 +39,22 @@ class Computation:
       results: The bindings of the result's leaves.
     """
 
-    def __init__(self, computation: tff.framework.CompiledComputation):
-        """Reads a compiled computation."""
+    def __init__(
+        self,
+        computation: tff.framework.CompiledComputation,
+        files: Optional[Mapping[str, str]] = None,
+    ):
+        """Reads a compiled computation.
+
+        Args:
+          computation: The computation.
+          files: Path of a file that its graph maps into memory -> the path to
+            map instead.
+        """
         proto = computation.proto.tensorflow
         self.graph = tf.compat.v1.GraphDef()
         proto.graph_def.Unpack(self.graph)
+        _map_other_files(self.graph, files or {})
         if proto.initialize_op:
             _initialize_first(self.graph, proto.initialize_op)
         self.signature = computation.type_signature
@@ -154,6 +166,16 @@ def pack(type_spec: tff.Type, leaves: Iterator[Any]) -> Any:
         elements = tff.structure.iter_elements(type_spec)
         return tuple(pack(each, leaves) for _, each in elements)
     return next(leaves)
+
+
+def _map_other_files(
+    graph: tf.compat.v1.GraphDef, files: Mapping[str, str]
+) -> None:
+    """Makes a graph map other files into memory."""
+    for node in all_nodes(graph) if files else ():
+        if node.op == MAPPED:
+            path = node.attr["memory_region_name"].s.decode()
+            node.attr["memory_region_name"].s = files.get(path, path).encode()
 
 
 def _initialize_first(graph: Any, initialize_op: str) -> None:

@@ -6,8 +6,7 @@ masked on the thread that computed it and goes to the protocol's server as a
 message, so that no more vectors are held than by a plain sum.
 """
 
-import concurrent.futures
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -187,14 +186,15 @@ class _Messages(Reduction):
 def joined(
     reduced: Sequence[Reduced],
     num_clients: int,
-    pool: concurrent.futures.Executor,
+    each: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]],
 ) -> list[Reduced]:
     """Joins the secure sums of a pass to one run of their protocol.
 
     Args:
       reduced: What the pass reduces.
       num_clients: The number of clients in the cohort.
-      pool: Runs the clients' part in the agreement on keys.
+      each: Calls a function on each item, like `map`, for the clients' part in
+        the agreement on keys.
 
     Returns:
       What the pass has to reduce instead.
@@ -206,7 +206,7 @@ def joined(
     if not sums or not num_clients:
         return list(reduced)
     form = tuple(segment for one in sums for segment in one.layout(num_clients))
-    run = sums[0].protocol.begin(num_clients, form, pool.map)
+    run = sums[0].protocol.begin(num_clients, form, each)
     others = [node for node in reduced if node not in sums]
     return [*others, _Together(sums, run)]
 

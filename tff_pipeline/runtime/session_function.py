@@ -29,7 +29,6 @@ _LOOPS = ("While", "StatelessWhile")
 # The fewest operations of a loop's body that make it large: more than in steps
 # of recurrent networks.
 _LARGE = 300
-_MAPPED = "ImmutableConst"
 _SINGLE_ELEMENT = "DatasetToSingleElement"
 
 
@@ -158,7 +157,7 @@ def _optimizing(graph: tf.compat.v1.GraphDef) -> Any:
     it then keeps a copy.
     """
     options = tf.compat.v1.GraphOptions()
-    if _MAPPED in {
+    if graphs.MAPPED in {
         node.op
         for nodes in (graph.node, *(f.node_def for f in graph.library.function))
         for node in nodes

@@ -11,17 +11,44 @@ from tff_pipeline.runtime import elements
 from tff_pipeline.runtime.dataflow import OnClients, OnServer
 
 
+class Reference:
+    """Stands for the data of a client, which are read where it is computed."""
+
+
 class ClientInput(OnClients):
     """A caller's list with a value a client.
 
     Attributes:
-      size: The number of clients.
+      values: The list, in the clients' order.
     """
 
     def __init__(self, values: list[Any]):
         """Lays out `values`, in the clients' order."""
         super().__init__(values.__getitem__, indexed=True)
-        self.size = len(values)
+        self.values = values
+
+    def release(self) -> None:
+        """Lets go of the values."""
+        super().release()
+        self.values = []
+
+
+class EverywhereInput(OnClients):
+    """A caller's value that all clients have.
+
+    Attributes:
+      everywhere: The value.
+    """
+
+    def __init__(self, value: Any):
+        """Lays out `value`."""
+        super().__init__(lambda: self.everywhere)
+        self.everywhere = value
+
+    def release(self) -> None:
+        """Lets go of the value."""
+        super().release()
+        self.everywhere = None
 
 
 def ingest(value: Any, type_spec: tff.Type) -> Any:
@@ -29,7 +56,8 @@ def ingest(value: Any, type_spec: tff.Type) -> Any:
 
     Args:
       value: Anything that TFF takes for the type: arrays, tensors, datasets,
-        dictionaries, tuples; lists with a value a client.
+        dictionaries, tuples; lists with a value a client. A sequence may be a
+        `Reference`.
       type_spec: The type.
 
     Raises:
@@ -40,15 +68,15 @@ def ingest(value: Any, type_spec: tff.Type) -> Any:
             local = ingest(value, type_spec.member)
             return OnServer(lambda: local)
         if type_spec.all_equal:
-            local = ingest(value, type_spec.member)
-            return OnClients(lambda: local)
+            return EverywhereInput(ingest(value, type_spec.member))
         return ClientInput([ingest(each, type_spec.member) for each in value])
     if isinstance(type_spec, tff.StructType):
         types = tff.structure.iter_elements(type_spec)
         parts = elements.parts(value, type_spec)
         return tuple(ingest(v, t) for v, (_, t) in zip(parts, types))
     if isinstance(type_spec, tff.SequenceType):
-        return value if isinstance(value, tf.data.Dataset) else list(value)
+        whole = isinstance(value, (tf.data.Dataset, Reference))
+        return value if whole else list(value)
     if isinstance(type_spec, tff.TensorType):
         return elements.array(value, type_spec)
     return value
@@ -94,7 +122,9 @@ def cardinality(argument: Any) -> int:
       ValueError: If its parts are of different numbers of clients.
     """
     sizes = {
-        node.size for node in nodes(argument) if isinstance(node, ClientInput)
+        len(node.values)
+        for node in nodes(argument)
+        if isinstance(node, ClientInput)
     }
     if len(sizes) > 1:
         raise ValueError(

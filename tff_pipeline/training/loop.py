@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
 
 from tff_pipeline import timing
@@ -48,6 +48,8 @@ class Loop:
       until: The last round to run; by default that of `config`.
       evaluates_before: Whether to evaluate before the first round too, which
         tells what a pretrained model knew; the row is that of round 0.
+      runtime_figures: Returns what the runtime counted since it was last
+        called, by name of a column.
       sent_bytes: Returns the bytes that a client sent in secure sums since the
         last call; `None` if it sent none.
     """
@@ -63,6 +65,7 @@ class Loop:
     kept: Optional[KeptStates] = None
     until: Optional[int] = None
     evaluates_before: bool = False
+    runtime_figures: Callable[[], Mapping[str, int]] = lambda: {}
     sent_bytes: Callable[[], Optional[int]] = lambda: None
 
     def run(self, initial: Any) -> Outcome:
@@ -347,6 +350,7 @@ class Loop:
     ) -> Round:
         if self.budget is not None:
             row["epsilon"] = self.budget.epsilon(number)
+        row.update(self.runtime_figures())
         row["seconds"] = round(time.monotonic() - began, 4)
         # A value without a column must not be shown either.
         row = {name: row[name] for name in row if name in self.columns}

@@ -1,0 +1,1 @@
+"""Computes the clients of a cohort on the machines of a Ray cluster."""
