@@ -97,6 +97,7 @@ class Bucketing(Group):
     """Accuracy after 600 rounds with 5 hostile clients of 25."""
 
     title = "Robust rules with and without bucketing on sorted MNIST"
+    cell_by_cell = True
 
     def train(self, measure: Measure, seeds: int) -> None:
         """Trains the stable cells with each seed, and the others with one.

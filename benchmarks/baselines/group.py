@@ -34,10 +34,12 @@ class Group(abc.ABC):
       title: The heading of its section.
       page: The page of `docs/` that has its section between the marks of the
         group's name; `None` for docs/baselines.md, which links to it otherwise.
+      cell_by_cell: Whether its section is shown before all runs are measured.
     """
 
     title: str
     page: Optional[str] = None
+    cell_by_cell: bool = False
 
     @abc.abstractmethod
     def train(self, measure: Measure, seeds: int) -> None:

@@ -52,12 +52,16 @@ def section(results: Results, name: str, group: Group) -> Sequence[str]:
       name: The group's name.
       group: The group.
     """
-    if name not in results:
+    shown = group.cell_by_cell and results.began(name)
+    if name not in results and not shown:
         return ["Not measured yet, or not all of it."]
     command = f"`python -m benchmarks.baselines --only={name}`"
+    goes_on = ""
+    if name not in results:
+        goes_on = " The same command goes on with the cells that are missing."
     return [
         *group.section(recall_of(results, name)),
-        f"{command}; {results.made(name)}.",
+        f"{command}; {results.made(name)}.{goes_on}",
     ]
 
 

@@ -31,6 +31,14 @@ class Results:
         """Tells whether all figures of a group were measured."""
         return bool(self._groups.get(group, {}).get("complete"))
 
+    def began(self, group: str) -> bool:
+        """Tells whether any figure of a group was measured.
+
+        Args:
+          group: The group's name.
+        """
+        return bool(self._groups.get(group, {}).get("runs"))
+
     def made(self, group: str) -> str:
         """Returns when and on what the last figure of a group was measured.
 
