@@ -32,6 +32,7 @@ COMMANDS = (
     "prepare-model",
     "serve",
     "generate",
+    "make-certs",
     "doctor",
 )
 # Words that stand for a command and flags, which more flags may follow.

@@ -3,7 +3,7 @@
 Whoever reaches a Ray cluster without TLS and a token runs code on all of its
 machines: `ray start` listens on every interface, and takes anyone. So a cluster
 that this package starts listens on the loopback interface alone, and one beyond
-it is joined only with both; docs/cluster.md says how.
+it is joined only with both; docs/cluster_security.md says how.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import Iterator
+from typing import Optional
 
 # Read by Ray when it is imported: no report of its use leaves this machine.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -20,16 +21,11 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 
 from tff_pipeline import errors
+from tff_pipeline.runtime.ray import credentials
 from tff_pipeline.runtime.ray.watchdog import limited
 
 _LOOPBACK = "127.0.0.1"
 _CONNECT_SECONDS = 10.0
-_TLS = (
-    "RAY_TLS_SERVER_CERT",
-    "RAY_TLS_SERVER_KEY",
-    "RAY_TLS_CA_CERT",
-)
-_TOKEN = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
 @contextlib.contextmanager
@@ -49,9 +45,10 @@ def joined(address: str, workers: int, seconds: float) -> Iterator[None]:
     options: dict[str, object] = {"address": address}
     if address == "local":
         options["num_cpus"] = workers
-    if address == "local" or _is_loopback(address):
+    loopback = _LOOPBACK if address == "local" else _loopback(address)
+    if loopback is not None:
         # Ray would take another of this machine's addresses for it.
-        options["_node_ip_address"] = _LOOPBACK
+        options["_node_ip_address"] = loopback
     with limited(seconds, f"joining --ray_address={address}"):
         try:
             ray.init(
@@ -62,12 +59,11 @@ def joined(address: str, workers: int, seconds: float) -> Iterator[None]:
             )
         except Exception as error:  # Ray raises nearly all that there is.
             ray.shutdown()
-            first = str(error).strip().partition("\n")[0]
             raise errors.TrainingError(
-                f"--ray_address={address} cannot be joined: {first}; see that "
-                "Ray of the same version, with the same Python, runs there and "
-                "on this machine (ray start), with the same TLS files and "
-                "token."
+                f"--ray_address={address} cannot be joined: {said(error)}; see "
+                "that Ray of the same version, with the same Python, runs "
+                "there and on this machine (ray start), with TLS files of the "
+                "same authority and the same token."
             ) from None
     try:
         yield
@@ -76,8 +72,16 @@ def joined(address: str, workers: int, seconds: float) -> Iterator[None]:
             ray.shutdown()
 
 
-def _is_loopback(address: str) -> bool:
-    """Tells whether an address is this machine's alone; checks it.
+def said(error: Exception) -> str:
+    """Returns what an exception of Ray's says, in one line.
+
+    Ray's lines that follow the first name the versions that differ.
+    """
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def _loopback(address: str) -> Optional[str]:
+    """Returns the IP address, if it is this machine's alone; checks it.
 
     Ray would wait long for one that does not answer.
     """
@@ -96,32 +100,26 @@ def _is_loopback(address: str) -> bool:
             f"({getattr(error, 'strerror', None) or error}); start the cluster "
             "there (ray start --head), or correct the address."
         ) from None
-    if there.is_loopback:
-        return True
-    _check_closed(address)
-    return False
+    if not there.is_loopback:
+        _check_closed(address)
+    credentials.check(host, int(port), closed=not there.is_loopback)
+    return str(there) if there.is_loopback else None
 
 
 def _check_closed(address: str) -> None:
     """Refuses a cluster that others than its owners could use."""
-    missing = []
-    if os.environ.get("RAY_USE_TLS") != "1":
-        missing.append("RAY_USE_TLS=1")
-    missing += [name for name in _TLS if not os.environ.get(name)]
-    if os.environ.get("RAY_AUTH_MODE") != "token":
-        missing.append("RAY_AUTH_MODE=token")
-    if not any(os.environ.get(name) for name in _TOKEN):
-        missing.append(" or ".join(_TOKEN))
     if tuple(map(int, ray.__version__.split(".")[:2])) < (2, 52):
         raise errors.ConfigError(
             f"--ray_address={address} is beyond this machine, and Ray "
             f"{ray.__version__} knows no token, so that anyone who reaches it "
             "runs code there; use Python 3.10 or later, with Ray 2.52."
         )
+    missing = credentials.missing()
     if missing:
         raise errors.ConfigError(
             f"--ray_address={address} is beyond this machine, and without TLS "
             "and a token anyone who reaches it runs code there and reads what "
             f"clients send; set {', '.join(missing)} here and on all of its "
-            "machines (docs/cluster.md; scripts/make_certs.py makes the files)."
+            "machines (docs/cluster_security.md; scripts/make_certs.py makes "
+            "the files)."
         )

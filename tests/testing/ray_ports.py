@@ -1,0 +1,230 @@
+"""Finds what listens in a secured Ray cluster, and who is answered there.
+
+python -m tests.testing.ray_ports
+
+Prints the table of docs/cluster_security.md.
+"""
+
+import contextlib
+import http.client
+import os
+import pathlib
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+
+import grpc
+import psutil
+
+from tests.testing import secured_cluster
+from tff_pipeline.runtime.ray import certificates
+
+_SECONDS = 3
+# A worker that stays, and says so.
+_DRIVER = """
+import sys, time
+from tff_pipeline.runtime.ray import cluster
+import ray
+with cluster.joined(sys.argv[1], 1, 60):
+    print(ray.get(ray.remote(lambda: 42).remote()), flush=True)
+    sys.stdin.read()
+"""
+# Calls that a listener of each kind knows; they change nothing.
+_CALLS = (
+    "/ray.rpc.NodeInfoGcsService/GetClusterId",
+    "/ray.rpc.NodeManagerService/GetSystemConfig",
+    "/ray.rpc.CoreWorkerService/GetCoreWorkerStats",
+    "/ray.rpc.CoreWorkerService/NumPendingTasks",
+    "/ray.rpc.ObjectManagerService/FreeObjects",
+    "/ray.rpc.RayletDriver/ClusterInfo",
+)
+# (method, path): of metrics, of the dashboard's agent, of the agent that
+# installs packages.
+_REQUESTS = (
+    ("GET", "/metrics"),
+    ("GET", "/api/local_raylet_healthz"),
+    ("POST", "/get_runtime_envs_info"),
+)
+
+
+@contextlib.contextmanager
+def working(address, environment):
+    """A driver in the cluster, whose one worker has computed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _DRIVER, address],
+        env={**environment, "PYTHONPATH": os.getcwd()},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    with process:
+        try:
+            assert process.stdout.readline() == b"42\n"
+            yield psutil.Process(process.pid)
+        finally:
+            process.stdin.close()
+
+
+def scan(head, driver, folder):
+    """What listens, as dictionaries: a row of the table each."""
+    known = {
+        port: secured_cluster.PORTS[flag] for flag, port in head.ports.items()
+    }
+    rows = []
+    for process in (*head.processes(), driver):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            addresses = sorted(
+                {
+                    (one.laddr.port, one.laddr.ip.replace("::ffff:", ""))
+                    for one in process.net_connections("tcp")
+                    if one.status == psutil.CONN_LISTEN
+                }
+            )
+            for port, ip in addresses:
+                name = known.get(port) or _name(process, driver)
+                rows.append(
+                    {
+                        "listener": name,
+                        "fixed": port in known or name == "worker",
+                        "process": process.name(),
+                        "address": {"::": "all", "0.0.0.0": "all"}.get(ip, ip),
+                        **_answers(
+                            secured_cluster.HOST
+                            if ip in ("::", "0.0.0.0")
+                            else ip,
+                            port,
+                            folder,
+                        ),
+                    }
+                )
+    return rows
+
+
+def _name(process, driver):
+    if process.pid == driver.pid:
+        return "driver"
+    words = " ".join(process.cmdline())
+    for part, name in (
+        ("monitor.py", "autoscaler monitor, metrics"),
+        ("ray::", "worker"),
+    ):
+        if part in words:
+            return name
+    return f"unknown: {words}"
+
+
+def _answers(host, port, folder):
+    """Whether TLS is spoken; what strangers, and machines without token, get."""
+    target = f"{host}:{port}"
+    tls = _speaks_tls(host, port)
+    found = {"tls": tls, "stranger": "nothing", "without_token": "-"}
+    if not tls:
+        answers = [_request(host, port, *one) for one in _REQUESTS]
+        with grpc.insecure_channel(target) as channel:
+            answers += [_called(channel, name) for name in _CALLS]
+        found["stranger"] = _most(answers)
+        return found
+    stranger = grpc.ssl_channel_credentials(
+        pathlib.Path(folder, "ca.pem").read_bytes()
+    )
+    parts = [
+        pathlib.Path(folder, name).read_bytes()
+        for name in ("ca.pem", "key.pem", "cert.pem")
+    ]
+    member = grpc.ssl_channel_credentials(*parts)
+    options = [("grpc.ssl_target_name_override", secured_cluster.HOST)]
+    for key, credentials in (("stranger", stranger), ("without_token", member)):
+        with grpc.secure_channel(target, credentials, options) as channel:
+            found[key] = _most([_called(channel, name) for name in _CALLS])
+    return found
+
+
+def _speaks_tls(host, port):
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((host, port), _SECONDS) as plain,
+            context.wrap_socket(plain),
+        ):
+            return True
+    except OSError:
+        return False
+
+
+def _called(channel, name):
+    try:
+        channel.unary_unary(name)(b"", timeout=_SECONDS)
+    except grpc.RpcError as error:
+        return {
+            grpc.StatusCode.UNAUTHENTICATED: "refused",
+            grpc.StatusCode.UNAVAILABLE: "nothing",
+            grpc.StatusCode.UNIMPLEMENTED: "unknown call",
+        }.get(error.code(), f"{error.code().name} at {name}")
+    return f"answers {name}"
+
+
+def _request(host, port, method, path):
+    connection = http.client.HTTPConnection(host, port, timeout=_SECONDS)
+    try:
+        connection.request(method, path)
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return "nothing"
+    finally:
+        connection.close()
+    if status in (401, 403):
+        return "refused"
+    return f"answers {path}" if status == 200 else f"HTTP {status} at {path}"
+
+
+def _most(answers):
+    """The answer that gives away most."""
+    order = ("answers", "HTTP", "refused", "unknown call", "nothing")
+
+    def place(text):
+        for number, start in enumerate(order):
+            if text.startswith(start):
+                return number
+        return 1
+
+    return min(answers, key=place)
+
+
+def table(rows):
+    """The rows as a table of Markdown."""
+    lines = [
+        "| listener | process | listens on | TLS | a stranger gets | a "
+        "certificate without the token gets |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        shown = "yes" if row["tls"] else "**no**"
+        lines.append(
+            f"| {row['listener']} | {row['process']} | {row['address']} | "
+            f"{shown} | {row['stranger']} | {row['without_token']} |"
+        )
+    return "\n".join(lines)
+
+
+def main():
+    """Prints the table."""
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:
+        folders = certificates.make(
+            f"{folder}/certs", [secured_cluster.HOST], 1
+        )
+        own = folders[secured_cluster.HOST]
+        with (
+            secured_cluster.secured_head(own, folder) as head,
+            working(
+                head.address, secured_cluster.environment_of(own)
+            ) as driver,
+        ):
+            print(table(scan(head, driver, own)))
+
+
+if __name__ == "__main__":
+    main()
