@@ -1,8 +1,10 @@
-"""Finds what listens in a secured Ray cluster, and who is answered there.
+"""Finds what listens in a Ray cluster, and who is answered there.
 
 python -m tests.testing.ray_ports
+python -m tests.testing.ray_ports open
 
-Prints the table of docs/cluster_security.md.
+Prints the tables of docs/cluster_security.md: of a cluster with TLS and a
+token, and of one without.
 """
 
 import contextlib
@@ -69,54 +71,23 @@ def working(address, environment):
 
 def scan(head, driver, folder):
     """What listens, as dictionaries: a row of the table each."""
-    known = {
-        port: secured_cluster.PORTS[flag] for flag, port in head.ports.items()
-    }
     rows = []
-    for process in (*head.processes(), driver):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            addresses = sorted(
-                {
-                    (one.laddr.port, one.laddr.ip.replace("::ffff:", ""))
-                    for one in process.net_connections("tcp")
-                    if one.status == psutil.CONN_LISTEN
-                }
-            )
-            for port, ip in addresses:
-                name = known.get(port) or _name(process, driver)
-                rows.append(
-                    {
-                        "listener": name,
-                        "fixed": port in known or name == "worker",
-                        "process": process.name(),
-                        "address": {"::": "all", "0.0.0.0": "all"}.get(ip, ip),
-                        **_answers(
-                            secured_cluster.HOST
-                            if ip in ("::", "0.0.0.0")
-                            else ip,
-                            port,
-                            folder,
-                        ),
-                    }
-                )
-    return rows
-
-
-def _name(process, driver):
-    if process.pid == driver.pid:
-        return "driver"
-    words = " ".join(process.cmdline())
-    for part, name in (
-        ("monitor.py", "autoscaler monitor, metrics"),
-        ("ray::", "worker"),
-    ):
-        if part in words:
-            return name
-    return f"unknown: {words}"
+    for name, process, ip, port in head.listening(driver):
+        everywhere = ip in ("::", "0.0.0.0")
+        ip = secured_cluster.HOST if everywhere else ip.replace("::ffff:", "")
+        rows.append(
+            {
+                "listener": name,
+                "process": process.name(),
+                "address": "all" if everywhere else ip,
+                **_answers(ip, port, folder),
+            }
+        )
+    return sorted(rows, key=lambda row: (row["listener"], row["address"]))
 
 
 def _answers(host, port, folder):
-    """Whether TLS is spoken; what strangers, and machines without token, get."""
+    """Whether TLS is spoken; what is got without certificate, without token."""
     target = f"{host}:{port}"
     tls = _speaks_tls(host, port)
     found = {"tls": tls, "stranger": "nothing", "without_token": "-"}
@@ -210,21 +181,18 @@ def table(rows):
     return "\n".join(lines)
 
 
-def main():
+def main(is_open):
     """Prints the table."""
     with tempfile.TemporaryDirectory(prefix="ray") as folder:
-        folders = certificates.make(
-            f"{folder}/certs", [secured_cluster.HOST], 1
-        )
-        own = folders[secured_cluster.HOST]
+        host = secured_cluster.HOST
+        own = certificates.make(f"{folder}/certs", [host], 1)[host]
+        environment = secured_cluster.environment_of(None if is_open else own)
         with (
-            secured_cluster.secured_head(own, folder) as head,
-            working(
-                head.address, secured_cluster.environment_of(own)
-            ) as driver,
+            secured_cluster.started_head(environment, folder) as head,
+            working(head.address, environment) as driver,
         ):
             print(table(scan(head, driver, own)))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] == ["open"])

@@ -1,4 +1,4 @@
-"""A Ray cluster with TLS and a token, on this machine alone."""
+"""A Ray cluster that `ray start` begins, for this machine alone."""
 
 import contextlib
 import os
@@ -27,6 +27,9 @@ PORTS = {
     "metrics-export-port": "metrics export",
 }
 WORKER_PORTS = 10
+# The one port that no flag fixes.
+METRICS = "autoscaler monitor, metrics"
+_METRICS_PORT = "AUTOSCALER_METRIC_PORT"
 
 
 def free_ports(count):
@@ -43,8 +46,8 @@ def free_ports(count):
     raise AssertionError("no free ports")
 
 
-def environment_of(folder):
-    """This process's environment, with the files of a machine."""
+def environment_of(folder=None):
+    """This process's environment, with the files of a machine or none."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -52,18 +55,19 @@ def environment_of(folder):
     }
     return {
         **kept,
-        **certificates.environment(str(folder)),
+        **(certificates.environment(str(folder)) if folder else {}),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }
 
 
 class Head:
-    """A head that runs: its `address`, `ports` by flag, and processes."""
+    """A head that runs: its `address`, its listeners by port, processes."""
 
-    def __init__(self, process, ports):
+    def __init__(self, process, ports, metrics):
         self.process = process
-        self.ports = ports
+        self.names = {port: PORTS[flag] for flag, port in ports.items()}
+        self.names[metrics] = METRICS
         self.address = f"{HOST}:{ports['port']}"
         self.seen = {}
 
@@ -73,13 +77,41 @@ class Head:
             self.seen[one.pid] = one
         return [one for one in self.seen.values() if one.is_running()]
 
+    def listening(self, *others):
+        """(name, process, IP address, port) of all that listens, once each.
+
+        Args:
+          others: Processes to look at besides: drivers.
+        """
+        found = []
+        for one in (*self.processes(), *others):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                places = {
+                    (connection.laddr.port, connection.laddr.ip)
+                    for connection in one.net_connections("tcp")
+                    if connection.status == psutil.CONN_LISTEN
+                }
+                kind = "driver" if one in others else _kind(one)
+                found += [
+                    (self.names.get(port, kind), one, ip, port)
+                    for port, ip in sorted(places)
+                ]
+        return found
+
+
+def _kind(process):
+    words = " ".join(process.cmdline())
+    return "worker" if "ray::" in words else f"unknown: {words}"
+
 
 @contextlib.contextmanager
-def secured_head(folder, temporary):
-    """Starts a head with the files of `folder`; ends it and all it began."""
-    names = free_ports(len(PORTS) + WORKER_PORTS)
+def started_head(environment, temporary):
+    """Starts a head; ends it and all it began."""
+    metrics, *names = free_ports(1 + len(PORTS) + WORKER_PORTS)
     ports = dict(zip(PORTS, names))
     workers = names[len(PORTS) :]
+    # Ray lets everyone write to its folder, and to those that it makes there.
+    own = pathlib.Path(temporary, "r")
     command = [
         str(pathlib.Path(sys.executable).with_name("ray")),
         *("start", "--head", "--block", f"--node-ip-address={HOST}"),
@@ -87,17 +119,17 @@ def secured_head(folder, temporary):
         f"--min-worker-port={workers[0]}",
         f"--max-worker-port={workers[-1]}",
         *("--num-cpus=1", "--object-store-memory=80000000"),
-        *("--include-dashboard=false", f"--temp-dir={temporary}"),
+        *("--include-dashboard=false", f"--temp-dir={own}"),
     ]
     with open(pathlib.Path(temporary) / "head.txt", "wb") as log:
         process = subprocess.Popen(
             command,
-            env=environment_of(folder),
+            env={**environment, _METRICS_PORT: str(metrics)},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    head = Head(process, ports)
+    head = Head(process, ports, metrics)
     try:
         _wait(head, log.name)
         yield head
@@ -112,8 +144,11 @@ def secured_head(folder, temporary):
 
 
 def _wait(head, log):
+    """Waits until `ray start` is done, and the last of its processes."""
     deadline = time.monotonic() + 90
-    while b"block forever" not in pathlib.Path(log).read_bytes():
+    while b"block forever" not in pathlib.Path(
+        log
+    ).read_bytes() or METRICS not in {name for name, *_ in head.listening()}:
         head.processes()
         if head.process.poll() is not None or time.monotonic() > deadline:
             raise AssertionError(pathlib.Path(log).read_text())

@@ -146,3 +146,26 @@ def test_an_address_must_answer():
             cluster.joined(address, 1, 30),
         ):
             pass
+
+
+def test_other_versions_are_both_named(monkeypatch):
+    def init(**_):
+        raise RuntimeError(
+            "Version mismatch: The cluster was started with:\n"
+            "    Ray: 2.51.2\n    Python: 3.9.18\n"
+            "This process on node 10.0.0.2 was started with:\n"
+            "    Ray: 2.52.1\n    Python: 3.11.7\n"
+        )
+
+    monkeypatch.setattr(cluster.ray, "init", init)
+    monkeypatch.setattr(cluster.ray, "shutdown", lambda: None)
+    with (
+        pytest.raises(errors.TrainingError) as error,
+        cluster.joined("local", 1, 30),
+    ):
+        pass
+    said = str(error.value)
+    assert "\n" not in said
+    for words in ("Ray: 2.51.2 Python: 3.9.18", "Ray: 2.52.1 Python: 3.11.7"):
+        assert words in said
+    assert "Ray of the same version, with the same Python" in said

@@ -35,7 +35,12 @@ _MACHINES = "machines"
 _SECRET = 0o600
 
 
-def make(output: str, hosts: Sequence[str], days: int) -> dict[str, str]:
+def make(
+    output: str,
+    hosts: Sequence[str],
+    days: int,
+    now: Optional[datetime.datetime] = None,
+) -> dict[str, str]:
     """Makes a folder of files for each machine, and their authority's.
 
     An authority and a token that stand in `output` are used again, so that
@@ -46,6 +51,7 @@ def make(output: str, hosts: Sequence[str], days: int) -> dict[str, str]:
       hosts: The machines' IP addresses or names, without repetition; those of
         one machine with + between them, of which the first names its folder.
       days: How long the machines' certificates hold.
+      now: When they begin to; `None` is the present time.
 
     Returns:
       The folder of each host, by host.
@@ -59,7 +65,7 @@ def make(output: str, hosts: Sequence[str], days: int) -> dict[str, str]:
     }
     begun = os.path.exists(os.path.join(output, _AUTHORITY))
     _refuse_to_replace(output, folders, begun)
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = now or datetime.datetime.now(datetime.timezone.utc)
     authority, key = (
         _read_authority(output, now) if begun else _make_authority(output, now)
     )
