@@ -8,6 +8,7 @@ it is joined only with both; docs/cluster_security.md says how.
 
 import contextlib
 import ipaddress
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -25,6 +26,9 @@ from tff_pipeline.runtime.ray import credentials
 from tff_pipeline.runtime.ray.watchdog import limited
 
 _LOOPBACK = "127.0.0.1"
+# A machine of a cluster that has one of these addresses listens on it alone;
+# measured, one with any other, 127.0.0.2 too, listens on every interface.
+_CLOSED = (_LOOPBACK, "::1")
 _CONNECT_SECONDS = 10.0
 
 
@@ -47,8 +51,11 @@ def joined(address: str, workers: int, seconds: float) -> Iterator[None]:
         options["num_cpus"] = workers
     loopback = _LOOPBACK if address == "local" else _loopback(address)
     if loopback is not None:
-        # Ray would take another of this machine's addresses for it.
         options["_node_ip_address"] = loopback
+    if address != "local" and loopback in _CLOSED:
+        # 127.0.0.1 and localhost, as they are, Ray would replace by an
+        # address of this machine that a closed cluster does not listen on.
+        options["address"] = f"LOCALHOST:{address.rpartition(':')[2]}"
     with limited(seconds, f"joining --ray_address={address}"):
         try:
             ray.init(
@@ -56,6 +63,7 @@ def joined(address: str, workers: int, seconds: float) -> Iterator[None]:
                 include_dashboard=False,
                 log_to_driver=False,
                 configure_logging=False,
+                logging_level=logging.ERROR,
             )
         except Exception as error:  # Ray raises nearly all that there is.
             ray.shutdown()
