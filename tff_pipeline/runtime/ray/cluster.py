@@ -168,6 +168,6 @@ def _check_closed(address: str) -> None:
             f"--ray_address={address} reaches beyond this machine, and without "
             "TLS and a token anyone who reaches it runs code there and reads "
             f"what clients send; set {', '.join(missing)} here and on all of "
-            "its machines (docs/cluster_security.md; scripts/make_certs.py makes "
-            "the files)."
+            "its machines (docs/cluster_security.md; scripts/make_certs.py "
+            "makes the files)."
         )
