@@ -1,10 +1,11 @@
-"""Finds what listens in a Ray cluster, and who is answered there.
+r"""Finds what listens in a Ray cluster, and who is answered there.
 
 python -m tests.testing.ray_ports
-python -m tests.testing.ray_ports open
+unshare --map-root-user --net sh -c \
+    "ip link set lo up; python -m tests.testing.ray_ports open"
 
-Prints the tables of docs/cluster_security.md: of a cluster with TLS and a
-token, and of one without.
+Prints the table of docs/cluster_security.md: of a cluster with TLS and a token;
+the second, of one without, which only a network of its own may have.
 """
 
 import contextlib
@@ -183,6 +184,8 @@ def table(rows):
 
 def main(is_open):
     """Prints the table."""
+    if is_open and set(psutil.net_if_addrs()) - {"lo"}:
+        sys.exit("error: an open cluster is started in no network but its own.")
     with tempfile.TemporaryDirectory(prefix="ray") as folder:
         host = secured_cluster.HOST
         own = certificates.make(f"{folder}/certs", [host], 1)[host]

@@ -6,7 +6,6 @@ Ray's does; tests/runtime/ray/test_secured_cluster.py asks Ray itself.
 
 import concurrent.futures
 import contextlib
-import datetime
 import os
 import pathlib
 import socket
@@ -17,10 +16,10 @@ pytest.importorskip("cryptography", reason="cryptography is missing: .[ray]")
 
 import grpc
 
+from tests.testing.cluster_files import HOST, Lab
 from tff_pipeline import errors
 from tff_pipeline.runtime.ray import certificates, credentials
 
-HOST = "127.0.0.1"
 CALL = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 
 
@@ -70,25 +69,6 @@ def serving(folder=None, token=None, call=CALL):
     finally:
         server.stop(None).wait()
         pool.shutdown()
-
-
-class Lab:
-    """Files of a cluster, of another one, and of bad days."""
-
-    def __init__(self, folder):
-        def made(name, host=HOST, days=1):
-            return certificates.make(str(folder / name), [host], days)[host]
-
-        self.own = made("own")
-        self.stranger = made("stranger")
-        self.named = made("own", "10.0.0.9")
-        self.token = pathlib.Path(self.own, "token").read_text()
-        before = datetime.datetime.now(
-            datetime.timezone.utc
-        ) - datetime.timedelta(days=2)
-        self.expired = certificates.make(
-            str(folder / "own"), ["localhost"], 1, before
-        )["localhost"]
 
 
 @pytest.fixture(scope="module")

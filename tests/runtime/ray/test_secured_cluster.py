@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("ray", reason="Ray is not installed: .[ray]")
 
-from tests.runtime.ray.test_credentials import Lab
 from tests.testing import ray_ports, secured_cluster
+from tests.testing.cluster_files import Lab
 from tests.testing.fork_server import ROOT
 from tff_pipeline.runtime.ray import certificates
 

@@ -76,9 +76,10 @@ def check(host: str, port: int, closed: bool) -> None:
     else:
         _shake_hands(address, host, port, files)
         channel = grpc.secure_channel(target, _credentials(files), options)
+    unauthenticated = grpc.StatusCode.UNAUTHENTICATED
     with channel:
         code, details = _answer(channel, token)
-        if code == grpc.StatusCode.UNAUTHENTICATED:
+        if code == unauthenticated:
             raise errors.ConfigError(_token_refused(address, token))
         if code != grpc.StatusCode.OK:
             if code == grpc.StatusCode.UNAVAILABLE and files is not None:
@@ -93,7 +94,7 @@ def check(host: str, port: int, closed: bool) -> None:
                 "port; if it does so with RAY_USE_TLS=1, set that and "
                 f"{CERTIFICATE}, {KEY} and {AUTHORITY} here too."
             )
-        if closed and _answer(channel, None)[0] == grpc.StatusCode.OK:
+        if closed and _answer(channel, None)[0] != unauthenticated:
             raise errors.ConfigError(
                 f"{address} lets those in who show no token, so that anyone "
                 f"who has a certificate runs code there; set {_MODE}=token and "

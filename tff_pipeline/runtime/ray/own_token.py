@@ -1,9 +1,9 @@
 """Keeps other users of this machine out of a cluster that a run starts.
 
-They reach the loopback interface too, and with no token they write functions
-that the cluster's workers run as the user who started it. Ray reads its token
-once, when it is imported, and has no public name to have it read anew; the two
-names here are those of Ray 2.52, which the extra `ray` names exactly.
+They reach the loopback interface too, and with no token they can write to the
+table of functions that the workers run as the user who started them. Ray reads
+its token once, when it is imported, and has no public name to have it read anew;
+the two names here are those of Ray 2.52, which the extra `ray` names exactly.
 """
 
 import contextlib
