@@ -90,6 +90,10 @@ lock: install
 		-e "s/ and platform_python_implementation != 'PyPy'//" \
 		-e "s/ and implementation_name != 'PyPy'//" \
 		-e "s/ and sys_platform == 'linux'//" requirements.txt
+	$(VENV)/lock/bin/uv pip compile deploy/requirements.in \
+		--constraint requirements.txt --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header --no-emit-index-url --quiet \
+		--output-file deploy/requirements.txt
 
 benchmark: install
 	$(BIN)/python -m benchmarks.run

@@ -189,7 +189,7 @@ class RayPool:
         late machines need nothing else.
         """
         while len(self._members) < self._wanted:
-            actor = self._make(self._make_reader)
+            actor: Any = self._make(self._make_reader)
             until = time.monotonic() + _START_SECONDS
             self._members.append(_Member(actor, actor.about.remote(), until))
 
