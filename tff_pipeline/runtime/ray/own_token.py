@@ -2,19 +2,22 @@
 
 They reach the loopback interface too, and with no token they can write to the
 table of functions that the workers run as the user who started them. Ray reads
-its token once, when it is imported, and has no public name to have it read anew;
-the two names here are those of Ray 2.52, which the extra `ray` names exactly.
+its token once, when it is imported, and has no public name to have it read
+anew; the names here are those of Ray 2.52, which the extra `ray` pins.
 """
 
 import contextlib
 import os
 import secrets
 from collections.abc import Iterator
+from typing import Any
 
-from ray import _raylet
+import ray
 
 _MODE = "RAY_AUTH_MODE"
 _TOKEN = "RAY_AUTH_TOKEN"
+# It says nothing of types, nor that it has these names.
+_raylet: Any = ray._raylet
 
 
 @contextlib.contextmanager
