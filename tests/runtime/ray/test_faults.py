@@ -26,6 +26,8 @@ pytest.importorskip("ray", reason="Ray is not installed: .[ray]")
 
 from ray.cluster_utils import Cluster
 
+from tff_pipeline.runtime.ray import certificates
+
 pytestmark = pytest.mark.soak
 
 SEED = 19
@@ -110,7 +112,19 @@ def machine_of(cluster, addresses):
     return cluster.add_node(num_cpus=1, node_ip_address=next(addresses))
 
 
-def test_fifty_faults_change_nothing(tmp_path):
+@pytest.fixture
+def secured(tmp_path, monkeypatch):
+    """Files and a token of all machines, in the environment.
+
+    Of loopback addresses only 127.0.0.1 is closed, and machines need one each.
+    """
+    names = "+".join(f"127.0.0.{number}" for number in range(1, 200))
+    made = certificates.make(str(tmp_path / "certs"), [names], days=1)
+    for name, value in certificates.environment(made[names]).items():
+        monkeypatch.setenv(name, value)
+
+
+def test_fifty_faults_change_nothing(tmp_path, secured):
     draw = random.Random(SEED)
     expected = whole(tmp_path / "one", 400)
     path = tmp_path / "many"
