@@ -8,6 +8,7 @@ where in a run each falls is chance, and the weights must be the same wherever.
 import contextlib
 import itertools
 import os
+import pathlib
 import random
 import re
 import resource
@@ -24,14 +25,13 @@ from tests.testing.sharded_runs import end
 
 pytest.importorskip("ray", reason="Ray is not installed: .[ray]")
 
-from ray.cluster_utils import Cluster
-
+from tests.testing import secured_cluster
 from tff_pipeline.runtime.ray import certificates
 
 pytestmark = pytest.mark.soak
 
 SEED = 19
-FAULTS = 50
+FAULTS, ROUNDS = 50, 400
 PATIENCE = 900
 _JOINED = re.compile(r"worker (\d+) on \S+ has joined")
 RUN = (
@@ -51,7 +51,7 @@ RUN = (
 
 
 @contextlib.contextmanager
-def training(path, *flags, supervised=False):
+def training(path, *flags, supervised=False, environment=os.environ):
     """A run: the process, whose output goes to the file `said`."""
     script = ["train.py"]
     if supervised:
@@ -65,7 +65,7 @@ def training(path, *flags, supervised=False):
             stdout=said,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**environment, "PYTHONUNBUFFERED": "1"},
         )
     try:
         yield process
@@ -107,42 +107,80 @@ def running(pid):
     return False
 
 
-def machine_of(cluster, addresses):
-    """A machine that joins, with an address that no other has."""
-    return cluster.add_node(num_cpus=1, node_ip_address=next(addresses))
+class Machine:
+    """Ray's daemon with an address of its own, which is closed to others."""
+
+    numbers = itertools.count(2)
+
+    def __init__(self, environment, folder, *flags):
+        self.address = f"127.0.0.{next(self.numbers)}"
+        self.log = folder / f"{self.address}.txt"
+        with open(self.log, "wb") as log:
+            self.process = psutil.Popen(
+                [
+                    str(pathlib.Path(sys.executable).with_name("ray")),
+                    *("start", "--block", f"--node-ip-address={self.address}"),
+                    "--object-store-memory=80000000",
+                    *flags,
+                ],
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def began(self):
+        assert self.process.poll() is None, self.log.read_text()
+        return "block forever" in self.log.read_text()
+
+    def signal(self, number):
+        """Sends a signal to the daemon; what it began ends with it."""
+        for each in self.process.children():
+            if each.name() == "raylet":
+                each.send_signal(number)
+
+    def end(self):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            left = [*self.process.children(recursive=True), self.process]
+            for each in left:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
+            psutil.wait_procs(left, timeout=30)
 
 
-@pytest.fixture
-def secured(tmp_path, monkeypatch):
-    """Files and a token of all machines, in the environment.
-
-    Of loopback addresses only 127.0.0.1 is closed, and machines need one each.
-    """
-    names = "+".join(f"127.0.0.{number}" for number in range(1, 200))
-    made = certificates.make(str(tmp_path / "certs"), [names], days=1)
-    for name, value in certificates.environment(made[names]).items():
-        monkeypatch.setenv(name, value)
-
-
-def test_fifty_faults_change_nothing(tmp_path, secured):
+def test_fifty_faults_change_nothing(tmp_path):
     draw = random.Random(SEED)
-    expected = whole(tmp_path / "one", 400)
-    path = tmp_path / "many"
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 0, "node_ip_address": "127.0.0.1"},
+    expected = whole(tmp_path / "one", ROUNDS)
+    # Of loopback addresses 127.0.0.1 alone is closed, and each machine needs
+    # another: so they have TLS and a token.
+    names = "+".join(f"127.0.0.{number}" for number in range(2, 200))
+    made = certificates.make(str(tmp_path / "certs"), [names], days=1)
+    environment = secured_cluster.environment_of(made[names])
+    port = secured_cluster.free_ports(1)[0]
+    path, stopped, done = tmp_path / "many", [], []
+    head = Machine(
+        environment,
+        tmp_path,
+        *("--head", f"--port={port}", "--num-cpus=0"),
+        *("--include-dashboard=false", f"--temp-dir={tmp_path / 'r'}"),
     )
-    addresses = map("127.0.0.{}".format, itertools.count(2))
-    machines = [machine_of(cluster, addresses) for _ in range(2)]
-    frozen, done = [], []
+    address = f"{head.address}:{port}"
+    began = [head]
+
+    def machine():
+        flags = f"--address={address}", "--num-cpus=1"
+        began.append(Machine(environment, tmp_path, *flags))
+        return began[-1]
+
     try:
+        wait(head.began, head.process, head.log)
+        machines = [machine() for _ in range(2)]
         with training(
             path,
-            "--total_rounds=400",
-            "--runtime=ray",
-            f"--ray_address={cluster.address}",
-            "--shard_seconds=30",
-            "--max_shard_tries=20",
+            f"--total_rounds={ROUNDS}",
+            *("--runtime=ray", f"--ray_address={address}"),
+            *("--shard_seconds=30", "--max_shard_tries=20"),
+            environment=environment,
         ) as process:
 
             def workers():
@@ -153,7 +191,6 @@ def test_fifty_faults_change_nothing(tmp_path, secured):
                 return [pid for pid in pids if running(pid)]
 
             seen = 0
-
             while len(done) < FAULTS:
                 alive = wait(workers, process, path)
                 if alive is None:
@@ -167,27 +204,22 @@ def test_fifty_faults_change_nothing(tmp_path, secured):
                         os.kill(pid, signal.SIGKILL)
                     elif kind == "stop":
                         os.kill(pid, signal.SIGSTOP)
-                        frozen.append(pid)
+                        stopped.append(pid)
                     elif kind == "memory":
                         # No page more, and the next one is asked for soon.
                         resource.prlimit(pid, resource.RLIMIT_AS, (1, 1))
                     else:
-                        machine = machines.pop(0)
-                        if kind == "lose":
-                            cluster.remove_node(machine, allow_graceful=False)
-                        else:
-                            for each in machine.all_processes["raylet"]:
-                                each.process.send_signal(signal.SIGSTOP)
-                                frozen.append(each.process.pid)
-                        # A late joiner in its place.
-                        machines.append(machine_of(cluster, addresses))
+                        how = "SIGKILL" if kind == "lose" else "SIGSTOP"
+                        machines.pop(0).signal(signal.Signals[how])
+                        machines.append(machine())  # A late joiner.
                 done.append(kind)
             assert process.wait(PATIENCE) == 0, said(path)[-3000:]
     finally:
-        for pid in frozen:
+        for pid in stopped:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        cluster.shutdown()
+        for each in began:
+            each.end()
     lost = sum(int(row["lost_workers"]) for row in rows_of(path))
     print(f"{len(done)} faults, {lost} workers lost, {rounds_of(path)} rounds")
     assert end(path) == expected
