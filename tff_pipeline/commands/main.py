@@ -22,6 +22,7 @@ COMMANDS = (
     "init",
     "train",
     "supervise",
+    "sweep",
     "evaluate",
     "export",
     "check-export",

@@ -78,6 +78,11 @@ def define_repeated(title: str, name: str, help_text: str) -> None:
     SECTIONS.setdefault(title, []).append(name)
 
 
+def kinds() -> dict[str, type]:
+    """Returns the types of the values of `define_flag`'s flags, by name."""
+    return {name: allowed.kind for name, allowed in _ALLOWED.items()}
+
+
 def run(main: Callable[[], Optional[int]], usage: str) -> None:
     """Parses the flags, calls `main()` and exits with its status.
 

@@ -125,7 +125,10 @@ class Comparison:
 
 
 def compare(
-    runs: Sequence[Run], metric: Optional[str] = None, notes: Sequence[str] = ()
+    runs: Sequence[Run],
+    metric: Optional[str] = None,
+    notes: Sequence[str] = (),
+    best_first: bool = False,
 ) -> Comparison:
     """Compares runs.
 
@@ -135,6 +138,8 @@ def compare(
         metrics.csv. By default the one of `--target_metric`, or the first that
         is evaluated and is not the loss, or the loss.
       notes: What to tell besides, of runs that were left out.
+      best_first: Whether the settings stand in the order of their means, and
+        not in that of their first runs.
 
     Returns:
       The comparison.
@@ -145,8 +150,13 @@ def compare(
     """
     _check_alike(runs)
     kept, repeated = _without_repeats(runs)
-    column = _column(kept, metric)
-    settings = _settings(kept)
+    column = column_of(kept, metric)
+    groups = _groups(kept)
+    if best_first:
+        groups.sort(key=lambda group: _place(group, column))
+    settings = [
+        Setting(_letters(number), group) for number, group in enumerate(groups)
+    ]
     tables = [setting.runs[0].settings() for setting in settings]
     flags = dict.fromkeys(
         name for table in tables for name in fields.differing(tables[0], table)
@@ -202,8 +212,16 @@ def _without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     return list(kept.values()), notes
 
 
-def _column(runs: Sequence[Run], metric: Optional[str]) -> str:
-    """Returns the column that tells which run is best."""
+def column_of(runs: Sequence[Run], metric: Optional[str]) -> str:
+    """Returns the column that tells which run is best.
+
+    Args:
+      runs: The runs, at least one.
+      metric: As for `compare`.
+
+    Raises:
+      ConfigError: If the runs do not have it.
+    """
     common = [
         name
         for name in runs[0].columns()
@@ -239,15 +257,22 @@ def _column(runs: Sequence[Run], metric: Optional[str]) -> str:
     return (others or own)[0]
 
 
-def _settings(runs: Sequence[Run]) -> list[Setting]:
+def _groups(runs: Sequence[Run]) -> list[list[Run]]:
+    """Returns the runs, those together that differ by the seed alone."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         key = json.dumps(run.settings(), sort_keys=True)
         groups.setdefault(key, []).append(run)
-    return [
-        Setting(_letters(number), group)
-        for number, group in enumerate(groups.values())
-    ]
+    return list(groups.values())
+
+
+def _place(group: Sequence[Run], column: str) -> tuple[bool, float]:
+    """Returns what settings are sorted by: those without results come last."""
+    values = Setting("", group).by_seed(column).values()
+    if not values:
+        return True, 0.0
+    mean = math.fsum(values) / len(values)
+    return False, mean if lower_is_better(column) else -mean
 
 
 def _letters(number: int) -> str:
