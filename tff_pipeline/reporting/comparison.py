@@ -289,7 +289,7 @@ def _notes(runs: Sequence[Run], column: str) -> list[str]:
     notes = [
         f"{run.path} is not finished: {run.rounds} of "
         f"{run.config.run.total_rounds} rounds are trained. It is shown, and "
-        "counts nowhere; the command that began it goes on."
+        "counts nowhere."
         for run in runs
         if not run.ended
     ]

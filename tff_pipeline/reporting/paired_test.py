@@ -105,7 +105,7 @@ def verdict(
     if winner:
         lines.append(f"{best} is the winner.")
     else:
-        lines.append("There is no winner: see the comparisons.")
+        lines.append("No setting is proven to be the winner.")
     for other, p in zip(tested, corrected):
         mean = math.fsum(pairs[other]) / len(pairs[other])
         lines.append(
