@@ -89,7 +89,8 @@ class SweepConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        flags = [each.flag for each in (*self.choices, *self.ranges)]
+        flags = [each.flag for each in self.choices]
+        flags += [each.flag for each in self.ranges]
         if not flags:
             raise errors.ConfigError(
                 "No flag varies; give values with --grid, as in: "

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 import jinja2
+import markupsafe
 
 from tff_pipeline.reporting import comparison_text
 from tff_pipeline.reporting.comparison import Comparison, Setting
@@ -19,7 +20,8 @@ _COLOURS = (
 _DASHES = ("-", "--", ":")
 # More curves than can be told apart are thin and grey.
 _NAMED = len(_COLOURS) * len(_DASHES)
-_POINTS = 400
+# Of a curve, and of all curves of a picture, so that a page stays small.
+_MOST_POINTS, _ALL_POINTS = 400, 8000
 _FIGURES = 6
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -63,8 +65,8 @@ receives and sends if it takes part in every round.</p>
 {% for name, svg in figures %}<figure role="img"
  aria-label="{{ name }} over rounds, a curve a setting">
 {{ svg|safe }}</figure>
-{% endfor %}<p>The mean over seeds, and between the lines beside it the lowest
-and the highest. Curves of unfinished runs end early.</p>
+{% endfor %}<p>The mean over seeds; the shade goes from the lowest to the
+highest. Curves of unfinished runs end early.</p>
 {% endif %}
 <h2>Runs</h2>
 <div class="wide" tabindex="0" role="region" aria-label="Runs">
@@ -121,9 +123,7 @@ def page(
         settings=comparison_text.setting_table(comparison),
         runs=runs,
         # A table is HTML already: its cells were escaped.
-        table=lambda rows: jinja2.utils.markupsafe.Markup(
-            table.render(rows=rows)
-        ),
+        table=lambda rows: markupsafe.Markup(table.render(rows=rows)),
         figures=_figures(comparison),
     )
 
@@ -153,8 +153,9 @@ def _draw(settings: Sequence[Setting], column: str, salt: str) -> str:
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
+    points = min(_MOST_POINTS, max(2, _ALL_POINTS // len(settings)))
     for number, setting in enumerate(settings):
-        rounds, means, lows, highs = _curve(setting, column)
+        rounds, means, lows, highs = _curve(setting, column, points)
         named = number < _NAMED
         colour = _COLOURS[number % len(_COLOURS)] if named else "#b0b0b0"
         axis.plot(
@@ -189,12 +190,12 @@ def _with_own_ids(svg: str, salt: str) -> str:
 
 
 def _curve(
-    setting: Setting, column: str
+    setting: Setting, column: str, points: int
 ) -> tuple[list[int], list[float], list[float], list[float]]:
     """Returns rounds, and mean, lowest and highest over a setting's runs.
 
-    A run that ended early counts as long as it went. Of long curves some rounds
-    are drawn, at equal distances and always the last.
+    A run that ended early counts as long as it went. Of long curves `points`
+    rounds are drawn, at equal distances and always the last.
     """
     values: dict[int, list[float]] = {}
     for run in setting.runs:
@@ -202,7 +203,7 @@ def _curve(
             if math.isfinite(value):
                 values.setdefault(number, []).append(value)
     rounds = sorted(values)
-    step = -(-len(rounds) // _POINTS)
+    step = -(-len(rounds) // points)
     rounds = rounds[::-1][:: step or 1][::-1]
     return (
         rounds,
