@@ -75,6 +75,7 @@ def define_repeated(title: str, name: str, help_text: str) -> None:
       help_text: A sentence for --help.
     """
     flags.DEFINE_multi_string(name, None, help_text)
+    FLAGS[name].help = help_text  # Without a phrase that absl adds.
     SECTIONS.setdefault(title, []).append(name)
 
 

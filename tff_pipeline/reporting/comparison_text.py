@@ -178,8 +178,8 @@ def settings_csv(comparison: Comparison) -> str:
         for each in told:
             spread = setting.over(each.of)
             row += [
-                _digits(spread and spread.mean),
-                _digits(spread and spread.deviation),
+                _digits(None if spread is None else spread.mean),
+                _digits(None if spread is None else spread.deviation),
             ]
         rows.append(row)
     return as_csv(rows)
