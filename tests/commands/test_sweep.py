@@ -399,6 +399,7 @@ BASE = (
         (["--grid=seed=1", "--vizier=1"], "without --metric"),
         (["--grid=seed=1", "--parallel=0"], "--parallel=0: must be"),
         (["--grid=seed=1", "--profile"], "--profile is not used"),
+        (["--grid=dp_clip=1,2"], "The trial --dp_clip=1 is not possible"),
         ([], "No flag varies"),
     ],
 )

@@ -13,7 +13,6 @@ and the others go on from their checkpoints.
 """
 
 import contextlib
-import dataclasses
 import json
 import os
 import signal
@@ -21,11 +20,12 @@ import subprocess
 import time
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, Optional, Protocol
+from typing import BinaryIO, Optional, Protocol
 
 from tff_pipeline import errors
 from tff_pipeline.commands import median_rule, sweep_files
 from tff_pipeline.commands.compare import readable
+from tff_pipeline.commands.trial import Trial
 from tff_pipeline.commands.trials import Settings, name_of
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.files import durable, storage
@@ -52,28 +52,6 @@ class Search(Protocol):
 
     def tell(self, settings: Settings, value: Optional[float]) -> None:
         """Takes a trial's result; `None` if it has none."""
-
-
-@dataclasses.dataclass
-class Trial:
-    """A trial, and where it stands.
-
-    Attributes:
-      name: The name of its folder.
-      settings: Its values of the flags that vary.
-      directory: Its run directory.
-      state: "waiting", "running", "finished", "hopeless", "failed" or
-        "stopped".
-      why: Words on its state; "" where there is nothing to add.
-      process: The process that trains it, while it runs.
-    """
-
-    name: str
-    settings: Settings
-    directory: RunDirectory
-    state: str = "waiting"
-    why: str = ""
-    process: Optional[subprocess.Popen[bytes]] = None
 
 
 class Sweep:
@@ -215,22 +193,28 @@ class Sweep:
         """Says how a trial ended whose process did."""
         assert trial.process is not None
         status, trial.process = trial.process.wait(), None
-        run = _readable(trial)
+        run = trial.run()
         if status != 0:
             trial.state = "failed"
-            trial.why = self._last_words(trial, status)
+            trial.why = trial.last_words(self._log(trial), status)
         elif trial.name in self._hopeless and not (run and run.ended):
             trial.state = "hopeless"
             trial.why = f"ended after round {self._hopeless[trial.name]}"
-        elif run is not None and run.ended:
+        elif run is not None and (run.ended or self._ended_by_budget(run)):
             trial.state = "finished"
         else:
             trial.state, trial.why = "stopped", "the same command goes on"
         self._tell(trial)
         self._write_trials()
 
+    def _ended_by_budget(self, run: Run) -> bool:
+        """Tells of a run that stopped by itself whether its budget is spent."""
+        budget = run.config.privacy.dp_max_epsilon
+        return budget is not None and self._signal is None
+
     def _tell(self, trial: Trial) -> None:
-        run = _readable(trial)
+        """Says what became of a trial, also to the search."""
+        run = trial.run()
         value, shown = None, ""
         if run is not None:
             with contextlib.suppress(errors.ConfigError):
@@ -251,25 +235,15 @@ class Sweep:
             f"[{place}/{self._search.count}] {trial.name}: {words}", flush=True
         )
 
-    def _last_words(self, trial: Trial, status: int) -> str:
-        """Returns the last line that a trial printed, and how it ended."""
-        ending = child_process.ending(status)
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            lines = storage.read_text(self._log(trial)).splitlines()
-            said = [line for line in lines if line.startswith("error: ")]
-            if said:
-                return f"{ending}: {said[-1][len('error: ') :]}"
-        return f"{ending}; see {self._log(trial)}"
-
     def _end_if_hopeless(self, trial: Trial) -> None:
         if self._warm_up is None or trial.name in self._hopeless:
             return
-        run = _readable(trial)
+        run = trial.run()
         if run is None:
             return
         others = [
             other
-            for other in map(_readable, self.trials)
+            for other in (each.run() for each in self.trials)
             if other is not None and other.path != run.path
         ]
         try:
@@ -350,64 +324,3 @@ class Sweep:
         for trial in self._running():
             if trial.process is not None:
                 trial.process.send_signal(number)
-
-
-def _readable(trial: Trial) -> Optional[Run]:
-    """Returns a trial's run; `None` as long as no round of it has ended."""
-    with contextlib.suppress(errors.PipelineError):
-        return read_run.read(trial.directory.path)
-    return None
-
-
-def clear(folder: str) -> None:
-    """Removes what a sweep noted, where --overwrite begins it anew.
-
-    Args:
-      folder: The sweep's folder; its trials are deleted as they start.
-    """
-    with durable.explained(folder):
-        for name in ("hopeless.json", "suggestions.jsonl"):
-            storage.remove_any(os.path.join(folder, name))
-
-
-def check_all(
-    settings: Sequence[Settings],
-    folder: str,
-    config_of: Callable[[Settings, str], ExperimentConfig],
-    check: Callable[[Any], None],
-    overwrite: bool = False,
-) -> None:
-    """Checks all trials before the first one starts.
-
-    Args:
-      settings: Those of each trial.
-      folder: The sweep's folder.
-      config_of: Returns a trial's experiment from its settings and folder.
-      check: Checks an experiment more; called once for the same data.
-      overwrite: Whether runs that are there will be deleted.
-
-    Raises:
-      ConfigError: If a trial is not possible, two are the same, or another
-        experiment's run is in its folder.
-      RunDirectoryError: If a run that is there cannot be read.
-    """
-    known: dict[str, Settings] = {}
-    checked = set()
-    for each in settings:
-        path = os.path.join(folder, name_of(each))
-        config, directory = config_of(each, path), RunDirectory(path)
-        if not overwrite and storage.exists(directory.config):
-            directory.check_same(config)
-        flags = config.flags(identity_only=True)
-        flags["total_rounds"] = config.run.total_rounds
-        key = json.dumps(flags, sort_keys=True)
-        if key in known:
-            raise errors.ConfigError(
-                f"The trials {name_of(known[key])} and {name_of(each)} are the "
-                "same experiment; leave one of the values out of --grid."
-            )
-        known[key] = each
-        data = json.dumps(dataclasses.asdict(config.data), sort_keys=True)
-        if data not in checked:
-            checked.add(data)
-            check(config)

@@ -3,10 +3,11 @@
 import math
 import os
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Optional
 
 from tff_pipeline import errors
 from tff_pipeline.commands import compare
+from tff_pipeline.commands.trial import Trial
 from tff_pipeline.files import durable
 from tff_pipeline.reporting import comparison, comparison_text
 from tff_pipeline.reporting.read_run import Run
@@ -18,7 +19,7 @@ _MOST_ON_SCREEN = 12
 
 def write(
     folder: str,
-    trials: Sequence[Any],
+    trials: Sequence[Trial],
     runs: Sequence[Run],
     everything: Sequence[Run],
     notes: Sequence[str],
@@ -28,7 +29,7 @@ def write(
 
     Args:
       folder: The sweep's folder.
-      trials: The trials, `sweep.Trial`.
+      trials: The trials.
       runs: The runs of the trials that can be read.
       everything: All runs in the folder, of earlier sweeps too.
       notes: A sentence for each run that cannot be read.
@@ -56,7 +57,7 @@ def write(
 
 def write_trials(
     folder: str,
-    trials: Sequence[Any],
+    trials: Sequence[Trial],
     runs: Sequence[Run],
     metric: Optional[str],
 ) -> str:
@@ -64,7 +65,7 @@ def write_trials(
 
     Args:
       folder: The sweep's folder.
-      trials: The trials, `sweep.Trial`.
+      trials: The trials.
       runs: The runs of the trials that can be read.
       metric: The metric that tells which is best; `None` for the task's.
 

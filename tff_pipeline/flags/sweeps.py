@@ -134,7 +134,11 @@ def sweep_question() -> SweepQuestion:
     for name, allowed, *_ in _OWN:
         if values[name] is not None:
             allowed.check(name, values[name])
-    base = experiment.experiment_config()
+    output_dir = parsing.FLAGS["output_dir"].value
+    if output_dir is None:
+        raise errors.ConfigError(
+            "--output_dir is not set; name the folder for the trials."
+        )
     if parsing.FLAGS["profile"].value:
         raise errors.ConfigError(
             "--profile is not used with sweep; profile one of its trials with "
@@ -143,7 +147,7 @@ def sweep_question() -> SweepQuestion:
     metric = parsing.FLAGS["metric"].value
     search, count = _search(values)
     if search == "vizier" and metric is None:
-        metric = base.run.target_metric
+        metric = parsing.FLAGS["target_metric"].value
         if metric is None:
             raise errors.ConfigError(
                 f"--vizier={count} is given without --metric=...; name what it "
@@ -165,11 +169,11 @@ def sweep_question() -> SweepQuestion:
             count,
             values["sweep_seed"],
         ),
-        str(base.run.output_dir),
+        output_dir,
         values["parallel"],
         metric,
         bool(parsing.FLAGS["stop_hopeless"].value),
-        warm_up or max(1, base.run.total_rounds // 4),
+        warm_up or max(1, parsing.FLAGS["total_rounds"].value // 4),
         bool(parsing.FLAGS["overwrite"].value),
     )
 

@@ -29,12 +29,12 @@ def main() -> int:
     """
     question = sweeps.sweep_question()
     # Here and not above: flags are refused before NumPy is imported.
-    from tff_pipeline.commands import sweep, trials
+    from tff_pipeline.commands import sweep, trial, trials
 
     folder = question.output_dir
     adaptive = question.sweep.search == "vizier"
     settings = (trials.probes if adaptive else trials.listed)(question.sweep)
-    sweep.check_all(
+    trial.check_all(
         settings,
         folder,
         sweeps.trial_config,
@@ -42,7 +42,7 @@ def main() -> int:
         question.overwrite,
     )
     if question.overwrite:
-        sweep.clear(folder)
+        trial.clear(folder)
     search: sweep.Search = trials.Listed(settings)
     if adaptive:
         from tff_pipeline.commands import vizier_search
