@@ -19,8 +19,9 @@ import numpy as np
 from tff_pipeline.runs.checkpoint import CheckpointStore
 from tff_pipeline.runs.metrics_file import CsvSink
 from tff_pipeline.runs.round_log import RoundLog
-from tff_pipeline.runs.sinks import Sinks, TensorBoardSink
+from tff_pipeline.runs.sinks import Sinks
 from tff_pipeline.runs.state_files import digest, flatten
+from tff_pipeline.runs.tensorboard_sink import TensorBoardSink
 from tff_pipeline.training.recorder import Recorder, Round
 
 _TURNS = 5

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from tests.testing.resources import no_file_above
 from tests.testing.scripts import ROOT
@@ -21,16 +22,17 @@ from tff_pipeline.config import (
     RunConfig,
 )
 from tff_pipeline.errors import RunDirectoryError
-from tff_pipeline.runs import metrics_file
+from tff_pipeline.runs import metrics_file, sinks, tensorboard_sink
 from tff_pipeline.runs.metrics_file import CsvSink
-from tff_pipeline.runs.sinks import Sinks, TensorBoardSink
+from tff_pipeline.runs.sinks import Sinks
+from tff_pipeline.runs.tensorboard_sink import TensorBoardSink
 
 TAGS = {
-    "train_loss": "train/loss",
-    "eval_mean_error": "eval/mean_error",
-    "clients": "clients",
-    "bytes_down": "bytes/down",
-    "seconds": "seconds",
+    "train_loss": "1_loss/train",
+    "eval_mean_error": "3_metrics/eval_mean_error",
+    "clients": "4_round/clients",
+    "bytes_down": "5_cost/bytes_down",
+    "seconds": "5_cost/seconds",
 }
 COLUMNS = ["round", *TAGS]
 
@@ -292,6 +294,58 @@ def config_of(path, **run):
         clients=ClientConfig(clients_per_round=2, batch_size=16),
         run=RunConfig(output_dir=str(path), rounds_per_checkpoint=2, **run),
     )
+
+
+def test_loss_and_accuracy_stand_first_where_tensorboard_sorts_by_name():
+    columns = ["round", "seconds", "bytes_up", "epsilon", "clients"]
+    columns += ["eval_auc", "train_accuracy", "eval_accuracy", "eval_loss"]
+    tags = sorted(map(tensorboard_sink.tag, columns[1:]))
+    assert tags == [
+        "1_loss/eval",
+        "2_accuracy/eval",
+        "2_accuracy/train",
+        "3_metrics/eval_auc",
+        "4_round/clients",
+        "5_cost/bytes_up",
+        "5_cost/epsilon",
+        "5_cost/seconds",
+    ]
+
+
+def test_hparams_are_the_flags_that_were_set_and_survive_a_rewind(tmp_path):
+    config = config_of(tmp_path / "run", total_rounds=7, seed=5)
+    values = sinks.hyperparameters(config)
+    assert values == {
+        "task": "digits_2nn",
+        "num_clients": 6,
+        "clients_per_round": 2,
+        "client_batch_size": 16,
+        "seed": 5,
+        "total_rounds": 7,
+    }
+    for _ in range(2):
+        sink = TensorBoardSink(str(tmp_path / "board"), values)
+        sink.rewind(1, rows_to(1))
+        sink.close()
+    found = [
+        plugin_data_pb2.HParamsPluginData.FromString(
+            value.metadata.plugin_data.content
+        )
+        for path in (tmp_path / "board").iterdir()
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+        if value.metadata.plugin_data.plugin_name == "hparams"
+    ]
+    # TensorBoard looks for the last flags of a run; they are written once.
+    (shown,) = [
+        dict(each.session_start_info.hparams)
+        for each in found
+        if each.HasField("session_start_info")
+    ]
+    assert {
+        name: getattr(value, value.WhichOneof("kind"))
+        for name, value in shown.items()
+    } == values
 
 
 @pytest.mark.soak

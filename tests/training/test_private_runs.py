@@ -127,7 +127,7 @@ def test_exact_figures_of_training_are_neither_written_nor_shown(private_run):
     events = b"".join(
         each.read_bytes() for each in (path / "tensorboard").iterdir()
     )
-    assert b"train/" not in events and b"eval/" in events
+    assert b"/train" not in events and b"1_loss/eval" in events
 
 
 def test_the_secret_is_in_its_file_alone(private_run):

@@ -5,13 +5,15 @@ A command is a module of `console`: its docstring is what --help shows first,
 status, or `None` for 0. It imports TensorFlow in `main` alone, so that a
 mistyped flag is answered at once. `FIRST_ARGUMENT`, where it has one, is the
 flag that a first argument without a name stands for. Where it has
-`TAKES_COMMAND`, `main` is given the arguments that stand after a --.
+`TAKES_COMMAND`, `main` is given the arguments that stand after a --, and where
+it has `TAKES_PATHS`, those that are no flags.
 """
 
 import functools
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 
 import tff_pipeline
 
@@ -20,9 +22,11 @@ COMMANDS = (
     "init",
     "train",
     "supervise",
+    "sweep",
     "evaluate",
     "export",
     "check-export",
+    "compare",
     "verify",
     "audit",
     "privacy",
@@ -86,8 +90,27 @@ def run(name: str) -> None:
         place = [*sys.argv, "--"].index("--")
         work = functools.partial(work, sys.argv[place + 1 :])
         del sys.argv[place:]
+    if getattr(command, "TAKES_PATHS", False):
+        paths, flags = _parted(sys.argv[1:])
+        work = functools.partial(work, paths)
+        sys.argv[1:] = flags
     command.define_flags()
     parsing.run(work, usage(name))
+
+
+def _parted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Parts arguments that are no flags from flags with their values.
+
+    >>> _parted(["runs/a", "--metric", "loss", "runs/b", "--output=c"])
+    (['runs/a', 'runs/b'], ['--metric', 'loss', '--output=c'])
+    """
+    parts: tuple[list[str], list[str]] = ([], [])
+    value = False  # Whether the next argument is the value of a flag.
+    for argument in arguments:
+        flag = argument.startswith("-")
+        parts[flag or value].append(argument)
+        value = flag and "=" not in argument
+    return parts
 
 
 def usage(name: str) -> str:

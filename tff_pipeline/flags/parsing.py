@@ -66,6 +66,24 @@ def define_switch(title: str, name: str, help_text: str) -> None:
     SECTIONS.setdefault(title, []).append(name)
 
 
+def define_repeated(title: str, name: str, help_text: str) -> None:
+    """Defines a flag that may be given several times, each time as text.
+
+    Args:
+      title: The heading below which --help shows it.
+      name: The flag's name, without its dashes.
+      help_text: A sentence for --help.
+    """
+    flags.DEFINE_multi_string(name, None, help_text)
+    FLAGS[name].help = help_text  # Without a phrase that absl adds.
+    SECTIONS.setdefault(title, []).append(name)
+
+
+def kinds() -> dict[str, type]:
+    """Returns the types of the values of `define_flag`'s flags, by name."""
+    return {name: allowed.kind for name, allowed in _ALLOWED.items()}
+
+
 def run(main: Callable[[], Optional[int]], usage: str) -> None:
     """Parses the flags, calls `main()` and exits with its status.
 
@@ -145,14 +163,21 @@ def parse(argv: Sequence[str], usage: str = "", quiet: bool = False) -> None:
                 f"{name[:_LONGEST_NAME]!r}... is not a flag; flags are written "
                 "--name=value, see --help."
             )
+    # What an earlier call set counts no more.
+    FLAGS.unparse_flags()
     _set([each.text for each in expanded if each.file is None])
-    last = {each.text.partition("=")[0].lstrip("-"): each for each in expanded}
+    last = {
+        each.text.partition("=")[0].lstrip("-"): each
+        for each in expanded
+        if each.text.startswith("-")
+    }
     chosen = {
         name: FLAGS[name].value
         for name, argument in last.items()
         if argument.file is None and name in _ALLOWED
     }
     arguments, notes = last_word.settled(expanded, chosen)
+    FLAGS.unparse_flags()
     _set(arguments)
     for name, allowed in _ALLOWED.items():
         foreign.check_value(name, FLAGS[name].value, allowed.test)

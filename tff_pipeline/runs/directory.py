@@ -6,7 +6,7 @@ environment.json  versions, machine, command line, hashes of the data's files
 rounds.jsonl      what was done, in records chained by their hashes
 signature.json    who says so, with --signing_key
 metrics.csv       a row a round
-tensorboard/      the same as scalars
+tensorboard/      the same as scalars, and the flags that were set
 frozen/           with --freeze, the weights that neither train nor travel
 checkpoints/      server states, `round_000010/` and so on; in `kept_rows/`
                   what clients keep

@@ -17,13 +17,14 @@ def lower_is_better(name: str) -> bool:
         its end.
 
     Returns:
-      True for losses and errors, False for everything else.
+      True for losses, errors, perplexity and bits a character, False for
+      everything else.
 
     Example:
       >>> lower_is_better("eval_loss"), lower_is_better("eval_accuracy")
       (True, False)
     """
-    return name.endswith(("loss", "error"))
+    return name.endswith(("loss", "error", "perplexity", "bits_per_character"))
 
 
 def chosen_column(

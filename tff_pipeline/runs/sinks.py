@@ -6,12 +6,11 @@ function of one `SinkContext` that returns a `MetricSink`.
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Optional, Protocol
 
 from tff_pipeline import registry
 from tff_pipeline.config import ExperimentConfig
-from tff_pipeline.files import durable, storage
 from tff_pipeline.runs import metrics_file
 from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.runs.metrics_file import CsvSink, Row
@@ -140,76 +139,30 @@ def csv(context: SinkContext) -> CsvSink:
     return CsvSink(context.directory.metrics, context.columns)
 
 
-def tensorboard(context: SinkContext) -> "TensorBoardSink":
+def tensorboard(context: SinkContext) -> Any:
     """Returns the sink that writes the run's `tensorboard/`."""
-    return TensorBoardSink(context.directory.tensorboard)
+    # Here: TensorFlow, which it needs, is not loaded by who reads runs.
+    from tff_pipeline.runs.tensorboard_sink import TensorBoardSink
+
+    return TensorBoardSink(
+        context.directory.tensorboard, hyperparameters(context.config)
+    )
 
 
-class TensorBoardSink:
-    """Writes rows as TensorBoard's scalars, `train_loss` as `train/loss`."""
+def hyperparameters(config: ExperimentConfig) -> dict[str, Any]:
+    """Returns the flags by which a run is told from others.
 
-    def __init__(self, folder: str):
-        """Imports TensorFlow, which takes seconds.
+    Args:
+      config: The experiment.
 
-        Args:
-          folder: The folder of the event files.
-        """
-        import tensorflow as tf
-
-        self._tf: Any = tf
-        self._folder = folder
-        self._events: Any = None
-
-    def rewind(self, round_number: int, rows: Sequence[Row]) -> None:
-        """Writes the event files anew, for they cannot be cut.
-
-        Raises:
-          RunDirectoryError: If they cannot be written.
-        """
-        del round_number  # The rows say it.
-        with self._explained():
-            storage.remove_any(self._folder)
-            self._events = self._tf.summary.create_file_writer(self._folder)
-            for row in rows:
-                self._scalars(row)
-
-    def write(self, row: Row) -> None:
-        """Writes a row's scalars; they may be in memory until `close`.
-
-        Raises:
-          RunDirectoryError: If they cannot be written.
-        """
-        with self._explained():
-            self._scalars(row)
-
-    def sync(self) -> None:
-        """Does nothing: after a crash `rewind` writes everything anew."""
-
-    def close(self) -> None:
-        """Writes what the event writer still holds.
-
-        Raises:
-          RunDirectoryError: If it cannot be written.
-        """
-        if self._events is not None:
-            with self._explained():
-                self._events.close()
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        with durable.explained(self._folder):
-            try:
-                yield
-            except self._tf.errors.OpError as error:
-                raise OSError(error.message) from None
-
-    def _scalars(self, row: Row) -> None:
-        tf = self._tf
-        with self._events.as_default():
-            for name, value in row.items():
-                if name != "round":
-                    tag = name.replace("_", "/", 1)
-                    # TensorBoard's numbers are float32; a value too large for
-                    # one becomes infinite.
-                    number = tf.cast(tf.constant(value, tf.float64), tf.float32)
-                    tf.summary.scalar(tag, number, step=int(row["round"]))
+    Returns:
+      Flag name -> value, of the task, the seed and what is not the default.
+    """
+    usual = ExperimentConfig().flags()
+    values = config.flags(identity_only=True)
+    values["total_rounds"] = config.run.total_rounds
+    return {
+        name: value
+        for name, value in values.items()
+        if name in ("task", "seed") or value != usual.get(name)
+    }
