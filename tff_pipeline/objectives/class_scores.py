@@ -77,7 +77,7 @@ def class_scores(
       threshold: A probability above 0 and below 1; for two classes only.
       ranked: Whether to compute "auc" and "pr_auc".
     """
-    logits = _of_each_class(outputs)
+    logits = logits_of(outputs)
     # A probability may be 0, but some must be above.
     finite = np.isfinite(logits.max(axis=1, initial=-np.inf))
     labels = np.reshape(y, [-1]).astype(np.int64)[finite]
@@ -130,7 +130,7 @@ def balanced_accuracy(y: Array, outputs: Array) -> float:
       y: The classes, int [n].
       outputs: As `class_scores` takes them.
     """
-    logits = _of_each_class(outputs)
+    logits = logits_of(outputs)
     if np.isnan(logits).any():
         return float("nan")
     return float(
@@ -212,8 +212,15 @@ def constant_logits(y: Array, count: int) -> Array:
         return np.broadcast_to(np.log(shares), [len(labels), count])
 
 
-def _of_each_class(outputs: Array) -> Array:
-    """Makes of one logit, the second class's, one for each of two."""
+def logits_of(outputs: Array) -> Array:
+    """Makes of one logit, the second class's, one for each of two.
+
+    Args:
+      outputs: Logits, float [n, classes]; or [n, 1], of the second of two.
+
+    Returns:
+      float64 [n, classes].
+    """
     if outputs.shape[1] == 1:
         outputs = np.concatenate([np.zeros_like(outputs), outputs], axis=1)
     return np.asarray(outputs, np.float64)
