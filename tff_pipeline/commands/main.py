@@ -21,6 +21,7 @@ COMMANDS = (
     "train",
     "supervise",
     "evaluate",
+    "report",
     "export",
     "check-export",
     "verify",

@@ -266,10 +266,10 @@ def number(value: Optional[float], digits: int = 4) -> str:
 
 
 def shown(name: str) -> str:
-    """Writes a name on one line of a table, and cuts a long one.
+    r"""Writes a name on one line of a table, and cuts a long one.
 
-    >>> shown("two\\nlines")
-    'two\\\\nlines'
+    >>> shown("two\nlines")
+    'two\\nlines'
 
     Args:
       name: The name.

@@ -192,7 +192,12 @@ def reliability(confidence: Array, right: Array, share: Array) -> str:
             label="model",
         )
         axis.plot(
-            [0, 1], [0, 1], color=_INK, lw=1, linestyle=(0, (1, 2)), label="as sure as right"
+            [0, 1],
+            [0, 1],
+            color=_INK,
+            lw=1,
+            linestyle=(0, (1, 2)),
+            label="as sure as right",
         )
         axis.set_xlabel("confidence of the likeliest class")
         axis.set_ylabel("share that is right")
@@ -259,9 +264,11 @@ def _axes(
 
 
 def _for_page(text: str) -> str:
-    """Takes out of an SVG file what a page has itself, and its fixed colours."""
+    """Takes out of an SVG file what a page has itself, and fixed colours."""
     # A page has one style sheet, and knows the names of SVG.
-    text = re.sub(r"<style.*?</style>|<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = re.sub(
+        r"<style.*?</style>|<metadata>.*?</metadata>", "", text, flags=re.S
+    )
     text = text[text.index("<svg") :].replace("xlink:href", "href")
     box = re.search(r'viewBox="([^"]*)"', text)
     assert box is not None

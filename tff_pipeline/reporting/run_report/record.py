@@ -28,6 +28,7 @@ class Record:
       environment: The content of environment.json; empty if it is not there,
         and so are all others.
       card: The exported model's card.
+      adapter_card: The card of an exported adapter, in words.
       privacy: The privacy statement.
       privacy_text: The same in words.
       travels: What leaves and reaches a client, a line each.
@@ -45,6 +46,7 @@ class Record:
     rows: Sequence[metrics_file.Row]
     environment: Mapping[str, Any]
     card: Mapping[str, Any]
+    adapter_card: str
     privacy: Mapping[str, Any]
     privacy_text: str
     travels: Sequence[str]
@@ -131,10 +133,8 @@ def read(
             "report; train at least one round."
         )
     card = os.path.join(
-        directory.exported, "assets.extra", "model_card.json"
+        directory.saved_model, "assets.extra", "model_card.json"
     )
-    if directory.exported == directory.adapter:
-        card = os.path.join(directory.adapter, "model_card.json")
     evaluation = os.path.join(
         directory.evaluations, f"round_{int(rows[-1]['round']):06d}.json"
     )
@@ -144,6 +144,7 @@ def read(
         rows=rows,
         environment=directory.read_environment(),
         card=_json(card),
+        adapter_card=_text(os.path.join(directory.adapter, "README.md")),
         privacy=_json(directory.privacy_json),
         privacy_text=_text(directory.privacy_text),
         travels=directory.read_travels(),

@@ -104,9 +104,7 @@ def _by_loss(reached: Any, constant: Any) -> str:
     return ""
 
 
-def _chance(
-    record: Record, name: str, value: float, trivial: float
-) -> float:
+def _chance(record: Record, name: str, value: float, trivial: float) -> float:
     """Returns what a gain must exceed: two standard errors of a share."""
     rows = record.model.test.get("rows") or record.evaluation.get("rows")
     rows = rows or record.card.get("data", {}).get("test_examples")
@@ -130,9 +128,7 @@ def overfitting(record: Record) -> Optional[Text]:
         rounds, losses = record.series(f"{prefix}loss")
         if not losses:
             continue
-        found = overfits(
-            rounds, losses, *record.series("train_loss")
-        )
+        found = overfits(rounds, losses, *record.series("train_loss"))
         if found is None:
             return None
         best, lowest, last = found

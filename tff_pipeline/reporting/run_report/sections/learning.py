@@ -73,7 +73,10 @@ def _over_rounds(record: Record, name: str) -> Figure:
 def _over_clients(record: Record, name: str) -> list[Figure]:
     """Draws how a metric is spread over clients, of each group that has it."""
     figures = []
-    for group, words in ((SEEN, "training clients"), (UNSEEN, "unseen clients")):
+    for group, words in (
+        (SEEN, "training clients"),
+        (UNSEEN, "unseen clients"),
+    ):
         start = f"{group}_{name}"
         rounds, mean = record.series(f"{start}_mean")
         _, low = record.series(f"{start}_p10")
