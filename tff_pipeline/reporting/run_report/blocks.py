@@ -44,12 +44,14 @@ class Table:
       rows: The cells, as many in each row as the header has.
       shades: How dark each cell is, 0 to 1, rows as in `rows` without their
         first cells; `None` where no cell is shaded.
+      words: Whether the cells hold words, which begin at the left.
     """
 
     caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     shades: Optional[Sequence[Sequence[float]]] = None
+    words: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

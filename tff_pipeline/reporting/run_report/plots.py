@@ -19,9 +19,12 @@ Line = tuple[str, Sequence[float], Sequence[float]]
 
 _COLOURS = 6  # The page's --line-1 to --line-6.
 _DASHES = ("-", (0, (4, 2)))
+_DOTS = (0, (1, 2))
 _GRID, _INK = "#00000f", "#00000e"
 _INCHES = (4.6, 2.9)
 _BUCKETS = 250
+_MOST_COLUMNS = 5  # Of a legend, or 3 where a name is longer than this.
+_SHORT = 10
 _STYLE = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # A name may have a $.
@@ -46,20 +49,25 @@ def curves(
     integer_x: bool = False,
     band: Optional[tuple[Sequence[float], Sequence[float]]] = None,
     mark: Optional[tuple[float, str]] = None,
+    y_label: str = "",
 ) -> str:
     """Draws lines.
 
     Args:
-      lines: The lines, at most 12, of which colour and dashes differ.
+      lines: The lines, at most 12, of which colour and dashes differ; one
+        without a name is not in the legend.
       x_label: The words below the horizontal axis.
       integer_x: Whether only whole numbers stand on that axis.
       band: The lower and upper edge of a band about the first line.
       mark: A height at which a thin line runs across, and its name.
+      y_label: The words beside the vertical axis.
 
     Returns:
       The SVG, without a title.
     """
-    with _axes(_INCHES) as (axis, finish):
+    names = [name for name, *_ in lines if name]
+    names += [] if mark is None else [mark[1]]
+    with _axes(_INCHES, _margins(names)) as (axis, finish):
         if band is not None:
             low, high = (np.asarray(each, float) for each in band)
             places = thinned(high)
@@ -67,25 +75,27 @@ def curves(
             axis.fill_between(
                 x, low[places], high[places], color=_colour(0), alpha=0.2, lw=0
             )
+        artists = []
         for place, (name, x, y) in enumerate(lines):
             x, y = np.asarray(x, float), np.asarray(y, float)
             kept = thinned(y)
-            axis.plot(
+            drawn = axis.plot(
                 x[kept],
                 y[kept],
                 color=_colour(place),
                 linestyle=_DASHES[place // _COLOURS % len(_DASHES)],
-                label=name,
                 marker="o" if len(x) == 1 else "",
             )
+            artists += drawn if name else []
         if mark is not None:
-            axis.axhline(
-                mark[0], color=_INK, lw=1, linestyle=(0, (1, 2)), label=mark[1]
+            artists.append(
+                axis.axhline(mark[0], color=_INK, lw=1, linestyle=_DOTS)
             )
         axis.set_xlabel(x_label)
+        axis.set_ylabel(y_label)
         _ticks(axis, integer_x)
         axis.grid(lw=0.6)
-        _legend(axis, len(lines) + (mark is not None))
+        _legend(axis, names, artists)
         return finish()
 
 
@@ -138,27 +148,29 @@ def stacks(
     Returns:
       The SVG, without a title.
     """
-    with _axes(_INCHES) as (axis, finish):
+    names = [name for name, _ in parts if name]
+    with _axes(_INCHES, _margins(names)) as (axis, finish):
         bottom = np.zeros(len(parts[0][1]))
+        artists = []
         for place, (name, heights) in enumerate(parts):
             top = bottom + np.asarray(heights, float)
             # One path a part, for a bar each would be a large file.
-            axis.fill_between(
+            drawn = axis.fill_between(
                 np.repeat(np.arange(len(top) + 1), 2)[1:-1],
                 np.repeat(bottom, 2),
                 np.repeat(top, 2),
                 color=_colour(place),
                 alpha=1.0 if place < _COLOURS else 0.5,
                 lw=0,
-                label=name,
             )
+            artists += [drawn] if name else []
             bottom = top
         axis.set_xlim(0, len(bottom))
         axis.set_xticks([])
         axis.set_xlabel(x_label)
         axis.set_ylabel(y_label)
         _few_ticks(axis.yaxis, integer=True)
-        _legend(axis, len(parts) if len(parts) > 1 else 0)
+        _legend(axis, names, artists)
         return finish()
 
 
@@ -173,38 +185,21 @@ def reliability(confidence: Array, right: Array, share: Array) -> str:
     Returns:
       The SVG, without a title.
     """
-    with _axes(_INCHES) as (axis, finish):
-        axis.bar(
-            confidence,
-            share,
-            0.03,
-            color=_colour(1),
-            alpha=0.5,
-            lw=0,
-            label="share of the examples",
+    names = ["share of the examples", "model", "as sure as right"]
+    with _axes(_INCHES, _margins(names)) as (axis, finish):
+        held = axis.bar(
+            confidence, share, 0.03, color=_colour(1), alpha=0.5, lw=0
         )
-        axis.plot(
-            confidence,
-            right,
-            color=_colour(0),
-            marker="o",
-            markersize=3,
-            label="model",
+        line = axis.plot(
+            confidence, right, color=_colour(0), marker="o", markersize=3
         )
-        axis.plot(
-            [0, 1],
-            [0, 1],
-            color=_INK,
-            lw=1,
-            linestyle=(0, (1, 2)),
-            label="as sure as right",
-        )
+        even = axis.plot([0, 1], [0, 1], color=_INK, lw=1, linestyle=_DOTS)
         axis.set_xlabel("confidence of the likeliest class")
         axis.set_ylabel("share that is right")
         axis.set_xlim(0, 1.02)
         axis.set_ylim(0, 1.02)
         axis.grid(lw=0.6)
-        _legend(axis, 3)
+        _legend(axis, names, [held, *line, *even])
         return finish()
 
 
@@ -240,7 +235,7 @@ def thinned(values: Array) -> Array:
 @contextlib.contextmanager
 def _axes(
     inches: tuple[float, float],
-    margins: tuple[float, float, float, float] = (0.14, 0.16, 0.83, 0.66),
+    margins: tuple[float, float, float, float],
 ) -> Iterator[tuple[Any, Callable[[], str]]]:
     """Yields an empty axis, and a function that returns it as SVG."""
     # Imported here, since scripts that draw nothing need not wait for it.
@@ -318,22 +313,42 @@ def _ticks(axis: Any, integer_x: bool) -> None:
 def _few_ticks(axis: Any, integer: bool = False) -> None:
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(5, integer=integer))
+    axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=integer))
     low, high = axis.get_view_interval()
     if max(abs(low), abs(high)) >= 1e5:
         axis.set_major_formatter(EngFormatter(sep=""))
 
 
-def _legend(axis: Any, lines: int) -> None:
-    """Names the lines above the axis, where they hide nothing."""
-    if lines:
-        axis.legend(
-            loc="lower left",
-            bbox_to_anchor=(-0.14, 1.0),
-            ncols=min(lines, 3 if lines <= 3 else 4),
-            frameon=False,
-            fontsize=8,
-            handlelength=1.5,
-            columnspacing=1.0,
-            borderaxespad=0.2,
-        )
+def _margins(names: Sequence[str]) -> tuple[float, float, float, float]:
+    """Places an axis below a legend of these names, in shares of a picture."""
+    rows = -(-len(names) // _columns(names)) if names else 0
+    return 0.15, 0.16, 0.82, 0.8 - 0.065 * rows
+
+
+def _columns(names: Sequence[str]) -> int:
+    short = max(map(len, names)) <= _SHORT
+    return min(len(names), _MOST_COLUMNS if short else 3)
+
+
+def _legend(axis: Any, names: Sequence[str], artists: Sequence[Any]) -> None:
+    """Names what is drawn above the axis, where that hides nothing."""
+    if not names:
+        return
+    columns = _columns(names)
+
+    def by_column(each: Sequence[Any]) -> list[Any]:
+        # Matplotlib fills columns, and people read rows.
+        return [x for place in range(columns) for x in each[place::columns]]
+
+    axis.legend(
+        by_column(artists),
+        by_column(names),
+        loc="lower left",
+        bbox_to_anchor=(-0.16, 1.0),
+        ncols=columns,
+        frameon=False,
+        fontsize=8,
+        handlelength=1.5,
+        columnspacing=1.0,
+        borderaxespad=0.2,
+    )

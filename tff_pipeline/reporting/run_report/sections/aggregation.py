@@ -2,7 +2,6 @@
 
 from typing import Optional
 
-from tff_pipeline.reporting.evaluation_text import number
 from tff_pipeline.reporting.run_report import plots
 from tff_pipeline.reporting.run_report.blocks import (
     Block,
@@ -14,7 +13,7 @@ from tff_pipeline.reporting.run_report.blocks import (
 )
 from tff_pipeline.reporting.run_report.record import Record
 
-_MOST_FIGURES = 6
+_MOST_FIGURES = 4
 # Columns that other sections draw, or that a table says enough of.
 _ELSEWHERE = ("round", "seconds", "simulated_seconds", "epsilon", "clip")
 _PREFIXES = ("train_", "eval_", "validation_", "seen_", "unseen_")
@@ -23,7 +22,7 @@ _PREFIXES = ("train_", "eval_", "validation_", "seen_", "unseen_")
 def section(record: Record) -> Optional[Section]:
     """Returns the chain of steps from clients to the server, and its figures.
 
-    Columns that change are drawn, at most six; all are in the table.
+    Columns that change are drawn, at most four; all are in the table.
 
     Args:
       record: The run.
@@ -40,14 +39,14 @@ def section(record: Record) -> Optional[Section]:
         mean = sum(values) / len(values)
         title = name.replace("_", " ")
         figures_of = (min(values), mean, max(values), values[-1])
-        rows.append([title, *(number(value) for value in figures_of)])
+        rows.append([title, *map(_amount, figures_of)])
         if min(values) < max(values) and len(figures) < _MOST_FIGURES:
             title = title.capitalize()
             figures.append(
                 Figure(
                     f"{title} over rounds",
                     plots.curves(
-                        [(name, rounds, values)], "round", integer_x=True
+                        [("", rounds, values)], "round", integer_x=True
                     ),
                     f"{title} over rounds: from {min(values):.4g} to "
                     f"{max(values):.4g}, {mean:.4g} on average.",
@@ -60,3 +59,12 @@ def section(record: Record) -> Optional[Section]:
         caption = "Figures of the rounds, from metrics.csv"
         blocks.append(Table(caption, header, rows))
     return Section("Aggregation", blocks) if blocks else None
+
+
+def _amount(value: float) -> str:
+    """Writes a number of any size.
+
+    >>> _amount(220840.0), _amount(713.1333), _amount(0)
+    ('220,840', '713.1', '0')
+    """
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"

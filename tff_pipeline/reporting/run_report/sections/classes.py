@@ -81,7 +81,11 @@ def _rocs(record: Record) -> list[Figure]:
     return [
         Figure(
             title,
-            plots.curves(lines, "share of the others taken for the class"),
+            plots.curves(
+                lines,
+                "share of the others taken for the class",
+                y_label="share of the class found",
+            ),
             f"Share of the class that is found, over the share of the others "
             f"taken for it. Areas under the curves: {areas}.",
         )

@@ -45,9 +45,9 @@ def section(record: Record) -> Optional[Section]:
     if not _evaluated(record):
         blocks.append(
             Text(
-                "Clients are numbered in the data's order. After `tff-pipeline "
-                "evaluate`, which writes their names into the run's folder, "
-                "`tff-pipeline report` names them here.",
+                "Clients are numbered in the data's order. Once tff-pipeline "
+                "evaluate has written their names into the run's folder, "
+                "tff-pipeline report names them here.",
                 "note",
             )
         )

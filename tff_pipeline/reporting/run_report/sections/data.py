@@ -53,7 +53,7 @@ def _partition(census: Census, classes: object) -> list[Block]:
     sizes = census.sizes
     order = np.argsort(-sizes, kind="stable")
     parts: list[tuple[str, list[float]]] = [
-        ("examples", list(map(float, sizes[order])))
+        ("", list(map(float, sizes[order])))
     ]
     title = "Examples of training clients"
     if census.labels is not None and len(census.labels) <= _MOST_CLASSES:
@@ -97,6 +97,7 @@ def _columns(columns: list[dict[str, object]]) -> Block:
                     ]
                     for column in columns
                 ],
+                words=True,
             )
         ],
     )

@@ -53,6 +53,7 @@ def section(record: Record) -> Optional[Section]:
                     for name in _STATED
                     if stated.get(name) is not None
                 ],
+                words=True,
             )
         )
     figures = []
@@ -66,7 +67,7 @@ def section(record: Record) -> Optional[Section]:
                 Figure(
                     title,
                     plots.curves(
-                        [(column, rounds, values)], "round", integer_x=True
+                        [("", rounds, values)], "round", integer_x=True
                     ),
                     f"{title}: {values[0]:.3g} to {values[-1]:.3g}.",
                 )

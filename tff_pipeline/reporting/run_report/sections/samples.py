@@ -27,7 +27,9 @@ def section(record: Record) -> Optional[Section]:
             else [name.replace("_", " "), _listed(value)]
             for name, value in base.items()
         ]
-        blocks.append(Table("The model it stands on", ["what", "value"], rows))
+        blocks.append(
+            Table("The model it stands on", ["what", "value"], rows, words=True)
+        )
     samples = record.card.get("samples")
     if samples:
         blocks.append(
@@ -35,6 +37,7 @@ def section(record: Record) -> Optional[Section]:
                 "What the model writes, the likeliest token each time",
                 ["prompt", "text"],
                 [[each["prompt"], each["text"]] for each in samples],
+                words=True,
             )
         )
     if record.adapter_card:

@@ -35,7 +35,7 @@ def section(record: Record) -> Optional[Section]:
     if rows:
         header = ["flag", "here", "default"]
         caption = f"What differs from the defaults of {record.config.data.task}"
-        blocks.append(Table(caption, header, rows))
+        blocks.append(Table(caption, header, rows, words=True))
     else:
         blocks.append(Text("Every flag has its default."))
     text = Preformatted("Flags", record.config.flagfile())
@@ -66,7 +66,9 @@ def _environment(record: Record) -> list[Block]:
         rows += [[name, str(version)] for name, version in packages.items()]
     blocks: list[Block] = []
     if rows:
-        table = Table("Software and machine", ["what", "which"], rows)
+        table = Table(
+            "Software and machine", ["what", "which"], rows, words=True
+        )
         blocks.append(Fold("Software and machine", [table]))
     files = known.get("data")
     if isinstance(files, dict) and files:
@@ -74,7 +76,9 @@ def _environment(record: Record) -> list[Block]:
         caption = "SHA-256 of the data's files"
         if len(listed) > _MOST_FILES:
             caption += f": {_MOST_FILES} of {len(listed):,}"
-        table = Table(caption, ["file", "SHA-256"], listed[:_MOST_FILES])
+        table = Table(
+            caption, ["file", "SHA-256"], listed[:_MOST_FILES], words=True
+        )
         blocks.append(Fold(caption, [table]))
     return blocks
 

@@ -35,10 +35,14 @@ def section(record: Record) -> Optional[Section]:
         )
         blocks.append(Text(text))
         # The first round builds graphs, and would flatten all others.
-        line = ("seconds a round, but for the first", rounds[1:], seconds[1:])
+        line = ("", rounds[1:], seconds[1:])
         if len(seconds) > 2:
             svg = plots.curves([line], "round", integer_x=True)
-            blocks.append(Figures([Figure("Seconds a round", svg, text)]))
+            blocks.append(
+                Figures(
+                    [Figure("Seconds a round, but for the first", svg, text)]
+                )
+            )
     if record.profile:
         blocks.append(Preformatted("Profile", record.profile))
     if record.failures:
@@ -53,6 +57,7 @@ def section(record: Record) -> Optional[Section]:
                     ]
                     for each in record.failures[:_MOST_FAILURES]
                 ],
+                words=True,
             )
         )
     if record.restarts:
