@@ -72,7 +72,7 @@ def verdict(record: Record) -> Text:
         gain = trivial - value if lower_is_better(name) else value - trivial
         if gain <= 0:
             return Text(
-                f"Not better than a constant answer: {shown}, and {against}."
+                f"{shown} is not better than a constant answer: {against}."
                 + _by_loss(reached, constant),
                 "warning",
             )
@@ -88,7 +88,7 @@ def verdict(record: Record) -> Text:
         gain = before - value if lower_is_better(name) else value - before
         was = f"{number(float(before), 3)} before training"
         if gain <= 0:
-            return Text(f"Not better than before: {shown}, {was}.", "warning")
+            return Text(f"{shown} is not better than {was}.", "warning")
         return Text(f"{shown}, {was}.", "good")
     return Text(f"{shown} after {record.last_round:,} rounds.")
 
@@ -154,7 +154,7 @@ def overfits(
     >>> falling = [1 / n for n in range(1, 11)]
     >>> rising = [1.0, 0.5, 0.4, 0.4, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
     >>> overfits(range(10), rising, range(10), falling)[0]
-    3
+    2
     >>> overfits(range(10), falling, range(10), falling) is None
     True
 

@@ -16,6 +16,11 @@ from tff_pipeline.reporting.run_report.record import Record
 _MOST_FIGURES = 4
 # Columns that other sections draw, or that a table says enough of.
 _ELSEWHERE = ("round", "seconds", "simulated_seconds", "epsilon", "clip")
+# Columns of all runs, which come after those that this aggregation adds.
+_USUAL = (
+    *("clients", "rejected_clients", "rejected_update", "examples"),
+    *("bytes_down", "bytes_up"),
+)
 _PREFIXES = ("train_", "eval_", "validation_", "seen_", "unseen_")
 
 
@@ -33,6 +38,7 @@ def section(record: Record) -> Optional[Section]:
         for name in record.columns
         if name not in _ELSEWHERE and not name.startswith(_PREFIXES)
     ]
+    names.sort(key=lambda name: name in _USUAL)
     figures, rows = [], []
     for name in names:
         rounds, values = record.series(name)
