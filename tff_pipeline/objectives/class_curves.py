@@ -78,7 +78,9 @@ def roc_curves(y: Array, outputs: Array) -> list[Roc]:
         area = class_scores.area_under_curve(positive, ranks)
         if np.isnan(area):
             continue
-        false, true, _ = metrics.roc_curve(positive, ranks)
+        false, true, _ = metrics.roc_curve(
+            positive, class_scores.bounded(ranks)
+        )
         grid = np.linspace(0, 1, _POINTS)
         if len(false) > _POINTS:
             # Where it rises at once, a curve has the higher of two heights.

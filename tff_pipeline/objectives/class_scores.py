@@ -162,7 +162,7 @@ def area_under_curve(positive: Array, scores: Array) -> float:
     """
     if positive.all() or not positive.any() or np.isnan(scores).any():
         return float("nan")
-    return float(metrics.roc_auc_score(positive, _bounded(scores)))
+    return float(metrics.roc_auc_score(positive, bounded(scores)))
 
 
 def calibration_error(right: Array, confidence: Array) -> float:
@@ -230,7 +230,12 @@ def _margin(logits: Array) -> Array:
     return logits[:, 1] - logits[:, 0]
 
 
-def _bounded(scores: Array) -> Array:
+def bounded(scores: Array) -> Array:
+    """Makes scores finite, as scikit-learn wants them.
+
+    Args:
+      scores: float [n], none of them NaN.
+    """
     return np.clip(np.asarray(scores, np.float64), -_FAR, _FAR)
 
 
@@ -261,7 +266,7 @@ def _areas(
     precisions = [
         float("nan")
         if np.isnan(area)
-        else float(metrics.average_precision_score(positive, _bounded(scores)))
+        else float(metrics.average_precision_score(positive, bounded(scores)))
         for area, positive, scores in curves
     ]
     return _mean(np.array([area for area, *_ in curves])), _mean(

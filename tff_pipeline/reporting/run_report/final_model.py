@@ -85,9 +85,7 @@ def look(
     groups = _groups(config, task) if exact else {}
     found: dict[str, Any] = {"classes": tuple(task.class_names)}
     if exact and len(task.train) <= _MOST_CLIENTS:
-        found["census"] = dataclasses.replace(
-            census.count(task.train, task.padding_label), client_ids=()
-        )
+        found["census"] = _census(task)
     if not task.predicts and not groups:
         return FinalModel(**found)
     evaluator = Evaluator(task)
@@ -116,6 +114,15 @@ def look(
         for which, members in groups.values()
     ]
     return FinalModel(**found)
+
+
+def _census(task: Task) -> Census:
+    """Counts training clients' examples, and of classes their labels."""
+    if task.predicts == "class":
+        counted = census.count(task.train, task.padding_label)
+        return dataclasses.replace(counted, client_ids=())
+    names = task.train.client_ids
+    return Census((), np.array([task.train.size(name) for name in names]))
 
 
 def _groups(config: ExperimentConfig, task: Task) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from tff_pipeline.reporting.run_report.blocks import (
 )
 from tff_pipeline.reporting.run_report.record import Record
 
+# The first word of `paper.verdict` -> how it is shown; else as a warning.
+_KINDS = {"STRONG": "good", "MODERATE": "plain"}
 _STATED = (
     "epsilon",
     "delta",
@@ -40,10 +42,9 @@ def section(record: Record) -> Optional[Section]:
     blocks: list[Block] = []
     stated = record.privacy
     if stated:
-        kind = "good" if stated.get("private") else "warning"
-        blocks.append(Text(str(stated.get("verdict", "")), kind))
-        if stated.get("warning"):
-            blocks.append(Text(str(stated["warning"]), "warning"))
+        words = str(stated.get("verdict", ""))
+        kind = _KINDS.get(words.partition(":")[0], "warning")
+        blocks.append(Text(words, kind))
         blocks.append(
             Table(
                 "Guarantee",
