@@ -25,7 +25,7 @@ _INCHES = (4.6, 2.9)
 _BUCKETS = 250
 _MOST_COLUMNS = 5  # Of a legend, or 3 where a name is longer than this.
 _SHORT = 10
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # A name may have a $.
     "axes.unicode_minus": False,
@@ -71,13 +71,18 @@ def curves(
         if band is not None:
             low, high = (np.asarray(each, float) for each in band)
             places = thinned(high)
-            x = np.asarray(lines[0][1], float)[places]
+            across = np.asarray(lines[0][1], float)[places]
             axis.fill_between(
-                x, low[places], high[places], color=_colour(0), alpha=0.2, lw=0
+                across,
+                low[places],
+                high[places],
+                color=_colour(0),
+                alpha=0.2,
+                lw=0,
             )
         artists = []
-        for place, (name, x, y) in enumerate(lines):
-            x, y = np.asarray(x, float), np.asarray(y, float)
+        for place, (name, xs, ys) in enumerate(lines):
+            x, y = np.asarray(xs, float), np.asarray(ys, float)
             kept = thinned(y)
             drawn = axis.plot(
                 x[kept],

@@ -175,9 +175,8 @@ def overfits(
         return None
     best = int(smooth.argmin())
     trained = _medians(np.asarray(train_losses, float))
-    at_best = trained[
-        min(np.searchsorted(train_rounds, rounds[best]), len(trained) - 1)
-    ]
+    place = int(np.searchsorted(train_rounds, rounds[best]))
+    at_best = trained[min(place, len(trained) - 1)]
     if smooth[-1] <= (1 + _RISE) * smooth[best] or smooth[best] < 0:
         return None
     if not trained[-1] < at_best:

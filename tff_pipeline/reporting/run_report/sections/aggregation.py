@@ -39,7 +39,8 @@ def section(record: Record) -> Optional[Section]:
         if name not in _ELSEWHERE and not name.startswith(_PREFIXES)
     ]
     names.sort(key=lambda name: name in _USUAL)
-    figures, rows = [], []
+    figures: list[Figure] = []
+    rows = []
     for name in names:
         rounds, values = record.series(name)
         mean = sum(values) / len(values)

@@ -110,13 +110,14 @@ def _group(which: str, clients: _Clients) -> list[Block]:
     title = f"{name.replace('_', ' ').capitalize()} of {which}"
     if len(worst) < len(clients):
         title += f": the worst {len(worst)} of {len(clients):,}"
+    labelled = f"{title} (in brackets the number of examples)"
     blocks: list[Block] = []
     if worst:
         labels = [f"{each[0]} ({each[1]:,})" for each in worst]
         figure = plots.bars(
             labels,
             [each[2][name] for each in worst],
-            f"{name}; in brackets the number of examples",
+            name.replace("_", " "),
             left=min(0.55, 0.03 + 0.0165 * max(map(len, labels))),
         )
         text = (
@@ -124,7 +125,7 @@ def _group(which: str, clients: _Clients) -> list[Block]:
             f"{worst[0][1]:,} examples, {worst[-1][0]} has "
             f"{worst[-1][2][name]:.3g} on {worst[-1][1]:,}."
         )
-        blocks.append(Figures([Figure(title, figure, text)]))
+        blocks.append(Figures([Figure(labelled, figure, text)]))
     blocks.append(_spread(which, clients, names))
     rows = [
         [each[0], f"{each[1]:,}", *(number(each[2].get(n)) for n in names)]

@@ -17,6 +17,7 @@ _PARTS = {
     "train_": "training clients",
 }
 _MOST_FIGURES = 6
+_HOUR = 3600
 _CLOCK = "simulated_seconds"
 
 
@@ -43,7 +44,7 @@ def section(record: Record) -> Optional[Section]:
     figures += _over_clients(record, main)
     for words, places in (
         ("megabytes sent", _megabytes(record)),
-        ("simulated hours", _hours(record)),
+        _simulated(record),
     ):
         if figure := _over(record, main, words, places):
             figures.append(figure)
@@ -117,16 +118,20 @@ def _megabytes(record: Record) -> Mapping[int, float]:
     return {number: total / 1e6 for number, total in found.items()}
 
 
-def _hours(record: Record) -> Mapping[int, float]:
+def _simulated(record: Record) -> tuple[str, Mapping[int, float]]:
+    """Returns round -> the simulated time at its end, and its unit in words."""
     rounds, seconds = record.series(_CLOCK)
-    return {int(n): value / 3600 for n, value in zip(rounds, seconds)}
+    words, unit = "simulated seconds", 1
+    if seconds and seconds[-1] >= _HOUR:
+        words, unit = "simulated hours", _HOUR
+    return words, {int(n): value / unit for n, value in zip(rounds, seconds)}
 
 
 def _over(
     record: Record, name: str, words: str, places: Mapping[int, float]
 ) -> Optional[Figure]:
     """Draws evaluations over what was spent until then."""
-    lines = []
+    lines: list[plots.Line] = []
     for prefix, part in _PARTS.items():
         if prefix == "train_":
             continue
@@ -137,7 +142,8 @@ def _over(
             if int(n) in places
         ]
         if points:
-            lines.append((part, *map(list, zip(*points))))
+            spent, reached = zip(*points)
+            lines.append((part, spent, reached))
     if not lines:
         return None
     return Figure(

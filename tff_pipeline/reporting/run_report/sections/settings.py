@@ -2,7 +2,7 @@
 
 from typing import Any, Optional
 
-from tff_pipeline import errors
+from tff_pipeline import errors, registry
 from tff_pipeline.config import DataConfig, ExperimentConfig
 from tff_pipeline.reporting.run_report.blocks import (
     Block,
@@ -46,12 +46,23 @@ def section(record: Record) -> Optional[Section]:
 
 def _defaults(config: ExperimentConfig) -> dict[str, Any]:
     """Returns the flags that a run of the task has where none is set."""
-    try:
-        data = DataConfig(task=config.data.task)
-        return ExperimentConfig(data=data).flags()
-    except errors.ConfigError:
-        # The task needs some flag; the others' defaults are everyone's.
-        return {**ExperimentConfig().flags(), "task": config.data.task}
+    data = config.data
+    entry = registry.TASKS[data.task]
+    options = getattr(entry, "options", {})
+    # What a task may need, such as the column of labels, has no default.
+    needed = ["data_dir", *(name for name in options if options[name] is None)]
+    needed = [name for name in needed if hasattr(data, name)]
+    for names in ([], needed):
+        given = {name: getattr(data, name) for name in names}
+        try:
+            alike = DataConfig(task=data.task, **given)
+            defaults = ExperimentConfig(data=alike).flags()
+        except errors.ConfigError:
+            continue
+        return {
+            name: value for name, value in defaults.items() if name not in names
+        }
+    return {**ExperimentConfig().flags(), "task": data.task}
 
 
 def _environment(record: Record) -> list[Block]:

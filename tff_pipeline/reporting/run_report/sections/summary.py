@@ -71,10 +71,10 @@ def _metrics(record: Record) -> Optional[Table]:
     }
     columns = {
         "test set": test,
+        "constant answer": constant,
         "validation set": record.last(VALIDATION),
         "training, last round": record.last("train_"),
         "test set before training": before,
-        "constant answer": constant,
     }
     columns = {name: values for name, values in columns.items() if values}
     names = list(
