@@ -1,17 +1,12 @@
-"""Draws pictures as SVG that lies within a page and takes its colours.
+"""Draws curves and bars as SVG that lies within a page; see `picture`."""
 
-A line is drawn in a code of a colour, for which the page's own colour is put
-afterwards, so that one picture serves a light and a dark page. Words stay text.
-"""
-
-import contextlib
-import io
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
+
+from tff_pipeline.reporting.run_report import picture
 
 Array = npt.NDArray[Any]
 # (name, x, y) of a line.
@@ -20,27 +15,10 @@ Line = tuple[str, Sequence[float], Sequence[float]]
 _COLOURS = 6  # The page's --line-1 to --line-6.
 _DASHES = ("-", (0, (4, 2)))
 _DOTS = (0, (1, 2))
-_GRID, _INK = "#00000f", "#00000e"
 _INCHES = (4.6, 2.9)
 _BUCKETS = 250
 _MOST_COLUMNS = 5  # Of a legend, or 3 where a name is longer than this.
 _SHORT = 10
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # A name may have a $.
-    "axes.unicode_minus": False,
-    "font.size": 9,
-    "lines.linewidth": 1.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "grid.color": _GRID,
-}
 
 
 def curves(
@@ -67,7 +45,7 @@ def curves(
     """
     names = [name for name, *_ in lines if name]
     names += [] if mark is None else [mark[1]]
-    with _axes(_INCHES, _margins(names)) as (axis, finish):
+    with picture.axes(_INCHES, _margins(names)) as (axis, finish):
         if band is not None:
             low, high = (np.asarray(each, float) for each in band)
             places = thinned(high)
@@ -94,7 +72,7 @@ def curves(
             artists += drawn if name else []
         if mark is not None:
             artists.append(
-                axis.axhline(mark[0], color=_INK, lw=1, linestyle=_DOTS)
+                axis.axhline(mark[0], color=picture.INK, lw=1, linestyle=_DOTS)
             )
         axis.set_xlabel(x_label)
         axis.set_ylabel(y_label)
@@ -120,7 +98,7 @@ def bars(
     """
     height = 0.6 + 0.2 * len(names)
     margins = (left, 0.45 / height, 0.9 - left, 1 - 0.55 / height)
-    with _axes((_INCHES[0], height), margins) as (axis, finish):
+    with picture.axes((_INCHES[0], height), margins) as (axis, finish):
         places = np.arange(len(names))
         axis.barh(places, values, 0.7, color=_colour(0), lw=0)
         axis.set_yticks(places, names)
@@ -154,7 +132,7 @@ def stacks(
       The SVG, without a title.
     """
     names = [name for name, _ in parts if name]
-    with _axes(_INCHES, _margins(names)) as (axis, finish):
+    with picture.axes(_INCHES, _margins(names)) as (axis, finish):
         bottom = np.zeros(len(parts[0][1]))
         artists = []
         for place, (name, heights) in enumerate(parts):
@@ -191,14 +169,16 @@ def reliability(confidence: Array, right: Array, share: Array) -> str:
       The SVG, without a title.
     """
     names = ["share of the examples", "model", "as sure as right"]
-    with _axes(_INCHES, _margins(names)) as (axis, finish):
+    with picture.axes(_INCHES, _margins(names)) as (axis, finish):
         held = axis.bar(
             confidence, share, 0.03, color=_colour(1), alpha=0.5, lw=0
         )
         line = axis.plot(
             confidence, right, color=_colour(0), marker="o", markersize=3
         )
-        even = axis.plot([0, 1], [0, 1], color=_INK, lw=1, linestyle=_DOTS)
+        even = axis.plot(
+            [0, 1], [0, 1], color=picture.INK, lw=1, linestyle=_DOTS
+        )
         axis.set_xlabel("confidence of the likeliest class")
         axis.set_ylabel("share that is right")
         axis.set_xlim(0, 1.02)
@@ -237,77 +217,8 @@ def thinned(values: Array) -> Array:
     return np.array(sorted(chosen))
 
 
-@contextlib.contextmanager
-def _axes(
-    inches: tuple[float, float],
-    margins: tuple[float, float, float, float],
-) -> Iterator[tuple[Any, Callable[[], str]]]:
-    """Yields an empty axis, and a function that returns it as SVG."""
-    # Imported here, since scripts that draw nothing need not wait for it.
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=inches)
-
-        def finish() -> str:
-            text = io.StringIO()
-            figure.savefig(
-                text,
-                format="svg",
-                transparent=True,
-                metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")),
-            )
-            return _for_page(text.getvalue())
-
-        yield figure.add_axes(margins), finish
-
-
-def _for_page(text: str) -> str:
-    """Takes out of an SVG file what a page has itself, and fixed colours."""
-    # A page has one style sheet, and knows the names of SVG.
-    text = re.sub(
-        r"<style.*?</style>|<metadata>.*?</metadata>", "", text, flags=re.S
-    )
-    text = text[text.index("<svg") :].replace("xlink:href", "href")
-    box = re.search(r'viewBox="([^"]*)"', text)
-    assert box is not None
-    width = float(box[1].split()[2])
-    text = re.sub(
-        r"<svg[^>]*>",
-        f'<svg viewBox="{box[1]}" aria-hidden="true" '
-        f'style="max-width: {1.4 * width:.0f}px">',
-        text,
-        count=1,
-    )
-    # Markers and clips are named by hashes of what they are, and may be named
-    # again in the next picture; nothing refers to the other names.
-    referred = set(re.findall(r'(?:href="|url\()#([^")]+)', text))
-    text = re.sub(
-        r' id="([^"]*)"',
-        lambda found: found[0] if found[1] in referred else "",
-        text,
-    )
-    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
-    text = re.sub(r' transform="rotate\(-0 [^"]*\)"', "", text)
-    text = text.replace(_INK, "currentColor").replace(_GRID, "var(--grid)")
-    return re.sub(r"#00000([1-9])", r"var(--line-\1)", text)
-
-
-def unique_names(svg: str, number: int) -> str:
-    """Makes the names in a picture differ from those in all others of a page.
-
-    Args:
-      svg: The picture.
-      number: The picture's number on its page.
-    """
-    return re.sub(
-        r'( id="|href="#|url\(#)', lambda found: f"{found[0]}f{number}-", svg
-    )
-
-
 def _colour(place: int) -> str:
-    return f"#00000{place % _COLOURS + 1}"
+    return picture.line_colour(place % _COLOURS)
 
 
 def _ticks(axis: Any, integer_x: bool) -> None:

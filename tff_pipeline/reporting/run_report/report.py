@@ -7,7 +7,7 @@ from typing import Optional
 from tff_pipeline import registry
 from tff_pipeline.config import ExperimentConfig
 from tff_pipeline.files import durable
-from tff_pipeline.reporting.run_report import final_model, plots, record
+from tff_pipeline.reporting.run_report import final_model, picture, record
 from tff_pipeline.reporting.run_report.blocks import Section
 from tff_pipeline.reporting.run_report.final_model import FinalModel
 from tff_pipeline.reporting.run_report.record import Record
@@ -84,6 +84,6 @@ def html(run: Record) -> str:
         sections=sections,
         style=(page / "report.css").read_text(encoding="utf-8"),
         number=lambda: next(numbers),
-        unique_names=plots.unique_names,
+        unique_names=picture.unique_names,
         kind=lambda block: type(block).__name__,
     )
