@@ -338,6 +338,23 @@ SINKS = {
 FINISHERS = {
     "export": "tff_pipeline.export.finisher:export",
     "learning_curve": "tff_pipeline.reporting.learning_curve:finish",
+    "report": "tff_pipeline.reporting.run_report.report:finish",
+}
+
+# The sections of report.html, in order; a name is the section's on the page.
+# Each is a function of a `reporting.run_report.record.Record`.
+_SECTIONS = "tff_pipeline.reporting.run_report.sections"
+REPORT_SECTIONS = {
+    "result": f"{_SECTIONS}.summary:section",
+    "learning": f"{_SECTIONS}.learning:section",
+    "clients": f"{_SECTIONS}.clients:section",
+    "classes": f"{_SECTIONS}.classes:section",
+    "samples": f"{_SECTIONS}.samples:section",
+    "data": f"{_SECTIONS}.data:section",
+    "privacy": f"{_SECTIONS}.privacy:section",
+    "aggregation": f"{_SECTIONS}.aggregation:section",
+    "time": f"{_SECTIONS}.time:section",
+    "settings": f"{_SECTIONS}.settings:section",
 }
 
 

@@ -112,6 +112,8 @@ def _cut(path):
         lambda run: _flip(run.rounds),
         lambda run: os.remove(run.learning_curve),
         lambda run: os.utime(run.learning_curve, (0, 0)),
+        lambda run: os.remove(run.report),
+        lambda run: os.utime(run.report, (0, 0)),
         lambda run: shutil.rmtree(run.saved_model),
         lambda run: _flip(_largest(run.saved_model)),
         lambda run: shutil.rmtree(run.checkpoints),

@@ -78,5 +78,5 @@ def test_finishers_that_are_not_there_are_refused_in_a_sentence(value):
         RunConfig(finishers=value)
     assert str(raised.value) == (
         f"--finishers={value}: must be names with commas between them, from: "
-        "export, learning_curve; or none."
+        "export, learning_curve, report; or none."
     )

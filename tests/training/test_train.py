@@ -62,6 +62,7 @@ def test_run_directory_holds_what_the_readme_lists(small_run):
         "flags.txt",
         "metrics.csv",
         "plots",
+        "report.html",
         "rounds.jsonl",
         "saved_model",
         "tensorboard",

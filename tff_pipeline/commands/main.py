@@ -24,6 +24,7 @@ COMMANDS = (
     "supervise",
     "sweep",
     "evaluate",
+    "report",
     "export",
     "check-export",
     "compare",

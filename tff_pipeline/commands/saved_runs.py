@@ -1,4 +1,4 @@
-"""Evaluates and exports the saved rounds of a run."""
+"""Evaluates, exports and reports the saved rounds of a run."""
 
 import json
 import math
@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 import tensorflow_federated as tff
 
+from tff_pipeline import errors
 from tff_pipeline.assembly import saved_weights
 from tff_pipeline.assembly.task import evaluated_columns, load_saved_task
 from tff_pipeline.config import ExperimentConfig
@@ -18,7 +19,10 @@ from tff_pipeline.export import formats as export_formats
 from tff_pipeline.export import saved_model
 from tff_pipeline.export.model_card import Provenance
 from tff_pipeline.files import durable, storage
-from tff_pipeline.runs import best
+from tff_pipeline.reporting.run_report import final_model, record
+from tff_pipeline.reporting.run_report import report as run_report
+from tff_pipeline.reporting.run_report.final_model import FinalModel
+from tff_pipeline.runs import best, metrics_file
 from tff_pipeline.runs.checkpoint import CheckpointName, CheckpointStore
 from tff_pipeline.runs.directory import RunDirectory
 from tff_pipeline.runs.state_files import digest
@@ -127,6 +131,36 @@ def export(
     for kind, path in zip(formats, paths):
         export_formats.write(kind, task, weights, path, overwrite, provenance)
     return number, paths
+
+
+def report(run_dir: str, data_dir: Optional[str] = None) -> str:
+    """Writes a run's report.html anew.
+
+    Where its data or its last checkpoint are not to be had, the report is made
+    of the run's files alone, and says so.
+
+    Args:
+      run_dir: The folder that `experiment.run` wrote.
+      data_dir: The task's data, if they have moved since.
+
+    Returns:
+      The path of the report.
+
+    Raises:
+      RunDirectoryError: If there is no run, or it cannot be read or written.
+    """
+    directory = RunDirectory(run_dir)
+    config = directory.read_config(data_dir)
+    exact = record.tells_exactly(metrics_file.read(directory.metrics))
+    model, missing = FinalModel(), None
+    try:
+        task, _, weights = opened(run_dir, data_dir=data_dir)
+        model = final_model.look(config, task, weights, exact)
+    except errors.PipelineError as error:
+        missing = str(error)
+    # The flags that the run was given, not where its data lie now.
+    run_report.write(directory, directory.read_config(), model, missing)
+    return directory.report
 
 
 def _report(

@@ -193,11 +193,11 @@ class RunConfig(fields.Group):
         identity=False,
     )
     finishers: str = fields.field(
-        "export,learning_curve",
+        "export,learning_curve,report",
         fields.listed(registry.FINISHERS, empty="none"),
         "Chooses what follows the last round, in this order, with commas "
         "between the names: export (the SavedModel), learning_curve (a "
-        "picture); or none.",
+        "picture), report (report.html, all on one page); or none.",
         identity=False,
     )
     target_metric: Optional[str] = fields.field(

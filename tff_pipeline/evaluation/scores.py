@@ -5,6 +5,7 @@ of the classes as probabilities; of numbers, their mean. Both are taken from the
 examples that are scored: no other constant answer is right more often.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,10 @@ def constant_answer(task: Task) -> dict[str, float]:
 
 
 def score_test_set(
-    evaluator: Evaluator, task: Task, threshold: float
+    evaluator: Evaluator,
+    task: Task,
+    threshold: float,
+    keep: Callable[[Array, Array], None] = lambda y, outputs: None,
 ) -> dict[str, Any]:
     """Scores the weights that were assigned last on the central test set.
 
@@ -63,6 +67,8 @@ def score_test_set(
       task: The task.
       threshold: The probability above which the second of two classes is
         predicted.
+      keep: Called, where the task predicts classes or numbers, with the labels
+        and outputs that are scored, [n, ...] each.
 
     Returns:
       A JSON object. "rows": the number of examples. "central": metric -> value,
@@ -76,6 +82,7 @@ def score_test_set(
         values = evaluator.measure(test)
         return {"rows": len(test), "central": _defined(values)}
     values, outputs, y = _measured(evaluator, test, len(task.class_names))
+    keep(y, outputs)
     report: dict[str, Any] = {"rows": len(test)}
     constant = constant_answer(task)
     if task.predicts == "numbers":

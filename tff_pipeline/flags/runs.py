@@ -1,4 +1,4 @@
-"""Flags of the scripts that read a run: evaluate, export, audit and verify.
+"""Flags of scripts that read a run: evaluate, export, report, audit, verify.
 
 check_export's are here too.
 """
@@ -228,20 +228,41 @@ def check_question() -> tuple[str, Optional[str], Optional[float]]:
     return model, parsing.FLAGS["replay"].value, tolerance
 
 
-def define_verify_flags() -> None:
-    """Defines the flags of scripts/verify.py."""
+def define_report_flags() -> None:
+    """Defines the flags of scripts/report.py."""
     for name, help_text in (
         ("run_dir", "Names the folder of a run of train.py."),
         (
             "data_dir",
             "Names the task's data files, if they have moved since the run.",
         ),
-        (
-            "public_key",
-            "Names a PEM file of the public key that must have signed the log.",
-        ),
     ):
         parsing.define_flag("Run", name, fields.PATH, help_text)
+
+
+def report_question() -> tuple[str, Optional[str]]:
+    """Returns --run_dir and --data_dir.
+
+    Raises:
+      ConfigError: If --run_dir is missing.
+    """
+    run_dir = parsing.FLAGS["run_dir"].value
+    if run_dir is None:
+        raise errors.ConfigError(
+            "--run_dir is not set; name a folder that scripts/train.py wrote."
+        )
+    return run_dir, parsing.FLAGS["data_dir"].value
+
+
+def define_verify_flags() -> None:
+    """Defines the flags of scripts/verify.py."""
+    define_report_flags()
+    parsing.define_flag(
+        "Run",
+        "public_key",
+        fields.PATH,
+        "Names a PEM file of the public key that must have signed the log.",
+    )
     parsing.define_switch(
         "Run", "rerun", "Trains once more, elsewhere, and compares every bit."
     )
@@ -253,11 +274,6 @@ def verify_question() -> tuple[str, Optional[str], Optional[str], bool]:
     Raises:
       ConfigError: If --run_dir is missing.
     """
-    run_dir = parsing.FLAGS["run_dir"].value
-    if run_dir is None:
-        raise errors.ConfigError(
-            "--run_dir is not set; name a folder that scripts/train.py wrote."
-        )
-    data_dir = parsing.FLAGS["data_dir"].value
+    run_dir, data_dir = report_question()
     public_key = parsing.FLAGS["public_key"].value
     return run_dir, data_dir, public_key, parsing.FLAGS["rerun"].value

@@ -77,7 +77,7 @@ def class_scores(
       threshold: A probability above 0 and below 1; for two classes only.
       ranked: Whether to compute "auc" and "pr_auc".
     """
-    logits = _of_each_class(outputs)
+    logits = logits_of(outputs)
     # A probability may be 0, but some must be above.
     finite = np.isfinite(logits.max(axis=1, initial=-np.inf))
     labels = np.reshape(y, [-1]).astype(np.int64)[finite]
@@ -130,7 +130,7 @@ def balanced_accuracy(y: Array, outputs: Array) -> float:
       y: The classes, int [n].
       outputs: As `class_scores` takes them.
     """
-    logits = _of_each_class(outputs)
+    logits = logits_of(outputs)
     if np.isnan(logits).any():
         return float("nan")
     return float(
@@ -162,7 +162,7 @@ def area_under_curve(positive: Array, scores: Array) -> float:
     """
     if positive.all() or not positive.any() or np.isnan(scores).any():
         return float("nan")
-    return float(metrics.roc_auc_score(positive, _bounded(scores)))
+    return float(metrics.roc_auc_score(positive, bounded(scores)))
 
 
 def calibration_error(right: Array, confidence: Array) -> float:
@@ -212,8 +212,15 @@ def constant_logits(y: Array, count: int) -> Array:
         return np.broadcast_to(np.log(shares), [len(labels), count])
 
 
-def _of_each_class(outputs: Array) -> Array:
-    """Makes of one logit, the second class's, one for each of two."""
+def logits_of(outputs: Array) -> Array:
+    """Makes of one logit, the second class's, one for each of two.
+
+    Args:
+      outputs: Logits, float [n, classes]; or [n, 1], of the second of two.
+
+    Returns:
+      float64 [n, classes].
+    """
     if outputs.shape[1] == 1:
         outputs = np.concatenate([np.zeros_like(outputs), outputs], axis=1)
     return np.asarray(outputs, np.float64)
@@ -223,7 +230,12 @@ def _margin(logits: Array) -> Array:
     return logits[:, 1] - logits[:, 0]
 
 
-def _bounded(scores: Array) -> Array:
+def bounded(scores: Array) -> Array:
+    """Makes scores finite, as scikit-learn wants them.
+
+    Args:
+      scores: float [n], none of them NaN.
+    """
     return np.clip(np.asarray(scores, np.float64), -_FAR, _FAR)
 
 
@@ -254,7 +266,7 @@ def _areas(
     precisions = [
         float("nan")
         if np.isnan(area)
-        else float(metrics.average_precision_score(positive, _bounded(scores)))
+        else float(metrics.average_precision_score(positive, bounded(scores)))
         for area, positive, scores in curves
     ]
     return _mean(np.array([area for area, *_ in curves])), _mean(

@@ -47,8 +47,8 @@ def standing(
                 area = f"; AUC {evaluation[_AREA]:.3f}"
             label = name.replace("_", " ").capitalize()
             return (
-                f"{label} {_number(evaluation[name], 3)}; {words} "
-                f"{_number(constant[name], 3)}{area}."
+                f"{label} {number(evaluation[name], 3)}; {words} "
+                f"{number(constant[name], 3)}{area}."
             )
     return ""
 
@@ -74,7 +74,7 @@ def in_words(report: Mapping[str, Any]) -> str:
         width = 2 + max(map(len, report["validation"]))
         lines += ["", "Validation set"]
         lines += [
-            f"  {name:<{width}}{_number(value):>10}"
+            f"  {name:<{width}}{number(value):>10}"
             for name, value in report["validation"].items()
         ]
     for group in report["clients"]:
@@ -95,13 +95,13 @@ def _central(report: Mapping[str, Any]) -> list[str]:
     for name, value in central.items():
         beside = ""
         if name in constant:
-            beside = f"{_number(constant[name]):>10}"
-        lines.append(f"  {labels[name]:<{width}}{_number(value):>10}{beside}")
+            beside = f"{number(constant[name]):>10}"
+        lines.append(f"  {labels[name]:<{width}}{number(value):>10}{beside}")
     if classes:
         count = max(classes["count"])
         most = classes["names"][classes["count"].index(count)]
         lines.append(
-            f"  majority: always the most frequent class, {_shown(most)}, and "
+            f"  majority: always the most frequent class, {shown(most)}, and "
             "the shares of the classes as probabilities"
         )
         if classes["not_finite"]:
@@ -121,14 +121,14 @@ def _label(name: str, classes: Optional[Mapping[str, Any]]) -> str:
         return name
     if "positive" not in classes:
         return f"{name} (macro)" if name in ("f1", "auc", "pr_auc") else name
-    negative, positive = map(_shown, classes["names"])
+    negative, positive = map(shown, classes["names"])
     which = {"f1": positive, "sensitivity": positive, "specificity": negative}
     return f"{name} ({which[name]})" if name in which else name
 
 
 def _classes(classes: Mapping[str, Any]) -> list[str]:
     """Tables the scores of classes, and how they are confused."""
-    names = list(map(_shown, classes["names"]))
+    names = list(map(shown, classes["names"]))
     at = ""
     if "threshold" in classes:
         at = (
@@ -151,9 +151,9 @@ def _classes(classes: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"  {names[each]:<{width}}{classes['count'][each]:>10,}"
             f"{classes['predicted'][each]:>11,}"
-            f"{_number(classes['precision'][each], 3):>11}"
-            f"{_number(classes['recall'][each], 3):>8}"
-            f"{_number(classes['f1'][each], 3):>8}"
+            f"{number(classes['precision'][each], 3):>11}"
+            f"{number(classes['recall'][each], 3):>8}"
+            f"{number(classes['f1'][each], 3):>8}"
         )
     if len(names) <= _MOST_CONFUSED:
         return [*lines, *_confusion(names, classes["confusion"])]
@@ -184,11 +184,11 @@ def _most_confused(
         if count and true != predicted
     ]
     pairs.sort(key=lambda pair: -pair[0])
-    shown = ", ".join(
+    listed = ", ".join(
         f"{true} as {predicted} {count:,}"
         for count, true, predicted in pairs[:_MOST_CONFUSED]
     )
-    return ["", f"Most often confused: {shown or 'none'}"]
+    return ["", f"Most often confused: {listed or 'none'}"]
 
 
 def _clients(group: Mapping[str, Any]) -> list[str]:
@@ -201,7 +201,7 @@ def _clients(group: Mapping[str, Any]) -> list[str]:
     lines.append(f"  {'':<{width}}{head}")
     for statistic in statistics:
         numbers = "".join(
-            f"{_number(metrics[name][statistic]):>{cell}}"
+            f"{number(metrics[name][statistic]):>{cell}}"
             for name, cell in cells.items()
         )
         lines.append(f"  {statistic:<{width}}{numbers}")
@@ -209,7 +209,7 @@ def _clients(group: Mapping[str, Any]) -> list[str]:
         return [*lines, *_each(group["each"], metrics)]
     for name, clients in group["worst"].items():
         worst = ", ".join(
-            f"{_shown(each['client'])} {_number(each['value'])}"
+            f"{shown(each['client'])} {number(each['value'])}"
             for each in clients
         )
         lines.append(f"  worst by {name}: {worst}")
@@ -234,20 +234,28 @@ def _each(
 ) -> list[str]:
     """Tables a few clients, one a line."""
     cells, head = _columns(metrics)
-    names = [_shown(each["client"]) for each in clients]
+    names = [shown(each["client"]) for each in clients]
     width = 2 + max(map(len, ["client", *names]))
     lines = ["", f"  {'client':<{width}}{'examples':>10}{head}"]
     for name, each in zip(names, clients):
         numbers = "".join(
-            f"{_number(each['metrics'].get(metric)):>{cell}}"
+            f"{number(each['metrics'].get(metric)):>{cell}}"
             for metric, cell in cells.items()
         )
         lines.append(f"  {name:<{width}}{each['examples']:>10,}{numbers}")
     return lines
 
 
-def _number(value: Optional[float], digits: int = 4) -> str:
-    """Writes a number in at most 10 signs; "-" where there is none."""
+def number(value: Optional[float], digits: int = 4) -> str:
+    """Writes a number in at most 10 signs; "-" where there is none.
+
+    >>> number(0.25), number(12345), number(None)
+    ('0.2500', '12,345', '-')
+
+    Args:
+      value: The number.
+      digits: The decimals of one that is not large.
+    """
     if value is None:
         return "-"
     if isinstance(value, int):
@@ -257,8 +265,15 @@ def _number(value: Optional[float], digits: int = 4) -> str:
     return f"{value:.{digits}f}"
 
 
-def _shown(name: str) -> str:
-    """Writes a name on one line of a table."""
+def shown(name: str) -> str:
+    r"""Writes a name on one line of a table, and cuts a long one.
+
+    >>> shown("two\nlines")
+    'two\\nlines'
+
+    Args:
+      name: The name.
+    """
     # Line breaks and what a terminal would take for a command.
     name = json.dumps(name, ensure_ascii=False)[1:-1]
     if len(name) <= _LONGEST_NAME:

@@ -123,11 +123,14 @@ def _is_finished(name: str, directory: RunDirectory, last: int) -> bool:
             exported[-1]["round"] == last
             and exported[-1]["files"] == environment.hashes(directory.exported)
         )
-    picture = directory.learning_curve
+    drawn = {
+        "learning_curve": directory.learning_curve,
+        "report": directory.report,
+    }.get(name)
     return (
-        name == "learning_curve"
-        and storage.is_local(picture)
-        and os.path.exists(picture)
+        drawn is not None
+        and storage.is_local(drawn)
+        and os.path.exists(drawn)
         # Drawn after the last row was written.
-        and os.path.getmtime(picture) >= os.path.getmtime(directory.metrics)
+        and os.path.getmtime(drawn) >= os.path.getmtime(directory.metrics)
     )

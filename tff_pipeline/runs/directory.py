@@ -11,6 +11,7 @@ frozen/           with --freeze, the weights that neither train nor travel
 checkpoints/      server states, `round_000010/` and so on; in `kept_rows/`
                   what clients keep
 plots/            learning_curve.png
+report.html       all this on one page
 saved_model/      the trained Keras model
 adapter/          where a base stays as it was, the adapter trained for it, in
                   the model's place but for encoders
@@ -49,6 +50,7 @@ _CONTENTS = (
     "frozen",
     "checkpoints",
     "plots",
+    "report.html",
     "saved_model",
     "adapter",
     "evaluations",
@@ -88,6 +90,7 @@ class RunDirectory:
         self.frozen = os.path.join(path, "frozen")
         self.checkpoints = os.path.join(path, "checkpoints")
         self.learning_curve = os.path.join(path, "plots", "learning_curve.png")
+        self.report = os.path.join(path, "report.html")
         self.saved_model = os.path.join(path, "saved_model")
         self.adapter = os.path.join(path, "adapter")
         self.audit = os.path.join(path, "audit.json")

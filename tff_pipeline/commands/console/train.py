@@ -159,3 +159,5 @@ Next:
     board = directory.tensorboard
     if storage.exists(board):
         print(f"  {python()} -m tensorboard.main --logdir={board}")
+    if storage.exists(directory.report):
+        print(f"\n{'Report':<15} {directory.report}")

@@ -1,0 +1,1 @@
+"""A run's report.html: what happened in the run, on one page."""
