@@ -1,11 +1,10 @@
 """Runs on real Ray workers: their bits, and what befalls them."""
 
 import dataclasses
+import itertools
 import os
 import signal
 import socket
-import threading
-import time
 
 import pytest
 
@@ -74,32 +73,38 @@ def test_two_workers_give_the_bits_of_one_process(case, tmp_path, on_shared):
     assert end(one) == end(many)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_lost_worker_changes_nothing(how, tmp_path, on_shared, monkeypatch):
+# Of a worker that stands still only a limit tells; one that is short enough to
+# wait for may be too short for a slow machine too, which loses more.
+@pytest.mark.parametrize(
+    ("how", "seconds"), [(signal.SIGKILL, 120), (signal.SIGSTOP, 20)]
+)
+def test_a_lost_worker_changes_nothing(
+    how, seconds, tmp_path, on_shared, monkeypatch
+):
     one, many = tmp_path / "one", tmp_path / "many"
     experiment.run(config_of("fed_avg", one, rounds=8))
     monkeypatch.setattr(
         on_shared.workers,
         "_options",
-        dataclasses.replace(on_shared.workers._options, shard_seconds=8),
+        dataclasses.replace(
+            on_shared.workers._options, shard_seconds=seconds, max_tries=20
+        ),
     )
     before = on_shared.workers.losses
     # Another one would stand in for a worker that is lost too early.
     pid = on_shared.workers.wait_for(2)[0].pid
-    metrics = many / "metrics.csv"
+    compute, calls = on_shared.workers.compute, itertools.count()
 
-    def lose():
-        while not metrics.exists() or len(rows_of(many)) < 2:
-            time.sleep(0.01)
-        os.kill(pid, how)
+    def losing(*arguments):
+        if next(calls) == 3:  # Both workers are given a shard next.
+            os.kill(pid, how)
+        return compute(*arguments)
 
-    thread = threading.Thread(target=lose, daemon=True)
-    thread.start()
+    monkeypatch.setattr(on_shared.workers, "compute", losing)
     experiment.run(config_of("fed_avg", many, rounds=8, runtime="ray"))
-    thread.join()
     assert end(one) == end(many)
     lost = sum(int(row["lost_workers"]) for row in rows_of(many))
-    assert lost == on_shared.workers.losses - before == 1
+    assert lost == on_shared.workers.losses - before >= 1
     assert any(
         f"{pid} on" in line and "is lost" in line for line in on_shared.said
     )
