@@ -46,7 +46,7 @@ def measured(way: Way, rounds: int) -> Mapping[str, float]:
         times = os.times()
         return times.user + times.system
 
-    built, state = clients.algorithm_of(way.model, way.clients)
+    built, weights = clients.algorithm_of(way.model, way.clients)
     reader = clients.MadeUp(way.model)
     if way.workers:
         from tff_pipeline.runtime.ray.context import RayContext
@@ -63,6 +63,7 @@ def measured(way: Way, rounds: int) -> Mapping[str, float]:
         context = InProcessContext(1, SHARD)
     seconds, driver, workers, memory = [], [], [], []
     with context:
+        state = built.initial_state(weights)
         if way.workers:
             context.workers.wait_for(way.workers)
         for number in range(rounds + 1):

@@ -62,7 +62,7 @@ def cohort(number: int, clients: int) -> list[BlockReference]:
 
 
 def algorithm_of(model: str, clients: int) -> tuple[Any, Any]:
-    """Makes FedAvg on made-up clients, and its state before the first round."""
+    """Makes FedAvg on made-up clients, and the model's first weights."""
     examples, make = _examples(), _MODELS[model]
     task = Task(
         "made_up",
@@ -80,7 +80,7 @@ def algorithm_of(model: str, clients: int) -> tuple[Any, Any]:
         )
     )
     built = process.build_algorithm(config, task, Protection())
-    return built, built.initial_state(initial_weights(task, 0))
+    return built, initial_weights(task, 0)
 
 
 def own_bytes() -> int:
