@@ -10,7 +10,6 @@ docs/scaling.md.
 
 import argparse
 import json
-import os
 import pickle
 import statistics
 import subprocess
@@ -41,10 +40,7 @@ def measured(way: Way, rounds: int) -> Mapping[str, float]:
     # TensorFlow is of no use to the process that starts the others.
     from benchmarks import scaling_clients as clients
     from tff_pipeline.runtime.in_process import InProcessContext
-
-    def own() -> float:
-        times = os.times()
-        return times.user + times.system
+    from tff_pipeline.runtime.ray.worker import usage_here
 
     built, weights = clients.algorithm_of(way.model, way.clients)
     reader = clients.MadeUp(way.model)
@@ -70,17 +66,17 @@ def measured(way: Way, rounds: int) -> Mapping[str, float]:
             cohort: Sequence[Any] = clients.cohort(number, way.clients)
             usage = context.workers.usage() if way.workers else []
             before = sum(each["cpu_seconds"] for each in usage)
-            began, cpu = time.perf_counter(), own()
+            began, cpu = time.perf_counter(), usage_here()["cpu_seconds"]
             if not way.workers:
                 cohort = [reader.read(each) for each in cohort]
             state, _, _ = built.run_round(state, cohort, ())
             seconds.append(time.perf_counter() - began)
-            driver.append(own() - cpu)
+            driver.append(usage_here()["cpu_seconds"] - cpu)
             usage = context.workers.usage() if way.workers else []
             after = sum(each["cpu_seconds"] for each in usage)
             workers.append(after - before)
             memory.append(
-                sum(each["bytes"] for each in usage) + clients.own_bytes()
+                sum(each["bytes"] for each in usage) + usage_here()["bytes"]
             )
         sent = _bytes(context, built, state, way) if way.workers else (0, 0)
     return {

@@ -1,7 +1,6 @@
 """Made-up clients, which every worker makes alike."""
 
 import dataclasses
-import os
 from typing import Any
 
 import numpy as np
@@ -81,10 +80,3 @@ def algorithm_of(model: str, clients: int) -> tuple[Any, Any]:
     )
     built = process.build_algorithm(config, task, Protection())
     return built, initial_weights(task, 0)
-
-
-def own_bytes() -> int:
-    """Returns the memory of this process, in bytes."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        pages = int(file.read().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")

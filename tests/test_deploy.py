@@ -1,4 +1,4 @@
-"""What deploy/ holds: manifests, scripts and the image, without a cluster."""
+"""Tests what deploy/ holds, manifests, scripts and image, without a cluster."""
 
 import configparser
 import copy
@@ -153,7 +153,7 @@ def test_what_kuberay_reads_has_its_fields(name):
 
 
 def core_objects(groups):
-    """What Kubernetes itself reads, pods of the cluster among it."""
+    """Collects what Kubernetes itself reads, pods of the cluster among it."""
     for name in (POLICY, VOLUMES):
         yield from load(name)
     for group in groups:

@@ -86,7 +86,7 @@ def child_of(process, after=None):
 
 
 def records_of(path):
-    """What a run's log says of its rounds: hashes and metrics."""
+    """Returns what a run's log says of its rounds: hashes, metrics."""
     return [
         [each.content.get(name) for name in _RECORDED]
         for each in round_log.read(str(path / "rounds.jsonl"))

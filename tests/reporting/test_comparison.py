@@ -283,7 +283,7 @@ def test_every_way_to_end_is_told(folder, copy):
 
 
 class Page(html.parser.HTMLParser):
-    """What a page holds: tags, ids, addresses and text."""
+    """Collects what a page holds: tags, ids, addresses and text."""
 
     def __init__(self, text):
         super().__init__()

@@ -5,7 +5,7 @@ import re
 
 
 class Page(html.parser.HTMLParser):
-    """What stands on a page.
+    """Collects what stands on a page.
 
     Attributes: `tags`, (name, attributes) in order; `ids`; `text`, all words;
     `refers`, the names on the page that something refers to; `outside`, all

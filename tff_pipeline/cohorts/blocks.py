@@ -42,6 +42,7 @@ class BlockReader:
 
     Attributes:
       attack: What hostile clients do.
+      attackers: The positions of the clients that attack.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class BlockReader:
         if config.devices.client_learning_rates is not None:
             self._factors = devices.learning_rate_factors(config, task.train)
         self.attack = attack.of_experiment(config, task)
-        self._attackers = attack.attackers(
+        self.attackers = attack.attackers(
             config.attack, config.run.seed, task.train.client_ids
         )
 
@@ -107,13 +108,13 @@ class BlockReader:
         examples = task.train.load(client_id)
         task.check(examples, client_id)
         mark = None
-        if position in self._attackers and self.attack.on_data is not None:
+        if position in self.attackers and self.attack.on_data is not None:
             draw = randomness.generator(
                 config.run.seed, "attack", round_number, position
             )
             examples = self.attack.on_data(examples, draw)
         if self.attack.hook is not None:
-            mark = int(position in self._attackers)
+            mark = int(position in self.attackers)
         noise = None
         if plan is not None:
             noise = plan.noise_multiplier(len(examples))

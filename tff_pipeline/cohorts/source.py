@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 from tff_pipeline import errors, registry
 from tff_pipeline.algorithms import algorithm
-from tff_pipeline.attacks import attack, in_words
+from tff_pipeline.attacks import in_words
 from tff_pipeline.attacks.attack import Attack
 from tff_pipeline.attacks.in_words import ATTACKERS
 from tff_pipeline.cohorts import device_rounds
@@ -62,8 +62,6 @@ class CohortSource:
         self.devices: Optional[Devices] = None
         if config.devices.simulated:
             self.devices = Devices(config, task.train)
-        ids, seed = task.train.client_ids, config.run.seed
-        self._attackers = attack.attackers(config.attack, seed, ids)
         self._traffic = (0, 0)
         self._reads_late = False
         self._rounds = self._simulation()
@@ -103,7 +101,7 @@ class CohortSource:
     def columns(self) -> Sequence[str]:
         """Names of the columns that devices and attackers add, in order."""
         of_devices = () if self.devices is None else device_rounds.COLUMNS
-        return (*of_devices, *([ATTACKERS] if self._attackers else []))
+        return (*of_devices, *([ATTACKERS] if self._blocks.attackers else []))
 
     @property
     def notes(self) -> Sequence[str]:
@@ -113,7 +111,7 @@ class CohortSource:
             return ()
         line = in_words.before(
             config.attack.name,
-            len(self._attackers),
+            len(self._blocks.attackers),
             len(self._task.train),
             config.clients.clients_per_round,
             config.aggregation.byzantine_clients,
@@ -199,8 +197,8 @@ class CohortSource:
         ]
         if client_ids is None:
             client_ids = self._sampler.ids(positions)
-        if self._attackers:
-            hostile = len(self._attackers.intersection(positions))
+        if self._blocks.attackers:
+            hostile = len(self._blocks.attackers.intersection(positions))
             figures = {**figures, ATTACKERS: hostile}
         return Cohort(
             client_ids,

@@ -169,20 +169,26 @@ class Interpreter:
 
     def _federated_secure_sum(self, argument: Any, signature: Any) -> Any:
         value, largest = argument
-        if self._secure is None:
-            return self._federated_sum(value, signature)
-        kind = signature.result.member
-        return secure_sums.SecurelySummed(
-            self._secure,
-            value,
-            kind,
-            largest=secure_sums.bounds(largest, kind),
+        return self._exact_secure_sum(
+            value, largest, signature, lambda most: most
         )
 
     def _federated_secure_sum_bitwidth(
         self, argument: Any, signature: Any
     ) -> Any:
         value, bits = argument
+        return self._exact_secure_sum(
+            value, bits, signature, lambda each: (1 << each) - 1
+        )
+
+    def _exact_secure_sum(
+        self,
+        value: OnClients,
+        bound: Any,
+        signature: Any,
+        largest: Callable[[int], int],
+    ) -> Any:
+        """Sums integers, each from 0 to what `largest` makes of its bound."""
         if self._secure is None:
             return self._federated_sum(value, signature)
         kind = signature.result.member
@@ -190,9 +196,7 @@ class Interpreter:
             self._secure,
             value,
             kind,
-            largest=[
-                (1 << each) - 1 for each in secure_sums.bounds(bits, kind)
-            ],
+            largest=list(map(largest, secure_sums.bounds(bound, kind))),
         )
 
     def _federated_secure_modular_sum(

@@ -10,6 +10,7 @@ caller needs them.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -39,7 +40,7 @@ class Pass:
     reduced: Sequence[Reduced]
     keep: Sequence[OnClients]
 
-    @property
+    @functools.cached_property
     def targets(self) -> list[OnClients]:
         """What is computed on a client: for each reduction, then to keep."""
         return [node.clients for node in self.reduced] + list(self.keep)

@@ -1,4 +1,4 @@
-"""What is said of a certificate or token that a cluster does not take.
+"""Tests what is said of a certificate or token that a cluster does not take.
 
 The cluster is a gRPC server with TLS that asks for a certificate and a token as
 Ray's does; tests/runtime/ray/test_secured_cluster.py asks Ray itself.

@@ -1,4 +1,4 @@
-"""Who may use a run's own cluster, and which other ones a run joins."""
+"""Tests who may use a run's own cluster, and which others a run joins."""
 
 import json
 import os

@@ -42,7 +42,7 @@ def secured(tmp_path_factory):
 
 
 def join(address, environment):
-    """What a process says that joins; and how many seconds it takes."""
+    """Returns what a process that joins says, and the seconds it takes."""
     begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", _JOINS, address],

@@ -73,11 +73,16 @@ class Worker:
         return self._work.compute(program, broadcast, shard)
 
     def usage(self) -> Mapping[str, float]:
-        """Measures the process: seconds of its CPU, bytes of its memory."""
-        with open("/proc/self/statm", encoding="ascii") as file:
-            pages = int(file.read().split()[1])
-        times = os.times()
-        return {
-            "cpu_seconds": times.user + times.system,
-            "bytes": float(pages * os.sysconf("SC_PAGE_SIZE")),
-        }
+        """Measures the worker's process; see `usage_here`."""
+        return usage_here()
+
+
+def usage_here() -> Mapping[str, float]:
+    """Measures this process: seconds of its CPU, bytes of its memory."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        pages = int(file.read().split()[1])
+    times = os.times()
+    return {
+        "cpu_seconds": times.user + times.system,
+        "bytes": float(pages * os.sysconf("SC_PAGE_SIZE")),
+    }
